@@ -1,0 +1,33 @@
+import type { RetryConfig } from './task.js'
+
+/** Tasks end 31 days after creation, whatever the queue's retry settings say. */
+export const RETENTION_MS = 31 * 24 * 3600 * 1000
+
+/**
+ * Milliseconds from the end of failed attempt `attempt` (1-based) to the next: doubling `maxDoublings` times, then
+ * growing by the last step, up to the maximum. No jitter: none is documented. This is the curve of App Engine's local task
+ * queue; the proto's example (10 s, 300 s, 3 doublings) gives 10, 20, 40, 80, 160, 240, 300, 300.
+ */
+export function backoffMs (retry: RetryConfig, attempt: number): number {
+  if (retry.minBackoffSeconds === 0) return 0
+  const doublings = Math.min(attempt - 1, retry.maxDoublings)
+  const steps = Math.max(1, attempt - doublings)
+  return Math.min(retry.minBackoffSeconds * 2 ** doublings * steps, retry.maxBackoffSeconds) * 1000
+}
+
+/**
+ * Whether a task that failed just now is given up. With a limit on attempts and one on time, both must be reached; with
+ * one, that one; with none, only retention ends a task.
+ */
+export function isExhausted (retry: RetryConfig, dispatchCount: number, firstDispatchAt: number, now: number): boolean {
+  const limitsAttempts = retry.maxAttempts !== -1
+  const limitsTime = retry.maxRetrySeconds > 0
+  if (!limitsAttempts && !limitsTime) return false
+  const attemptsSpent = !limitsAttempts || dispatchCount >= retry.maxAttempts
+  const timeSpent = !limitsTime || now - firstDispatchAt > retry.maxRetrySeconds * 1000
+  return attemptsSpent && timeSpent
+}
+
+export function isPastRetention (createdAt: number, now: number): boolean {
+  return now >= createdAt + RETENTION_MS
+}

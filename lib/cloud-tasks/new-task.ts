@@ -1,0 +1,146 @@
+import { DEFAULT_DISPATCH_DEADLINE_MS, MAX_SCHEDULE_AHEAD_MS } from './limits.js'
+import { generateTaskId, isTaskId, parseTaskName, printQueueName } from './names.js'
+import { refusals } from './status.js'
+import type { AppEngineHttpRequest, HttpMethod, HttpRequest, NewTask, Task } from './task.js'
+
+/**
+ * Refuses what CreateTask refuses, except by state and by size: throws INVALID_ARGUMENT. Production also refuses tokens on
+ * `http://` URLs; this does not, because no local target has TLS.
+ */
+export function checkNewTask (queueName: string, task: NewTask, now: number): void {
+  if (task.name !== undefined) checkName(queueName, task.name)
+  const { httpRequest, appEngineHttpRequest } = task
+  if ((httpRequest === undefined) === (appEngineHttpRequest === undefined)) throw refusals.noPayloadType()
+  if (httpRequest !== undefined) checkHttp(httpRequest, task.dispatchDeadlineMs)
+  if (appEngineHttpRequest !== undefined) checkAppEngine(appEngineHttpRequest, task.dispatchDeadlineMs)
+
+  const { scheduleAt } = task
+  if (scheduleAt === undefined) return
+  if (!Number.isFinite(scheduleAt)) throw refusals.notANumber('Task.scheduleTime')
+  if (scheduleAt > now + MAX_SCHEDULE_AHEAD_MS) throw refusals.scheduleTooFar(pacificTime(scheduleAt))
+}
+
+/** The form in which the service stores a valid new task: name, times, method, headers and deadline filled in. */
+export function withStoredDefaults (queueName: string, task: NewTask, now: number): Task {
+  // Written out and in one order, so that all tasks of a kind share a shape: this runs for every task.
+  const stored: Writable<Task> = {
+    name: task.name ?? `${queueName}/tasks/${generateTaskId()}`,
+    // Microseconds for the schedule, whole seconds for the creation: the precision that the service keeps.
+    scheduleAt: task.scheduleAt === undefined ? now : Math.max(Math.floor(task.scheduleAt * 1000) / 1000, now),
+    createdAt: Math.floor(now / 1000) * 1000,
+    dispatchCount: 0,
+    responseCount: 0,
+    executionCount: 0
+  }
+  if (task.httpRequest !== undefined) {
+    stored.httpRequest = storedHttp(task.httpRequest)
+    stored.dispatchDeadlineMs = Math.floor(task.dispatchDeadlineMs ?? DEFAULT_DISPATCH_DEADLINE_MS)
+  } else {
+    // App Engine keeps a deadline only if it was given one: its default depends on the service's scaling.
+    stored.appEngineHttpRequest = storedAppEngine(task.appEngineHttpRequest!)
+    if (task.dispatchDeadlineMs !== undefined) stored.dispatchDeadlineMs = Math.floor(task.dispatchDeadlineMs)
+  }
+  if (task.name === undefined) stored.generatedId = true
+  return stored
+}
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] }
+
+function checkName (queueName: string, name: string): void {
+  const prefix = `${queueName}/tasks/`
+  if (name.startsWith(prefix) && isTaskId(name.slice(prefix.length))) return
+  const parsed = parseTaskName(name)
+  if (parsed === undefined) throw refusals.taskName()
+  const named = printQueueName(parsed)
+  if (named !== queueName) throw refusals.taskInOtherQueue(queueName, named)
+  throw refusals.taskId(parsed.task)
+}
+
+function checkHttp (request: HttpRequest, deadlineMs: number | undefined): void {
+  if (request.url === '') throw refusals.urlRequired()
+  if (!/^https?:\/\//i.test(request.url)) throw refusals.urlScheme()
+  if (encodedLength(request.url) > MAX_URL_LENGTH) throw refusals.urlTooLong('HttpRequest.url')
+  checkBody('HttpRequest', request, ['POST', 'PUT', 'PATCH'])
+  if (headerBytes(request.headers) >= 80 * 1024) throw refusals.headersTooLarge()
+  if (deadlineMs !== undefined && !(deadlineMs >= 15_000 && deadlineMs <= 1_800_000)) throw refusals.deadlineHttp()
+}
+
+function checkAppEngine (request: AppEngineHttpRequest, deadlineMs: number | undefined): void {
+  const uri = request.relativeUri
+  if (uri !== undefined && uri !== '') {
+    if (!uri.startsWith('/') || uri.includes(' ')) throw refusals.relativeUri()
+    if (uri.length > MAX_URL_LENGTH) throw refusals.urlTooLong('AppEngineHttpRequest.relativeUri')
+  }
+  checkBody('AppEngineHttpRequest', request, ['POST', 'PUT'])
+  if (deadlineMs !== undefined && !(deadlineMs >= 15_000 && deadlineMs <= 86_415_000)) throw refusals.deadlineAppEngine()
+}
+
+function checkBody (field: string, request: HttpRequest | AppEngineHttpRequest, methods: readonly HttpMethod[]): void {
+  if (request.body === undefined || request.body.length === 0) return
+  if (!methods.includes(request.httpMethod ?? 'POST')) throw refusals.bodyNotAllowed(field, methods.join(', '))
+}
+
+function storedHttp (request: HttpRequest): HttpRequest {
+  const headers = withoutHeaders(request.headers, HTTP_REPLACED)
+  headers['User-Agent'] = 'Google-Cloud-Tasks'
+  const stored: Writable<HttpRequest> = { url: request.url, httpMethod: request.httpMethod ?? 'POST', headers }
+  if (request.body !== undefined) stored.body = request.body
+  if (request.oidcToken !== undefined) stored.oidcToken = request.oidcToken
+  if (request.oauthToken !== undefined) stored.oauthToken = request.oauthToken
+  return stored
+}
+
+function storedAppEngine (request: AppEngineHttpRequest): AppEngineHttpRequest {
+  const hasBody = request.body !== undefined && request.body.length > 0
+  const headers = withoutHeaders(request.headers, APP_ENGINE_REPLACED)
+  const given = headerValue(request.headers, 'user-agent')
+  headers['User-Agent'] = given === undefined ? APP_ENGINE_AGENT : `${given} ${APP_ENGINE_AGENT}`
+  if (hasBody) {
+    if (headerValue(headers, 'content-type') === undefined) headers['Content-Type'] = 'application/octet-stream'
+    headers['Content-Length'] = String(request.body!.length)
+  }
+  return { ...request, httpMethod: request.httpMethod ?? 'POST', relativeUri: request.relativeUri || '/', headers }
+}
+
+function withoutHeaders (headers: Readonly<Record<string, string>> | undefined, replaced: RegExp): Record<string, string> {
+  const kept: Record<string, string> = {}
+  if (headers === undefined) return kept
+  for (const key of Object.keys(headers)) {
+    if (!replaced.test(key)) kept[key] = headers[key]!
+  }
+  return kept
+}
+
+function headerValue (headers: Readonly<Record<string, string>> = {}, name: string): string | undefined {
+  const key = Object.keys(headers).find(key => key.toLowerCase() === name)
+  return key === undefined ? undefined : headers[key]
+}
+
+function headerBytes (headers: Readonly<Record<string, string>> = {}): number {
+  let bytes = 0
+  for (const key of Object.keys(headers)) bytes += Buffer.byteLength(key) + Buffer.byteLength(headers[key]!)
+  return bytes
+}
+
+/** Length once every byte that a URL may not hold is written as `%XX`. */
+function encodedLength (url: string): number {
+  if (!/[^\x21-\x7e]/.test(url)) return url.length
+  const plain = url.replace(/[^\x21-\x7e]/g, '').length
+  return plain + 3 * (Buffer.byteLength(url) - plain)
+}
+
+/** The time as production prints it in this one message: RFC 3339 with Los Angeles' offset. */
+function pacificTime (at: number): string {
+  const parts = new Intl.DateTimeFormat('en-US', { timeZone: 'America/Los_Angeles', timeZoneName: 'longOffset' })
+    .formatToParts(at)
+  const offset = parts.find(part => part.type === 'timeZoneName')!.value.slice('GMT'.length)
+  const [hours, minutes] = offset.split(':').map(Number)
+  const local = new Date(at + (hours! * 60 - minutes!) * 60_000)
+  return local.toISOString().slice(0, 'yyyy-mm-ddThh:mm:ss'.length) + offset
+}
+
+const MAX_URL_LENGTH = 2083
+const APP_ENGINE_AGENT = 'AppEngine-Google; (+http://code.google.com/appengine)'
+
+const HTTP_REPLACED = /^user-agent$/i
+const APP_ENGINE_REPLACED = /^(?:user-agent|content-length)$/i

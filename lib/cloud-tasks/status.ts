@@ -1,0 +1,169 @@
+/** gRPC status codes, and every refusal of Cloud Tasks with the code and text that production gives. */
+
+/** Canonical codes of google.rpc.Code by name. */
+export const grpcCodes = {
+  OK: 0,
+  CANCELLED: 1,
+  UNKNOWN: 2,
+  INVALID_ARGUMENT: 3,
+  DEADLINE_EXCEEDED: 4,
+  NOT_FOUND: 5,
+  ALREADY_EXISTS: 6,
+  PERMISSION_DENIED: 7,
+  RESOURCE_EXHAUSTED: 8,
+  FAILED_PRECONDITION: 9,
+  ABORTED: 10,
+  OUT_OF_RANGE: 11,
+  UNIMPLEMENTED: 12,
+  INTERNAL: 13,
+  UNAVAILABLE: 14,
+  DATA_LOSS: 15,
+  UNAUTHENTICATED: 16
+} as const
+
+export type GrpcCode = keyof typeof grpcCodes
+
+/** google.rpc.Help, the only detail that production was seen to attach here. */
+export interface ErrorDetail {
+  readonly '@type': 'type.googleapis.com/google.rpc.Help'
+  readonly links: ReadonlyArray<{ readonly description: string, readonly url: string }>
+}
+
+export class CloudTasksError extends Error {
+  readonly code: GrpcCode
+  readonly details?: readonly ErrorDetail[]
+
+  constructor (code: GrpcCode, message: string, options: { details?: readonly ErrorDetail[], cause?: unknown } = {}) {
+    super(message, 'cause' in options ? { cause: options.cause } : undefined)
+    this.name = 'CloudTasksError'
+    this.code = code
+    if (options.details !== undefined) this.details = options.details
+  }
+}
+
+/**
+ * Every refusal, once. Texts are production's unless the line says otherwise; some of them were seen in recordings of the
+ * service, the others are quoted by its users.
+ */
+export const refusals = {
+  queueExists: () => new CloudTasksError('ALREADY_EXISTS', 'Queue already exists'),
+  queueExistedRecently: () => new CloudTasksError('FAILED_PRECONDITION',
+    'The queue cannot be created because a queue with this name existed too recently.'),
+  queueName: () => new CloudTasksError('INVALID_ARGUMENT',
+    'Queue name must be formatted: "projects/<PROJECT_ID>/locations/<LOCATION_ID>/queues/<QUEUE_ID>".',
+    { details: help('Definition of queue name', 'projects.locations.queues#Queue.FIELDS.name') }),
+  // Emulators' text. Production answers from its access control: PERMISSION_DENIED for a project that does not exist.
+  locationName: () => invalid('Invalid resource field value in the request.'),
+  queueNotFound: () => new CloudTasksError('NOT_FOUND',
+    'Queue does not exist. If you just created the queue, wait at least a minute for the queue to initialize.'),
+  notFound: () => new CloudTasksError('NOT_FOUND', 'Requested entity was not found.'),
+
+  taskExists: () => new CloudTasksError('ALREADY_EXISTS', 'Requested entity already exists'),
+  taskExistedRecently: () => new CloudTasksError('ALREADY_EXISTS',
+    'The task cannot be created because a task with this name existed too recently. For more information about task ' +
+    'de-duplication see https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues.tasks/create' +
+    '#body.request_body.FIELDS.task.'),
+  taskGone: () => new CloudTasksError('NOT_FOUND',
+    'The task no longer exists, though a task with this name existed recently. ' +
+    'The task either successfully completed or was deleted.'),
+  taskId: (id: string) => new CloudTasksError('INVALID_ARGUMENT',
+    `Task ID "${id}" can contain only letters ([A-Za-z]), numbers ([0-9]), hyphens (-), or underscores (_). ` +
+    'Task ID must between 1 and 500 characters.',
+    { details: help('Definition of task ID', 'projects.locations.queues.tasks#Task.FIELDS.name') }),
+  // Unrecorded: another emulator's text.
+  taskName: () => invalid('Task name must be formatted: ' +
+    '"projects/<PROJECT_ID>/locations/<LOCATION_ID>/queues/<QUEUE_ID>/tasks/<TASK_ID>"'),
+  taskInOtherQueue: (asked: string, named: string) => invalid(
+    `The queue name from request ('${asked}') must be the same as the queue name in the named task ('${named}').`),
+  noPayloadType: () => invalid('Task.payload_type is not set.'),
+  urlRequired: () => invalid('HttpRequest.url is required.'),
+  urlScheme: () => invalid("HttpTarget.url must start with 'http://' or 'https://'."),
+  deadlineHttp: () => invalid('Task.dispatchDeadline must be between [15s, 30m].'),
+  deadlineAppEngine: () => invalid('Task.dispatchDeadline must be between [15s, 24h15s].'),
+  scheduleTooFar: (time: string) => invalid(`The Task.scheduleTime, ${time}, is too far in the future. ` +
+    'Schedule time must be no more than 720h in the future.'),
+  taskTooLarge: () => invalid('Task size too large'),
+
+  negative: (field: string) => invalid(`${field} cannot be negative.`),
+  above: (field: string, max: number) => invalid(`${field} must be less than or equal to ${max}.`),
+  maxAttempts: () => invalid('RetryConfig.maxAttempts must be greater or equal to -1.'),
+  backoffOrder: () => invalid('RetryConfig.minBackoff must be less than or equal to RetryConfig.maxBackoff.'),
+
+  // From here on the code is an inference from the documentation and the text is ours: nobody has recorded these.
+  notANumber: (field: string) => invalid(`${field} must be a number.`),
+  notAnInteger: (field: string) => invalid(`${field} must be a whole number.`),
+  bodyNotAllowed: (field: string, methods: string) => invalid(`${field}.body is only allowed with ${methods}.`),
+  urlTooLong: (field: string) => invalid(`${field} must be at most 2083 characters.`),
+  relativeUri: () => invalid("AppEngineHttpRequest.relativeUri must start with '/' and contain no spaces."),
+  headersTooLarge: () => invalid('HttpRequest.headers must be less than 80KB.'),
+  pageToken: () => invalid('The page token is unknown or has expired.'),
+  notOpen: () => new CloudTasksError('UNAVAILABLE', 'The engine is not open.'),
+  notStarted: () => new CloudTasksError('UNAVAILABLE', 'The engine is not dispatching.'),
+  notStored: (cause: unknown) => new CloudTasksError('UNAVAILABLE', 'The store refused the change.', { cause })
+} as const
+
+/** The gRPC code that an attempt's HTTP status is recorded as. Inferred from client output, not from production. */
+export function grpcCodeOf (httpStatus: number): GrpcCode {
+  if (httpStatus >= 200 && httpStatus <= 299) return 'OK'
+  return fromHttp.get(httpStatus) ?? 'UNKNOWN'
+}
+
+/** The HTTP status that the REST interface gives for a code. */
+export function httpStatusOf (code: GrpcCode): number {
+  return toHttp[code]
+}
+
+/** `Attempt.responseStatus` for an HTTP status, e.g. `{ code: 14, message: 'UNAVAILABLE(14): HTTP status code 503' }`. */
+export function responseStatus (httpStatus: number): { code: number, message: string } {
+  const code = grpcCodeOf(httpStatus)
+  return status(code, `HTTP status code ${httpStatus}`)
+}
+
+/** `Attempt.responseStatus` when the dispatch deadline passed first. The text behind the code is ours. */
+export function deadlineStatus (): { code: number, message: string } {
+  return status('DEADLINE_EXCEEDED', 'no response within the dispatch deadline')
+}
+
+/** `Attempt.responseStatus` when the target could not be reached. The text behind the code is ours. */
+export function unreachableStatus (): { code: number, message: string } {
+  return status('UNAVAILABLE', 'no response')
+}
+
+function status (code: GrpcCode, text: string): { code: number, message: string } {
+  return { code: grpcCodes[code], message: `${code}(${grpcCodes[code]}): ${text}` }
+}
+
+function invalid (message: string): CloudTasksError {
+  return new CloudTasksError('INVALID_ARGUMENT', message)
+}
+
+function help (description: string, anchor: string): readonly ErrorDetail[] {
+  const url = `https://cloud.google.com/tasks/docs/reference/rest/v2/${anchor}`
+  return [{ '@type': 'type.googleapis.com/google.rpc.Help', links: [{ description, url }] }]
+}
+
+const fromHttp = new Map<number, GrpcCode>([
+  [400, 'INVALID_ARGUMENT'], [401, 'UNAUTHENTICATED'], [403, 'PERMISSION_DENIED'], [404, 'NOT_FOUND'], [409, 'ALREADY_EXISTS'],
+  [429, 'RESOURCE_EXHAUSTED'], [499, 'CANCELLED'], [500, 'INTERNAL'], [501, 'UNIMPLEMENTED'], [503, 'UNAVAILABLE'],
+  [504, 'DEADLINE_EXCEEDED']
+])
+
+const toHttp: Readonly<Record<GrpcCode, number>> = {
+  OK: 200,
+  CANCELLED: 499,
+  UNKNOWN: 500,
+  INVALID_ARGUMENT: 400,
+  DEADLINE_EXCEEDED: 504,
+  NOT_FOUND: 404,
+  ALREADY_EXISTS: 409,
+  PERMISSION_DENIED: 403,
+  RESOURCE_EXHAUSTED: 429,
+  FAILED_PRECONDITION: 400,
+  ABORTED: 409,
+  OUT_OF_RANGE: 400,
+  UNIMPLEMENTED: 501,
+  INTERNAL: 500,
+  UNAVAILABLE: 503,
+  DATA_LOSS: 500,
+  UNAUTHENTICATED: 401
+}

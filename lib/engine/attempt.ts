@@ -1,0 +1,22 @@
+import type { Task } from '../cloud-tasks/task.js'
+
+/** One delivery of a task, as the engine hands it to whoever sends requests. */
+export interface Attempt {
+  /** State after dispatch: `dispatchCount` includes this attempt. */
+  readonly task: Task
+  /** Short id. */
+  readonly queue: string
+  /** Cloud Tasks' headers and the task's own; without Host, Content-Length and a token's Authorization. */
+  readonly headers: Record<string, string>
+  readonly deadlineMs: number
+  /** When the engine stops waiting for the answer. */
+  readonly deadlineAt: number
+}
+
+/** The HTTP status of the response; 0 when none came. */
+export interface Answer {
+  readonly status: number
+}
+
+/** Delivers an attempt. A rejection counts as no response and is reported. An answer after the deadline is ignored. */
+export type Dispatcher = (attempt: Attempt) => Promise<Answer>

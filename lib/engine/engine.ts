@@ -1,0 +1,313 @@
+import { MAX_DISPATCHES_PER_SECOND } from '../cloud-tasks/limits.js'
+import { checkNewTask, withStoredDefaults } from '../cloud-tasks/new-task.js'
+import { isTaskId, parseQueueName, parseTaskName, printQueueName, queueNameOf } from '../cloud-tasks/names.js'
+import { MAX_TASK_BYTES, storedSize } from '../cloud-tasks/size.js'
+import { refusals } from '../cloud-tasks/status.js'
+import type { NewQueueSettings, NewTask, Task } from '../cloud-tasks/task.js'
+import type { Dispatcher } from './attempt.js'
+import { Attempts } from './attempts.js'
+import { systemClock, type Clock } from './clock.js'
+import { Keeper, type ErrorPlace } from './keeper.js'
+import { TaskPages, type PageRequest } from './pages.js'
+import { TaskEntry, type TaskQueue } from './queue.js'
+import { Queues, type QueuePage } from './queues.js'
+import { Scheduler } from './scheduler.js'
+import type { Store, StoredQueue } from './store.js'
+
+export type { Answer, Attempt, Dispatcher } from './attempt.js'
+export type { ErrorPlace } from './keeper.js'
+export type { PageRequest } from './pages.js'
+export type { QueuePage } from './queues.js'
+export type { StoredQueue } from './store.js'
+
+export interface EngineOptions {
+  readonly store: Store
+  readonly dispatch: Dispatcher
+  /** @default systemClock */
+  readonly clock?: Clock
+  /** How long the name of a task that has ended is refused. 0: not at all. @default 1 hour */
+  readonly taskTombstoneMs?: number
+  /** How long the name of a deleted queue is refused. 0: not at all. @default 7 days */
+  readonly queueTombstoneMs?: number
+  /**
+   * Also remember ids that the service picked, as production does, so that GetTask tells a task that has ended from one that
+   * never was. Costs memory for every task that ran within `taskTombstoneMs`. @default false
+   */
+  readonly rememberGeneratedNames?: boolean
+  /** The largest rate that a queue may have, in dispatches a second. @default 500, the most that Cloud Tasks allows */
+  readonly maxDispatchesPerSecond?: number
+  /** Hears of errors that no caller is there to receive. @default process.emitWarning */
+  readonly onError?: (error: unknown, where: ErrorPlace) => void
+}
+
+export interface TaskPage {
+  readonly tasks: readonly Task[]
+  readonly nextPageToken?: string
+}
+
+export interface QueueCounts {
+  /** Tasks that are due or will be. */
+  readonly waiting: number
+  /** Attempts under way. */
+  readonly running: number
+}
+
+/**
+ * Cloud Tasks' behaviour: queues, schedule, retry, rate, names. What it refuses, it refuses as the service does, with a
+ * CloudTasksError. A task is either waiting (in its queue's heap) or has attempts under way:
+ *
+ *   createTask -> stored -> waiting -> [due, slot, token] -> attempt -> 2xx or given up: removed, name remembered
+ *                              ^-------- back-off ------------ all else
+ *
+ * Reads answer at once and throw; changes resolve when the store has them. `open` comes first, then anything; `start` and
+ * `stop` begin and end dispatching, as often as wanted; after `close` everything is refused.
+ */
+export class Engine {
+  readonly #store: Store
+  readonly #clock: Clock
+  readonly #onError: (error: unknown, where: ErrorPlace) => void
+  readonly #keeper: Keeper
+  readonly #attempts: Attempts
+  readonly #scheduler: Scheduler
+  readonly #queues: Queues
+  readonly #pages = new TaskPages()
+  /** Named tasks that are being stored; resolves, whatever their fate. */
+  readonly #creating = new Map<string, Promise<void>>()
+  #isOpen = false
+  #closed: Promise<void> | undefined
+
+  constructor (options: EngineOptions) {
+    const { store, dispatch, clock = systemClock, onError = warn } = options
+    this.#store = store
+    this.#clock = clock
+    this.#onError = onError
+    const keeper = this.#keeper = new Keeper({
+      store,
+      clock,
+      onError,
+      taskTombstoneMs: options.taskTombstoneMs ?? 3600 * 1000,
+      rememberGeneratedNames: options.rememberGeneratedNames ?? false,
+      find: name => this.#creating.has(name) ? null : this.#queues.find(queueNameOf(name))?.tasks.get(name)
+    })
+    const scheduler = this.#scheduler = new Scheduler(clock, (queue, now) => {
+      queue.limiter.take(now)
+      this.#attempts.start(queue, queue.due.first!, false)
+    })
+    this.#attempts = new Attempts({ clock, keeper, dispatch, onError, onEnd: queue => { scheduler.changed(queue) } })
+    this.#queues = new Queues({
+      store, clock, keeper, scheduler, tombstoneMs: options.queueTombstoneMs ?? 7 * 24 * 3600 * 1000, maxRate: options.maxDispatchesPerSecond ?? MAX_DISPATCHES_PER_SECOND
+    })
+  }
+
+  /** Loads what the store has. Rejects with the store's error. */
+  async open (): Promise<void> {
+    const { queues, tasks, tombstones } = await this.#store.load()
+    this.#queues.load(queues)
+    await this.#inSlices(tombstones, tombstone => { this.#keeper.names.add(tombstone) })
+    await this.#inSlices(tasks, task => {
+      const queue = this.#queues.find(queueNameOf(task.name))
+      if (queue !== undefined) queue.add(new TaskEntry(task))
+      else this.#onError(new Error(`The store has no queue for task ${task.name}`), { during: 'load', name: task.name })
+    })
+    this.#isOpen = true
+  }
+
+  /** Begins to dispatch. Before it, tasks are only stored. */
+  start (): void {
+    this.#checkOpen()
+    this.#scheduler.start(this.#queues.all())
+  }
+
+  /** Starts no more attempts. Resolves when those under way have ended and what they came to is stored. */
+  async stop (): Promise<void> {
+    this.#scheduler.stop()
+    await this.#attempts.idle()
+    await this.#keeper.settle()
+  }
+
+  /** Stops, then closes the store. Leaves no timer behind. */
+  close (): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async createQueue (name: string, settings?: NewQueueSettings): Promise<StoredQueue> {
+    this.#checkOpen()
+    return await this.#queues.create(name, settings)
+  }
+
+  /** Replaces all settings of a queue, at once also for tasks that wait; creates the queue if there is none. */
+  async updateQueue (name: string, settings?: NewQueueSettings): Promise<StoredQueue> {
+    this.#checkOpen()
+    return await this.#queues.update(name, settings)
+  }
+
+  getQueue (name: string): StoredQueue {
+    return this.#queue(name).stored
+  }
+
+  /** The queues of `projects/P/locations/L`, in lexicographic order. */
+  listQueues (parent: string, page: PageRequest = {}): QueuePage {
+    this.#checkOpen()
+    return this.#queues.list(parent, page)
+  }
+
+  /** Deletes a queue with all its tasks, and refuses its name for a while. */
+  async deleteQueue (name: string): Promise<void> {
+    this.#checkOpen()
+    await this.#queues.delete(name)
+  }
+
+  /** From then on the queue takes tasks and dispatches none. Attempts under way go on. */
+  async pauseQueue (name: string): Promise<StoredQueue> {
+    this.#checkOpen()
+    return await this.#queues.setState(name, 'PAUSED')
+  }
+
+  async resumeQueue (name: string): Promise<StoredQueue> {
+    this.#checkOpen()
+    return await this.#queues.setState(name, 'RUNNING')
+  }
+
+  /** Deletes all tasks that were created before the call; they are out of sight at once and gone when this resolves. */
+  async purgeQueue (name: string): Promise<StoredQueue> {
+    this.#checkOpen()
+    return await this.#queues.purge(name)
+  }
+
+  /** Resolves with the task as it is stored. */
+  async createTask (queueName: string, newTask: NewTask): Promise<Task> {
+    this.#checkOpen()
+    const now = this.#clock.now()
+    if (this.#queues.find(queueName) === undefined && parseQueueName(queueName) === undefined) throw refusals.queueName()
+    checkNewTask(queueName, newTask, now)
+    this.#keeper.sweep(now)
+    const { name } = newTask
+    if (name === undefined) return await this.#add(this.#queue(queueName), newTask, now)
+
+    // Whether the name is taken depends on whether the task before it comes to be stored.
+    for (let first = this.#creating.get(name); first !== undefined; first = this.#creating.get(name)) await first
+    const queue = this.#queue(queueName)
+    if (this.#entry(queue, name) !== undefined) throw refusals.taskExists()
+    if (this.#keeper.names.has(name, now)) throw refusals.taskExistedRecently()
+    const creation = this.#add(queue, newTask, now)
+    const forget = (): void => { this.#creating.delete(name) }
+    this.#creating.set(name, creation.then(forget, forget))
+    return await creation
+  }
+
+  getTask (name: string): Task {
+    const task = this.#keeper.read(this.#find(name).entry)
+    if (task === undefined) throw refusals.notFound()
+    return task
+  }
+
+  /** A page of the queue's tasks, in no particular order. */
+  listTasks (queueName: string, page: PageRequest = {}): TaskPage {
+    const queue = this.#queue(queueName)
+    const { entries, ...next } = this.#pages.page(queue, page, this.#clock.now())
+    const live = entries.filter(entry => this.#entry(queue, entry.name) === entry)
+    return { tasks: live.map(entry => this.#keeper.read(entry)).filter(task => task !== undefined), ...next }
+  }
+
+  /** Deletes a task. The result of an attempt under way means nothing any more. */
+  async deleteTask (name: string): Promise<void> {
+    const { queue, entry } = this.#find(name)
+    queue.remove(entry)
+    const tombstone = this.#keeper.bury(entry)
+    this.#scheduler.changed(queue)
+    try {
+      await this.#store.removeTask(name, tombstone)
+    } catch (error) {
+      this.#keeper.names.withdraw(name)
+      queue.readmit([entry])
+      this.#scheduler.changed(queue)
+      throw refusals.notStored(error)
+    }
+  }
+
+  /** Dispatches a task now, whatever its schedule and its queue say. Returns its state after dispatch. */
+  async runTask (name: string): Promise<Task> {
+    const { queue, entry } = this.#find(name)
+    if (!this.#scheduler.started) throw refusals.notStarted()
+    const task = this.#attempts.start(queue, entry, true)
+    if (task === undefined) throw refusals.notFound()
+    this.#scheduler.changed(queue)
+    return task
+  }
+
+  /** Answers also when closed, with what was left. */
+  counts (queueName: string): QueueCounts {
+    const queue = this.#queues.get(queueName)
+    return { waiting: queue.due.size, running: queue.running }
+  }
+
+  async #close (): Promise<void> {
+    this.#isOpen = false
+    await this.stop()
+    await this.#queues.settle()
+    await this.#keeper.settle()
+    await this.#store.close()
+  }
+
+  async #add (queue: TaskQueue, newTask: NewTask, now: number): Promise<Task> {
+    const task = withStoredDefaults(queue.name, newTask, now)
+    if (storedSize(task) > MAX_TASK_BYTES) throw refusals.taskTooLarge()
+    try {
+      await this.#store.putTask(task)
+    } catch (error) {
+      throw refusals.notStored(error)
+    }
+    // Also when the queue was deleted meanwhile: should the store refuse that, it is still this queue.
+    queue.add(new TaskEntry(task))
+    this.#scheduler.changed(queue)
+    return task
+  }
+
+  /** With a turn of the event loop in between, so that a million items hold nothing up. */
+  async #inSlices<T> (items: Iterable<T>, take: (item: T) => void): Promise<void> {
+    let taken = 0
+    for (const item of items) {
+      take(item)
+      if (++taken % SLICE === 0) await new Promise<void>(resolve => { this.#clock.setImmediate(resolve) })
+    }
+  }
+
+  #queue (name: string): TaskQueue {
+    this.#checkOpen()
+    return this.#queues.get(name)
+  }
+
+  #find (name: string): { queue: TaskQueue, entry: TaskEntry } {
+    this.#checkOpen()
+    const parsed = parseTaskName(name)
+    if (parsed === undefined) throw refusals.taskName()
+    if (!isTaskId(parsed.task)) throw refusals.taskId(parsed.task)
+    const queue = this.#queues.find(printQueueName(parsed))
+    if (queue === undefined) throw refusals.notFound()
+    const entry = this.#entry(queue, name)
+    if (entry !== undefined) return { queue, entry }
+    throw this.#keeper.names.has(name, this.#clock.now()) ? refusals.taskGone() : refusals.notFound()
+  }
+
+  /** The task of that name, unless it has outlived its retention; then it ends here. */
+  #entry (queue: TaskQueue, name: string): TaskEntry | undefined {
+    this.#queues.removePurged(queue, name)
+    const entry = queue.tasks.get(name)
+    if (entry === undefined || entry.attempts > 0 || this.#clock.now() < entry.expiresAt) return entry
+    queue.remove(entry)
+    this.#keeper.remove(entry)
+    return undefined
+  }
+
+  #checkOpen (): void {
+    if (!this.#isOpen) throw refusals.notOpen()
+  }
+}
+
+function warn (error: unknown): void {
+  process.emitWarning(error instanceof Error ? error : new Error(String(error)))
+}
+
+/** What is loaded in one go. */
+const SLICE = 1000

@@ -1,0 +1,133 @@
+import type { Task } from '../cloud-tasks/task.js'
+import type { Clock } from './clock.js'
+import type { TaskEntry } from './queue.js'
+import type { Store, Tombstone } from './store.js'
+import { Tombstones } from './tombstones.js'
+
+/** Where an error arose that no caller is there to receive. */
+export interface ErrorPlace {
+  readonly during: 'load' | 'dispatch' | 'store'
+  /** Full name of the task or queue, where there is one. */
+  readonly name?: string
+}
+
+export interface KeeperOptions {
+  readonly store: Store
+  readonly clock: Clock
+  readonly taskTombstoneMs: number
+  readonly rememberGeneratedNames: boolean
+  readonly onError: (error: unknown, where: ErrorPlace) => void
+  /** The task of that name as memory has it; undefined when there is none. Null: leave its record alone for now. */
+  readonly find: (name: string) => TaskEntry | undefined | null
+}
+
+/**
+ * Keeps the store in step with memory for changes that no caller waits for: what attempts come to. Memory goes first and is
+ * the truth; a change that the store refuses is reported, owed, and tried again when the next one is made.
+ */
+export class Keeper {
+  readonly names = new Tombstones()
+  readonly #options: KeeperOptions
+  /** Tasks whose last change the store has refused. */
+  readonly #owed = new Set<string>()
+  #writing = 0
+  #onIdle: Array<() => void> = []
+
+  constructor (options: KeeperOptions) {
+    this.#options = options
+  }
+
+  /** The task's newest state. */
+  read (entry: TaskEntry): Task | undefined {
+    return entry.unstored ?? this.#options.store.getTask(entry.name)
+  }
+
+  /** Writes the task's state after an attempt. */
+  replace (entry: TaskEntry, task: Task): void {
+    entry.unstored = task
+    this.#payOwed()
+    this.#put(entry, task)
+  }
+
+  /** Removes a task that is out of memory already, remembering its name where names are remembered. Never rejects. */
+  remove (entry: TaskEntry): Promise<void> {
+    this.bury(entry)
+    this.#payOwed()
+    return this.#write(entry.name, this.#options.store.removeTask(entry.name, this.names.get(entry.name)))
+  }
+
+  /** Remembers the name of a task that ends now. */
+  bury (entry: TaskEntry): Tombstone | undefined {
+    const { taskTombstoneMs, rememberGeneratedNames, clock } = this.#options
+    if (taskTombstoneMs === 0 || (entry.generatedId && !rememberGeneratedNames)) return undefined
+    const tombstone = { name: entry.name, until: clock.now() + taskTombstoneMs }
+    this.names.add(tombstone)
+    return tombstone
+  }
+
+  /** Forgets a few names whose time has passed. */
+  sweep (now: number): void {
+    const names = this.names.sweep(now, NAMES_PER_SWEEP)
+    if (names.length > 0) this.track(this.#options.store.forget(names))
+  }
+
+  /** Tries once more what the store has refused, then waits until nothing is being written. */
+  async settle (): Promise<void> {
+    this.#payOwed(Infinity)
+    if (this.#writing > 0) await new Promise<void>(resolve => { this.#onIdle.push(resolve) })
+  }
+
+  /** Has `settle` wait for something whose failure is reported. Never rejects. */
+  track (write: Promise<unknown>, name?: string): Promise<void> {
+    this.#writing++
+    return write.then(() => { this.#written() }, error => {
+      if (name !== undefined) this.#owed.add(name)
+      this.#options.onError(error, { during: 'store', ...(name === undefined ? undefined : { name }) })
+      this.#written()
+    })
+  }
+
+  #put (entry: TaskEntry, task: Task): void {
+    const { store } = this.#options
+    this.#write(entry.name, store.putTask(task).then(() => {
+      // Anything else is newer: the state of an attempt that started meanwhile.
+      if (entry.unstored === task) entry.unstored = undefined
+    }))
+  }
+
+  #write (name: string, write: Promise<void>): Promise<void> {
+    this.#owed.delete(name)
+    return this.track(write, name)
+  }
+
+  #payOwed (limit: number = OWED_PER_WRITE): void {
+    if (this.#owed.size === 0) return
+    const names: string[] = []
+    for (const name of this.#owed) {
+      if (names.length === limit) break
+      names.push(name)
+    }
+    for (const name of names) this.#pay(name)
+  }
+
+  /** Brings the store to what memory says now, which may be more than what was refused. */
+  #pay (name: string): void {
+    const entry = this.#options.find(name)
+    if (entry === null) return
+    this.#owed.delete(name)
+    if (entry === undefined) this.#write(name, this.#options.store.removeTask(name, this.names.get(name)))
+    else if (entry.unstored !== undefined && entry.attempts === 0) this.#put(entry, entry.unstored)
+    else if (entry.unstored !== undefined) this.#owed.add(name)
+  }
+
+  #written (): void {
+    this.#writing--
+    if (this.#writing > 0) return
+    const waiting = this.#onIdle
+    this.#onIdle = []
+    for (const resolve of waiting) resolve()
+  }
+}
+
+const NAMES_PER_SWEEP = 8
+const OWED_PER_WRITE = 8

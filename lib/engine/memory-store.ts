@@ -1,0 +1,65 @@
+import { queueNameOf } from '../cloud-tasks/names.js'
+import type { Task } from '../cloud-tasks/task.js'
+import type { Store, StoredQueue, StoredState, TaskIndexEntry, Tombstone } from './store.js'
+
+/** Keeps tasks for as long as the process lives; an engine that is opened on it again finds them. */
+export class MemoryStore implements Store {
+  readonly #queues = new Map<string, StoredQueue>()
+  /** By queue, so that a queue goes with all its tasks in one step. */
+  readonly #tasks = new Map<string, Map<string, Task>>()
+  readonly #tombstones = new Map<string, Tombstone>()
+
+  async load (): Promise<StoredState> {
+    return {
+      queues: [...this.#queues.values()],
+      tasks: indexOf(this.#tasks),
+      tombstones: [...this.#tombstones.values()]
+    }
+  }
+
+  putTask (task: Task): Promise<void> {
+    const queue = queueNameOf(task.name)
+    let tasks = this.#tasks.get(queue)
+    if (tasks === undefined) this.#tasks.set(queue, tasks = new Map())
+    tasks.set(task.name, task)
+    return done
+  }
+
+  getTask (name: string): Task | undefined {
+    return this.#tasks.get(queueNameOf(name))?.get(name)
+  }
+
+  removeTask (name: string, tombstone?: Tombstone): Promise<void> {
+    this.#tasks.get(queueNameOf(name))?.delete(name)
+    if (tombstone !== undefined) this.#tombstones.set(name, tombstone)
+    return done
+  }
+
+  putQueue (queue: StoredQueue): Promise<void> {
+    this.#queues.set(queue.name, queue)
+    return done
+  }
+
+  removeQueue (name: string, tombstone?: Tombstone): Promise<void> {
+    this.#queues.delete(name)
+    this.#tasks.delete(name)
+    if (tombstone !== undefined) this.#tombstones.set(name, tombstone)
+    return done
+  }
+
+  forget (names: readonly string[]): Promise<void> {
+    for (const name of names) this.#tombstones.delete(name)
+    return done
+  }
+
+  close (): Promise<void> {
+    return done
+  }
+}
+
+function * indexOf (queues: ReadonlyMap<string, ReadonlyMap<string, Task>>): Iterable<TaskIndexEntry> {
+  for (const tasks of queues.values()) yield * tasks.values()
+}
+
+/** Shared: a promise for every change would be most of its cost. */
+const done = Promise.resolve()

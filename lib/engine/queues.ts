@@ -1,0 +1,212 @@
+import { completeQueueSettings } from '../cloud-tasks/limits.js'
+import { parseLocationName, parseQueueName } from '../cloud-tasks/names.js'
+import { refusals } from '../cloud-tasks/status.js'
+import type { NewQueueSettings } from '../cloud-tasks/task.js'
+import type { Clock } from './clock.js'
+import type { Keeper } from './keeper.js'
+import { pageSize, type PageRequest } from './pages.js'
+import { TaskQueue, type TaskEntry } from './queue.js'
+import type { Scheduler } from './scheduler.js'
+import type { Store, StoredQueue } from './store.js'
+
+export interface QueuesOptions {
+  readonly store: Store
+  readonly clock: Clock
+  readonly keeper: Keeper
+  readonly scheduler: Scheduler
+  /** How long the name of a deleted queue is refused. */
+  readonly tombstoneMs: number
+  /** The largest rate that a queue may have. */
+  readonly maxRate: number
+}
+
+export interface QueuePage {
+  readonly queues: readonly StoredQueue[]
+  readonly nextPageToken?: string
+}
+
+/** The queues of an engine and what can be done to them. Changes happen one after the other, as each builds on the last. */
+export class Queues {
+  readonly #options: QueuesOptions
+  readonly #queues = new Map<string, TaskQueue>()
+  #changes: Promise<unknown> = Promise.resolve()
+
+  constructor (options: QueuesOptions) {
+    this.#options = options
+  }
+
+  /** Takes up queues that the store has. */
+  load (queues: Iterable<StoredQueue>): void {
+    const now = this.#options.clock.now()
+    for (const stored of queues) this.#queues.set(stored.name, new TaskQueue(stored, now))
+  }
+
+  all (): Iterable<TaskQueue> {
+    return this.#queues.values()
+  }
+
+  find (name: string): TaskQueue | undefined {
+    return this.#queues.get(name)
+  }
+
+  /** Throws NOT_FOUND when there is no such queue, INVALID_ARGUMENT when there cannot be one. */
+  get (name: string): TaskQueue {
+    const queue = this.#queues.get(name)
+    if (queue !== undefined) return queue
+    checkName(name)
+    throw refusals.queueNotFound()
+  }
+
+  /** The queues of `projects/P/locations/L`, in lexicographic order. */
+  list (parent: string, page: PageRequest): QueuePage {
+    if (parseLocationName(parent) === undefined) throw refusals.locationName()
+    const after = page.pageToken ? decodeToken(page.pageToken) : ''
+    const names = [...this.#queues.keys()].filter(name => name.startsWith(`${parent}/queues/`) && name > after).sort()
+    const size = pageSize(page.pageSize, MAX_PAGE)
+    const queues = names.slice(0, size).map(name => this.#queues.get(name)!.stored)
+    return { queues, ...(names.length > size ? { nextPageToken: encodeToken(names[size - 1]!) } : undefined) }
+  }
+
+  create (name: string, settings: NewQueueSettings | undefined): Promise<StoredQueue> {
+    return this.#change(async () => {
+      checkName(name)
+      const complete = completeQueueSettings(settings, this.#options.maxRate)
+      if (this.#queues.has(name)) throw refusals.queueExists()
+      return await this.#add({ name, settings: complete, state: 'RUNNING' })
+    })
+  }
+
+  update (name: string, settings: NewQueueSettings | undefined): Promise<StoredQueue> {
+    return this.#change(async () => {
+      checkName(name)
+      const complete = completeQueueSettings(settings, this.#options.maxRate)
+      const queue = this.#queues.get(name)
+      return queue === undefined
+        ? await this.#add({ name, settings: complete, state: 'RUNNING' })
+        : await this.#replace(queue, { settings: complete })
+    })
+  }
+
+  setState (name: string, state: 'RUNNING' | 'PAUSED'): Promise<StoredQueue> {
+    return this.#change(async () => await this.#replace(this.get(name), { state }))
+  }
+
+  delete (name: string): Promise<void> {
+    return this.#change(async () => {
+      checkName(name)
+      const queue = this.#queues.get(name)
+      if (queue === undefined) throw refusals.notFound()
+      const { clock, keeper, store, tombstoneMs } = this.#options
+      const tombstone = tombstoneMs === 0 ? undefined : { name, until: clock.now() + tombstoneMs }
+      // Memory first: a task that is created from here on must not come to lie behind the removal in the store.
+      this.#queues.delete(name)
+      if (tombstone !== undefined) keeper.names.add(tombstone)
+      this.#setDeleted(queue, true)
+      try {
+        await store.removeQueue(name, tombstone)
+      } catch (error) {
+        this.#queues.set(name, queue)
+        keeper.names.withdraw(name)
+        queue.readmit(queue.tasks.values())
+        this.#setDeleted(queue, false)
+        throw refusals.notStored(error)
+      }
+    })
+  }
+
+  async purge (name: string): Promise<StoredQueue> {
+    const { clock, keeper, scheduler } = this.#options
+    const queue = this.get(name)
+    const purgedAt = clock.now()
+    const removal = keeper.track(this.#removePurged(queue, queue.purge()))
+    scheduler.changed(queue)
+    const change = this.#change(async () => await this.#replace(this.get(name), { purgedAt }))
+    const [stored] = await Promise.all([change, removal])
+    return stored
+  }
+
+  /** Ends the purged task of that name now, for whoever cannot wait for its turn. */
+  removePurged (queue: TaskQueue, name: string): void {
+    for (const tasks of queue.purged) {
+      const entry = tasks.get(name)
+      if (entry === undefined) continue
+      tasks.delete(name)
+      this.#options.keeper.remove(entry)
+    }
+  }
+
+  /** Resolves when no change is under way. */
+  async settle (): Promise<void> {
+    await this.#changes
+  }
+
+  #change<T> (change: () => Promise<T>): Promise<T> {
+    const result = this.#changes.then(change)
+    this.#changes = result.catch(() => {}) // Whoever asked for it has the error.
+    return result
+  }
+
+  async #add (stored: StoredQueue): Promise<StoredQueue> {
+    const { clock, keeper } = this.#options
+    if (keeper.names.has(stored.name, clock.now())) throw refusals.queueExistedRecently()
+    await this.#put(stored)
+    this.#queues.set(stored.name, new TaskQueue(stored, clock.now()))
+    return stored
+  }
+
+  async #replace (queue: TaskQueue, change: Partial<StoredQueue>): Promise<StoredQueue> {
+    const stored = { ...queue.stored, ...change }
+    await this.#put(stored)
+    queue.change(stored, this.#options.clock.now())
+    this.#options.scheduler.changed(queue)
+    return stored
+  }
+
+  async #put (stored: StoredQueue): Promise<void> {
+    try {
+      await this.#options.store.putQueue(stored)
+    } catch (error) {
+      throw refusals.notStored(error)
+    }
+  }
+
+  #setDeleted (queue: TaskQueue, deleted: boolean): void {
+    queue.deleted = deleted
+    this.#options.scheduler.changed(queue)
+  }
+
+  /** In slices: a million removals in one go would hold up the event loop. */
+  async #removePurged (queue: TaskQueue, tasks: Map<string, TaskEntry>): Promise<void> {
+    const { clock, keeper } = this.#options
+    let slice: Array<Promise<void>> = []
+    for (const [name, entry] of tasks) {
+      tasks.delete(name)
+      slice.push(keeper.remove(entry))
+      if (slice.length < SLICE) continue
+      await Promise.all(slice)
+      slice = []
+      await new Promise<void>(resolve => { clock.setImmediate(resolve) })
+    }
+    queue.purged.delete(tasks)
+    await Promise.all(slice)
+  }
+}
+
+function checkName (name: string): void {
+  if (parseQueueName(name) === undefined) throw refusals.queueName()
+}
+
+function encodeToken (name: string): string {
+  return Buffer.from(name).toString('base64url')
+}
+
+function decodeToken (token: string): string {
+  const name = Buffer.from(token, 'base64url').toString()
+  if (parseQueueName(name) === undefined) throw refusals.pageToken()
+  return name
+}
+
+/** ListQueues' documented limit. */
+const MAX_PAGE = 9800
+
+const SLICE = 500

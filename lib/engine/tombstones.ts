@@ -1,0 +1,66 @@
+import type { Tombstone } from './store.js'
+
+/**
+ * Names that refuse to be used again. One that has expired counts as absent at once; `sweep` frees its memory later, a few
+ * with each operation of the engine, so that no timer and no pause is needed.
+ */
+export class Tombstones {
+  readonly #untils = new Map<string, number>()
+  /** The names by the minute in which they expire, so that a sweep need not look for them. */
+  readonly #minutes = new Map<number, string[]>()
+  /** Keys of `#minutes`, earliest first. */
+  readonly #order: number[] = []
+
+  get size (): number {
+    return this.#untils.size
+  }
+
+  has (name: string, now: number): boolean {
+    const until = this.#untils.get(name)
+    return until !== undefined && until > now
+  }
+
+  get (name: string): Tombstone | undefined {
+    const until = this.#untils.get(name)
+    return until === undefined ? undefined : { name, until }
+  }
+
+  add ({ name, until }: Tombstone): void {
+    this.#untils.set(name, until)
+    const minute = Math.ceil(until / 60_000)
+    const names = this.#minutes.get(minute)
+    if (names !== undefined) {
+      names.push(name)
+      return
+    }
+    this.#minutes.set(minute, [name])
+    const next = this.#order.findIndex(other => other > minute)
+    this.#order.splice(next === -1 ? this.#order.length : next, 0, minute)
+  }
+
+  /** Takes a name back, as if it had never been added. */
+  withdraw (name: string): void {
+    this.#untils.delete(name)
+  }
+
+  /** Drops at most `limit` expired names and returns them. */
+  sweep (now: number, limit: number): string[] {
+    const dropped: string[] = []
+    for (let left = limit; left > 0; left--) {
+      const minute = this.#order[0]
+      if (minute === undefined || minute * 60_000 > now) break
+      const names = this.#minutes.get(minute)!
+      const name = names.pop()!
+      if (names.length === 0) {
+        this.#minutes.delete(minute)
+        this.#order.shift()
+      }
+      // A name that was used and ended once more stands in a later minute too.
+      if (this.#untils.has(name) && !this.has(name, now)) {
+        this.#untils.delete(name)
+        dropped.push(name)
+      }
+    }
+    return dropped
+  }
+}

@@ -1,0 +1,195 @@
+import { hash } from 'node:crypto'
+import { deadlineProblem, isPlainObject, nearest, unknownKey } from './checks.js'
+import { DEADLINE_HEADER, reservedHeader } from './route-headers.js'
+import type { Config } from './config.js'
+import {
+  FST_TASKS_CLOSING, FST_TASKS_INVALID_ENQUEUE_OPTION, FST_TASKS_NOT_REGISTERED, FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_SEND_FAILED, FST_TASKS_TOO_LARGE
+} from './errors.js'
+import { enqueueChannel, type EnqueueEvent } from './events.js'
+import type { PayloadCodec } from './payload.js'
+import type { RegisteredTask, Registry, TaskPayload } from './registry.js'
+import type { Failure, OutgoingTask, Transport } from './transport/transport.js'
+
+/** Named as in firebase-admin's `TaskOptions`. */
+export interface EnqueueOptions {
+  /**
+   * De-duplication key, 1 to 500 characters. While a task of this name and id is queued, and for about an hour to a day
+   * after it ended, it is not added to the same queue again; the answer then has `duplicate: true`.
+   */
+  readonly id?: string
+  /** When to run, at most 30 days ahead; in the past means now. Not together with `scheduleDelaySeconds`. */
+  readonly scheduleTime?: Date
+  /** Seconds from now, 0 to 2,592,000 (30 days). */
+  readonly scheduleDelaySeconds?: number
+  /** Seconds an attempt may take: 15 to 1800, on App Engine 15 to 86415. @default the definition's */
+  readonly dispatchDeadlineSeconds?: number
+  /** @default the definition's, else the plugin's */
+  readonly queue?: string
+  /** Sent with every attempt. What Cloud Tasks sets or strips itself is refused, so is `content-type`. */
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+export interface EnqueueResult {
+  /** Last part of the task's name in Cloud Tasks, and what its handler sees as `task.id`. */
+  readonly id: string
+  /** Name in the registry. */
+  readonly name: string
+  readonly queue: string
+  /** When the first attempt is due; of a duplicate, what this call asked for. */
+  readonly scheduleTime: Date
+  /** A task of this id was there already, or ended recently: this call added nothing. */
+  readonly duplicate: boolean
+}
+
+export interface Enqueue<M> {
+  /**
+   * Hands a task over for later. Resolves once Cloud Tasks, or the embedded queue's store, has it.
+   * @throws FST_TASKS_NOT_REGISTERED, FST_TASKS_PAYLOAD_NOT_JSON, FST_TASKS_INVALID_PAYLOAD, FST_TASKS_TOO_LARGE,
+   * FST_TASKS_INVALID_ENQUEUE_OPTION, FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_SEND_FAILED, FST_TASKS_CLOSING
+   */
+  <N extends keyof M & string>(name: N, payload: TaskPayload<N, M>, options?: EnqueueOptions): Promise<EnqueueResult>
+}
+
+/** Name + payload + options -> checked task -> transport. */
+export class Producer {
+  readonly #registry: Registry
+  readonly #config: Config
+  readonly #payloads: PayloadCodec
+  readonly #transport: Transport
+
+  constructor (registry: Registry, config: Config, payloads: PayloadCodec, transport: Transport) {
+    this.#registry = registry
+    this.#config = config
+    this.#payloads = payloads
+    this.#transport = transport
+  }
+
+  readonly enqueue = async (name: string, payload: unknown, options: EnqueueOptions = {}): Promise<EnqueueResult> => {
+    let queue = this.#config.queue
+    let outgoing: OutgoingTask | undefined
+    try {
+      const task = lookUp(this.#registry, name)
+      queue = task.queue ?? queue
+      const text = this.#payloads.print(task, payload)
+      await this.#payloads.read(task, text)
+      checkOptions(task, options, this.#config)
+      queue = options.queue ?? queue
+      outgoing = outgoingTask(task, text, options)
+      const result = await this.#send(task, queue, outgoing)
+      publish({ task: name, id: result.id, queue, scheduleTime: result.scheduleTime, duplicate: result.duplicate, error: undefined })
+      return result
+    } catch (error) {
+      publish({ task: name, id: outgoing?.id, queue, scheduleTime: undefined, duplicate: false, error })
+      throw error
+    }
+  }
+
+  /** Removes a task that is still queued. `id` is what `enqueue` took or returned. True if it was still there. */
+  readonly delete = async (name: string, id: string, options: { readonly queue?: string } = {}): Promise<boolean> => {
+    const task = lookUp(this.#registry, name)
+    checkOptions(task, { ...options, id }, this.#config)
+    const queue = options.queue ?? task.queue ?? this.#config.queue
+    const candidates = /^[A-Za-z0-9_-]+$/.test(id) ? [taskId(name, id), id] : [taskId(name, id)]
+    for (const candidate of candidates) {
+      const deleted = await this.#transport.deleteTask(queue, candidate)
+      if (deleted.outcome === 'deleted') return true
+      if (deleted.outcome !== 'notFound') throw failure(name, queue, deleted)
+    }
+    return false
+  }
+
+  async #send (task: RegisteredTask, queue: string, outgoing: OutgoingTask): Promise<EnqueueResult> {
+    const sent = await this.#transport.createTask(queue, outgoing)
+    const { name } = task
+    if (sent.outcome === 'created') return { id: sent.id, name, queue, scheduleTime: new Date(sent.scheduleAt), duplicate: false }
+    if (sent.outcome === 'duplicate' && outgoing.id !== undefined) {
+      return { id: outgoing.id, name, queue, scheduleTime: new Date(outgoing.scheduleAt ?? Date.now()), duplicate: true }
+    }
+    if (sent.outcome === 'duplicate') throw new FST_TASKS_SEND_FAILED(name, 'the queue answered that a task without an id exists already')
+    throw failure(name, queue, sent)
+  }
+}
+
+/** @throws FST_TASKS_NOT_REGISTERED with the name that was probably meant */
+export function lookUp (registry: Registry, name: string): RegisteredTask {
+  const task = registry.get(name)
+  if (task === undefined) throw new FST_TASKS_NOT_REGISTERED(String(name), nearest(String(name), [...registry.keys()]) || '; define it with defineTasks')
+  return task
+}
+
+/**
+ * The id under which Cloud Tasks knows de-duplication key `id` of task `name`: a hash first, because ids that share a
+ * prefix slow the service down, then as much of the key as may stand in a task id.
+ */
+export function taskId (name: string, id: string): string {
+  const readable = id.replaceAll(/[^A-Za-z0-9_-]+/g, '-').slice(0, 400)
+  return `${hash('sha256', `${name}\n${id}`, 'hex').slice(0, 32)}-${readable}`
+}
+
+function outgoingTask (task: RegisteredTask, text: string, options: EnqueueOptions): OutgoingTask {
+  const deadlineSeconds = options.dispatchDeadlineSeconds ?? task.dispatchDeadlineSeconds
+  const headers: Record<string, string> = { ...options.headers, 'content-type': 'application/json' }
+  // Cloud Tasks does not tell a worker how long it will wait, so the task does.
+  if (deadlineSeconds !== undefined) headers[DEADLINE_HEADER] = String(deadlineSeconds)
+  return {
+    id: options.id === undefined ? undefined : taskId(task.name, options.id),
+    method: task.method,
+    path: task.path,
+    headers,
+    body: Buffer.from(text),
+    scheduleAt: options.scheduleTime?.getTime() ??
+      (options.scheduleDelaySeconds === undefined ? undefined : Date.now() + options.scheduleDelaySeconds * 1000),
+    dispatchDeadlineMs: deadlineSeconds === undefined ? undefined : deadlineSeconds * 1000
+  }
+}
+
+const KEYS = ['id', 'scheduleTime', 'scheduleDelaySeconds', 'dispatchDeadlineSeconds', 'queue', 'headers'] satisfies Array<keyof EnqueueOptions>
+
+/** "Schedule time must be no more than 720h in the future." */
+const MAX_DELAY_SECONDS = 30 * 86_400
+
+function checkOptions (task: RegisteredTask, options: EnqueueOptions, config: Config): void {
+  const refuse = (problem: string) => new FST_TASKS_INVALID_ENQUEUE_OPTION(task.name, problem)
+  if (!isPlainObject(options)) throw refuse('the options must be an object')
+  const unknown = unknownKey(options, KEYS)
+  if (unknown !== undefined) throw refuse(`option ${unknown}`)
+
+  const { id, scheduleTime, scheduleDelaySeconds, dispatchDeadlineSeconds, queue, headers } = options
+  if (id !== undefined && (typeof id !== 'string' || id.length < 1 || id.length > 500)) throw refuse("'id' must be a string of 1 to 500 characters")
+  if (scheduleTime !== undefined && scheduleDelaySeconds !== undefined) throw refuse("'scheduleTime' and 'scheduleDelaySeconds' say the same thing; give one of them")
+  if (scheduleTime !== undefined) {
+    if (!(scheduleTime instanceof Date) || Number.isNaN(scheduleTime.getTime())) throw refuse("'scheduleTime' must be a valid Date")
+    if (scheduleTime.getTime() > Date.now() + MAX_DELAY_SECONDS * 1000) throw refuse("'scheduleTime' may be at most 30 days ahead")
+  }
+  if (scheduleDelaySeconds !== undefined && !(typeof scheduleDelaySeconds === 'number' && scheduleDelaySeconds >= 0 && scheduleDelaySeconds <= MAX_DELAY_SECONDS)) {
+    throw refuse(`'scheduleDelaySeconds' must be a number from 0 to ${MAX_DELAY_SECONDS} (30 days)`)
+  }
+  if (dispatchDeadlineSeconds !== undefined) {
+    const problem = deadlineProblem(dispatchDeadlineSeconds, config.target.type)
+    if (problem !== undefined) throw refuse(`'dispatchDeadlineSeconds' ${problem}`)
+  }
+  if (queue !== undefined && (typeof queue !== 'string' || !/^[A-Za-z0-9-]{1,100}$/.test(queue))) throw refuse("'queue' must be 1 to 100 letters, digits or hyphens")
+  if (headers !== undefined) checkHeaders(headers, refuse)
+}
+
+function checkHeaders (headers: unknown, refuse: (problem: string) => Error): void {
+  if (!isPlainObject(headers)) throw refuse("'headers' must be an object of strings")
+  for (const [key, value] of Object.entries(headers)) {
+    if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(key)) throw refuse("'headers' has a name that HTTP does not allow")
+    if (typeof value !== 'string' || !/^[\t\x20-\x7e]*$/.test(value)) throw refuse(`'headers.${key}' must be a string of printable ASCII characters`)
+    if (reservedHeader(key)) throw refuse(`'headers.${key}' is set by Cloud Tasks or by this package and cannot be chosen`)
+  }
+}
+
+function failure (name: string, queue: string, sent: Failure): Error {
+  switch (sent.outcome) {
+    case 'queueNotFound': return new FST_TASKS_QUEUE_NOT_FOUND(queue, sent.mend, { cause: sent.cause })
+    case 'tooLarge': return new FST_TASKS_TOO_LARGE(name, sent.bytes, sent.limit)
+    case 'closing': return new FST_TASKS_CLOSING()
+    case 'failed': return new FST_TASKS_SEND_FAILED(name, sent.problem, { cause: sent.cause })
+  }
+}
+
+function publish (event: EnqueueEvent): void {
+  if (enqueueChannel.hasSubscribers) enqueueChannel.publish(event)
+}

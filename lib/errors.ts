@@ -1,0 +1,116 @@
+import createError from '@fastify/error'
+
+/**
+ * Every error of this package: the export's name is the code. The README's table lists exactly these.
+ * A message names what is wrong and how to mend it; it never carries a payload or a token.
+ */
+
+// At registration
+
+/** An option is unknown, has a wrong value, or two options contradict each other. */
+export const FST_TASKS_INVALID_OPTION = createError<[problem: string]>(
+  'FST_TASKS_INVALID_OPTION', '%s', 500)
+
+/** The chosen transport lacks settings; the message names all of them. */
+export const FST_TASKS_MISSING_SETTING = createError<[what: string]>(
+  'FST_TASKS_MISSING_SETTING', '%s', 500)
+
+/** In production nobody chose a transport, or the chosen one forgets its tasks when the process ends. */
+export const FST_TASKS_NOT_FOR_PRODUCTION = createError<[why: string]>(
+  'FST_TASKS_NOT_FOR_PRODUCTION', '%s', 500)
+
+/** The embedded queue's directory cannot be used: another process has it, it holds something else, it is damaged, full or not writable. */
+export const FST_TASKS_STORE_UNAVAILABLE = createError<[problem: string, options?: ErrorOptions]>(
+  'FST_TASKS_STORE_UNAVAILABLE', 'The embedded queue cannot use its store: %s', 500)
+
+/** A task definition is malformed. */
+export const FST_TASKS_INVALID_DEFINITION = createError<[problem: string]>(
+  'FST_TASKS_INVALID_DEFINITION', '%s', 500)
+
+/** Two definitions have the same path. */
+export const FST_TASKS_DUPLICATE_PATH = createError<[name: string, path: string, other: string]>(
+  'FST_TASKS_DUPLICATE_PATH', "Task '%s' has the path '%s', which task '%s' has already; give one of them another 'path'", 500)
+
+/** A handler is not a function, or has no definition. */
+export const FST_TASKS_INVALID_HANDLER = createError<[problem: string]>(
+  'FST_TASKS_INVALID_HANDLER', '%s', 500)
+
+/** The instance, or one that it inherits from, has the plugin already. */
+export const FST_TASKS_ALREADY_REGISTERED = createError(
+  'FST_TASKS_ALREADY_REGISTERED', 'fastify-cloud-tasks is already registered on this instance; put all tasks into one registry, or register the second in an instance beside this one', 500)
+
+/** The route of a task is taken, as when a definition is mounted twice under one prefix. */
+export const FST_TASKS_ROUTE_TAKEN = createError<[name: string, method: string, url: string]>(
+  'FST_TASKS_ROUTE_TAKEN', "Task '%s' cannot be mounted: the route %s %s exists already; choose another 'prefix' or 'path'", 500)
+
+/** The server's validator compiler refuses the payload schema of a task, or cannot be reached. */
+export const FST_TASKS_INVALID_SCHEMA = createError<[name: string, problem: string, options?: ErrorOptions]>(
+  'FST_TASKS_INVALID_SCHEMA', "The payload schema of task '%s' does not compile: %s", 500)
+
+// At enqueue and run
+
+/** No task of that name is in the registry. Also what the route of a task without a handler answers. */
+export const FST_TASKS_NOT_REGISTERED = createError<[name: string, hint: string]>(
+  'FST_TASKS_NOT_REGISTERED', "Task '%s' is not registered%s", 404)
+
+/** The task is known, but this process has no handler for it. */
+export const FST_TASKS_NO_HANDLER = createError<[name: string]>(
+  'FST_TASKS_NO_HANDLER', "Task '%s' has no handler in this process; add one to the option 'handlers'", 500)
+
+/** The payload does not fit the schema. `validation` holds the validator's errors. */
+export const FST_TASKS_INVALID_PAYLOAD = createError<[name: string, problem: string, options?: ErrorOptions]>(
+  'FST_TASKS_INVALID_PAYLOAD', "The payload of task '%s' is invalid: %s", 400)
+
+/** The payload has no JSON text, or none that may be parsed again: circular, BigInt, undefined, `__proto__`. */
+export const FST_TASKS_PAYLOAD_NOT_JSON = createError<[name: string, problem: string, options?: ErrorOptions]>(
+  'FST_TASKS_PAYLOAD_NOT_JSON', "The payload of task '%s' cannot travel as JSON: %s", 400)
+
+/** The task is larger than Cloud Tasks stores: 1,048,569 bytes with its name, URL and headers. */
+export const FST_TASKS_TOO_LARGE = createError<[name: string, bytes: number, limit: number]>(
+  'FST_TASKS_TOO_LARGE', "Task '%s' takes %d bytes, more than the %d that Cloud Tasks stores; put the data elsewhere and enqueue a reference to it", 413)
+
+/** An option of `enqueue` is unknown or has a wrong value. */
+export const FST_TASKS_INVALID_ENQUEUE_OPTION = createError<[name: string, problem: string]>(
+  'FST_TASKS_INVALID_ENQUEUE_OPTION', "Task '%s' was not enqueued: %s", 400)
+
+/** The queue does not exist. */
+export const FST_TASKS_QUEUE_NOT_FOUND = createError<[queue: string, mend: string, options?: ErrorOptions]>(
+  'FST_TASKS_QUEUE_NOT_FOUND', "Queue '%s' does not exist; %s", 500)
+
+/** The task could not be handed over; `cause` says why. It is not enqueued, as far as can be told. */
+export const FST_TASKS_SEND_FAILED = createError<[name: string, problem: string, options?: ErrorOptions]>(
+  'FST_TASKS_SEND_FAILED', "Task '%s' could not be enqueued: %s", 503)
+
+/** The server is closing and what is enqueued now would be lost. Nothing was enqueued. */
+export const FST_TASKS_CLOSING = createError(
+  'FST_TASKS_CLOSING', 'The server is closing and takes no more tasks; nothing was enqueued', 503)
+
+// On the task routes
+
+/** The call carries no usable proof of who sent it. Nothing ran. */
+export const FST_TASKS_UNAUTHENTICATED = createError<[problem: string, options?: ErrorOptions]>(
+  'FST_TASKS_UNAUTHENTICATED', 'Unauthenticated: %s', 401)
+
+/** The call is proven to come from somebody else. Nothing ran. */
+export const FST_TASKS_FORBIDDEN = createError<[problem: string, options?: ErrorOptions]>(
+  'FST_TASKS_FORBIDDEN', 'Forbidden: %s', 403)
+
+/** No key of the token issuer could be fetched yet, so nobody can be verified. Nothing ran; it is retried. */
+export const FST_TASKS_KEYS_UNAVAILABLE = createError<[options?: ErrorOptions]>(
+  'FST_TASKS_KEYS_UNAVAILABLE', "The keys of the token issuer cannot be fetched, so no caller can be verified; see that this server reaches them ('auth.jwksUri')", 503)
+
+/** The handler threw, or another failure kept the attempt from ending well. It is retried. */
+export const FST_TASKS_ATTEMPT_FAILED = createError<[name: string, options?: ErrorOptions]>(
+  'FST_TASKS_ATTEMPT_FAILED', "An attempt of task '%s' failed", 500)
+
+/** The handler did not end within the dispatch deadline. It is retried. */
+export const FST_TASKS_DEADLINE_EXCEEDED = createError<[name: string, seconds: number]>(
+  'FST_TASKS_DEADLINE_EXCEEDED', "An attempt of task '%s' did not end within its deadline of %d s", 504)
+
+/** The server closed before the handler ended. It is retried. */
+export const FST_TASKS_ABORTED = createError<[name: string]>(
+  'FST_TASKS_ABORTED', "An attempt of task '%s' was cut short because the server is closing", 503)
+
+/** The handler called `task.drop(reason)`: never retried. `app.tasks.run` rejects with it. */
+export const FST_TASKS_DROPPED = createError<[name: string, reason: string]>(
+  'FST_TASKS_DROPPED', "Task '%s' was dropped: %s", 200)

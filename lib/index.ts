@@ -1,0 +1,10 @@
+export { default, default as cloudTasks } from './plugin.js'
+export { defineTasks } from './registry.js'
+export { tasksOf } from './tasks.js'
+export * as errors from './errors.js'
+
+export type { AppEngineTarget, AuthOptions, CloudTasksOptions, HttpTarget, LocalOptions, QueueOptions } from './options.js'
+export type { Register, RegisteredTasks, TaskContext, TaskDefinition, TaskDefinitions, TaskHandler, TaskHandlers, TaskMethod, TaskPayload } from './registry.js'
+export type { Enqueue, EnqueueOptions, EnqueueResult } from './enqueue.js'
+export type { EnqueueItem, TaskClient, TaskListing, Tasks } from './tasks.js'
+export type { AttemptEndEvent, AttemptStartEvent, EnqueueEvent } from './events.js'

@@ -1,0 +1,172 @@
+import type { FastifyInstance, FastifySchemaCompiler } from 'fastify'
+import { FST_TASKS_INVALID_PAYLOAD, FST_TASKS_INVALID_SCHEMA, FST_TASKS_PAYLOAD_NOT_JSON } from './errors.js'
+import type { RegisteredTask } from './registry.js'
+
+/** What a validator compiler of Fastify's makes: ajv's answers are booleans, joi's and TypeBox's are objects. */
+type Validator = ((value: unknown) => unknown) & { errors?: readonly ValidationFault[] | null }
+
+export interface ValidationFault {
+  readonly keyword?: string
+  readonly instancePath?: string
+  readonly message?: string
+  readonly params?: Readonly<Record<string, unknown>>
+}
+
+/** Parses JSON text as the task routes do: keys that could poison a prototype are refused. */
+export type JsonParser = (text: string) => unknown
+
+/** Payloads on their way into JSON text and out of it, checked with the server's own validator compiler. */
+export class PayloadCodec {
+  readonly #app: FastifyInstance
+  readonly #parse: JsonParser
+  readonly #validators = new Map<string, Validator>()
+
+  constructor (app: FastifyInstance) {
+    this.#app = app
+    this.#parse = jsonParser(app)
+  }
+
+  /**
+   * The JSON text of `payload`, made once and sent as it is.
+   * @throws FST_TASKS_PAYLOAD_NOT_JSON for what JSON would lose: undefined, functions, BigInt, circles, NaN, invalid dates
+   */
+  print (task: RegisteredTask, payload: unknown): string {
+    let text: string | undefined
+    try {
+      text = JSON.stringify(payload)
+      // JSON writes NaN, Infinity and invalid dates as null. Only then is the slower look worth it.
+      if (text?.includes('null')) JSON.stringify(payload, refuseLoss)
+    } catch (error) {
+      throw new FST_TASKS_PAYLOAD_NOT_JSON(task.name, error instanceof LossError ? error.message : reason(error), { cause: error })
+    }
+    if (text === undefined) throw new FST_TASKS_PAYLOAD_NOT_JSON(task.name, `${typeof payload} has no JSON text; a task without data takes {} or null, as its schema says`)
+    return text
+  }
+
+  /**
+   * What the handler will get from `text`: parsed, validated, with the defaults and coercions of the server's validator.
+   * @throws FST_TASKS_PAYLOAD_NOT_JSON, FST_TASKS_INVALID_PAYLOAD
+   */
+  async read (task: RegisteredTask, text: string): Promise<unknown> {
+    let value: unknown
+    try {
+      value = this.#parse(text)
+    } catch (error) {
+      throw new FST_TASKS_PAYLOAD_NOT_JSON(task.name, "it has a key such as '__proto__' that no server should accept", { cause: error })
+    }
+
+    const validator = this.#validator(task)
+    let answer: unknown
+    try {
+      answer = await validator(value)
+    } catch (error) {
+      throw invalidPayload(task, faultsOf(error), error)
+    }
+    if (answer === false) throw invalidPayload(task, validator.errors ?? [])
+    if (typeof answer === 'object' && answer !== null) {
+      const result = answer as { readonly error?: unknown, readonly value?: unknown }
+      if (result.error !== undefined && result.error !== null) throw invalidPayload(task, faultsOf(result.error), result.error)
+      if ('value' in result) return result.value
+    }
+    return value
+  }
+
+  /** Compiles every schema anew, once the server's compiler and shared schemas are final. Tells a wrong schema at boot. */
+  compile (tasks: Iterable<RegisteredTask>): void {
+    this.#validators.clear()
+    for (const task of tasks) this.#validator(task)
+  }
+
+  #validator (task: RegisteredTask): Validator {
+    let validator = this.#validators.get(task.name)
+    if (validator === undefined) this.#validators.set(task.name, validator = this.#compile(task))
+    return validator
+  }
+
+  #compile (task: RegisteredTask): Validator {
+    const compiler = validatorCompilerOf(this.#app)
+    if (compiler === undefined) {
+      throw new FST_TASKS_INVALID_SCHEMA(task.name, 'this version of Fastify does not show its validator compiler; set one with setValidatorCompiler')
+    }
+    try {
+      return compiler({ schema: task.payload, method: task.method, url: this.#app.prefix + task.path, httpPart: 'body' }) as Validator
+    } catch (error) {
+      throw new FST_TASKS_INVALID_SCHEMA(task.name, reason(error), { cause: error })
+    }
+  }
+}
+
+/** The parser of the task routes, for use without a request. */
+export function jsonParser (app: FastifyInstance): JsonParser {
+  const parse = app.getDefaultJsonParser('error', 'error')
+  return text => {
+    let outcome: { error: Error | null, value: unknown } | undefined
+    // Fastify's parser calls back at once.
+    parse(undefined as never, text, (error, value) => { outcome = { error, value } })
+    if (outcome === undefined) throw new TypeError('the JSON parser did not answer')
+    if (outcome.error !== null) throw outcome.error
+    return outcome.value
+  }
+}
+
+/**
+ * The server's own validator compiler. Fastify sets it when the first route with a schema compiles; an instance that has
+ * none yet, because it only enqueues or is still booting, gets it from where Fastify itself would: its schema controller.
+ */
+function validatorCompilerOf (app: FastifyInstance): FastifySchemaCompiler<unknown> | undefined {
+  const controller = internal(app, 'fastify.schemaController') as SchemaController | undefined
+  if (app.validatorCompiler !== undefined && controller?.addedSchemas !== true) return app.validatorCompiler
+  const options = internal(app, 'fastify.options') as { readonly ajv?: unknown } | undefined
+  return controller?.getValidatorBuilder?.()(app.getSchemas(), options?.ajv) ?? app.validatorCompiler
+}
+
+interface SchemaController {
+  readonly addedSchemas?: boolean
+  getValidatorBuilder? (): (schemas: unknown, ajvOptions: unknown) => FastifySchemaCompiler<unknown>
+}
+
+/** A field that Fastify keeps under a symbol of its own, found along the chain of encapsulated instances. */
+function internal (app: object, description: string): unknown {
+  for (let instance: object | null = app; instance !== null; instance = Object.getPrototypeOf(instance)) {
+    const symbol = Object.getOwnPropertySymbols(instance).find(one => one.description === description)
+    if (symbol !== undefined) return (instance as Record<symbol, unknown>)[symbol]
+  }
+  return undefined
+}
+
+class LossError extends Error {}
+
+function refuseLoss (this: unknown, key: string, value: unknown): unknown {
+  const original = (this as Record<string, unknown>)[key]
+  const at = key === '' ? '' : ` at '${key}'`
+  if (typeof value === 'number' && !Number.isFinite(value)) throw new LossError(`${String(value)}${at} would become null`)
+  if (value === null && original instanceof Date) throw new LossError(`an invalid date${at} would become null`)
+  return value
+}
+
+/** The error of a payload that does not fit. It tells paths and rules, never values. */
+export function invalidPayload (task: RegisteredTask, faults: readonly ValidationFault[], cause?: unknown): Error {
+  const told = faults.slice(0, 5).map(tell)
+  if (faults.length > 5) told.push(`and ${faults.length - 5} more`)
+  const options: [] | [ErrorOptions] = cause === undefined ? [] : [{ cause }]
+  const error = new FST_TASKS_INVALID_PAYLOAD(task.name, told.join(', ') || 'it does not fit its schema', ...options)
+  // Not the faults as they are: a verbose validator puts the values into them.
+  const validation = faults.map(({ keyword, instancePath, message, params }) => ({ keyword, instancePath, message, params }))
+  return Object.assign(error, { validation })
+}
+
+function tell (fault: ValidationFault): string {
+  const allowed = fault.params?.allowedValues
+  const values = Array.isArray(allowed) ? `: ${allowed.map(value => JSON.stringify(value)).join(', ')}` : ''
+  return `payload${fault.instancePath ?? ''} ${fault.message ?? 'does not fit its schema'}${values}`
+}
+
+/** A thrown or returned fault that is not ajv's has texts that may quote values, so only ajv's are told. */
+function faultsOf (error: unknown): readonly ValidationFault[] {
+  const faults = Array.isArray(error) ? error : (error as { readonly errors?: unknown } | null)?.errors
+  return Array.isArray(faults) && faults.every(fault => typeof fault?.instancePath === 'string') ? faults : []
+}
+
+function reason (error: unknown): string {
+  return error instanceof Error ? error.message.split('\n', 1)[0] ?? error.name : String(error)
+}

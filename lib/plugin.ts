@@ -1,0 +1,99 @@
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
+import fp from 'fastify-plugin'
+import { deadlineProblem } from './checks.js'
+import { resolveConfig, type Config } from './config.js'
+import { Producer, type Enqueue } from './enqueue.js'
+import { FST_TASKS_ALREADY_REGISTERED, FST_TASKS_INVALID_DEFINITION } from './errors.js'
+import type { CloudTasksOptions } from './options.js'
+import { PayloadCodec } from './payload.js'
+import { createRegistry, type RegisteredTasks, type Registry, type TaskDefinitions } from './registry.js'
+import { createTasks, type Tasks } from './tasks.js'
+import { LocalTransport } from './transport/local.js'
+import type { Transport } from './transport/transport.js'
+import { createAuthenticator, createSecret } from './worker/auth.js'
+import { Settlement } from './worker/outcome.js'
+import { mountRoutes } from './worker/route.js'
+import { Runs } from './worker/run.js'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Hands a task over for later. Typed by `Register`. */
+    readonly enqueue: Enqueue<RegisteredTasks>
+    /** The other things that can be done with tasks. */
+    readonly tasks: Tasks<RegisteredTasks>
+  }
+  // Fastify's own signatures would widen 'local' to string and could not join handlers with their payloads.
+  interface FastifyRegister<T> {
+    <const M extends TaskDefinitions>(plugin: CloudTasksPlugin | Promise<{ readonly default: CloudTasksPlugin }>, options: CloudTasksOptions<M>): T
+  }
+}
+
+/** Takes its options through `app.register` only, which checks the handlers against the tasks. */
+export interface CloudTasksPlugin {
+  (app: FastifyInstance, options: CloudTasksOptions & { readonly [everyHandlerHasItsTask]: never }): Promise<void>
+}
+
+/** Nobody can give it: Fastify's own signatures of `register` let handlers without a task pass, so none of them may fit. */
+declare const everyHandlerHasItsTask: unique symbol
+
+async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Promise<void> {
+  if (app.hasDecorator('enqueue') && app.hasDecorator('tasks')) throw new FST_TASKS_ALREADY_REGISTERED()
+  const registry = createRegistry(options.tasks, options.handlers)
+  const hasHandlers = [...registry.values()].some(task => task.handler !== undefined)
+  const config = resolveConfig(options, process.env, hasHandlers)
+  checkTarget(registry, config)
+
+  const secret = createSecret()
+  const payloads = new PayloadCodec(app)
+  const transport = await createTransport(app, config, registry, secret)
+  const producer = new Producer(registry, config, payloads, transport)
+  const runs = new Runs()
+  const settlement = new Settlement(config)
+
+  if (config.callers.verify === 'nobody' && hasHandlers) {
+    app.log.warn("'auth' is false: whoever reaches this server can run any task")
+  }
+  if (hasHandlers) {
+    const authenticate = await createAuthenticator(app, config.callers, secret)
+    mountRoutes({ app, config, registry, authenticate, runs, settlement })
+  }
+  app.decorate('enqueue', producer.enqueue as Enqueue<any>)
+  app.decorate('tasks', createTasks({ app, config, registry, payloads, producer, runs, settlement }))
+
+  await transport.open()
+  app.addHook('onReady', async () => {
+    payloads.compile(registry.values())
+    transport.start()
+  })
+  app.addHook('preClose', async () => {
+    const stopped = transport.stop()
+    await runs.drain(config.closeGraceMs)
+    await stopped
+  })
+  app.addHook('onClose', async () => { await transport.close() })
+}
+
+export default fp(cloudTasks as unknown as FastifyPluginAsync<CloudTasksOptions>, {
+  name: 'fastify-cloud-tasks',
+  fastify: '5.x'
+}) as CloudTasksPlugin
+
+async function createTransport (app: FastifyInstance, config: Config, registry: Registry, secret: string): Promise<Transport> {
+  if (config.transport === 'cloud') {
+    const { CloudTransport } = await import('./transport/cloud.js')
+    return new CloudTransport(app, config)
+  }
+  const queueIds = [...registry.values()].flatMap(task => task.queue ?? [])
+  return new LocalTransport(app, config, secret, queueIds)
+}
+
+/** What a target grants depends on its type, and that is known only now. */
+function checkTarget (registry: Registry, { target }: Config): void {
+  for (const { name, method, dispatchDeadlineSeconds } of registry.values()) {
+    const problem = dispatchDeadlineSeconds === undefined ? undefined : deadlineProblem(dispatchDeadlineSeconds, target.type)
+    if (problem !== undefined) throw new FST_TASKS_INVALID_DEFINITION(`Task '${name}': 'dispatchDeadlineSeconds' ${problem}`)
+    if (target.type === 'appEngine' && method === 'PATCH') {
+      throw new FST_TASKS_INVALID_DEFINITION(`Task '${name}': 'method' must be 'POST' or 'PUT', the methods that carry a body to App Engine`)
+    }
+  }
+}

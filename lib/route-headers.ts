@@ -1,0 +1,12 @@
+/** Seconds that the task's dispatch deadline is set to: Cloud Tasks does not tell the worker. Informs, never authorises. */
+export const DEADLINE_HEADER = 'fastify-cloud-tasks-deadline'
+
+/** Proof that an attempt comes from the embedded queue of this very process. */
+export const SECRET_HEADER = 'fastify-cloud-tasks-secret'
+
+const RESERVED = /^(?:host|content-length|content-type|transfer-encoding|connection|upgrade|te|trailer|expect|keep-alive|user-agent|x-google-.*|x-appengine-.*|x-cloudtasks-.*|fastify-cloud-tasks-.*)$/i
+
+/** Headers that a caller of `enqueue` cannot choose: Cloud Tasks ignores or replaces them, HTTP owns them, or this package sets them. */
+export function reservedHeader (name: string): boolean {
+  return RESERVED.test(name)
+}

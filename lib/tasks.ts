@@ -1,0 +1,144 @@
+import { randomUUID } from 'node:crypto'
+import type { TSchema } from '@sinclair/typebox'
+import type { FastifyInstance } from 'fastify'
+import { isPlainObject } from './checks.js'
+import type { Config } from './config.js'
+import { lookUp, type Enqueue, type EnqueueOptions, type EnqueueResult, type Producer } from './enqueue.js'
+import { FST_TASKS_INVALID_ENQUEUE_OPTION, FST_TASKS_NO_HANDLER, FST_TASKS_NOT_REGISTERED } from './errors.js'
+import type { PayloadCodec } from './payload.js'
+import type { RegisteredTasks, Registry, TaskDefinitions, TaskPayload } from './registry.js'
+import { routePath } from './route-path.js'
+import { AttemptContext } from './worker/context.js'
+import type { OutcomeCounts, Settlement } from './worker/outcome.js'
+import type { Runs } from './worker/run.js'
+
+/** `app.tasks`: what can be done with the tasks of an app besides enqueueing one. */
+export interface Tasks<M = RegisteredTasks> {
+  /** Every task of the registry, in the order of its definition. */
+  list (): TaskListing[]
+  /**
+   * Runs the handler now, in this process, without queue and HTTP; payload and `this` are as in an attempt. Returns what it
+   * returns and throws what it throws: the way to step through a handler with a debugger, so no deadline aborts it.
+   * @throws FST_TASKS_NOT_REGISTERED, FST_TASKS_NO_HANDLER, FST_TASKS_PAYLOAD_NOT_JSON, FST_TASKS_INVALID_PAYLOAD,
+   * FST_TASKS_DROPPED, FST_TASKS_ABORTED
+   */
+  run<N extends keyof M & string>(name: N, payload: TaskPayload<N, M>): Promise<unknown>
+  /**
+   * Enqueues many, a bounded number of them at once (`enqueueConcurrency`). Answers come in the order of `items`, in the
+   * form of `Promise.allSettled`: one bad item fails alone.
+   * @throws FST_TASKS_NOT_REGISTERED, FST_TASKS_INVALID_ENQUEUE_OPTION when `items` is no list
+   */
+  enqueueMany<N extends keyof M & string>(name: N, items: Iterable<EnqueueItem<TaskPayload<N, M>>>): Promise<Array<PromiseSettledResult<EnqueueResult>>>
+  /**
+   * Takes a task out of its queue. `id` is the one given to `enqueue` or the one it returned. True if it was still queued.
+   * @throws as `enqueue`
+   */
+  delete<N extends keyof M & string>(name: N, id: string, options?: { readonly queue?: string }): Promise<boolean>
+}
+
+export interface EnqueueItem<P> extends EnqueueOptions {
+  readonly payload: P
+}
+
+export interface TaskListing {
+  readonly name: string
+  readonly method: string
+  /** URL path of its route in this server, prefixes included. */
+  readonly path: string
+  readonly queue: string
+  readonly schema: TSchema
+  /** Whether this process has a handler for it. */
+  readonly handler: boolean
+  /** Attempts that ended in this process, by outcome. */
+  readonly counts: Readonly<OutcomeCounts>
+}
+
+/** `enqueue` and `app.tasks`, typed by an explicit registry. */
+export interface TaskClient<M> extends Tasks<M> {
+  readonly enqueue: Enqueue<M>
+}
+
+/**
+ * A handle typed by `tasks` instead of `Register`, for programs with several registries.
+ * @throws FST_TASKS_NOT_REGISTERED when `app` does not have one of these tasks
+ */
+export function tasksOf<M extends TaskDefinitions> (app: Pick<FastifyInstance, 'enqueue' | 'tasks'>, tasks: M): TaskClient<M> {
+  const known = new Map((app.tasks as FastifyInstance['tasks'] | undefined)?.list().map(task => [task.name, task.schema]))
+  for (const [name, definition] of Object.entries(tasks)) {
+    if (known.get(name) !== definition.payload) {
+      throw new FST_TASKS_NOT_REGISTERED(name, ' on this instance with this definition; register the plugin with it, or pass the instance that it is registered on')
+    }
+  }
+  return { ...(app.tasks as unknown as Tasks<M>), enqueue: app.enqueue as unknown as Enqueue<M> }
+}
+
+export interface TasksParts {
+  readonly app: FastifyInstance
+  readonly config: Config
+  readonly registry: Registry
+  readonly payloads: PayloadCodec
+  readonly producer: Producer
+  readonly runs: Runs
+  readonly settlement: Settlement
+}
+
+export function createTasks ({ app, config, registry, payloads, producer, runs, settlement }: TasksParts): Tasks<any> {
+  return {
+    list () {
+      return [...registry.values()].map(task => ({
+        name: task.name,
+        method: task.method,
+        path: routePath(app, config.prefix, task.path),
+        queue: task.queue ?? config.queue,
+        schema: task.payload,
+        handler: task.handler !== undefined,
+        counts: settlement.countsOf(task.name)
+      }))
+    },
+
+    async run (name, payload) {
+      const task = lookUp(registry, name)
+      if (task.handler === undefined) throw new FST_TASKS_NO_HANDLER(name)
+      const value = await payloads.read(task, payloads.print(task, payload))
+      const queue = task.queue ?? config.queue
+      const headers = { id: `run-${randomUUID()}`, queue, retryCount: 0, executionCount: 0, scheduledAt: Date.now() }
+      const deadlineAt = Date.now() + (task.dispatchDeadlineSeconds ?? 600) * 1000
+      const context = new AttemptContext(name, headers, settlement.retryConfigOf(queue), deadlineAt, app.log, undefined)
+      const run = await runs.run(app, task.handler, value, context, Infinity)
+      if (run.result === 'done') return run.value
+      throw run.result === 'dropped' ? context.dropError : run.error
+    },
+
+    async enqueueMany (name, items) {
+      const task = lookUp(registry, name)
+      if (typeof items !== 'object' || items === null || !(Symbol.iterator in items)) {
+        throw new FST_TASKS_INVALID_ENQUEUE_OPTION(task.name, 'the items must be a list of { payload, ...options }')
+      }
+      const results: Array<PromiseSettledResult<EnqueueResult>> = []
+      const iterator = items[Symbol.iterator]()
+      let next = 0
+      const worker = async (): Promise<void> => {
+        for (let step = iterator.next(); step.done !== true; step = iterator.next()) {
+          const index = next++
+          try {
+            results[index] = { status: 'fulfilled', value: await enqueueItem(producer, name, step.value) }
+          } catch (reason) {
+            results[index] = { status: 'rejected', reason }
+          }
+        }
+      }
+      await Promise.all(Array.from({ length: config.enqueueConcurrency }, worker))
+      return results
+    },
+
+    delete: producer.delete
+  }
+}
+
+async function enqueueItem (producer: Producer, name: string, item: unknown): Promise<EnqueueResult> {
+  if (!isPlainObject(item) || !Object.hasOwn(item, 'payload')) {
+    throw new FST_TASKS_INVALID_ENQUEUE_OPTION(name, 'an item must be an object with its payload: { payload, ...options }')
+  }
+  const { payload, ...options } = item
+  return await producer.enqueue(name, payload, options)
+}

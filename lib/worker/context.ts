@@ -1,0 +1,77 @@
+import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
+import type { AttemptHeaders } from '../cloud-tasks/headers.js'
+import type { RetryConfig } from '../cloud-tasks/task.js'
+import { FST_TASKS_DROPPED } from '../errors.js'
+import type { TaskContext } from '../registry.js'
+
+/** What a handler is told of its attempt. What is dear to make and seldom used, is made on first use. */
+export class AttemptContext implements TaskContext {
+  readonly name: string
+  readonly id: string
+  readonly queue: string
+  readonly attempt: number
+  readonly retryCount: number
+  readonly executionCount: number
+  readonly scheduledTime: Date
+  readonly previousResponse: number | undefined
+  readonly retryReason: string | undefined
+  readonly maxAttempts: number | undefined
+  readonly isLastAttempt: boolean
+  readonly deadline: Date
+  readonly request: FastifyRequest | undefined
+  readonly #log: FastifyBaseLogger
+  #taskLog: FastifyBaseLogger | undefined
+  #controller: AbortController | undefined
+  #aborted: unknown
+  #dropError: InstanceType<typeof FST_TASKS_DROPPED> | undefined
+  #dropReason: string | undefined
+
+  constructor (name: string, headers: AttemptHeaders, retry: RetryConfig, deadlineAt: number, log: FastifyBaseLogger, request: FastifyRequest | undefined) {
+    this.name = name
+    this.id = headers.id
+    this.queue = headers.queue
+    this.attempt = headers.retryCount + 1
+    this.retryCount = headers.retryCount
+    this.executionCount = headers.executionCount
+    this.scheduledTime = new Date(headers.scheduledAt)
+    this.previousResponse = headers.previousResponse
+    this.retryReason = headers.retryReason
+    this.maxAttempts = retry.maxAttempts === -1 ? undefined : retry.maxAttempts
+    this.isLastAttempt = retry.maxAttempts !== -1 && retry.maxRetrySeconds === 0 && this.attempt >= retry.maxAttempts
+    this.deadline = new Date(deadlineAt)
+    this.request = request
+    this.#log = log
+  }
+
+  get log (): FastifyBaseLogger {
+    this.#taskLog ??= this.#log.child({ task: this.name, id: this.id, attempt: this.attempt })
+    return this.#taskLog
+  }
+
+  get signal (): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController()
+      if (this.#aborted !== undefined) this.#controller.abort(this.#aborted)
+    }
+    return this.#controller.signal
+  }
+
+  drop (reason: string): never {
+    this.#dropReason ??= String(reason)
+    throw this.#dropError ??= new FST_TASKS_DROPPED(this.name, this.#dropReason)
+  }
+
+  /** Set once `drop` was called, also where the handler caught what `drop` threw. */
+  get dropReason (): string | undefined {
+    return this.#dropReason
+  }
+
+  get dropError (): Error | undefined {
+    return this.#dropError
+  }
+
+  abort (reason: Error): void {
+    this.#aborted ??= reason
+    this.#controller?.abort(reason)
+  }
+}

@@ -1,0 +1,137 @@
+import type { FastifyContextConfig, FastifyError, FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import { readAttempt } from '../cloud-tasks/headers.js'
+import type { Config } from '../config.js'
+import { FST_TASKS_ATTEMPT_FAILED, FST_TASKS_NOT_REGISTERED, FST_TASKS_ROUTE_TAKEN } from '../errors.js'
+import { attemptStartChannel } from '../events.js'
+import { invalidPayload, type ValidationFault } from '../payload.js'
+import type { RegisteredTask, Registry } from '../registry.js'
+import { DEADLINE_HEADER } from '../route-headers.js'
+import { routePath } from '../route-path.js'
+import type { Authenticator } from './auth.js'
+import { AttemptContext } from './context.js'
+import { Settlement, type Settled } from './outcome.js'
+import type { Runs } from './run.js'
+
+export interface Worker {
+  /** The instance that handlers get as `this`. */
+  readonly app: FastifyInstance
+  readonly config: Config
+  readonly registry: Registry
+  readonly authenticate: Authenticator
+  readonly runs: Runs
+  readonly settlement: Settlement
+}
+
+/**
+ * Mounts a route for every task that has a handler, in an instance of its own. An attempt goes through it from top to
+ * bottom: authenticate -> parse -> validate -> run -> settle -> answer.
+ */
+export function mountRoutes (worker: Worker): void {
+  const tasks = [...worker.registry.values()].filter(task => task.handler !== undefined)
+  if (tasks.length === 0) return
+  const { app, config } = worker
+  for (const task of tasks) {
+    const url = routePath(app, config.prefix, task.path)
+    if (app.hasRoute({ method: task.method, url })) throw new FST_TASKS_ROUTE_TAKEN(task.name, task.method, url)
+  }
+
+  app.register(async scope => {
+    // The host's parsers may keep bodies raw or refuse JSON. Here a body is JSON, whatever its content type says.
+    scope.removeAllContentTypeParsers()
+    scope.addContentTypeParser('*', { parseAs: 'string' }, scope.getDefaultJsonParser('error', 'error'))
+    // For the whole scope, so that a call of an unknown path is verified, too, before its body is read.
+    scope.addHook('onRequest', async request => { await worker.authenticate(request) })
+    for (const task of tasks) scope.route(attemptRoute(worker, task))
+    if (config.prefix !== '') scope.setNotFoundHandler(unknownTask(worker))
+  }, { prefix: config.prefix })
+}
+
+/** A payload has at most the size of a task, so the limit of the host must not be lower. */
+const BODY_LIMIT = 1_048_576
+
+function attemptRoute (worker: Worker, task: RegisteredTask): RouteOptions {
+  return {
+    method: task.method,
+    url: task.path,
+    bodyLimit: BODY_LIMIT,
+    // Cloud Tasks paces its calls itself; @fastify/rate-limit would take its one address for a flood.
+    config: { rateLimit: false } as FastifyContextConfig,
+    schema: {
+      body: task.payload,
+      ...(worker.config.exposeRoutes ? { tags: ['tasks'], summary: `Attempt of task ${task.name}` } : { hide: true })
+    } as RouteOptions['schema'] & object,
+    handler: async (request, reply) => answer(reply, await attempt(worker, task, request)),
+    errorHandler: async (error, request, reply) => refuse(worker, task, error, request, reply)
+  }
+}
+
+async function attempt (worker: Worker, task: RegisteredTask, request: FastifyRequest): Promise<Settled> {
+  const startedAt = performance.now()
+  const context = contextOf(worker, task, request)
+  if (attemptStartChannel.hasSubscribers) {
+    attemptStartChannel.publish({ task: context.name, id: context.id, queue: context.queue, attempt: context.attempt })
+  }
+  const run = await worker.runs.run(worker.app, task.handler!, request.body, context, context.deadline.getTime() - Date.now())
+  const settled = await worker.settlement.settle(task, request.body, context, run, performance.now() - startedAt)
+  if (settled.result === 'retry' && settled.status === 500) {
+    // Thrown, so that the host's onError hooks hear of it; `refuse` below answers.
+    throw Object.assign(new FST_TASKS_ATTEMPT_FAILED(task.name, { cause: settled.error }), { settled })
+  }
+  return settled
+}
+
+function answer (reply: FastifyReply, settled: Settled): FastifyReply {
+  reply.code(settled.status)
+  if (settled.status === 503) reply.header('retry-after', '1')
+  return settled.result === 'done' ? reply.send() : reply.send(describe(settled.status, settled.result, settled.code))
+}
+
+/** Answers what did not come to a run: an unverified caller, a body that is no payload, a hook of the host that threw. */
+async function refuse (worker: Worker, task: RegisteredTask, error: FastifyError & { settled?: Settled }, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+  if (error.settled !== undefined) return answer(reply, error.settled)
+  if (isPayloadFault(error)) {
+    const context = contextOf(worker, task, request)
+    const result = worker.config.invalidPayload === 'drop'
+      ? { result: 'dropped' as const, reason: `invalid payload: ${error.message}` }
+      : { result: 'invalid' as const, error: error.validation === undefined ? error : invalidPayload(task, error.validation as ValidationFault[]) }
+    return answer(reply, await worker.settlement.settle(task, request.body, context, result, 0))
+  }
+  const status = error.statusCode !== undefined && error.statusCode >= 400 ? error.statusCode : 500
+  const level = status >= 500 ? 'error' : 'warn'
+  request.log[level]({ err: error, task: task.name }, 'task call refused')
+  return reply.code(status).send(describe(status, 'refused', error.code))
+}
+
+function isPayloadFault (error: FastifyError): boolean {
+  return error.validation !== undefined || (typeof error.code === 'string' && error.code.startsWith('FST_ERR_CTP_'))
+}
+
+/** An unknown path below the prefix: 404, so that the task is kept and retried, whatever the host answers elsewhere. */
+function unknownTask (worker: Worker) {
+  return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+    const error = new FST_TASKS_NOT_REGISTERED(request.url.slice(0, 200), ' here')
+    request.log.error({ err: error }, 'a task arrived that has no handler here; it will be retried')
+    return reply.code(404).send(describe(404, 'retry', error.code))
+  }
+}
+
+function contextOf (worker: Worker, task: RegisteredTask, request: FastifyRequest): AttemptContext {
+  const { config } = worker
+  // Cloud Scheduler and people call without the headers of a queue; that is a first attempt.
+  const headers = readAttempt(request.headers, config.target.type) ?? {
+    id: request.id, queue: task.queue ?? config.queue, retryCount: 0, executionCount: 0, scheduledAt: Date.now()
+  }
+  return new AttemptContext(task.name, headers, worker.settlement.retryConfigOf(headers.queue), Date.now() + deadlineMs(request), request.log, request)
+}
+
+/** "Task.dispatchDeadline": 10 minutes by default, also on App Engine with automatic scaling. */
+const DEFAULT_DEADLINE_MS = 600_000
+
+function deadlineMs (request: FastifyRequest): number {
+  const seconds = Number(request.headers[DEADLINE_HEADER])
+  return seconds >= 15 && seconds <= 86_415 ? seconds * 1000 : DEFAULT_DEADLINE_MS
+}
+
+function describe (statusCode: number, result: string, code: string | undefined) {
+  return { statusCode, result, ...(code === undefined ? {} : { code }) }
+}

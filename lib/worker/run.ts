@@ -1,0 +1,70 @@
+import type { FastifyInstance } from 'fastify'
+import { FST_TASKS_ABORTED, FST_TASKS_DEADLINE_EXCEEDED } from '../errors.js'
+import type { TaskHandler } from '../registry.js'
+import type { AttemptContext } from './context.js'
+
+/** What became of one run of a handler. */
+export type RunResult =
+  | { readonly result: 'done', readonly value: unknown }
+  | { readonly result: 'dropped', readonly reason: string }
+  | { readonly result: 'failed', readonly error: unknown }
+  | { readonly result: 'deadline', readonly error: Error }
+  | { readonly result: 'aborted', readonly error: Error }
+
+/**
+ * Handlers that are running. Each one ends in one of five ways: it returned, it dropped its task, it threw, its deadline
+ * passed, or the server closed. In the last two the handler's signal has aborted and its later fate no longer counts.
+ */
+export class Runs {
+  readonly #running = new Map<AttemptContext, (result: RunResult) => void>()
+  #onIdle: (() => void) | undefined
+  #draining = false
+
+  /** Never rejects. `deadlineMs` of Infinity sets no deadline. */
+  run (app: FastifyInstance, handler: TaskHandler<any>, payload: unknown, context: AttemptContext, deadlineMs: number): Promise<RunResult> {
+    if (this.#draining) return Promise.resolve({ result: 'aborted', error: new FST_TASKS_ABORTED(context.name) })
+    return new Promise(resolve => {
+      let timer: NodeJS.Timeout | undefined
+      const settle = (result: RunResult): void => {
+        if (!this.#running.delete(context)) return
+        clearTimeout(timer)
+        resolve(result)
+        if (this.#running.size === 0) this.#onIdle?.()
+      }
+      this.#running.set(context, settle)
+      if (deadlineMs !== Infinity) {
+        timer = setTimeout(() => {
+          const error = new FST_TASKS_DEADLINE_EXCEEDED(context.name, deadlineMs / 1000)
+          context.abort(error)
+          settle({ result: 'deadline', error })
+        }, deadlineMs)
+      }
+      call(app, handler, payload, context).then(
+        value => { settle(context.dropReason === undefined ? { result: 'done', value } : { result: 'dropped', reason: context.dropReason }) },
+        error => { settle(context.dropReason === undefined ? { result: 'failed', error } : { result: 'dropped', reason: context.dropReason }) }
+      )
+    })
+  }
+
+  /** Starts no more runs and waits until all have ended, for at most `graceMs`; then aborts those that have not. */
+  async drain (graceMs: number): Promise<void> {
+    this.#draining = true
+    if (this.#running.size === 0) return
+    let timer: NodeJS.Timeout | undefined
+    await new Promise<void>(resolve => {
+      this.#onIdle = resolve
+      timer = setTimeout(resolve, graceMs)
+    })
+    clearTimeout(timer)
+    this.#onIdle = undefined
+    for (const [context, settle] of this.#running) {
+      const error = new FST_TASKS_ABORTED(context.name)
+      context.abort(error)
+      settle({ result: 'aborted', error })
+    }
+  }
+}
+
+async function call (app: FastifyInstance, handler: TaskHandler<any>, payload: unknown, context: AttemptContext): Promise<unknown> {
+  return await handler.call(app, payload, context)
+}

@@ -1,0 +1,149 @@
+import { Type } from '@sinclair/typebox'
+import t from 'tap'
+import { defineTasks } from '../lib/index.js'
+import { gate, start, watchAttempts } from './app.js'
+
+const tasks = defineTasks({ work: { payload: Type.Object({}) } })
+
+t.test('closing', async t => {
+  t.test('lets a running attempt end within the grace period', async t => {
+    const attempts = watchAttempts(t)
+    const [started, go] = [gate(), gate()]
+    const { app } = await start(t, {
+      tasks,
+      handlers: {
+        async work (_, task) {
+          started.open()
+          await go.opened
+          t.equal(task.signal.aborted, false)
+        }
+      }
+    })
+    await app.enqueue('work', {})
+    await started.opened
+    const closed = app.close()
+    await new Promise(resolve => setImmediate(resolve))
+    go.open()
+    await closed
+    t.match(attempts.ends, [{ result: 'done', status: 204 }])
+  })
+
+  t.test('aborts an attempt that outlives the grace period; it is answered 503 and would be retried', async t => {
+    const attempts = watchAttempts(t)
+    const started = gate()
+    let reason: unknown
+    const { app } = await start(t, {
+      tasks,
+      closeGraceSeconds: 0.01,
+      handlers: {
+        async work (_, task) {
+          started.open()
+          await new Promise<void>(resolve => { task.signal.addEventListener('abort', () => { resolve() }) })
+          reason = task.signal.reason
+        }
+      }
+    })
+    await app.enqueue('work', {})
+    await started.opened
+    await app.close()
+    t.match(attempts.ends, [{ result: 'retry', status: 503, error: { code: 'FST_TASKS_ABORTED' } }])
+    t.match(reason, { code: 'FST_TASKS_ABORTED' })
+  })
+
+  t.test('is not held up by a handler that ignores its signal', async t => {
+    const started = gate()
+    const { app } = await start(t, {
+      tasks,
+      closeGraceSeconds: 0,
+      handlers: {
+        async work () {
+          started.open()
+          await new Promise(() => {})
+        }
+      }
+    })
+    await app.enqueue('work', {})
+    await started.opened
+    await app.close()
+    t.pass('closed')
+  })
+
+  t.test('aborts app.tasks.run as well', async t => {
+    const { app } = await start(t, { tasks, closeGraceSeconds: 0, handlers: { work: async () => await new Promise(() => {}) } })
+    const run = app.tasks.run('work', {})
+    await new Promise(resolve => setImmediate(resolve))
+    await Promise.all([app.close(), t.rejects(run, { code: 'FST_TASKS_ABORTED' })])
+  })
+
+  t.test('starts no new attempt', async t => {
+    const attempts = watchAttempts(t)
+    const [started, go] = [gate(), gate()]
+    const { app } = await start(t, {
+      tasks,
+      queues: { default: { rateLimits: { maxConcurrentDispatches: 1 } } },
+      handlers: {
+        async work () {
+          started.open()
+          await go.opened
+        }
+      }
+    })
+    await app.enqueue('work', {})
+    await app.enqueue('work', {})
+    await started.opened
+    const closed = app.close()
+    await new Promise(resolve => setImmediate(resolve))
+    go.open()
+    await closed
+    t.equal(attempts.ends.length, 1)
+  })
+
+  t.test('refuses to enqueue, instead of losing the task silently', async t => {
+    const [started, go] = [gate(), gate()]
+    let inside: unknown
+    const { app } = await start(t, {
+      tasks,
+      handlers: {
+        async work () {
+          started.open()
+          await go.opened
+          inside = await this.enqueue('work', {}).catch((error: unknown) => error)
+        }
+      }
+    })
+    await app.enqueue('work', {})
+    await started.opened
+    const closed = app.close()
+    await new Promise(resolve => setImmediate(resolve))
+    go.open()
+    await closed
+    t.match(inside, { code: 'FST_TASKS_CLOSING', statusCode: 503 })
+    await t.rejects(app.enqueue('work', {}), { code: 'FST_TASKS_CLOSING' })
+  })
+
+  t.test('says how many tasks were still waiting in memory', async t => {
+    const { app, log } = await start(t, { tasks })
+    await app.enqueue('work', {}, { scheduleDelaySeconds: 60 })
+    await app.enqueue('work', {}, { scheduleDelaySeconds: 2_000_000 })
+    await app.close()
+    t.match(log.find(line => line.waiting !== undefined), { waiting: 2, level: 40 })
+  })
+
+  t.test('leaves no timer behind', async t => {
+    const attempts = watchAttempts(t)
+    const before = process.getActiveResourcesInfo().filter(resource => resource === 'Timeout').length
+    const { app } = await start(t, { tasks, handlers: { work: (_, task) => { if (task.attempt === 1) throw new Error('again') } }, queues: { default: { retryConfig: { minBackoffSeconds: 60 } } } })
+    await app.enqueue('work', {})
+    await app.enqueue('work', {}, { scheduleDelaySeconds: 60 })
+    await attempts.ended(1)
+    await app.close()
+    t.equal(process.getActiveResourcesInfo().filter(resource => resource === 'Timeout').length, before)
+  })
+
+  t.test('before the server was ready closes as well', async t => {
+    const { app } = await start(t, { tasks })
+    await app.close()
+    await app.close()
+    t.pass('closed twice')
+  })
+})

@@ -1,0 +1,124 @@
+import fc from 'fast-check'
+import t from 'tap'
+import { DueHeap, type Due } from '../../lib/engine/due-heap.js'
+import { RateLimiter } from '../../lib/engine/rate-limiter.js'
+import { Tombstones } from '../../lib/engine/tombstones.js'
+
+const limits = (maxDispatchesPerSecond: number, maxBurstSize: number) => ({ maxDispatchesPerSecond, maxBurstSize, maxConcurrentDispatches: 1 })
+
+t.test('a limiter never gives more than burst + rate * t in any span, and never keeps a waiter longer than it said', async t => {
+  const rates = fc.oneof(fc.double({ min: 0.01, max: 500, noNaN: true }), fc.constantFrom(1, 3, 500))
+  fc.assert(fc.property(rates, fc.integer({ min: 1, max: 100 }), fc.array(fc.nat(3000), { minLength: 1, maxLength: 200 }),
+    (rate, burst, gaps) => {
+      const limiter = new RateLimiter(limits(rate, burst), 0)
+      const taken: number[] = []
+      let now = 0
+      for (const gap of gaps) {
+        now += gap
+        if (limiter.take(now)) {
+          taken.push(now)
+          continue
+        }
+        const next = limiter.nextAt(now)
+        // Not before time, not later than one token takes, and then for sure.
+        if (next <= now || next - now > 1000 / rate + 1e-6) return false
+        if (limiter.take(now + (next - now) * 0.5)) return false
+        now = Math.ceil(next)
+        if (!limiter.take(now)) return false
+        taken.push(now)
+      }
+      return taken.every((from, i) => taken.slice(i).every((to, j) => j + 1 <= burst + (to - from) / 1000 * rate + 1e-6))
+    }))
+})
+
+t.test('a limiter that is always asked in time gives its whole rate', async t => {
+  fc.assert(fc.property(fc.integer({ min: 1, max: 500 }), fc.integer({ min: 10, max: 100 }), (rate, burst) => {
+    const limiter = new RateLimiter(limits(rate, burst), 0)
+    let taken = 0
+    for (let now = 0; now <= 10_000; now++) {
+      while (limiter.take(now)) taken++
+    }
+    return Math.abs(taken - (burst + 10 * rate)) <= 1
+  }), { numRuns: 30 })
+})
+
+t.test('a clock that is set back neither stops a limiter nor fills it', async t => {
+  const limiter = new RateLimiter(limits(2, 10), 1_000_000)
+  for (let i = 0; i < 10; i++) t.ok(limiter.take(1_000_000))
+  t.notOk(limiter.take(0))
+  t.equal(limiter.nextAt(0), 500)
+  t.notOk(limiter.take(499))
+  t.ok(limiter.take(500))
+  t.notOk(limiter.take(500))
+})
+
+t.test('a limiter takes on new limits where it stands', async t => {
+  const limiter = new RateLimiter(limits(1, 10), 0)
+  for (let i = 0; i < 10; i++) limiter.take(0)
+  t.equal(limiter.nextAt(0), 1000)
+  limiter.configure(limits(100, 20), 500)
+  t.equal(limiter.nextAt(500), 505, 'half a token was there, the rest comes at the new rate')
+  limiter.configure(limits(100, 20), 10_000)
+  limiter.configure(limits(1, 10), 10_000)
+  for (let i = 0; i < 10; i++) t.ok(limiter.take(10_000))
+  t.notOk(limiter.take(10_000), 'what the new burst has no room for is lost')
+})
+
+t.test('a heap gives its items in order of time, then of arrival, whatever left in between', async t => {
+  interface Item extends Due { readonly id: number }
+  const step = fc.oneof(
+    // Mostly additions: an item that moves up after a removal takes a heap of some depth.
+    { weight: 6, arbitrary: fc.record({ kind: fc.constant('add' as const), at: fc.nat(1000) }) },
+    fc.record({ kind: fc.constant('remove' as const), which: fc.nat(1000) }),
+    fc.record({ kind: fc.constant('schedule' as const), which: fc.nat(1000), at: fc.nat(1000) }),
+    fc.record({ kind: fc.constant('pop' as const) }))
+  fc.assert(fc.property(fc.array(step, { minLength: 50, maxLength: 300 }), steps => {
+    const heap = new DueHeap<Item>()
+    const inside: Item[] = []
+    let made = 0
+    const earliest = (): Item | undefined => [...inside].sort((a, b) => a.dueAt - b.dueAt || a.order - b.order)[0]
+    for (const step of steps) {
+      const pick = 'which' in step ? inside[step.which % (inside.length || 1)] : undefined
+      if (step.kind === 'add') {
+        const item = { id: made, dueAt: step.at, order: made++, position: -1 }
+        heap.add(item)
+        inside.push(item)
+      } else if (step.kind === 'schedule' && pick !== undefined) {
+        heap.schedule(pick, step.at)
+      } else {
+        const gone = step.kind === 'pop' ? earliest() : pick
+        if (gone === undefined) continue
+        heap.remove(gone)
+        heap.remove(gone)
+        inside.splice(inside.indexOf(gone), 1)
+        if (gone.position !== -1) return false
+      }
+      if (heap.size !== inside.length || heap.first !== earliest()) return false
+    }
+    return true
+  }))
+})
+
+t.test('a remembered name is refused until its time has passed, and costs no memory for long after', async t => {
+  const names = new Tombstones()
+  const minute = 60_000
+  for (let i = 0; i < 100; i++) names.add({ name: `n${i}`, until: (100 - i) * minute })
+  t.ok(names.has('n0', 100 * minute - 1))
+  t.notOk(names.has('n0', 100 * minute))
+  t.same(names.sweep(0, 8), [])
+  t.same(names.sweep(2 * minute, 8).sort(), ['n98', 'n99'])
+  t.equal(names.sweep(100 * minute, 8).length, 8, 'a few at a time')
+  t.equal(names.size, 90)
+
+  names.add({ name: 'n0', until: 500 * minute })
+  while (names.size > 1) names.sweep(200 * minute, 8)
+  t.same(names.sweep(200 * minute, 8), [])
+  t.ok(names.has('n0', 200 * minute), 'a name that was used again stays')
+  t.same(names.get('n0'), { name: 'n0', until: 500 * minute })
+  t.same(names.sweep(500 * minute, 8), ['n0'])
+  names.add({ name: 'x', until: 501 * minute })
+  names.withdraw('x')
+  t.notOk(names.has('x', 0))
+  t.same(names.sweep(600 * minute, 8), [], 'a withdrawn name is not reported')
+  t.equal(names.size, 0)
+})

@@ -1,0 +1,312 @@
+import { Type } from '@sinclair/typebox'
+import { TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox'
+import Fastify from 'fastify'
+import t from 'tap'
+import { taskId } from '../lib/enqueue.js'
+import cloudTasks, { defineTasks, tasksOf, type EnqueueEvent } from '../lib/index.js'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { start, watchAttempts } from './app.js'
+
+const tasks = defineTasks({
+  mail: {
+    payload: Type.Object({ to: Type.String({ format: 'email' }), copies: Type.Integer({ default: 1 }), note: Type.Optional(Type.Unknown()) }, { additionalProperties: false }),
+    queue: 'mail'
+  },
+  any: { payload: Type.Unknown() }
+})
+const mail = { to: 'ada@example.com', copies: 1 }
+
+t.test('enqueue', async t => {
+  t.test('answers with id, name, queue and time, and the handler runs with the payload', async t => {
+    const seen: unknown[] = []
+    const attempts = watchAttempts(t)
+    const { app } = await start(t, { tasks, handlers: { mail: (payload, task) => { seen.push(payload, task.id) } } })
+    const result = await tasksOf(app, tasks).enqueue('mail', mail)
+    t.match(result, { id: /^\d+$/, name: 'mail', queue: 'mail', scheduleTime: Date, duplicate: false })
+    await attempts.ended(1)
+    t.strictSame(seen, [mail, result.id])
+  })
+
+  t.test('works inside a plugin and before the server is ready, and runs once it is', async t => {
+    const attempts = watchAttempts(t)
+    const app = Fastify()
+    t.teardown(() => app.close())
+    await app.register(cloudTasks, { tasks, transport: 'local', handlers: { mail: () => {} } })
+    app.register(async child => { await tasksOf(child, tasks).enqueue('mail', mail) })
+    app.addHook('onReady', async () => { await tasksOf(app, tasks).enqueue('mail', mail) })
+    await t.rejects(tasksOf(app, tasks).enqueue('mail', { to: 'nobody', copies: 1 }), { code: 'FST_TASKS_INVALID_PAYLOAD' })
+    t.equal(attempts.ends.length, 0)
+    await app.ready()
+    t.match(await attempts.ended(2), [{ result: 'done' }, { result: 'done' }])
+  })
+
+  t.test('refuses an unknown name and says which was meant', async t => {
+    const { app } = await start(t, { tasks })
+    for (const name of ['mial', '__proto__', 'toString', '', undefined, 7]) {
+      await t.rejects(app.enqueue(name as string, mail), { code: 'FST_TASKS_NOT_REGISTERED', statusCode: 404 })
+    }
+    await t.rejects(app.enqueue('mial', mail), /did you mean 'mail'/)
+  })
+
+  t.test('refuses a payload that does not fit, naming the path and never the value', async t => {
+    const { app } = await start(t, { tasks })
+    for (const payload of [{}, { to: 'secret-value' }, { ...mail, copies: 'many' }, { ...mail, copies: 1.5 }, [], 'text', 7, null]) {
+      await t.rejects(app.enqueue('mail', payload), { code: 'FST_TASKS_INVALID_PAYLOAD', statusCode: 400 })
+    }
+    try {
+      await app.enqueue('mail', { to: 'secret-value', copies: 1 })
+    } catch (error) {
+      t.match((error as Error).message, 'payload/to')
+      t.notMatch(JSON.stringify(error) + (error as Error).message, 'secret-value')
+      t.match(error, { validation: [{ keyword: 'format', instancePath: '/to' }] })
+    }
+  })
+
+  t.test('refuses a payload that JSON would lose', async t => {
+    const { app } = await start(t, { tasks })
+    const circle: Record<string, unknown> = {}
+    circle.self = circle
+    const lost: Array<[what: string, payload: unknown]> = [
+      ['undefined', undefined], ['a function', () => {}], ['a symbol', Symbol('s')], ['a circle', circle], ['a BigInt', 1n], ['a BigInt inside', { n: 1n }],
+      ['NaN', NaN], ['Infinity inside', { n: [Infinity] }], ['an invalid date', { at: new Date('never') }],
+      ['toJSON that throws', { toJSON () { throw new Error('no') } }], ['a __proto__ key', JSON.parse('{"__proto__":{"admin":true}}')],
+      ['a poisoned constructor', { constructor: { prototype: { admin: true } } }]
+    ]
+    for (const [what, payload] of lost) {
+      await t.rejects(app.enqueue('any', payload), { code: 'FST_TASKS_PAYLOAD_NOT_JSON', statusCode: 400 }, what)
+    }
+    t.match(await app.enqueue('any', { nothing: null, at: new Date(0) }), { duplicate: false }, 'a null that is meant stays')
+  })
+
+  t.test('never touches the object of the caller', async t => {
+    const seen: unknown[] = []
+    const attempts = watchAttempts(t)
+    const { app } = await start(t, { tasks, handlers: { mail: payload => { seen.push(payload) } } })
+    const payload = Object.freeze({ to: 'ada@example.com', copies: '3', extra: 'removed by Fastify' })
+    await app.enqueue('mail', payload)
+    t.strictSame(payload, { to: 'ada@example.com', copies: '3', extra: 'removed by Fastify' })
+    await attempts.ended(1)
+    t.strictSame(seen, [{ to: 'ada@example.com', copies: 3 }], 'the handler gets it as the route validated it')
+  })
+
+  t.test('refuses a task larger than Cloud Tasks stores and takes one just below', async t => {
+    const { app } = await start(t, { tasks })
+    await t.rejects(app.enqueue('any', 'x'.repeat(1_048_569)), { code: 'FST_TASKS_TOO_LARGE', statusCode: 413 })
+    t.match(await app.enqueue('any', 'x'.repeat(1_048_000)), { duplicate: false })
+  })
+
+  t.test('refuses wrong options, naming them', async t => {
+    const { app } = await start(t, { tasks })
+    const far = new Date(Date.now() + 31 * 86_400_000)
+    const wrong: Array<[options: unknown, names: string]> = [
+      [null, 'options'], ['id', 'options'], [{ ID: 'x' }, "'id'"], [{ id: '' }, "'id'"], [{ id: 'x'.repeat(501) }, "'id'"], [{ id: 42 }, "'id'"],
+      [{ scheduleTime: '2030-01-01' }, "'scheduleTime'"], [{ scheduleTime: new Date('never') }, "'scheduleTime'"], [{ scheduleTime: far }, "'scheduleTime'"],
+      [{ scheduleDelaySeconds: -1 }, "'scheduleDelaySeconds'"], [{ scheduleDelaySeconds: NaN }, "'scheduleDelaySeconds'"],
+      [{ scheduleDelaySeconds: Infinity }, "'scheduleDelaySeconds'"], [{ scheduleDelaySeconds: '5' }, "'scheduleDelaySeconds'"],
+      [{ scheduleDelaySeconds: 2_592_001 }, "'scheduleDelaySeconds'"], [{ scheduleDelaySeconds: 1, scheduleTime: new Date() }, "'scheduleTime'"],
+      [{ dispatchDeadlineSeconds: 14 }, "'dispatchDeadlineSeconds'"], [{ dispatchDeadlineSeconds: 1801 }, "'dispatchDeadlineSeconds'"],
+      [{ queue: 'a_b' }, "'queue'"], [{ queue: 5 }, "'queue'"],
+      [{ headers: 'x' }, "'headers'"], [{ headers: { 'x y': 'z' } }, "'headers'"], [{ headers: { x: 1 } }, "'headers.x'"], [{ headers: { x: 'a\r\nb: c' } }, "'headers.x'"],
+      [{ headers: { Host: 'x' } }, "'headers.Host'"], [{ headers: { 'X-CloudTasks-QueueName': 'x' } }, "'headers.X-CloudTasks-QueueName'"],
+      [{ headers: { 'content-type': 'text/plain' } }, "'headers.content-type'"], [{ headers: { 'fastify-cloud-tasks-secret': 'x' } }, "'headers.fastify-cloud-tasks-secret'"]
+    ]
+    for (const [options, names] of wrong) {
+      try {
+        await app.enqueue('mail', mail, options as never)
+        t.fail(`${JSON.stringify(options)} was accepted`)
+      } catch (error) {
+        t.match(error, { code: 'FST_TASKS_INVALID_ENQUEUE_OPTION', statusCode: 400 })
+        t.ok((error as Error).message.includes(names), `${(error as Error).message} names ${names}`)
+      }
+    }
+  })
+
+  t.test('refuses a queue that does not exist, as production does', async t => {
+    const { app } = await start(t, { tasks, queues: { other: {} } })
+    await t.rejects(app.enqueue('mail', mail, { queue: 'nowhere' }), { code: 'FST_TASKS_QUEUE_NOT_FOUND' })
+    t.match(await app.enqueue('mail', mail, { queue: 'other' }), { queue: 'other' })
+  })
+
+  t.test('sends headers with the attempt', async t => {
+    const attempts = watchAttempts(t)
+    let seen: unknown
+    const { app } = await start(t, { tasks, handlers: { mail: (_, task) => { seen = task.request?.headers } } })
+    await app.enqueue('mail', mail, { headers: { 'X-Trace': 'abc' } })
+    await attempts.ended(1)
+    t.match(seen, { 'x-trace': 'abc', 'content-type': 'application/json', 'user-agent': 'Google-Cloud-Tasks' })
+    t.notOk(Object.keys(seen as object).includes('fastify-cloud-tasks-secret'), 'the secret is not shown to handlers')
+  })
+
+  t.test('schedules', async t => {
+    const { app } = await start(t, { tasks })
+    const at = new Date(Date.now() + 86_400_000)
+    t.strictSame((await app.enqueue('mail', mail, { scheduleTime: at })).scheduleTime, at)
+    const delayed = await app.enqueue('mail', mail, { scheduleDelaySeconds: 60 })
+    t.ok(Math.abs(delayed.scheduleTime.getTime() - Date.now() - 60_000) < 5000)
+    t.match(await app.enqueue('mail', mail, { scheduleTime: new Date(0) }), { duplicate: false }, 'a time in the past means now')
+  })
+
+  t.test('tells each call on its diagnostics channel, with the same keys on failure', async t => {
+    const events: EnqueueEvent[] = []
+    const listener = (event: unknown): void => { events.push(event as EnqueueEvent) }
+    subscribe('fastify-cloud-tasks:enqueue', listener)
+    t.teardown(() => { unsubscribe('fastify-cloud-tasks:enqueue', listener) })
+    const { app } = await start(t, { tasks })
+    await app.enqueue('mail', mail, { id: '7' })
+    await t.rejects(app.enqueue('mail', {}))
+    t.match(events, [{ task: 'mail', id: taskId('mail', '7'), queue: 'mail', duplicate: false, error: undefined }, { task: 'mail', queue: 'mail', error: { code: 'FST_TASKS_INVALID_PAYLOAD' } }])
+    t.strictSame(Object.keys(events[0]!), Object.keys(events[1]!))
+  })
+})
+
+t.test('the id of a task', async t => {
+  t.test('is a hash, then the readable part', async t => {
+    t.match(taskId('mail', 'order 42/é'), /^[0-9a-f]{32}-order-42-$/)
+    t.ok(taskId('mail', 'x'.repeat(500)).length <= 500)
+    t.not(taskId('mail', 'a b'), taskId('mail', 'a-b'), 'keys that read alike stay apart')
+    t.not(taskId('a', 'b'), taskId('b', 'b'), 'so do tasks')
+    t.match(taskId('mail', '日本'), /^[A-Za-z0-9_-]{1,500}$/)
+  })
+
+  t.test('enqueued again while queued or after it ended answers duplicate', async t => {
+    const attempts = watchAttempts(t)
+    const { app } = await start(t, { tasks, handlers: { mail: () => {} } })
+    const first = await app.enqueue('mail', mail, { id: 'once', scheduleDelaySeconds: 0.05 })
+    const [queued, other, elsewhere] = [await app.enqueue('mail', mail, { id: 'once' }), await app.enqueue('mail', mail, { id: 'twice', scheduleDelaySeconds: 60 }), await app.enqueue('mail', mail, { id: 'once', queue: 'default', scheduleDelaySeconds: 60 })]
+    t.match([first, queued, other, elsewhere], [{ duplicate: false }, { duplicate: true, id: first.id }, { duplicate: false }, { duplicate: false }])
+    await attempts.ended(1)
+    t.match(await app.enqueue('mail', mail, { id: 'once' }), { duplicate: true })
+    t.equal(attempts.ends.length, 1)
+  })
+
+  t.test('may be used again at once when nothing is remembered', async t => {
+    const attempts = watchAttempts(t)
+    const { app } = await start(t, { tasks, handlers: { mail: () => {} }, local: { taskTombstoneSeconds: 0 } })
+    await app.enqueue('mail', mail, { id: 'again' })
+    await attempts.ended(1)
+    await new Promise(resolve => setImmediate(resolve))
+    t.match(await app.enqueue('mail', mail, { id: 'again' }), { duplicate: false })
+    await attempts.ended(2)
+  })
+})
+
+t.test('the validator is the server\'s own', async t => {
+  t.test('custom, by setValidatorCompiler, for a producer and for a worker, set before or after', async t => {
+    const compiler = () => (value: unknown) => (value as { to?: string }).to === 'pass' ? { value } : { error: new Error('custom: not pass, but secret-value') }
+    for (const handlers of [{}, { mail: () => {} }]) {
+      const app = Fastify()
+      t.teardown(() => app.close())
+      await app.register(cloudTasks, { tasks, transport: 'local', handlers })
+      app.setValidatorCompiler(compiler as never)
+      await app.ready()
+      t.match(await app.enqueue('mail', { to: 'pass' }), { duplicate: false })
+      await t.rejects(app.enqueue('mail', mail), { code: 'FST_TASKS_INVALID_PAYLOAD' })
+      await t.rejects(app.enqueue('mail', mail), { message: /^(?!.*secret-value)/ })
+    }
+  })
+
+  t.test('TypeBox\'s compiler works at both ends', async t => {
+    const attempts = watchAttempts(t)
+    const { app } = await start(t, { tasks: defineTasks({ n: { payload: Type.Object({ n: Type.Number() }) } }), handlers: { n: () => {} } }, app => { app.setValidatorCompiler(TypeBoxValidatorCompiler) })
+    await app.enqueue('n', { n: 1 })
+    await t.rejects(app.enqueue('n', { n: '1' }), { code: 'FST_TASKS_INVALID_PAYLOAD' }, 'it does not coerce')
+    t.match(await attempts.ended(1), [{ result: 'done' }])
+  })
+
+  t.test('ajv with the server\'s own settings and shared schemas, for a producer and for a worker', async t => {
+    for (const handlers of [{}, { shared: () => {} }]) {
+      const { app } = await start(t,
+        { tasks: { shared: { payload: { type: 'object', properties: { to: { $ref: 'address#' }, n: { type: 'integer' } }, required: ['to'] } as never } }, handlers },
+        app => { app.addSchema({ $id: 'address', type: 'string', pattern: '^[a-z]+$' }) },
+        { ajv: { customOptions: { coerceTypes: false } } })
+      t.match(await app.enqueue('shared', { to: 'abc', n: 1 }), { duplicate: false })
+      await t.rejects(app.enqueue('shared', { to: 'ABC' }), { code: 'FST_TASKS_INVALID_PAYLOAD' })
+      await t.rejects(app.enqueue('shared', { to: 'abc', n: '1' }), { code: 'FST_TASKS_INVALID_PAYLOAD' }, 'the server\'s ajv does not coerce')
+    }
+  })
+
+  t.test('an asynchronous validator is awaited', async t => {
+    const { app } = await start(t, { tasks }, app => {
+      app.setValidatorCompiler((() => async (value: unknown) => {
+        if ((value as { to: string }).to !== 'pass') throw new Error('async no')
+      }) as never)
+    })
+    t.match(await app.enqueue('mail', { to: 'pass' }), { duplicate: false })
+    await t.rejects(app.enqueue('mail', mail), { code: 'FST_TASKS_INVALID_PAYLOAD' })
+  })
+})
+
+t.test('app.tasks', async t => {
+  const handlers = {
+    mail (this: unknown, payload: unknown, task: { attempt: number, isLastAttempt: boolean, request: unknown }) { return { self: this, payload, attempt: task.attempt, request: task.request } },
+    any (payload: unknown, task: { drop (reason: string): never }) {
+      if (payload === 'drop') task.drop('not wanted')
+      throw payload
+    }
+  }
+
+  t.test('list tells name, path, queue, schema and handler', async t => {
+    const { app } = await start(t, { tasks, handlers: { mail: handlers.mail }, prefix: '/jobs', queue: 'usual' })
+    t.match(app.tasks.list(), [
+      { name: 'mail', method: 'POST', path: '/jobs/mail', queue: 'mail', schema: tasks.mail.payload, handler: true },
+      { name: 'any', path: '/jobs/any', queue: 'usual', handler: false }
+    ])
+  })
+
+  t.test('run calls the handler here, with the validated payload, and returns what it returns', async t => {
+    const attempts = watchAttempts(t)
+    const { app } = await start(t, { tasks, handlers: handlers as never })
+    const result = await app.tasks.run('mail', { to: 'ada@example.com' }) as { self: unknown, payload: unknown }
+    t.equal(result.self, app)
+    t.match(result, { payload: { to: 'ada@example.com', copies: 1 }, attempt: 1, request: undefined })
+    t.equal(attempts.ends.length, 0, 'no attempt was made')
+  })
+
+  t.test('run throws what the handler throws, as it is', async t => {
+    const { app } = await start(t, { tasks, handlers: handlers as never })
+    const thrown = await app.tasks.run('any', { mine: true }).then(() => undefined, error => error)
+    t.strictSame(thrown, { mine: true })
+    await t.rejects(app.tasks.run('any', 'drop'), { code: 'FST_TASKS_DROPPED' })
+  })
+
+  t.test('run refuses what enqueue refuses, and a task without a handler', async t => {
+    const { app } = await start(t, { tasks, handlers: { mail: handlers.mail } as never })
+    await t.rejects(app.tasks.run('mial', {}), { code: 'FST_TASKS_NOT_REGISTERED' })
+    await t.rejects(app.tasks.run('mail', {}), { code: 'FST_TASKS_INVALID_PAYLOAD' })
+    await t.rejects(app.tasks.run('mail', undefined), { code: 'FST_TASKS_PAYLOAD_NOT_JSON' })
+    await t.rejects(app.tasks.run('any', 1), { code: 'FST_TASKS_NO_HANDLER' })
+  })
+
+  t.test('enqueueMany answers in order and lets a bad item fail alone', async t => {
+    const { app } = await start(t, { tasks, enqueueConcurrency: 3 })
+    const items = Array.from({ length: 50 }, (_, index) => ({ payload: { to: index === 7 ? 'nobody' : `a${index}@example.com`, copies: 1 }, id: String(index) }))
+    const results = await tasksOf(app, tasks).enqueueMany('mail', [...items, 'no item' as never, { payload: mail, scheduleDelaySeconds: -1 }])
+    t.equal(results.length, 52)
+    t.match(results[7], { status: 'rejected', reason: { code: 'FST_TASKS_INVALID_PAYLOAD' } })
+    t.match(results[50], { status: 'rejected', reason: { code: 'FST_TASKS_INVALID_ENQUEUE_OPTION' } })
+    t.match(results[51], { status: 'rejected', reason: { code: 'FST_TASKS_INVALID_ENQUEUE_OPTION' } })
+    for (const [index, result] of results.slice(0, 50).entries()) {
+      if (index !== 7) t.match(result, { status: 'fulfilled', value: { id: taskId('mail', String(index)) } })
+    }
+    await t.rejects(app.tasks.enqueueMany('mial', []), { code: 'FST_TASKS_NOT_REGISTERED' })
+    await t.rejects(app.tasks.enqueueMany('mail', 5 as never), { code: 'FST_TASKS_INVALID_ENQUEUE_OPTION' })
+    t.strictSame(await app.tasks.enqueueMany('mail', []), [])
+  })
+
+  t.test('delete takes a queued task out, by either id, once', async t => {
+    const { app } = await start(t, { tasks })
+    const options = { scheduleDelaySeconds: 60 }
+    const named = await app.enqueue('mail', mail, { ...options, id: 'mine' })
+    const unnamed = await app.enqueue('mail', mail, options)
+    await app.enqueue('mail', mail, { ...options, id: 'other', queue: 'default' })
+    t.equal(await app.tasks.delete('mail', 'mine'), true)
+    t.equal(await app.tasks.delete('mail', named.id), false)
+    t.equal(await app.tasks.delete('mail', unnamed.id), true)
+    t.equal(await app.tasks.delete('mail', 'never there'), false)
+    t.equal(await app.tasks.delete('mail', 'other'), false)
+    t.equal(await app.tasks.delete('mail', 'other', { queue: 'default' }), true)
+    await t.rejects(app.tasks.delete('mial', 'x'), { code: 'FST_TASKS_NOT_REGISTERED' })
+    await t.rejects(app.tasks.delete('mail', ''), { code: 'FST_TASKS_INVALID_ENQUEUE_OPTION' })
+    await t.rejects(app.tasks.delete('mail', 'x', { queue: 'nowhere' }), { code: 'FST_TASKS_QUEUE_NOT_FOUND' })
+  })
+})

@@ -3,7 +3,7 @@ import { FST_TASKS_INVALID_PAYLOAD, FST_TASKS_INVALID_SCHEMA, FST_TASKS_PAYLOAD_
 import type { RegisteredTask } from './registry.js'
 
 /** What a validator compiler of Fastify's makes: ajv's answers are booleans, joi's and TypeBox's are objects. */
-type Validator = ((value: unknown) => unknown) & { errors?: readonly ValidationFault[] | null }
+export type Validator = ((value: unknown) => unknown) & { errors?: readonly ValidationFault[] | null }
 
 export interface ValidationFault {
   readonly keyword?: string
@@ -19,7 +19,10 @@ export type JsonParser = (text: string) => unknown
 export class PayloadCodec {
   readonly #app: FastifyInstance
   readonly #parse: JsonParser
-  readonly #validators = new Map<string, Validator>()
+  /** Of routes that compile, and of the rest once the server is ready. */
+  readonly #final = new Map<string, Validator>()
+  /** For what is enqueued while the server boots and its compiler and shared schemas may still change. */
+  readonly #provisional = new Map<string, Validator>()
 
   constructor (app: FastifyInstance) {
     this.#app = app
@@ -71,16 +74,17 @@ export class PayloadCodec {
     return value
   }
 
-  /** Compiles every schema anew, once the server's compiler and shared schemas are final. Tells a wrong schema at boot. */
-  compile (tasks: Iterable<RegisteredTask>): void {
-    this.#validators.clear()
-    for (const task of tasks) this.#validator(task)
+  /**
+   * The validator of `task`, for its route to use too: what passes here passes there. To be called when the server's compiler
+   * and shared schemas are final.
+   * @throws FST_TASKS_INVALID_SCHEMA
+   */
+  finalValidator (task: RegisteredTask): Validator {
+    return cached(this.#final, task.name, () => this.#compile(task))
   }
 
   #validator (task: RegisteredTask): Validator {
-    let validator = this.#validators.get(task.name)
-    if (validator === undefined) this.#validators.set(task.name, validator = this.#compile(task))
-    return validator
+    return this.#final.get(task.name) ?? cached(this.#provisional, task.name, () => this.#compile(task))
   }
 
   #compile (task: RegisteredTask): Validator {
@@ -94,6 +98,14 @@ export class PayloadCodec {
       throw new FST_TASKS_INVALID_SCHEMA(task.name, reason(error), { cause: error })
     }
   }
+}
+
+function cached<V> (map: Map<string, V>, key: string, make: () => V): V {
+  const known = map.get(key)
+  if (known !== undefined) return known
+  const made = make()
+  map.set(key, made)
+  return made
 }
 
 /** The parser of the task routes, for use without a request. */

@@ -55,14 +55,14 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
   }
   if (hasHandlers) {
     const authenticate = await createAuthenticator(app, config.callers, secret)
-    mountRoutes({ app, config, registry, authenticate, runs, settlement })
+    mountRoutes({ app, config, registry, payloads, authenticate, runs, settlement })
   }
   app.decorate('enqueue', producer.enqueue as Enqueue<any>)
   app.decorate('tasks', createTasks({ app, config, registry, payloads, producer, runs, settlement }))
 
   await transport.open()
   app.addHook('onReady', async () => {
-    payloads.compile(registry.values())
+    for (const task of registry.values()) payloads.finalValidator(task)
     transport.start()
   })
   app.addHook('preClose', async () => {

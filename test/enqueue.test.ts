@@ -192,6 +192,7 @@ t.test('the id of a task', async t => {
 
 t.test('the validator is the server\'s own', async t => {
   t.test('custom, by setValidatorCompiler, for a producer and for a worker, set before or after', async t => {
+    const attempts = watchAttempts(t)
     const compiler = () => (value: unknown) => (value as { to?: string }).to === 'pass' ? { value } : { error: new Error('custom: not pass, but secret-value') }
     for (const handlers of [{}, { mail: () => {} }]) {
       const app = Fastify()
@@ -203,6 +204,7 @@ t.test('the validator is the server\'s own', async t => {
       await t.rejects(app.enqueue('mail', mail), { code: 'FST_TASKS_INVALID_PAYLOAD' })
       await t.rejects(app.enqueue('mail', mail), { message: /^(?!.*secret-value)/ })
     }
+    t.match(await attempts.ended(1), [{ result: 'done' }], 'the route uses it too')
   })
 
   t.test('TypeBox\'s compiler works at both ends', async t => {

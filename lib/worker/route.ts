@@ -3,7 +3,7 @@ import { readAttempt } from '../cloud-tasks/headers.js'
 import type { Config } from '../config.js'
 import { FST_TASKS_ATTEMPT_FAILED, FST_TASKS_NOT_REGISTERED, FST_TASKS_ROUTE_TAKEN } from '../errors.js'
 import { attemptStartChannel } from '../events.js'
-import { invalidPayload, type ValidationFault } from '../payload.js'
+import { invalidPayload, type PayloadCodec, type ValidationFault } from '../payload.js'
 import type { RegisteredTask, Registry } from '../registry.js'
 import { DEADLINE_HEADER } from '../route-headers.js'
 import { routePath } from '../route-path.js'
@@ -17,6 +17,7 @@ export interface Worker {
   readonly app: FastifyInstance
   readonly config: Config
   readonly registry: Registry
+  readonly payloads: PayloadCodec
   readonly authenticate: Authenticator
   readonly runs: Runs
   readonly settlement: Settlement
@@ -49,6 +50,9 @@ export function mountRoutes (worker: Worker): void {
 /** A payload has at most the size of a task, so the limit of the host must not be lower. */
 const BODY_LIMIT = 1_048_576
 
+/** The longest that setTimeout can wait, 24.8 days. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1
+
 function attemptRoute (worker: Worker, task: RegisteredTask): RouteOptions {
   return {
     method: task.method,
@@ -60,6 +64,10 @@ function attemptRoute (worker: Worker, task: RegisteredTask): RouteOptions {
       body: task.payload,
       ...(worker.config.exposeRoutes ? { tags: ['tasks'], summary: `Attempt of task ${task.name}` } : { hide: true })
     } as RouteOptions['schema'] & object,
+    // The very validator that checked the payload at enqueue.
+    validatorCompiler: () => worker.payloads.finalValidator(task) as never,
+    // Attempts have deadlines of their own; the host's limit for its handlers would answer 503 and slow the queue down.
+    ...((worker.app.initialConfig as { handlerTimeout?: number }).handlerTimeout ? { handlerTimeout: MAX_TIMEOUT_MS } : {}),
     handler: async (request, reply) => answer(reply, await attempt(worker, task, request)),
     errorHandler: async (error, request, reply) => refuse(worker, task, error, request, reply)
   }

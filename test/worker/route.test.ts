@@ -260,6 +260,13 @@ t.test('the host', async t => {
     t.match(await attempts.ended(1), [{ result: 'done' }])
   })
 
+  t.test('with a time limit for its handlers does not cut attempts short', async t => {
+    const attempts = watchAttempts(t)
+    const { app } = await start(t, { tasks, handlers: { work: async () => { await new Promise(resolve => setTimeout(resolve, 40)) } } }, () => {}, { handlerTimeout: 5 })
+    await app.enqueue('work', { n: 1 })
+    t.match(await attempts.ended(1), [{ result: 'done', status: 204 }])
+  })
+
   t.test('\'s hooks run on task routes, and onError hears of a failed handler', async t => {
     const heard: string[] = []
     const attempts = watchAttempts(t)

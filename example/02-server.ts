@@ -16,7 +16,7 @@ const handlers: TaskHandlers<typeof tasks> = {
   }
 }
 
-const app = Fastify({ logger: { level: 'info' }, disableRequestLogging: true })
+const app = Fastify({ logger: true })
 await app.register(cloudTasks, { tasks, handlers, transport: 'local', queues: { default: { retryConfig: { minBackoffSeconds: 1 } } } })
 const client = tasksOf(app, tasks)
 

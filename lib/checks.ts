@@ -53,7 +53,7 @@ export function optionChecks (refuse: (problem: string) => Error) {
     oneOf<const T extends string> (from: Fields, key: string, values: readonly T[], where = `'${key}'`): T | undefined {
       const value = from[key]
       if (value === undefined) return undefined
-      if (!values.includes(value as T)) throw refuse(`${where} must be ${values.map(one => `'${one}'`).join(' or ')}`)
+      if (!values.includes(value as T)) throw refuse(`${where} must be ${values.map(one => `'${one}'`).join(' or ')}${typeof value === 'string' ? nearest(value, values) : ''}`)
       return value as T
     },
 
@@ -90,7 +90,8 @@ export function optionChecks (refuse: (problem: string) => Error) {
 export function deadlineProblem (seconds: unknown, target: 'http' | 'appEngine' | undefined): string | undefined {
   const max = target === 'http' ? 1800 : 86_415
   if (typeof seconds === 'number' && seconds >= 15 && seconds <= max) return undefined
-  return `must be a number of seconds from 15 to ${max}${target === 'http' ? ', the most that Cloud Tasks grants an HTTP target' : ''}`
+  const range = { http: '1800', appEngine: '86415', undefined: '1800 (86415 on App Engine)' }[String(target) as 'undefined']
+  return `must be a number of seconds from 15 to ${range}`
 }
 
 function list (names: readonly string[]): string {

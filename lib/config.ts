@@ -27,12 +27,13 @@ export interface Config extends Delivery {
   readonly closeGraceMs: number
   readonly invalidPayload: 'retry' | 'drop'
   readonly exposeRoutes: boolean
+  readonly logLevel: CloudTasksOptions['logLevel']
   readonly onExhausted: CloudTasksOptions['onExhausted']
   readonly onDropped: CloudTasksOptions['onDropped']
 }
 
 const KEYS = ['tasks', 'handlers', 'prefix', 'transport', 'project', 'location', 'queue', 'queues', 'target', 'local', 'client', 'auth',
-  'sendTimeoutSeconds', 'enqueueConcurrency', 'closeGraceSeconds', 'invalidPayload', 'exposeRoutes', 'onExhausted', 'onDropped']
+  'sendTimeoutSeconds', 'enqueueConcurrency', 'closeGraceSeconds', 'invalidPayload', 'exposeRoutes', 'logLevel', 'onExhausted', 'onDropped']
 
 /**
  * @param worker whether this process has handlers, so that callers must be verified
@@ -73,6 +74,7 @@ export function resolveConfig (options: unknown, environment: Environment, worke
     closeGraceMs: check.number(options, 'closeGraceSeconds', 0, 86_400, 10) * 1000,
     invalidPayload: check.oneOf(options, 'invalidPayload', ['retry', 'drop'] as const) ?? 'retry',
     exposeRoutes: check.boolean(options, 'exposeRoutes') ?? false,
+    logLevel: check.oneOf(options, 'logLevel', ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const),
     onExhausted: check.function(options, 'onExhausted') as CloudTasksOptions['onExhausted'],
     onDropped: check.function(options, 'onDropped') as CloudTasksOptions['onDropped']
   })

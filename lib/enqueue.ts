@@ -1,6 +1,8 @@
 import { hash } from 'node:crypto'
 import { deadlineProblem, isPlainObject, nearest, unknownKey } from './checks.js'
 import { DEADLINE_HEADER, reservedHeader } from './route-headers.js'
+import { MAX_SCHEDULE_AHEAD_MS } from './cloud-tasks/limits.js'
+import { isQueueId, isTaskId } from './cloud-tasks/names.js'
 import type { Config } from './config.js'
 import {
   FST_TASKS_CLOSING, FST_TASKS_INVALID_ENQUEUE_OPTION, FST_TASKS_NOT_REGISTERED, FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_SEND_FAILED, FST_TASKS_TOO_LARGE
@@ -87,9 +89,10 @@ export class Producer {
   /** Removes a task that is still queued. `id` is what `enqueue` took or returned. True if it was still there. */
   readonly delete = async (name: string, id: string, options: { readonly queue?: string } = {}): Promise<boolean> => {
     const task = lookUp(this.#registry, name)
+    if (typeof id !== 'string') throw new FST_TASKS_INVALID_ENQUEUE_OPTION(name, "'id' must be a string")
     checkOptions(task, { ...options, id }, this.#config)
     const queue = options.queue ?? task.queue ?? this.#config.queue
-    const candidates = /^[A-Za-z0-9_-]+$/.test(id) ? [taskId(name, id), id] : [taskId(name, id)]
+    const candidates = isTaskId(id) ? [taskId(name, id), id] : [taskId(name, id)]
     for (const candidate of candidates) {
       const deleted = await this.#transport.deleteTask(queue, candidate)
       if (deleted.outcome === 'deleted') return true
@@ -145,8 +148,7 @@ function outgoingTask (task: RegisteredTask, text: string, options: EnqueueOptio
 
 const KEYS = ['id', 'scheduleTime', 'scheduleDelaySeconds', 'dispatchDeadlineSeconds', 'queue', 'headers'] satisfies Array<keyof EnqueueOptions>
 
-/** "Schedule time must be no more than 720h in the future." */
-const MAX_DELAY_SECONDS = 30 * 86_400
+const MAX_DELAY_SECONDS = MAX_SCHEDULE_AHEAD_MS / 1000
 
 function checkOptions (task: RegisteredTask, options: EnqueueOptions, config: Config): void {
   const refuse = (problem: string) => new FST_TASKS_INVALID_ENQUEUE_OPTION(task.name, problem)
@@ -168,7 +170,7 @@ function checkOptions (task: RegisteredTask, options: EnqueueOptions, config: Co
     const problem = deadlineProblem(dispatchDeadlineSeconds, config.target.type)
     if (problem !== undefined) throw refuse(`'dispatchDeadlineSeconds' ${problem}`)
   }
-  if (queue !== undefined && (typeof queue !== 'string' || !/^[A-Za-z0-9-]{1,100}$/.test(queue))) throw refuse("'queue' must be 1 to 100 letters, digits or hyphens")
+  if (queue !== undefined && (typeof queue !== 'string' || !isQueueId(queue))) throw refuse("'queue' must be 1 to 100 letters, digits or hyphens")
   if (headers !== undefined) checkHeaders(headers, refuse)
 }
 

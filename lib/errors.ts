@@ -71,7 +71,7 @@ export const FST_TASKS_TOO_LARGE = createError<[name: string, bytes: number, lim
 
 /** An option of `enqueue` is unknown or has a wrong value. */
 export const FST_TASKS_INVALID_ENQUEUE_OPTION = createError<[name: string, problem: string]>(
-  'FST_TASKS_INVALID_ENQUEUE_OPTION', "Task '%s' was not enqueued: %s", 400)
+  'FST_TASKS_INVALID_ENQUEUE_OPTION', "The call for task '%s' was refused: %s", 400)
 
 /** The queue does not exist. */
 export const FST_TASKS_QUEUE_NOT_FOUND = createError<[queue: string, mend: string, options?: ErrorOptions]>(
@@ -79,7 +79,7 @@ export const FST_TASKS_QUEUE_NOT_FOUND = createError<[queue: string, mend: strin
 
 /** The task could not be handed over; `cause` says why. It is not enqueued, as far as can be told. */
 export const FST_TASKS_SEND_FAILED = createError<[name: string, problem: string, options?: ErrorOptions]>(
-  'FST_TASKS_SEND_FAILED', "Task '%s' could not be enqueued: %s", 503)
+  'FST_TASKS_SEND_FAILED', "The queue did not take the call for task '%s': %s", 503)
 
 /** The server is closing and what is enqueued now would be lost. Nothing was enqueued. */
 export const FST_TASKS_CLOSING = createError(

@@ -45,6 +45,8 @@ export interface CloudTasksOptions<M extends TaskDefinitions = TaskDefinitions> 
   readonly invalidPayload?: 'retry' | 'drop'
   /** Whether OpenAPI documents list the task routes. @default false */
   readonly exposeRoutes?: boolean
+  /** Level of the log of the task routes, `task.log` included: `warn` silences Fastify's two lines for each request. @default the server's */
+  readonly logLevel?: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent'
   /** Runs when the last attempt has failed, before it is answered. What it throws is logged. @default logged at error */
   readonly onExhausted?: (payload: unknown, error: unknown, task: TaskContext) => unknown
   /** Runs when a task was dropped, before that is answered. What it throws is logged. @default logged at warn */

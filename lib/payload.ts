@@ -3,7 +3,7 @@ import { FST_TASKS_INVALID_PAYLOAD, FST_TASKS_INVALID_SCHEMA, FST_TASKS_PAYLOAD_
 import type { RegisteredTask } from './registry.js'
 
 /** What a validator compiler of Fastify's makes: ajv's answers are booleans, joi's and TypeBox's are objects. */
-export type Validator = ((value: unknown) => unknown) & { errors?: readonly ValidationFault[] | null }
+export type Validator = ((value: unknown, context?: object) => unknown) & { errors?: readonly ValidationFault[] | null, schemaEnv?: unknown }
 
 export interface ValidationFault {
   readonly keyword?: string
@@ -59,19 +59,22 @@ export class PayloadCodec {
     }
 
     const validator = this.#validator(task)
+    // As Fastify calls it: ajv needs a parent to coerce the root, and only an answer that comes at once may bring a value.
+    const parent = { body: value }
     let answer: unknown
     try {
-      answer = await validator(value)
+      answer = validator.schemaEnv === undefined ? validator(value) : validator(value, { parentData: parent, parentDataProperty: 'body' })
+      if (answer instanceof Promise) {
+        answer = await answer === false ? false : undefined
+      }
     } catch (error) {
       throw invalidPayload(task, faultsOf(error), error)
     }
     if (answer === false) throw invalidPayload(task, validator.errors ?? [])
-    if (typeof answer === 'object' && answer !== null) {
-      const result = answer as { readonly error?: unknown, readonly value?: unknown }
-      if (result.error !== undefined && result.error !== null) throw invalidPayload(task, faultsOf(result.error), result.error)
-      if ('value' in result) return result.value
-    }
-    return value
+    if (typeof answer !== 'object' || answer === null) return parent.body
+    const result = answer as { readonly error?: unknown, readonly value?: unknown }
+    if (result.error) throw invalidPayload(task, faultsOf(result.error), result.error)
+    return 'value' in result ? result.value : parent.body
   }
 
   /**
@@ -152,6 +155,7 @@ function refuseLoss (this: unknown, key: string, value: unknown): unknown {
   const original = (this as Record<string, unknown>)[key]
   const at = key === '' ? '' : ` at '${key}'`
   if (typeof value === 'number' && !Number.isFinite(value)) throw new LossError(`${String(value)}${at} would become null`)
+  if (Array.isArray(this) && (value === undefined || typeof value === 'function' || typeof value === 'symbol')) throw new LossError(`${typeof value}${at} would become null`)
   if (value === null && original instanceof Date) throw new LossError(`an invalid date${at} would become null`)
   return value
 }
@@ -174,7 +178,7 @@ function tell (fault: ValidationFault): string {
 }
 
 /** A thrown or returned fault that is not ajv's has texts that may quote values, so only ajv's are told. */
-function faultsOf (error: unknown): readonly ValidationFault[] {
+export function faultsOf (error: unknown): readonly ValidationFault[] {
   const faults = Array.isArray(error) ? error : (error as { readonly errors?: unknown } | null)?.errors
   return Array.isArray(faults) && faults.every(fault => typeof fault?.instancePath === 'string') ? faults : []
 }

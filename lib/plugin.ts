@@ -48,7 +48,7 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
   const transport = await createTransport(app, config, registry, secret)
   const producer = new Producer(registry, config, payloads, transport)
   const runs = new Runs()
-  const settlement = new Settlement(config)
+  const settlement = new Settlement(config, runs)
 
   if (config.callers.verify === 'nobody' && hasHandlers) {
     app.log.warn("'auth' is false: whoever reaches this server can run any task")
@@ -63,12 +63,12 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
   await transport.open()
   app.addHook('onReady', async () => {
     for (const task of registry.values()) payloads.finalValidator(task)
-    transport.start()
-  })
-  app.addHook('preClose', async () => {
-    const stopped = transport.stop()
-    await runs.drain(config.closeGraceMs)
-    await stopped
+    if (config.transport === 'local') tellLocal(app, config, registry)
+    // Added last, it runs first: before Fastify refuses calls, and before its preClose hooks, which get only `pluginTimeout`.
+    app.addHook('onClose', async () => { await Promise.all([transport.stop(), runs.drain(config.closeGraceMs)]) })
+    // Not before every onReady hook has passed: no task runs, or loses an attempt, in a server that does not come up. Nor
+    // where there is no handler at all: the host might answer 200 for what it does not know.
+    if (hasHandlers || config.transport === 'cloud') rootOf(app).ready(error => { if (!error) transport.start() })
   })
   app.addHook('onClose', async () => { await transport.close() })
 }
@@ -85,6 +85,20 @@ async function createTransport (app: FastifyInstance, config: Config, registry: 
   }
   const queueIds = [...registry.values()].flatMap(task => task.queue ?? [])
   return new LocalTransport(app, config, secret, queueIds)
+}
+
+/** The embedded queue is easily mistaken for one that other processes share. */
+function tellLocal (app: FastifyInstance, { directory }: Config, registry: Registry): void {
+  app.log.info(`tasks run on the embedded queue of this process, ${directory === undefined ? 'in memory' : `kept in ${directory}`}`)
+  const tasks = [...registry.values()].filter(task => task.handler === undefined).map(task => task.name)
+  if (tasks.length > 0) app.log.warn({ tasks }, "these tasks have no handler in this process, and the transport 'local' reaches no other")
+}
+
+/** The server itself: `ready` of an encapsulated instance does not wait for the onReady hooks of those beside it. */
+function rootOf (app: FastifyInstance): FastifyInstance {
+  let root = app
+  for (let above = Object.getPrototypeOf(app); above !== null && above !== Object.prototype; above = Object.getPrototypeOf(above)) root = above
+  return root
 }
 
 /** What a target grants depends on its type, and that is known only now. */

@@ -30,6 +30,8 @@ function resolveQueue (id: string, queue: unknown, transport: 'cloud' | 'local',
     (from[key] === undefined ? {} : { [key]: check[kind](from, key, min, max, 0, at(section, key)) }) as { [P in K]?: number }
   const maxRate = transport === 'local' ? LOCAL_MAX_DISPATCHES_PER_SECOND : MAX_DISPATCHES_PER_SECOND
   if (retry.maxAttempts === 0) throw refuse(`${at('retryConfig', 'maxAttempts')} counts the first attempt, so it must be 1 or more; -1 is unlimited`)
+  const { minBackoffSeconds: min, maxBackoffSeconds: max } = retry
+  if (typeof min === 'number' && typeof max === 'number' && min > max) throw refuse(`${at('retryConfig', 'minBackoffSeconds')} must not be more than 'maxBackoffSeconds'`)
   try {
     return completeQueueSettings({
       rateLimits: {

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { TSchema } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
 import { isPlainObject } from './checks.js'
+import { DEFAULT_DISPATCH_DEADLINE_MS } from './cloud-tasks/limits.js'
 import type { Config } from './config.js'
 import { lookUp, type Enqueue, type EnqueueOptions, type EnqueueResult, type Producer } from './enqueue.js'
 import { FST_TASKS_INVALID_ENQUEUE_OPTION, FST_TASKS_NO_HANDLER, FST_TASKS_NOT_REGISTERED } from './errors.js'
@@ -25,7 +26,8 @@ export interface Tasks<M = RegisteredTasks> {
   run<N extends keyof M & string>(name: N, payload: TaskPayload<N, M>): Promise<unknown>
   /**
    * Enqueues many, a bounded number of them at once (`enqueueConcurrency`). Answers come in the order of `items`, in the
-   * form of `Promise.allSettled`: one bad item fails alone.
+   * form of `Promise.allSettled`: one bad item fails alone. Reads `items` no faster than it enqueues. Where reading them
+   * throws, that error comes once the calls under way have ended; what they enqueued stays.
    * @throws FST_TASKS_NOT_REGISTERED, FST_TASKS_INVALID_ENQUEUE_OPTION when `items` is no list
    */
   enqueueMany<N extends keyof M & string>(name: N, items: Iterable<EnqueueItem<TaskPayload<N, M>>>): Promise<Array<PromiseSettledResult<EnqueueResult>>>
@@ -102,9 +104,10 @@ export function createTasks ({ app, config, registry, payloads, producer, runs, 
       const value = await payloads.read(task, payloads.print(task, payload))
       const queue = task.queue ?? config.queue
       const headers = { id: `run-${randomUUID()}`, queue, retryCount: 0, executionCount: 0, scheduledAt: Date.now() }
-      const deadlineAt = Date.now() + (task.dispatchDeadlineSeconds ?? 600) * 1000
+      const deadlineAt = Date.now() + (task.dispatchDeadlineSeconds === undefined ? DEFAULT_DISPATCH_DEADLINE_MS : task.dispatchDeadlineSeconds * 1000)
       const context = new AttemptContext(name, headers, settlement.retryConfigOf(queue), deadlineAt, app.log, undefined)
-      const run = await runs.run(app, task.handler, value, context, Infinity)
+      const { handler } = task
+      const run = await runs.attempt(async () => await runs.run(app, handler, value, context, Infinity))
       if (run.result === 'done') return run.value
       throw run.result === 'dropped' ? context.dropError : run.error
     },
@@ -127,7 +130,8 @@ export function createTasks ({ app, config, registry, payloads, producer, runs, 
           }
         }
       }
-      await Promise.all(Array.from({ length: config.enqueueConcurrency }, worker))
+      const ends = await Promise.allSettled(Array.from({ length: config.enqueueConcurrency }, worker))
+      for (const end of ends) if (end.status === 'rejected') throw end.reason
       return results
     },
 

@@ -1,6 +1,7 @@
 import { Type } from '@sinclair/typebox'
+import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
-import { defineTasks } from '../lib/index.js'
+import cloudTasks, { defineTasks } from '../lib/index.js'
 import { gate, start, watchAttempts } from './app.js'
 
 const tasks = defineTasks({ work: { payload: Type.Object({}) } })
@@ -140,10 +141,76 @@ t.test('closing', async t => {
     t.equal(process.getActiveResourcesInfo().filter(resource => resource === 'Timeout').length, before)
   })
 
+  t.test('takes the whole grace period, whatever pluginTimeout says, and what handlers use is closed after them', async t => {
+    const order: string[] = []
+    const started = gate()
+    const { app } = await start(t, {
+      tasks,
+      closeGraceSeconds: 5,
+      handlers: {
+        async work () {
+          started.open()
+          await new Promise(resolve => setTimeout(resolve, 150))
+          order.push('handler')
+        }
+      }
+    }, app => { app.addHook('onClose', async () => { order.push('database') }) }, { pluginTimeout: 50 })
+    await app.enqueue('work', {})
+    await started.opened
+    await app.close()
+    t.strictSame(order, ['handler', 'database'])
+  })
+
+  t.test('costs no attempt while the hooks of the host take their time', async t => {
+    const attempts = watchAttempts(t)
+    const { app, log } = await start(t, { tasks, handlers: { work: () => {} }, queues: { default: { retryConfig: { maxAttempts: 1 } } } }, app => {
+      app.addHook('preClose', async () => { await new Promise(resolve => setTimeout(resolve, 100)) })
+    })
+    await app.enqueue('work', {}, { scheduleDelaySeconds: 0.03 })
+    await app.close()
+    t.equal(attempts.ends.length, 0)
+    t.match(log.find(line => line.waiting !== undefined), { waiting: 1 })
+  })
+
+  t.test('is not held up by an onDropped that never ends', async t => {
+    const dropping = gate()
+    const { app } = await start(t, {
+      tasks,
+      closeGraceSeconds: 0,
+      handlers: { work: (_, task) => task.drop('unwanted') },
+      async onDropped () {
+        dropping.open()
+        await new Promise(() => {})
+      }
+    })
+    await app.enqueue('work', {})
+    await dropping.opened
+    await app.close()
+    t.pass('closed')
+  })
+
   t.test('before the server was ready closes as well', async t => {
-    const { app } = await start(t, { tasks })
+    const app = Fastify()
+    await app.register(cloudTasks, { tasks, transport: 'local', handlers: { work: () => { t.fail('must not run') } } })
+    await app.enqueue('work', {})
     await app.close()
     await app.close()
     t.pass('closed twice')
+  })
+
+  t.test('after a boot that failed finds that nothing ran', async t => {
+    for (const nested of [false, true]) {
+      const app = Fastify()
+      const register = async (instance: FastifyInstance): Promise<void> => {
+        await instance.register(cloudTasks, { tasks, transport: 'local', handlers: { work: () => { t.fail('must not run') } } })
+        await instance.enqueue('work', {})
+      }
+      if (nested) app.register(async child => { await register(child) })
+      else await register(app)
+      app.register(async sibling => { sibling.addHook('onReady', async () => { throw new Error('no database') }) })
+      await t.rejects(async () => { await app.ready() }, { message: 'no database' })
+      await new Promise(resolve => setTimeout(resolve, 20))
+      await app.close()
+    }
   })
 })

@@ -68,7 +68,7 @@ t.test('enqueue', async t => {
     circle.self = circle
     const lost: Array<[what: string, payload: unknown]> = [
       ['undefined', undefined], ['a function', () => {}], ['a symbol', Symbol('s')], ['a circle', circle], ['a BigInt', 1n], ['a BigInt inside', { n: 1n }],
-      ['NaN', NaN], ['Infinity inside', { n: [Infinity] }], ['an invalid date', { at: new Date('never') }],
+      ['undefined in a list', [undefined]], ['a function in a list', { list: [() => {}] }], ['NaN', NaN], ['Infinity inside', { n: [Infinity] }], ['an invalid date', { at: new Date('never') }],
       ['toJSON that throws', { toJSON () { throw new Error('no') } }], ['a __proto__ key', JSON.parse('{"__proto__":{"admin":true}}')],
       ['a poisoned constructor', { constructor: { prototype: { admin: true } } }]
     ]
@@ -264,6 +264,17 @@ t.test('app.tasks', async t => {
     t.equal(attempts.ends.length, 0, 'no attempt was made')
   })
 
+  t.test('run and the route agree on what a coercing validator makes of the whole payload', async t => {
+    const attempts = watchAttempts(t)
+    const seen: unknown[] = []
+    const count = defineTasks({ count: { payload: Type.Integer() } })
+    const { app } = await start(t, { tasks: count, handlers: { count: payload => { seen.push(payload) } } })
+    await app.enqueue('count', '7')
+    await attempts.ended(1)
+    await app.tasks.run('count', '7')
+    t.strictSame(seen, [7, 7])
+  })
+
   t.test('run throws what the handler throws, as it is', async t => {
     const { app } = await start(t, { tasks, handlers: handlers as never })
     const thrown = await app.tasks.run('any', { mine: true }).then(() => undefined, error => error)
@@ -291,6 +302,11 @@ t.test('app.tasks', async t => {
       if (index !== 7) t.match(result, { status: 'fulfilled', value: { id: taskId('mail', String(index)) } })
     }
     await t.rejects(app.tasks.enqueueMany('mial', []), { code: 'FST_TASKS_NOT_REGISTERED' })
+    const broken = function * (): Generator<{ payload: typeof mail }> {
+      yield { payload: mail }
+      throw new Error('the source broke')
+    }
+    await t.rejects(app.tasks.enqueueMany('mail', broken()), { message: 'the source broke' })
     await t.rejects(app.tasks.enqueueMany('mail', 5 as never), { code: 'FST_TASKS_INVALID_ENQUEUE_OPTION' })
     t.strictSame(await app.tasks.enqueueMany('mail', []), [])
   })
@@ -308,6 +324,7 @@ t.test('app.tasks', async t => {
     t.equal(await app.tasks.delete('mail', 'other'), false)
     t.equal(await app.tasks.delete('mail', 'other', { queue: 'default' }), true)
     await t.rejects(app.tasks.delete('mial', 'x'), { code: 'FST_TASKS_NOT_REGISTERED' })
+    await t.rejects(app.tasks.delete('mail', undefined as never), { code: 'FST_TASKS_INVALID_ENQUEUE_OPTION' })
     await t.rejects(app.tasks.delete('mail', ''), { code: 'FST_TASKS_INVALID_ENQUEUE_OPTION' })
     await t.rejects(app.tasks.delete('mail', 'x', { queue: 'nowhere' }), { code: 'FST_TASKS_QUEUE_NOT_FOUND' })
   })

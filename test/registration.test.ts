@@ -156,6 +156,19 @@ t.test('registering the plugin', async t => {
     t.equal(app.hasRoute({ method: 'POST', url: '/b/tasks/count' }), true)
   })
 
+  t.test('side by side with different tasks under one prefix works, beside a host that has its own not-found handler there', async t => {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    const [one, two] = [defineTasks({ one: { payload } }), defineTasks({ two: { payload } })]
+    app.register(async host => { host.setNotFoundHandler((_request, reply) => reply.code(404).send('host')) }, { prefix: '/tasks' })
+    app.register(async child => { await child.register(cloudTasks, { tasks: one, handlers: { one: () => {} }, auth: false }) })
+    app.register(async child => { await child.register(cloudTasks, { tasks: two, handlers: { two: () => {} }, auth: false }) })
+    await app.ready()
+    for (const [url, status] of [['/tasks/one', 204], ['/tasks/two', 204], ['/tasks/three', 404]] as const) {
+      t.equal((await app.inject({ method: 'POST', url, payload: { n: 1 } })).statusCode, status)
+    }
+  })
+
   t.test('over a route of the host is refused', async t => {
     const app = Fastify()
     app.post('/tasks/count', () => 'mine')
@@ -169,7 +182,9 @@ t.test('registering the plugin', async t => {
   t.test('with a schema that does not compile is refused at boot, also for a producer', async t => {
     const broken = { count: { payload: { type: 'no such type' } } }
     t.equal((await registering(t, { tasks: broken }))?.code, 'FST_TASKS_INVALID_SCHEMA')
-    t.match((await registering(t, { tasks: broken, handlers: { count: () => {} } }))?.code, /FST_/)
+    const worker = await registering(t, { tasks: broken, handlers: { count: () => {} } })
+    t.equal(worker?.code, 'FST_ERR_SCH_VALIDATION_BUILD', 'Fastify says it first where there is a route')
+    t.match(worker?.message, "The payload schema of task 'count' does not compile")
   })
 
   t.test('a task handle is refused by an app that does not have the task', async t => {
@@ -211,7 +226,7 @@ t.test('options', async t => {
     [{ queues: { a: { retryConfig: { maxAttempts: -2 } } } }, 'maxAttempts'],
     [{ queues: { a: { retryConfig: { maxAttempts: Infinity } } } }, 'maxAttempts'],
     [{ queues: { a: { retryConfig: { minBackoffSeconds: NaN } } } }, 'minBackoffSeconds'],
-    [{ queues: { a: { retryConfig: { minBackoffSeconds: 10, maxBackoffSeconds: 5 } } } }, "'queues.a'"],
+    [{ queues: { a: { retryConfig: { minBackoffSeconds: 10, maxBackoffSeconds: 5 } } } }, 'minBackoffSeconds'],
     [{ queues: { a: { retryConfig: { maxDoublings: -1 } } } }, 'maxDoublings'],
     [{ queues: { a: { retryConfig: { maxRetry: 5 } } } }, "'maxRetrySeconds'"],
     [{ target: 'https://example.com' }, "'target'"],
@@ -231,6 +246,7 @@ t.test('options', async t => {
     [{ closeGraceSeconds: Infinity }, "'closeGraceSeconds'"],
     [{ invalidPayload: 'ignore' }, "'invalidPayload'"],
     [{ exposeRoutes: 1 }, "'exposeRoutes'"],
+    [{ logLevel: 'loud' }, "'logLevel'"],
     [{ onExhausted: 'log' }, "'onExhausted'"],
     [{ onDropped: {} }, "'onDropped'"]
   ]

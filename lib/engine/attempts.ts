@@ -69,20 +69,26 @@ export class Attempts {
       clock.clearTimeout(timer)
       this.#settle(queue, entry, start, how)
     }
+    const fail = (error: unknown): void => {
+      onError(error, { during: 'dispatch', name: entry.name })
+      end('unreachable')
+    }
     const timer = clock.setTimeout(() => { end('deadline') }, deadlineMs)
-    this.#dispatch(queue, task, deadlineMs, start.dispatchAt).then(
-      answer => { end(answer.status === 0 ? 'unreachable' : answer.status) },
-      error => {
-        onError(error, { during: 'dispatch', name: entry.name })
-        end('unreachable')
-      }
-    )
+    this.#dispatch(queue, task, deadlineMs, start.dispatchAt).then(answer => {
+      const how = endOf(answer)
+      if (how === undefined) fail(new TypeError(`A dispatcher must answer with an HTTP status or 0, not ${String(answer?.status)}`))
+      else end(how)
+    }, fail)
   }
 
   /** Whatever the dispatcher does wrong is a rejection. */
-  async #dispatch (queue: TaskQueue, task: Task, deadlineMs: number, now: number): Promise<Answer> {
-    const headers = dispatchHeaders(task)
-    return checkAnswer(await this.#options.dispatch({ task, queue: queue.id, headers, deadlineMs, deadlineAt: now + deadlineMs }))
+  #dispatch (queue: TaskQueue, task: Task, deadlineMs: number, now: number): Promise<Answer> {
+    try {
+      const headers = dispatchHeaders(task)
+      return Promise.resolve(this.#options.dispatch({ task, queue: queue.id, headers, deadlineMs, deadlineAt: now + deadlineMs }))
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   #settle (queue: TaskQueue, entry: TaskEntry, start: AttemptStart, how: AttemptEnd): void {
@@ -140,12 +146,11 @@ export class Attempts {
   }
 }
 
-function checkAnswer (answer: Answer): Answer {
+/** Undefined for what is no answer. */
+function endOf (answer: Answer): AttemptEnd | undefined {
   const status = answer?.status
-  if (status !== 0 && !(Number.isInteger(status) && status >= 100 && status <= 999)) {
-    throw new TypeError(`A dispatcher must answer with an HTTP status or 0, not ${String(status)}`)
-  }
-  return answer
+  if (status === 0) return 'unreachable'
+  return Number.isInteger(status) && status >= 100 && status <= 999 ? status : undefined
 }
 
 const READ_AGAIN_MS = 1000

@@ -1,26 +1,27 @@
 import { queueNameOf } from '../cloud-tasks/names.js'
 import type { Task } from '../cloud-tasks/task.js'
+import { NameMap } from './name-map.js'
 import type { Store, StoredQueue, StoredState, TaskIndexEntry, Tombstone } from './store.js'
 
 /** Keeps tasks for as long as the process lives; an engine that is opened on it again finds them. */
 export class MemoryStore implements Store {
   readonly #queues = new Map<string, StoredQueue>()
   /** By queue, so that a queue goes with all its tasks in one step. */
-  readonly #tasks = new Map<string, Map<string, Task>>()
-  readonly #tombstones = new Map<string, Tombstone>()
+  readonly #tasks = new Map<string, NameMap<Task>>()
+  readonly #tombstones = new NameMap<Tombstone>()
 
   async load (): Promise<StoredState> {
     return {
       queues: [...this.#queues.values()],
       tasks: indexOf(this.#tasks),
-      tombstones: [...this.#tombstones.values()]
+      tombstones: this.#tombstones.values()
     }
   }
 
   putTask (task: Task): Promise<void> {
     const queue = queueNameOf(task.name)
     let tasks = this.#tasks.get(queue)
-    if (tasks === undefined) this.#tasks.set(queue, tasks = new Map())
+    if (tasks === undefined) this.#tasks.set(queue, tasks = new NameMap())
     tasks.set(task.name, task)
     return done
   }
@@ -57,7 +58,7 @@ export class MemoryStore implements Store {
   }
 }
 
-function * indexOf (queues: ReadonlyMap<string, ReadonlyMap<string, Task>>): Iterable<TaskIndexEntry> {
+function * indexOf (queues: ReadonlyMap<string, NameMap<Task>>): Iterable<TaskIndexEntry> {
   for (const tasks of queues.values()) yield * tasks.values()
 }
 

@@ -15,12 +15,12 @@ export interface AttemptStart {
 
 /** The task's state once an attempt has been dispatched and before its target has it. */
 export function afterDispatch (task: Task, now: number): Task {
-  const { scheduleAt } = task
+  const attempt = { scheduleAt: task.scheduleAt, dispatchAt: now }
   return {
     ...task,
     dispatchCount: task.dispatchCount + 1,
-    firstAttempt: task.firstAttempt ?? { scheduleAt, dispatchAt: now },
-    lastAttempt: { scheduleAt, dispatchAt: now }
+    firstAttempt: task.firstAttempt ?? attempt,
+    lastAttempt: attempt
   }
 }
 

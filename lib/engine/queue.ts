@@ -2,6 +2,7 @@ import { shortId } from '../cloud-tasks/names.js'
 import type { Task } from '../cloud-tasks/task.js'
 import { RETENTION_MS } from '../cloud-tasks/backoff.js'
 import { DueHeap, type Due } from './due-heap.js'
+import { NameMap } from './name-map.js'
 import { RateLimiter } from './rate-limiter.js'
 import type { StoredQueue, TaskIndexEntry } from './store.js'
 
@@ -42,10 +43,10 @@ export class TaskQueue implements Due {
   readonly id: string
   readonly limiter: RateLimiter
   stored: StoredQueue
-  tasks = new Map<string, TaskEntry>()
+  tasks = new NameMap<TaskEntry>()
   due = new DueHeap<TaskEntry>()
   /** Tasks that were purged and still have to be removed from the store. */
-  readonly purged = new Set<Map<string, TaskEntry>>()
+  readonly purged = new Set<NameMap<TaskEntry>>()
   /** Attempts under way, those of tasks that are gone included. */
   running = 0
   deleted = false
@@ -97,9 +98,9 @@ export class TaskQueue implements Due {
   }
 
   /** Takes all tasks away in one step, however many there are. */
-  purge (): Map<string, TaskEntry> {
+  purge (): NameMap<TaskEntry> {
     const tasks = this.tasks
-    this.tasks = new Map()
+    this.tasks = new NameMap()
     this.due = new DueHeap()
     this.purged.add(tasks)
     return tasks

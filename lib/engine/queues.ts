@@ -4,6 +4,7 @@ import { refusals } from '../cloud-tasks/status.js'
 import type { NewQueueSettings } from '../cloud-tasks/task.js'
 import type { Clock } from './clock.js'
 import type { Keeper } from './keeper.js'
+import type { NameMap } from './name-map.js'
 import { pageSize, type PageRequest } from './pages.js'
 import { TaskQueue, type TaskEntry } from './queue.js'
 import type { Scheduler } from './scheduler.js'
@@ -176,11 +177,11 @@ export class Queues {
   }
 
   /** In slices: a million removals in one go would hold up the event loop. */
-  async #removePurged (queue: TaskQueue, tasks: Map<string, TaskEntry>): Promise<void> {
+  async #removePurged (queue: TaskQueue, tasks: NameMap<TaskEntry>): Promise<void> {
     const { clock, keeper } = this.#options
     let slice: Array<Promise<void>> = []
-    for (const [name, entry] of tasks) {
-      tasks.delete(name)
+    for (const entry of tasks.values()) {
+      tasks.delete(entry.name)
       slice.push(keeper.remove(entry))
       if (slice.length < SLICE) continue
       await Promise.all(slice)

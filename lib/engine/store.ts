@@ -50,5 +50,6 @@ export interface Store {
   removeQueue (name: string, tombstone?: Tombstone): Promise<void>
   /** Forgets names whose time has passed. */
   forget (names: readonly string[]): Promise<void>
+  /** Resolves once every change that was asked for is durable or rejected. Called once, after everything else. */
   close (): Promise<void>
 }

@@ -1,3 +1,4 @@
+import { NameMap } from './name-map.js'
 import type { Tombstone } from './store.js'
 
 /**
@@ -5,7 +6,7 @@ import type { Tombstone } from './store.js'
  * with each operation of the engine, so that no timer and no pause is needed.
  */
 export class Tombstones {
-  readonly #untils = new Map<string, number>()
+  readonly #untils = new NameMap<number>()
   /** The names by the minute in which they expire, so that a sweep need not look for them. */
   readonly #minutes = new Map<number, string[]>()
   /** Keys of `#minutes`, earliest first. */

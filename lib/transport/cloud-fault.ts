@@ -42,9 +42,9 @@ function codeOf (error: unknown, details: string): CloudFault['code'] {
   return name === 'UNKNOWN' && NO_TOKEN.test(details) ? 'UNAUTHENTICATED' : name
 }
 
-/** Only a call that never left, or that was turned away by a quota, is known to have done nothing. */
+/** A call that never left has done nothing, nor has one that was answered with a refusal, as by a quota. */
 function mayHaveArrived (error: unknown, code: CloudFault['code'], details: string): boolean {
-  if (error instanceof ClientError || code === 'RESOURCE_EXHAUSTED' || NO_TOKEN.test(details)) return false
+  if (error instanceof ClientError || NO_TOKEN.test(details)) return false
   if (/No connection established|Name resolution failed|ECONNREFUSED|ENOTFOUND|EAI_AGAIN/.test(details)) return false
   return code === 'UNAVAILABLE' || code === 'DEADLINE_EXCEEDED'
 }

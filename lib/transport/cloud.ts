@@ -76,11 +76,11 @@ export class CloudTransport implements Transport {
   }
 
   /** Undefined when closed. */
-  async #call<T> (call: (ready: ReadyClient, timeoutMs: number) => Promise<T>): Promise<Tried<T, CloudFault> | undefined> {
+  #call<T> (call: (ready: ReadyClient, timeoutMs: number) => Promise<T>): Promise<Tried<T, CloudFault>> | undefined {
     const { signal } = this.#closing
     if (signal.aborted) return undefined
     const options = { judge, budgetMs: this.#config.sendTimeoutMs, signal, pace: this.#pace }
-    return await withRetries(async timeoutMs => await call(this.#clients.ready ?? await this.#clients.open(), timeoutMs), options)
+    return withRetries(async timeoutMs => await call(this.#clients.ready ?? await this.#clients.open(), timeoutMs), options)
   }
 
   #queueName (project: string, queue: string): string {

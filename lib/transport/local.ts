@@ -1,5 +1,7 @@
 import type { FastifyInstance, InjectOptions } from 'fastify'
 import { DEFAULT_QUEUE_SETTINGS } from '../cloud-tasks/limits.js'
+import { isExhausted } from '../cloud-tasks/backoff.js'
+import { shortId } from '../cloud-tasks/names.js'
 import { withStoredDefaults } from '../cloud-tasks/new-task.js'
 import { MAX_TASK_BYTES, storedSize } from '../cloud-tasks/size.js'
 import { CloudTasksError, refusals } from '../cloud-tasks/status.js'
@@ -8,7 +10,10 @@ import type { Config } from '../config.js'
 import { LOCAL_MAX_DISPATCHES_PER_SECOND } from '../queue-options.js'
 import { Engine, type Answer, type Attempt } from '../engine/engine.js'
 import { MemoryStore } from '../engine/memory-store.js'
-import { SECRET_HEADER } from '../route-headers.js'
+import { StoreError } from '../engine/store-error.js'
+import type { Store } from '../engine/store.js'
+import { FST_TASKS_STORE_UNAVAILABLE } from '../errors.js'
+import { RESULT_HEADER, SECRET_HEADER } from '../route-headers.js'
 import { routePath } from '../route-path.js'
 import type { Deleted, Failure, OutgoingTask, Sent, Transport } from './transport.js'
 
@@ -17,10 +22,10 @@ export class LocalTransport implements Transport {
   readonly #app: FastifyInstance
   readonly #config: Config
   readonly #secret: string
-  readonly #engine: Engine
   readonly #parent: string
-  readonly #queueIds: readonly string[]
-  #stopping = false
+  readonly #queueIds: ReadonlySet<string>
+  #engine!: Engine
+  #refusing = false
 
   /** @param queueIds queues that the registry names; they exist besides those of `config.queues` */
   constructor (app: FastifyInstance, config: Config, secret: string, queueIds: Iterable<string>) {
@@ -28,20 +33,26 @@ export class LocalTransport implements Transport {
     this.#config = config
     this.#secret = secret
     this.#parent = `projects/${config.project ?? 'local'}/locations/${config.location}`
-    this.#queueIds = [...new Set([config.queue, ...config.queues.keys(), ...queueIds])]
-    this.#engine = new Engine({
-      store: new MemoryStore(),
-      dispatch: attempt => this.#dispatch(attempt),
-      taskTombstoneMs: config.taskTombstoneMs,
-      maxDispatchesPerSecond: LOCAL_MAX_DISPATCHES_PER_SECOND,
-      onError: err => { app.log.error({ err }, 'the embedded queue met an error') }
-    })
+    this.#queueIds = new Set([config.queue, ...config.queues.keys(), ...queueIds])
   }
 
+  /** @throws FST_TASKS_STORE_UNAVAILABLE */
   async open (): Promise<void> {
-    await this.#engine.open()
-    for (const id of this.#queueIds) {
-      await this.#engine.updateQueue(this.#queueName(id), this.#config.queues.get(id) ?? DEFAULT_QUEUE_SETTINGS)
+    this.#engine = new Engine({
+      store: await createStore(this.#config.directory),
+      dispatch: attempt => this.#dispatch(attempt),
+      taskTombstoneMs: this.#config.taskTombstoneMs,
+      maxDispatchesPerSecond: LOCAL_MAX_DISPATCHES_PER_SECOND,
+      onError: err => { this.#app.log.error({ err }, 'the embedded queue met an error') }
+    })
+    try {
+      await this.#engine.open()
+      for (const id of this.#queueIds) {
+        await this.#engine.updateQueue(this.#queueName(id), this.#config.queues.get(id) ?? DEFAULT_QUEUE_SETTINGS)
+      }
+    } catch (error) {
+      await this.#engine.close()
+      throw storeUnavailable(error) ?? error
     }
   }
 
@@ -50,8 +61,9 @@ export class LocalTransport implements Transport {
   }
 
   async createTask (queue: string, task: OutgoingTask): Promise<Sent> {
-    // What is kept in memory now would never run.
-    if (this.#stopping) return { outcome: 'closing' }
+    if (this.#refusing) return { outcome: 'closing' }
+    // A directory may hold queues that the options named once.
+    if (!this.#queueIds.has(queue)) return this.#failure(queue, refusals.queueNotFound())
     try {
       const created = await this.#engine.createTask(this.#queueName(queue), this.#newTask(queue, task))
       return { outcome: 'created', id: created.name.slice(created.name.lastIndexOf('/') + 1), scheduleAt: created.scheduleAt }
@@ -67,21 +79,23 @@ export class LocalTransport implements Transport {
       await this.#engine.deleteTask(`${this.#queueName(queue)}/tasks/${id}`)
       return { outcome: 'deleted' }
     } catch (error) {
-      return error instanceof CloudTasksError && error.code === 'NOT_FOUND' && this.#queueIds.includes(queue)
+      return error instanceof CloudTasksError && error.code === 'NOT_FOUND' && this.#queueIds.has(queue)
         ? { outcome: 'notFound' }
         : this.#failure(queue, error)
     }
   }
 
   async stop (): Promise<void> {
-    this.#stopping = true
+    // What memory takes from now on would never run; what a directory takes runs at the next start.
+    this.#refusing = this.#config.directory === undefined
     await this.#engine.stop()
   }
 
   async close (): Promise<void> {
+    this.#refusing = true
     let waiting = 0
     for (const id of this.#queueIds) waiting += this.#engine.counts(this.#queueName(id)).waiting
-    if (waiting > 0) {
+    if (waiting > 0 && this.#config.directory === undefined) {
       this.#app.log.warn({ waiting }, 'tasks were still waiting in the embedded queue; it keeps them in memory, so they are lost')
     }
     await this.#engine.close()
@@ -104,7 +118,8 @@ export class LocalTransport implements Transport {
     }
   }
 
-  async #dispatch ({ task, headers }: Attempt): Promise<Answer> {
+  async #dispatch (attempt: Attempt): Promise<Answer> {
+    const { task, headers } = attempt
     const request = task.httpRequest ?? task.appEngineHttpRequest
     const options: InjectOptions = {
       method: request?.httpMethod as 'POST',
@@ -113,7 +128,17 @@ export class LocalTransport implements Transport {
       payload: request?.body as Buffer
     }
     const response = await this.#app.inject(options)
+    if (response.headers[RESULT_HEADER] === undefined) this.#tellOutsider(attempt, options.url as string, response.statusCode)
     return { status: response.statusCode }
+  }
+
+  /** The worker did not see this attempt, so nobody else would tell of it. */
+  #tellOutsider ({ task, queue }: Attempt, url: string, status: number): void {
+    const { retryConfig } = this.#config.queues.get(queue) ?? DEFAULT_QUEUE_SETTINGS
+    const ends = status < 300 || isExhausted(retryConfig, task.dispatchCount, task.firstAttempt?.dispatchAt ?? 0, Date.now())
+    this.#app.log[ends ? 'error' : 'warn'](
+      { url, status, id: shortId(task.name), attempt: task.dispatchCount },
+      `an attempt was answered before it came to its handler${ends ? ', and the task ends here' : ''}: this process has no handler for it, or a hook of yours answers on the task routes`)
   }
 
   #failure (queue: string, error: unknown, task?: OutgoingTask): Failure {
@@ -125,8 +150,26 @@ export class LocalTransport implements Transport {
       const stored = withStoredDefaults(this.#queueName(queue), this.#newTask(queue, task), Date.now())
       return { outcome: 'tooLarge', bytes: storedSize(stored), limit: MAX_TASK_BYTES }
     }
-    return { outcome: 'failed', problem: error.message, cause: error }
+    const unavailable = storeUnavailable(error)
+    return { outcome: 'failed', problem: unavailable?.message ?? error.message, cause: unavailable ?? error }
   }
+}
+
+/** Loads lmdb only where there is a directory. */
+async function createStore (directory: string | undefined): Promise<Store> {
+  if (directory === undefined) return new MemoryStore()
+  try {
+    const { LmdbStore } = await import('../engine/lmdb-store.js')
+    return new LmdbStore({ directory })
+  } catch (error) {
+    throw new FST_TASKS_STORE_UNAVAILABLE(`the package lmdb does not load here (${(error as Error).message}); leave out 'local.directory' to keep tasks in memory`, { cause: error })
+  }
+}
+
+/** What the plugin's users see of a store's error; undefined for any other. */
+function storeUnavailable (error: unknown): Error | undefined {
+  const problem = error instanceof CloudTasksError ? error.cause : error
+  return problem instanceof StoreError ? new FST_TASKS_STORE_UNAVAILABLE(problem.message, { cause: problem }) : undefined
 }
 
 const LOCAL_ORIGIN = 'http://localhost'

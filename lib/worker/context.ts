@@ -26,7 +26,7 @@ export class AttemptContext implements TaskContext {
   #dropError: InstanceType<typeof FST_TASKS_DROPPED> | undefined
   #dropReason: string | undefined
 
-  constructor (name: string, headers: AttemptHeaders, retry: RetryConfig, deadlineAt: number, log: FastifyBaseLogger, request: FastifyRequest | undefined) {
+  constructor (name: string, headers: AttemptHeaders, retry: RetryConfig | undefined, deadlineAt: number, log: FastifyBaseLogger, request: FastifyRequest | undefined) {
     this.name = name
     this.id = headers.id
     this.queue = headers.queue
@@ -36,8 +36,8 @@ export class AttemptContext implements TaskContext {
     this.scheduledTime = new Date(headers.scheduledAt)
     this.previousResponse = headers.previousResponse
     this.retryReason = headers.retryReason
-    this.maxAttempts = retry.maxAttempts === -1 ? undefined : retry.maxAttempts
-    this.isLastAttempt = retry.maxAttempts !== -1 && retry.maxRetrySeconds === 0 && this.attempt >= retry.maxAttempts
+    this.maxAttempts = retry?.maxAttempts === -1 ? undefined : retry?.maxAttempts
+    this.isLastAttempt = this.maxAttempts !== undefined && retry?.maxRetrySeconds === 0 && this.attempt >= this.maxAttempts
     this.deadline = new Date(deadlineAt)
     this.request = request
     this.#log = log
@@ -46,6 +46,11 @@ export class AttemptContext implements TaskContext {
   get log (): FastifyBaseLogger {
     this.#taskLog ??= this.#log.child({ task: this.name, id: this.id, attempt: this.attempt })
     return this.#taskLog
+  }
+
+  /** A line at debug without the cost of a logger of its own: every attempt writes one. */
+  debug (fields: object, message: string): void {
+    this.#log.debug({ task: this.name, id: this.id, attempt: this.attempt, ...fields }, message)
   }
 
   get signal (): AbortSignal {

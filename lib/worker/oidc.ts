@@ -41,9 +41,11 @@ export class OidcVerifier {
       return
     }
     const digest = hash('sha256', token)
-    if (this.#verdicts.accepts(digest, this.#keys.version)) return
+    const keys = this.#keys.version
+    if (this.#verdicts.accepts(digest, keys)) return
     const untilSeconds = this.#check(await this.#claims(token))
-    this.#verdicts.remember(digest, this.#keys.version, untilSeconds * 1000)
+    // Keys that came meanwhile may be without the one that was used.
+    if (keys === this.#keys.version) this.#verdicts.remember(digest, keys, untilSeconds * 1000)
   }
 
   async close (): Promise<void> {

@@ -4,7 +4,7 @@ import type { Config } from '../config.js'
 import { attemptEndChannel } from '../events.js'
 import type { RegisteredTask } from '../registry.js'
 import type { AttemptContext } from './context.js'
-import type { RunResult } from './run.js'
+import type { RunResult, Runs } from './run.js'
 
 /** What an attempt came to, and the HTTP status that tells Cloud Tasks so. */
 export interface Settled {
@@ -22,14 +22,17 @@ export interface OutcomeCounts { done: number, retry: number, dropped: number, e
 /** Turns what happened into an outcome, logs and counts it, and calls `onDropped` and `onExhausted` before the answer goes out. */
 export class Settlement {
   readonly #config: Config
+  readonly #runs: Runs
   readonly #counts = new Map<string, OutcomeCounts>()
 
-  constructor (config: Config) {
+  constructor (config: Config, runs: Runs) {
     this.#config = config
+    this.#runs = runs
   }
 
-  retryConfigOf (queue: string): RetryConfig {
-    return (this.#config.queues.get(queue) ?? DEFAULT_QUEUE_SETTINGS).retryConfig
+  /** Undefined for a queue in the cloud that the options do not name: it may have been created with any settings. */
+  retryConfigOf (queue: string): RetryConfig | undefined {
+    return (this.#config.queues.get(queue) ?? (this.#config.transport === 'local' ? DEFAULT_QUEUE_SETTINGS : undefined))?.retryConfig
   }
 
   countsOf (name: string): Readonly<OutcomeCounts> {
@@ -47,9 +50,9 @@ export class Settlement {
     } else if (exhausted) {
       await this.#exhausted(payload, settled.error, context)
     } else if (settled.result === 'retry') {
-      context.log.warn({ err: settled.error, status: settled.status }, 'attempt failed, it will be retried')
+      context.log.warn({ err: settled.error, status: settled.status, maxAttempts: context.maxAttempts }, 'attempt failed, it will be retried')
     } else {
-      context.log.debug({ durationMs }, 'task done')
+      context.debug({ durationMs }, 'task done')
     }
 
     if (attemptEndChannel.hasSubscribers) {
@@ -63,7 +66,7 @@ export class Settlement {
   async #dropped (payload: unknown, reason: string, context: AttemptContext): Promise<void> {
     context.log.warn({ reason }, 'task dropped')
     try {
-      await this.#config.onDropped?.(payload, reason, context)
+      await Promise.race([this.#config.onDropped?.(payload, reason, context), this.#runs.graceEnded])
     } catch (err) {
       context.log.error({ err }, 'onDropped failed')
     }
@@ -72,7 +75,7 @@ export class Settlement {
   async #exhausted (payload: unknown, error: unknown, context: AttemptContext): Promise<void> {
     context.log.error({ err: error }, 'last attempt failed, the task ends here')
     try {
-      await this.#config.onExhausted?.(payload, error, context)
+      await Promise.race([this.#config.onExhausted?.(payload, error, context), this.#runs.graceEnded])
     } catch (err) {
       context.log.error({ err }, 'onExhausted failed')
     }

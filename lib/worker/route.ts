@@ -1,15 +1,16 @@
 import type { FastifyContextConfig, FastifyError, FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { readAttempt } from '../cloud-tasks/headers.js'
+import { DEFAULT_DISPATCH_DEADLINE_MS } from '../cloud-tasks/limits.js'
 import type { Config } from '../config.js'
 import { FST_TASKS_ATTEMPT_FAILED, FST_TASKS_NOT_REGISTERED, FST_TASKS_ROUTE_TAKEN } from '../errors.js'
 import { attemptStartChannel } from '../events.js'
-import { invalidPayload, type PayloadCodec, type ValidationFault } from '../payload.js'
+import { faultsOf, invalidPayload, type PayloadCodec } from '../payload.js'
 import type { RegisteredTask, Registry } from '../registry.js'
-import { DEADLINE_HEADER } from '../route-headers.js'
+import { DEADLINE_HEADER, RESULT_HEADER } from '../route-headers.js'
 import { routePath } from '../route-path.js'
 import type { Authenticator } from './auth.js'
 import { AttemptContext } from './context.js'
-import { Settlement, type Settled } from './outcome.js'
+import { Settlement, type AttemptResult, type Settled } from './outcome.js'
 import type { Runs } from './run.js'
 
 export interface Worker {
@@ -43,7 +44,14 @@ export function mountRoutes (worker: Worker): void {
     // For the whole scope, so that a call of an unknown path is verified, too, before its body is read.
     scope.addHook('onRequest', async request => { await worker.authenticate(request) })
     for (const task of tasks) scope.route(attemptRoute(worker, task))
-    if (config.prefix !== '') scope.setNotFoundHandler(unknownTask(worker))
+    if (config.prefix !== '') {
+      scope.setErrorHandler<FastifyError>(async (error, request, reply) => turnAway(undefined, error, request, reply))
+      // A route, because Fastify has room for one not-found handler at a prefix, and a second ends the process.
+      const unknown = { method: ['POST', 'PUT', 'PATCH'], url: '/*' }
+      if (!app.hasRoute({ method: 'POST', url: `${routePath(app, config.prefix, '')}/*` })) {
+        scope.route({ ...unknown, schema: { hide: true } as RouteOptions['schema'] & object, handler: unknownTask })
+      }
+    }
   }, { prefix: config.prefix })
 }
 
@@ -58,6 +66,7 @@ function attemptRoute (worker: Worker, task: RegisteredTask): RouteOptions {
     method: task.method,
     url: task.path,
     bodyLimit: BODY_LIMIT,
+    ...(worker.config.logLevel === undefined ? {} : { logLevel: worker.config.logLevel }),
     // Cloud Tasks paces its calls itself; @fastify/rate-limit would take its one address for a flood.
     config: { rateLimit: false } as FastifyContextConfig,
     schema: {
@@ -68,7 +77,7 @@ function attemptRoute (worker: Worker, task: RegisteredTask): RouteOptions {
     validatorCompiler: () => worker.payloads.finalValidator(task) as never,
     // Attempts have deadlines of their own; the host's limit for its handlers would answer 503 and slow the queue down.
     ...((worker.app.initialConfig as { handlerTimeout?: number }).handlerTimeout ? { handlerTimeout: MAX_TIMEOUT_MS } : {}),
-    handler: async (request, reply) => answer(reply, await attempt(worker, task, request)),
+    handler: async (request, reply) => answer(reply, await worker.runs.attempt(async () => await attempt(worker, task, request))),
     errorHandler: async (error, request, reply) => refuse(worker, task, error, request, reply)
   }
 }
@@ -79,6 +88,7 @@ async function attempt (worker: Worker, task: RegisteredTask, request: FastifyRe
   if (attemptStartChannel.hasSubscribers) {
     attemptStartChannel.publish({ task: context.name, id: context.id, queue: context.queue, attempt: context.attempt })
   }
+  if (!hasBody(request)) return await worker.settlement.settle(task, undefined, context, unfit(worker, missingPayload(task)), 0)
   const run = await worker.runs.run(worker.app, task.handler!, request.body, context, context.deadline.getTime() - Date.now())
   const settled = await worker.settlement.settle(task, request.body, context, run, performance.now() - startedAt)
   if (settled.result === 'retry' && settled.status === 500) {
@@ -89,7 +99,7 @@ async function attempt (worker: Worker, task: RegisteredTask, request: FastifyRe
 }
 
 function answer (reply: FastifyReply, settled: Settled): FastifyReply {
-  reply.code(settled.status)
+  reply.code(settled.status).header(RESULT_HEADER, settled.result)
   if (settled.status === 503) reply.header('retry-after', '1')
   return settled.result === 'done' ? reply.send() : reply.send(describe(settled.status, settled.result, settled.code))
 }
@@ -98,29 +108,52 @@ function answer (reply: FastifyReply, settled: Settled): FastifyReply {
 async function refuse (worker: Worker, task: RegisteredTask, error: FastifyError & { settled?: Settled }, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   if (error.settled !== undefined) return answer(reply, error.settled)
   if (isPayloadFault(error)) {
+    // What the parser says is Fastify's own text; a validator's or a formatter's may quote the payload.
+    const safe = isParserFault(error) ? error : invalidPayload(task, faultsOf(error.validation ?? error))
     const context = contextOf(worker, task, request)
-    const result = worker.config.invalidPayload === 'drop'
-      ? { result: 'dropped' as const, reason: `invalid payload: ${error.message}` }
-      : { result: 'invalid' as const, error: error.validation === undefined ? error : invalidPayload(task, error.validation as ValidationFault[]) }
-    return answer(reply, await worker.settlement.settle(task, request.body, context, result, 0))
+    return answer(reply, await worker.runs.attempt(async () => await worker.settlement.settle(task, request.body, context, unfit(worker, safe), 0)))
   }
+  return turnAway(task.name, error, request, reply)
+}
+
+/** The caller gets a code; the reason is for the log. */
+function turnAway (task: string | undefined, error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const status = error.statusCode !== undefined && error.statusCode >= 400 ? error.statusCode : 500
   const level = status >= 500 ? 'error' : 'warn'
-  request.log[level]({ err: error, task: task.name }, 'task call refused')
-  return reply.code(status).send(describe(status, 'refused', error.code))
+  request.log[level]({ err: error, task }, 'task call refused')
+  if (status === 401) reply.header('www-authenticate', 'Bearer')
+  return reply.code(status).header(RESULT_HEADER, 'refused').send(describe(status, 'refused', error.code))
+}
+
+/** What becomes of an attempt without a payload that its handler could take. */
+function unfit ({ config }: Worker, error: Error): AttemptResult {
+  return config.invalidPayload === 'drop' ? { result: 'dropped', reason: error.message } : { result: 'invalid', error }
+}
+
+/** As Fastify decides it. */
+function hasBody ({ headers }: FastifyRequest): boolean {
+  const length = headers['content-length']
+  return headers['content-type'] !== undefined || headers['transfer-encoding'] !== undefined || (length !== undefined && length !== '0')
+}
+
+/** Fastify validates a body that is not there as null, which a validator that coerces may let pass. */
+function missingPayload (task: RegisteredTask): Error {
+  return invalidPayload(task, [{ instancePath: '', keyword: 'required', message: 'is missing: the request has no body' }])
 }
 
 function isPayloadFault (error: FastifyError): boolean {
-  return error.validation !== undefined || (typeof error.code === 'string' && error.code.startsWith('FST_ERR_CTP_'))
+  return isParserFault(error) || error.validationContext === 'body'
+}
+
+function isParserFault (error: FastifyError): boolean {
+  return typeof error.code === 'string' && error.code.startsWith('FST_ERR_CTP_')
 }
 
 /** An unknown path below the prefix: 404, so that the task is kept and retried, whatever the host answers elsewhere. */
-function unknownTask (worker: Worker) {
-  return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
-    const error = new FST_TASKS_NOT_REGISTERED(request.url.slice(0, 200), ' here')
-    request.log.error({ err: error }, 'a task arrived that has no handler here; it will be retried')
-    return reply.code(404).send(describe(404, 'retry', error.code))
-  }
+async function unknownTask (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+  const error = new FST_TASKS_NOT_REGISTERED(request.url.slice(0, 200), ' here')
+  request.log.error({ err: error }, 'a task arrived that has no handler here; it will be retried')
+  return reply.code(404).send(describe(404, 'retry', error.code))
 }
 
 function contextOf (worker: Worker, task: RegisteredTask, request: FastifyRequest): AttemptContext {
@@ -132,12 +165,9 @@ function contextOf (worker: Worker, task: RegisteredTask, request: FastifyReques
   return new AttemptContext(task.name, headers, worker.settlement.retryConfigOf(headers.queue), Date.now() + deadlineMs(request), request.log, request)
 }
 
-/** "Task.dispatchDeadline": 10 minutes by default, also on App Engine with automatic scaling. */
-const DEFAULT_DEADLINE_MS = 600_000
-
 function deadlineMs (request: FastifyRequest): number {
   const seconds = Number(request.headers[DEADLINE_HEADER])
-  return seconds >= 15 && seconds <= 86_415 ? seconds * 1000 : DEFAULT_DEADLINE_MS
+  return seconds >= 15 && seconds <= 86_415 ? seconds * 1000 : DEFAULT_DISPATCH_DEADLINE_MS
 }
 
 function describe (statusCode: number, result: string, code: string | undefined) {

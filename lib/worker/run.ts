@@ -17,10 +17,24 @@ export type RunResult =
  */
 export class Runs {
   readonly #running = new Map<AttemptContext, (result: RunResult) => void>()
+  #attempts = 0
   #onIdle: (() => void) | undefined
   #draining = false
+  #endGrace = (): void => {}
+  /** Resolves when a closing server stops waiting for attempts. */
+  readonly graceEnded = new Promise<void>(resolve => { this.#endGrace = resolve })
 
-  /** Never rejects. `deadlineMs` of Infinity sets no deadline. */
+  /** Everything that a closing server waits for happens in here. */
+  async attempt<T> (work: () => Promise<T>): Promise<T> {
+    this.#attempts++
+    try {
+      return await work()
+    } finally {
+      if (--this.#attempts === 0) this.#onIdle?.()
+    }
+  }
+
+  /** Runs a handler. Never rejects. `deadlineMs` of Infinity sets no deadline. */
   run (app: FastifyInstance, handler: TaskHandler<any>, payload: unknown, context: AttemptContext, deadlineMs: number): Promise<RunResult> {
     if (this.#draining) return Promise.resolve({ result: 'aborted', error: new FST_TASKS_ABORTED(context.name) })
     return new Promise(resolve => {
@@ -29,7 +43,6 @@ export class Runs {
         if (!this.#running.delete(context)) return
         clearTimeout(timer)
         resolve(result)
-        if (this.#running.size === 0) this.#onIdle?.()
       }
       this.#running.set(context, settle)
       if (deadlineMs !== Infinity) {
@@ -46,10 +59,10 @@ export class Runs {
     })
   }
 
-  /** Starts no more runs and waits until all have ended, for at most `graceMs`; then aborts those that have not. */
+  /** Starts no more runs and waits until all attempts have ended, for at most `graceMs`; then aborts those that have not. */
   async drain (graceMs: number): Promise<void> {
     this.#draining = true
-    if (this.#running.size === 0) return
+    if (this.#attempts === 0) return
     let timer: NodeJS.Timeout | undefined
     await new Promise<void>(resolve => {
       this.#onIdle = resolve
@@ -57,6 +70,7 @@ export class Runs {
     })
     clearTimeout(timer)
     this.#onIdle = undefined
+    this.#endGrace()
     for (const [context, settle] of this.#running) {
       const error = new FST_TASKS_ABORTED(context.name)
       context.abort(error)

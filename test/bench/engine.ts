@@ -1,26 +1,33 @@
 /**
- * What the engine costs by itself, on a store in memory: `npx tsx test/bench/engine.ts [TASKS]`.
+ * What the engine costs by itself: `npm run bench -- engine [lmdb] [TASKS]`, on a store in memory, or on disk with durable
+ * acknowledgements; 64 calls are in flight.
  * The rate of a queue is limited as in production (500/s, bursts of 100), so the tasks are spread over as many queues as
  * it takes to dispatch them all at once.
  */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { Engine } from '../../lib/engine/engine.js'
+import { LmdbStore } from '../../lib/engine/lmdb-store.js'
 import { MemoryStore } from '../../lib/engine/memory-store.js'
+import { longestPause } from './measure.js'
 
-const count = Number(process.argv[2] ?? 200_000)
+const onDisk = process.argv.includes('lmdb')
+const count = Number(process.argv.slice(2).find(word => /^\d+$/.test(word)) ?? 200_000)
 const parent = 'projects/bench/locations/here'
 const body = Buffer.from(JSON.stringify({ order: '42', email: 'a@example.com' }))
 const queues = Array.from({ length: Math.ceil(count / 100) }, (_, i) => `${parent}/queues/q${i}`)
 
-await enqueueAndDispatch()
-await enqueueAndDispatch()
-await pending()
+for (let round = 0; round < (onDisk ? 5 : 2); round++) await enqueueAndDispatch()
+if (!onDisk) await pending()
 
 async function enqueueAndDispatch (): Promise<void> {
   let left = count
   let finish = () => {}
   const finished = new Promise<void>(resolve => { finish = resolve })
+  const directory = await mkdtemp(join(tmpdir(), 'engine-'))
   const engine = new Engine({
-    store: new MemoryStore(),
+    store: onDisk ? new LmdbStore({ directory }) : new MemoryStore(),
     dispatch: async () => {
       if (--left === 0) finish()
       return { status: 204 }
@@ -37,6 +44,7 @@ async function enqueueAndDispatch (): Promise<void> {
   })
   console.log(`  longest pause of the event loop while dispatching: ${longest().toFixed(1)} ms`)
   await engine.close()
+  await rm(directory, { recursive: true })
 }
 
 async function pending (): Promise<void> {
@@ -47,7 +55,7 @@ async function pending (): Promise<void> {
   globalThis.gc?.()
   const before = process.memoryUsage().heapUsed
   await timed('createTask, named, a store that keeps nothing', () =>
-    createAll(engine, () => queues[0]!, i => `${queues[0]!}/tasks/${String(i * 7919 % n).padStart(8, '0')}-order-${i}`, n))
+    createAll(engine, () => queues[0]!, i => `${queues[0]!}/tasks/${String(i * 7919 % n).padStart(8, '0')}-order-${i}`, n), n)
   globalThis.gc?.()
   const bytes = (process.memoryUsage().heapUsed - before) / n
   console.log(`  heap per pending task: ${bytes.toFixed(0)} bytes${globalThis.gc === undefined ? ' (inexact: run node with --expose-gc)' : ''}`)
@@ -72,27 +80,13 @@ async function createAll (
   }
 }
 
-async function timed (what: string, work: () => Promise<unknown>, n: number = what.includes('named') ? 5 * count : count): Promise<void> {
+async function timed (what: string, work: () => Promise<unknown>, n: number = count): Promise<void> {
   const start = performance.now()
+  const cpu = process.cpuUsage()
   await work()
   const seconds = (performance.now() - start) / 1000
-  console.log(`${what}: ${Math.round(n / seconds).toLocaleString('en')}/s`)
-}
-
-/** Starts watching the event loop; the function it returns stops and tells the longest time between two of its turns. */
-function longestPause (): () => number {
-  let longest = 0
-  let last = performance.now()
-  let immediate = setImmediate(function look () {
-    const now = performance.now()
-    longest = Math.max(longest, now - last)
-    last = now
-    immediate = setImmediate(look)
-  })
-  return () => {
-    clearImmediate(immediate)
-    return longest
-  }
+  const { user, system } = process.cpuUsage(cpu)
+  console.log(`${what}: ${Math.round(n / seconds).toLocaleString('en')}/s, ${((user + system) / n).toFixed(1)} us CPU each`)
 }
 
 /** A store that keeps nothing, so that what is measured is the engine's own. */

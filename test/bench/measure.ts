@@ -21,3 +21,19 @@ export async function inFlight (count: number, width: number, work: (index: numb
 export function perSecond (count: number, ms: number): number {
   return Math.round(count / ms * 1000)
 }
+
+/** Starts watching the event loop; the function it returns stops and tells the longest time between two of its turns in ms. */
+export function longestPause (): () => number {
+  let longest = 0
+  let last = performance.now()
+  let immediate = setImmediate(function look () {
+    const now = performance.now()
+    longest = Math.max(longest, now - last)
+    last = now
+    immediate = setImmediate(look)
+  })
+  return () => {
+    clearImmediate(immediate)
+    return longest
+  }
+}

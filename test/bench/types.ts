@@ -17,6 +17,9 @@ const GOAL = 1.6
 
 const UNION_CHECK = 'true extends (string extends keyof M ? false : IsUnion<N>) ? never : PayloadOf<M[N]>'
 
+/** Makes the compiler tell CPU time instead of the wall clock's, so that what else runs on the machine counts for little. */
+const CPU_CLOCK = 'data:text/javascript,performance.now = () => { const { user, system } = process.cpuUsage(); return (user + system) / 1000 }'
+
 const root = resolve(import.meta.dirname, '../..')
 const tsc = createRequire(import.meta.url).resolve('typescript/lib/tsc.js')
 const folder = mkdtempSync(join(tmpdir(), 'fastify-cloud-tasks-types-'))
@@ -38,20 +41,15 @@ try {
 
   console.log(`${TASKS} tasks, each with a handler and two calls, one more in each handler; medians of ${variants[0].runs.length} runs in turns`)
   console.table(Object.fromEntries(variants.map(({ name, runs }) => [name, {
-    'check time (s)': median(runs.map(run => run.checkSeconds)),
+    'check time (CPU s)': Number(median(runs.map(run => run.checkSeconds)).toFixed(2)),
     'least (s)': Math.min(...runs.map(run => run.checkSeconds)),
     'most (s)': Math.max(...runs.map(run => run.checkSeconds)),
     instantiations: median(runs.map(run => run.instantiations)),
     'memory (MB)': Math.round(median(runs.map(run => run.memoryKb)) / 1024)
   }])))
-  const ratio = (of: (values: number[]) => number) => {
-    const [refused, pass] = variants.map(({ runs }) => of(runs.map(run => run.checkSeconds))) as [number, number]
-    return refused / pass
-  }
-  // Whatever else runs on the machine only ever adds time, so the least is what the goal is held against.
-  const least = ratio(values => Math.min(...values))
-  console.log(`ratio of the medians ${ratio(median).toFixed(2)}, of the least ${least.toFixed(2)}; goal: at most ${GOAL}`)
-  if (least > GOAL) process.exitCode = 1
+  const [refused, pass] = variants.map(({ runs }) => median(runs.map(run => run.checkSeconds))) as [number, number]
+  console.log(`ratio ${(refused / pass).toFixed(2)}; goal: at most ${GOAL}`)
+  if (refused / pass > GOAL) process.exitCode = 1
 } finally {
   rmSync(folder, { recursive: true })
 }
@@ -95,7 +93,7 @@ function withoutUnionCheck (text: string): string {
 
 /** Throws when the app does not type-check: figures of a broken app would say nothing. */
 function check (app: string): Figures {
-  const output = execFileSync(process.execPath, [tsc, '-p', app, '--extendedDiagnostics'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] })
+  const output = execFileSync(process.execPath, ['--import', CPU_CLOCK, tsc, '-p', app, '--extendedDiagnostics'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] })
   const figure = (label: string): number => {
     const [, value] = new RegExp(`^${label}:\\s+([\\d.]+)`, 'm').exec(output) ?? []
     if (value === undefined) throw new Error(`the compiler did not report: ${label}`)

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { DueHeap, type Due } from '../../lib/engine/due-heap.js'
+import { NameMap } from '../../lib/engine/name-map.js'
 import { RateLimiter } from '../../lib/engine/rate-limiter.js'
 import { Tombstones } from '../../lib/engine/tombstones.js'
 
@@ -97,6 +98,36 @@ t.test('a heap gives its items in order of time, then of arrival, whatever left 
     }
     return true
   }))
+})
+
+t.test('a map in parts holds what a map holds, and lists it while it changes', async t => {
+  const names = fc.oneof(fc.string({ maxLength: 3 }), fc.nat(50).map(n => `projects/p/locations/l/queues/q/tasks/${n}-receipt`))
+  const step = fc.tuple(fc.constantFrom('set' as const, 'set' as const, 'delete' as const), names, fc.nat(9))
+  fc.assert(fc.property(fc.array(step, { maxLength: 200 }), steps => {
+    const parts = new NameMap<number>()
+    const whole = new Map<string, number>()
+    for (const [kind, name, value] of steps) {
+      if (kind === 'set') {
+        parts.set(name, value)
+        whole.set(name, value)
+      } else if (parts.delete(name) !== whole.delete(name)) return false
+      if (parts.size !== whole.size || parts.get(name) !== whole.get(name) || parts.has(name) !== whole.has(name)) return false
+    }
+    return [...parts.values()].sort().join() === [...whole.values()].sort().join()
+  }))
+
+  const map = new NameMap<string>()
+  for (let i = 0; i < 1000; i++) map.set(`n${i}`, `n${i}`)
+  const seen: string[] = []
+  for (const name of map.values()) {
+    if (name === 'later') continue
+    seen.push(name)
+    map.delete(name)
+    map.set(`later-${name}`, 'later')
+  }
+  t.equal(seen.length, 1000)
+  t.equal(new Set(seen).size, 1000, 'each that was there is met once')
+  t.equal(map.size, 1000)
 })
 
 t.test('a remembered name is refused until its time has passed, and costs no memory for long after', async t => {

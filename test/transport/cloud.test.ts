@@ -1,8 +1,10 @@
+import { execFile } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { credentials } from '@grpc/grpc-js'
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
@@ -180,14 +182,14 @@ t.test('a task for an HTTP target', async t => {
   t.test('reaches the route, whatever prefixes and slashes there are', async t => {
     const server = await startServer(t)
     environment(t, { CLOUD_TASKS_EMULATOR_HOST: server.host })
-    for (const [url, parent, prefix, expected] of [
-      ['https://w.example', '', '/tasks', 'https://w.example/tasks/mail'],
-      ['https://w.example/', '', '/tasks', 'https://w.example/tasks/mail'],
-      ['https://w.example/base', '', '/tasks', 'https://w.example/base/tasks/mail'],
-      ['https://w.example/base/', '', '', 'https://w.example/base/mail'],
-      ['https://W.example:443/base//', '/v1', '/internal/tasks', 'https://w.example/base/v1/internal/tasks/mail'],
-      ['https://w.example:8443', '/v1/', '/tasks', 'https://w.example:8443/v1/tasks/mail'],
-      ['https://w.example', 'v1', '', 'https://w.example/v1/mail']
+    for (const [url, parent, prefix, base, route] of [
+      ['https://w.example', '', '/tasks', 'https://w.example', '/tasks/mail'],
+      ['https://w.example/', '', '/tasks', 'https://w.example', '/tasks/mail'],
+      ['https://w.example/base', '', '/tasks', 'https://w.example/base', '/tasks/mail'],
+      ['https://w.example/base/', '', '', 'https://w.example/base', '/mail'],
+      ['https://W.example:443/base//', '/v1', '/internal/tasks', 'https://w.example/base', '/v1/internal/tasks/mail'],
+      ['https://w.example:8443', '/v1/', '/tasks', 'https://w.example:8443', '/v1/tasks/mail'],
+      ['https://w.example', 'v1', '', 'https://w.example', '/v1/mail']
     ] as const) {
       const app = Fastify()
       const children: FastifyInstance[] = []
@@ -198,8 +200,7 @@ t.test('a task for an HTTP target', async t => {
       await app.ready()
       server.calls.length = 0
       await children[0]?.enqueue('mail', { to: 'a' })
-      t.match(server.calls[0]?.request.task.httpRequest, { url: expected, oidcToken: { audience: new URL(url).origin } })
-      const route = expected.slice(url.replace(/\/+$/, '').length)
+      t.match(server.calls[0]?.request.task.httpRequest, { url: base + route, oidcToken: { audience: new URL(url).origin } })
       t.equal(app.hasRoute({ method: 'POST', url: route }), true, `${route} is mounted`)
       await app.close()
     }
@@ -534,6 +535,14 @@ t.test('delete', async t => {
     t.equal(error.code, 'FST_TASKS_SEND_FAILED')
     t.match(error.message, /roles\/cloudtasks\.taskDeleter/)
   })
+})
+
+t.test('the example for Cloud Run boots in a pretended environment, and refuses everybody', async t => {
+  const root = join(import.meta.dirname, '../..')
+  const env: NodeJS.ProcessEnv = { PATH: process.env.PATH, TSX_TSCONFIG_PATH: join(root, 'example/tsconfig.json') }
+  const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', join(root, 'example/05-cloud-run.ts')], { cwd: root, env })
+  t.match(stdout, 'mounts POST /tasks/send-receipt')
+  t.equal(stdout.match(/: 401$/gm)?.length, 3)
 })
 
 t.test('a request in flight when the server closes can still enqueue', async t => {

@@ -1,6 +1,8 @@
 import t from 'tap'
 import { complaints, replace, type Edits, type Program } from './compile.js'
 
+t.setTimeout(180_000)
+
 t.test('the type tests hold', async t => {
   t.same(complaints('registered'), [])
   t.same(complaints('unregistered'), [])

@@ -99,6 +99,24 @@ t.test('what an attempt comes to', async t => {
     }
   })
 
+  t.test('a payload that a custom validator refuses is told apart like any other, and its words stay out of the log', async t => {
+    const refusals = [() => ({ error: new Error('not secret-value') }), () => { throw new Error('not secret-value') }]
+    for (const validate of refusals) {
+      const attempts = watchAttempts(t)
+      const { app, log } = await start(t, { tasks, auth: false, invalidPayload: 'drop', handlers: { work: () => { t.fail('must not run') } } }, app => { app.setValidatorCompiler((() => validate) as never) })
+      t.equal((await app.inject({ method: 'POST', url: '/tasks/work', payload: { n: 1 } })).statusCode, 200)
+      t.match(attempts.ends, [{ result: 'dropped' }])
+      t.notMatch(JSON.stringify(log), 'secret-value')
+      await app.close()
+    }
+  })
+
+  t.test('a request without a body is no payload, even where the validator would make one of nothing', async t => {
+    const text = defineTasks({ text: { payload: Type.String() } })
+    const { app } = await start(t, { tasks: text, auth: false, handlers: { text: () => { t.fail('must not run') } } })
+    t.equal((await app.inject({ method: 'POST', url: '/tasks/text' })).statusCode, 400)
+  })
+
   t.test('a deadline that passes aborts the signal, is answered 504 and retried', async t => {
     const attempts = watchAttempts(t)
     const started = gate()
@@ -149,7 +167,7 @@ t.test('who may call', async t => {
     const { log } = await start(t, { tasks, auth: false, handlers: { work: () => {} } })
     t.equal(log.filter(line => line.level === 40 && /'auth' is false/.test(line.msg)).length, 1)
     const producer = await start(t, { tasks, auth: false })
-    t.equal(producer.log.filter(line => line.level === 40).length, 0, 'a producer has nothing to protect')
+    t.equal(producer.log.filter(line => /'auth' is false/.test(line.msg)).length, 0, 'a producer has nothing to protect')
   })
 })
 
@@ -292,6 +310,30 @@ t.test('the host', async t => {
     t.equal((await app.inject({ method: 'POST', url: '/tasks/work', payload: { n: 1 } })).statusCode, 500)
     t.equal((await app.inject({ method: 'POST', url: '/tasks/work', headers: { 'x-refuse': '1' }, payload: { n: 1 } })).statusCode, 503)
     app.log.level = 'silent'
+  })
+
+  t.test('\'s hook that answers for the handler is told in the log, above all when the task ends of it', async t => {
+    const { app, log } = await start(t, { tasks, queues: { default: { retryConfig: { maxAttempts: 2, minBackoffSeconds: 0.005 } } }, handlers: { work: () => { t.fail('must not run') } } }, app => {
+      app.addHook('onRequest', async (request, reply) => await reply.code(401).send({ login: true }))
+    })
+    await app.enqueue('work', { n: 1 })
+    const told = () => log.filter(line => line.msg.startsWith('an attempt was answered before it came to its handler'))
+    while (told().length < 2) await new Promise(resolve => setTimeout(resolve, 5))
+    t.match(told(), [{ level: 40, url: '/tasks/work', status: 401, attempt: 1 }, { level: 50, attempt: 2 }])
+  })
+
+  t.test('is told of tasks that no handler in this process runs', async t => {
+    const two = defineTasks({ here: { payload: Type.Object({}) }, elsewhere: { payload: Type.Object({}) } })
+    const { log } = await start(t, { tasks: two, handlers: { here: () => {} } })
+    t.match(log.find(line => line.tasks !== undefined), { level: 40, tasks: ['elsewhere'] })
+  })
+
+  t.test('can quieten the task routes', async t => {
+    const attempts = watchAttempts(t)
+    const { app, log } = await start(t, { tasks, logLevel: 'warn', handlers: { work: (_, task) => { task.log.info('quiet') } } })
+    await app.enqueue('work', { n: 1 })
+    await attempts.ended(1)
+    t.strictSame(log.filter(line => line.msg === 'quiet' || line.msg === 'incoming request'), [])
   })
 
   t.test('sees the routes in its OpenAPI document only when it asks for it', async t => {

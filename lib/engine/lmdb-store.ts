@@ -1,0 +1,242 @@
+import type { Task } from '../cloud-tasks/task.js'
+import { Commits, type Batch } from './commits.js'
+import { entriesOf, openDatabases, printQueue, type Databases } from './databases.js'
+import { DiskSpace } from './disk-space.js'
+import { KeptQueues, idOf, type KeptQueue } from './kept-queues.js'
+import { Orphans } from './orphans.js'
+import { decodeState, decodeTask, encodeState, encodeTask } from './record.js'
+import { accessProblem, prepareDirectory, syncDirectory } from './store-directory.js'
+import { StoreError } from './store-error.js'
+import { StoreLock } from './store-lock.js'
+import type { Store, StoredQueue, StoredState, Tombstone } from './store.js'
+
+export interface LmdbStoreOptions {
+  /** Made where there is none. One engine at a time. */
+  readonly directory: string
+  /** Bytes that the disk still has room for. @default asks the file system */
+  readonly freeBytes?: () => number
+}
+
+/** What the open batches change, so that reading sees it at once and a failed commit can be taken back. */
+interface Change {
+  readonly queue: KeptQueue
+  /** Undefined: removed. */
+  readonly task: Task | undefined
+  /** What the queue said of the task before; undefined when it was not there. */
+  readonly before: number | undefined
+}
+
+interface TaskBatch extends Batch {
+  readonly changes: Map<string, Change>
+  readonly undo: Array<() => void>
+}
+
+/**
+ * Keeps tasks in a directory. A promise resolves once its change would survive a power cut: lmdb writes new pages beside the
+ * old, syncs them, and then writes the page that points at them through a descriptor that syncs. `overlappingSync`, lmdb's
+ * default, shows a commit before it is synced and decides by the boot id what to believe after a crash; without it there is
+ * nothing to decide, on every system.
+ *
+ * Tasks are kept under ascending numbers, not names: new ones then land side by side, on few pages, however many are waiting.
+ */
+export class LmdbStore implements Store {
+  readonly #directory: string
+  readonly #freeBytes: (() => number) | undefined
+  readonly #queues = new KeptQueues()
+  #lock!: StoreLock
+  #databases!: Databases
+  #commits!: Commits<TaskBatch>
+  /** The last batch that was committed. Most tasks are dispatched as soon as they are stored, so most reads end here. */
+  #recent: TaskBatch | undefined
+  readonly #orphans = new Orphans(async tasks => {
+    await this.#change(batch => { for (const task of tasks) this.#erase(batch, task) })
+  })
+
+  #opened = false
+  #closing = false
+
+  constructor ({ directory, freeBytes }: LmdbStoreOptions) {
+    this.#directory = directory
+    this.#freeBytes = freeBytes
+  }
+
+  /** @throws StoreError */
+  async load (): Promise<StoredState> {
+    const files = prepareDirectory(this.#directory)
+    this.#lock = new StoreLock(files.lock)
+    this.#lock.check()
+    const databases = this.#databases = await openDatabases(this.#directory, files.data)
+    try {
+      // Nobody else is inside: lmdb lets one transaction write at a time, of all processes.
+      databases.root.transactionSync(() => { this.#lock.take() })
+      syncDirectory(this.#directory)
+    } catch (error) {
+      await databases.root.close()
+      throw error instanceof StoreError ? error : accessProblem(this.#directory, error)
+    }
+    const space = new DiskSpace(this.#directory, databases, this.#freeBytes)
+    this.#commits = new Commits<TaskBatch>({
+      root: databases.root,
+      begin: batch => ({ ...batch, changes: new Map(), undo: [] }),
+      check: (bytes, shrinks) => {
+        if (!this.#lock.isHeld()) throw new StoreError('inUse', `${this.#directory} was taken over by another process`)
+        space.check(bytes, shrinks)
+      },
+      onDone: (batch, failed) => { this.#done(batch, failed) }
+    })
+    this.#opened = true
+    return {
+      queues: this.#queues.loadQueues(databases),
+      tasks: this.#queues.loadTasks(databases, orphans => { this.#orphans.add(orphans) }),
+      tombstones: this.#loadTombstones()
+    }
+  }
+
+  putTask (task: Task): Promise<void> {
+    return this.#change(batch => {
+      const { name } = task
+      const queue = this.#queues.ofTask(name)
+      if (queue === undefined) throw new Error(`The store has no queue for task ${name}`)
+      const { tasks, states } = this.#databases
+      const before = queue.tasks.get(name)
+      const number = before === undefined ? this.#queues.nextTask() : Math.abs(before)
+      const attempted = task.dispatchCount > 0
+      if (before === undefined || !attempted) {
+        batch.records.push([tasks, number, encodeTask(task, queue.number, idOf(queue, name))])
+        batch.shrinks = false
+      }
+      if (attempted) batch.records.push([states, number, encodeState(task)])
+      else if (before !== undefined && before < 0) batch.records.push([states, number, undefined])
+      queue.tasks.set(name, attempted ? -number : number)
+      this.#note(batch, name, { queue, task, before })
+    })
+  }
+
+  getTask (name: string): Task | undefined {
+    for (const batch of this.#commits.open()) {
+      const change = batch.changes.get(name)
+      if (change !== undefined) return this.#queues.has(change.queue) ? change.task : undefined
+    }
+    const number = this.#queues.ofTask(name)?.tasks.get(name)
+    if (number === undefined) return undefined
+    return this.#recent?.changes.get(name)?.task ?? this.#read(number, name)
+  }
+
+  removeTask (name: string, tombstone?: Tombstone): Promise<void> {
+    return this.#change(batch => {
+      this.#remember(batch, tombstone)
+      const queue = this.#queues.ofTask(name)
+      const number = queue?.tasks.get(name)
+      if (queue === undefined || number === undefined) return
+      queue.tasks.delete(name)
+      this.#erase(batch, number)
+      this.#note(batch, name, { queue, task: undefined, before: number })
+    })
+  }
+
+  putQueue (queue: StoredQueue): Promise<void> {
+    return this.#change(batch => {
+      const { name } = queue
+      checkKey(name)
+      let kept = this.#queues.get(name)
+      if (kept === undefined) {
+        const added = kept = this.#queues.add(name)
+        batch.undo.push(() => { this.#queues.remove(added) })
+      }
+      batch.shrinks = false
+      batch.records.push([this.#databases.queues, name, printQueue(queue, kept.number)])
+    })
+  }
+
+  removeQueue (name: string, tombstone?: Tombstone): Promise<void> {
+    const queue = this.#queues.get(name)
+    const removed = this.#change(batch => {
+      this.#remember(batch, tombstone)
+      if (queue === undefined) return
+      this.#queues.remove(queue)
+      batch.undo.push(() => { this.#queues.restore(queue) })
+      batch.records.push([this.#databases.queues, name, undefined])
+    })
+    if (queue === undefined) return removed
+    return removed.then(() => { this.#orphans.add(queue.tasks.values()) })
+  }
+
+  forget (names: readonly string[]): Promise<void> {
+    return this.#change(batch => {
+      for (const name of names) batch.records.push([this.#databases.names, name, undefined])
+    })
+  }
+
+  async close (): Promise<void> {
+    if (!this.#opened || this.#closing) return
+    this.#closing = true
+    this.#orphans.stop()
+    await this.#commits.close()
+    await this.#databases.root.close()
+    this.#lock.release()
+  }
+
+  /** `edit` throws before it changes anything, or not at all. */
+  #change (edit: (batch: TaskBatch) => void): Promise<void> {
+    try {
+      const batch = this.#commits.batch()
+      edit(batch)
+      return batch.promise
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  #note (batch: TaskBatch, name: string, change: Change): void {
+    const earlier = batch.changes.get(name)
+    batch.changes.set(name, earlier?.queue === change.queue ? { ...change, before: earlier.before } : change)
+  }
+
+  #remember (batch: TaskBatch, tombstone: Tombstone | undefined): void {
+    if (tombstone === undefined) return
+    checkKey(tombstone.name)
+    const until = Buffer.allocUnsafe(8)
+    until.writeDoubleLE(tombstone.until)
+    batch.records.push([this.#databases.names, tombstone.name, until])
+  }
+
+  #erase (batch: TaskBatch, kept: number): void {
+    batch.records.push([this.#databases.tasks, Math.abs(kept), undefined])
+    if (kept < 0) batch.records.push([this.#databases.states, -kept, undefined])
+  }
+
+  #read (kept: number, name: string): Task | undefined {
+    const { tasks, states } = this.#databases
+    const record = tasks.getBinaryFast(Math.abs(kept))
+    if (record === undefined) return undefined
+    const task = decodeTask(record, record.length, name)
+    if (kept > 0) return task
+    const state = states.getBinaryFast(-kept)
+    return state === undefined ? task : { ...task, ...decodeState(state, state.length) }
+  }
+
+  #done (batch: TaskBatch, failed: boolean): void {
+    if (!failed) {
+      this.#recent = batch
+      return
+    }
+    for (const undo of batch.undo.reverse()) undo()
+    const [gathering] = this.#commits.open()
+    for (const [name, { queue, before }] of batch.changes) {
+      if (gathering?.changes.has(name)) continue
+      if (before === undefined) queue.tasks.delete(name)
+      else queue.tasks.set(name, before)
+    }
+  }
+
+  * #loadTombstones (): Generator<Tombstone, void> {
+    for (const { key: name, value: until } of entriesOf(this.#databases.names)) yield { name, until: until.readDoubleLE(0) }
+  }
+}
+
+function checkKey (name: string): void {
+  if (name.length > MAX_KEY_BYTES) throw new Error(`A name of ${name.length} characters is too long to be stored`)
+}
+
+/** lmdb takes 1978; names are ASCII. */
+const MAX_KEY_BYTES = 1900

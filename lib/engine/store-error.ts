@@ -1,0 +1,18 @@
+/**
+ * What is wrong with a store.
+ * inUse: another engine has it. foreign: the directory holds something else. version: made by another version.
+ * damaged: its data cannot be relied on. access: the system denies it. full: no space is left. broken: a write failed, and
+ * nothing is known of the disk since. closed: `close` was called.
+ */
+export type StoreProblem = 'inUse' | 'foreign' | 'version' | 'damaged' | 'access' | 'full' | 'broken' | 'closed'
+
+/** A store cannot be opened, or refuses a change. Says what is wrong and how to mend it. */
+export class StoreError extends Error {
+  readonly problem: StoreProblem
+
+  constructor (problem: StoreProblem, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause })
+    this.name = 'StoreError'
+    this.problem = problem
+  }
+}

@@ -1,0 +1,18 @@
+import t from 'tap'
+import { crash } from './crash.js'
+
+const seed = Date.now() % 1_000_000_000
+
+t.test('a process that is killed at any moment loses nothing that it has acknowledged', async t => {
+  const report = await crash({ kills: 10, seed, mode: 'load' })
+  t.comment({ seed, ...report })
+  t.match(report, { lost: 0, cameBack: 0, forgotten: 0, faults: [], kills: 10 })
+  t.ok(report.acknowledged > 300, `${report.acknowledged} were acknowledged`)
+  t.ok(report.retries > 20, `${report.retries} failed attempts were stored`)
+})
+
+t.test('this test sees when a store acknowledges before it has written', async t => {
+  const report = await crash({ kills: 3, seed, mode: 'hasty' })
+  t.comment({ seed, ...report })
+  t.ok(report.lost > 0, `${report.lost} of ${report.acknowledged} were lost`)
+})

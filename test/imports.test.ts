@@ -1,0 +1,187 @@
+import { readFileSync, readdirSync } from 'node:fs'
+import { join, posix, resolve, sep } from 'node:path'
+import t from 'tap'
+import ts from 'typescript'
+
+/** What every part may import. */
+const base = ['cloud-tasks', 'errors', 'events', 'checks', 'options', 'config', 'queue-options', 'route-headers', 'route-path', 'payload']
+
+/**
+ * What each part of lib/ may import besides itself. A part is a file or a folder; the longest name that fits a file decides.
+ * 'type x': only types of x, which leave nothing to load.
+ */
+const mayImport: Readonly<Record<string, readonly string[]>> = {
+  'cloud-tasks': [],
+  errors: [],
+  events: [],
+  checks: [],
+  'route-headers': [],
+  'route-path': [],
+  options: ['cloud-tasks', 'type registry'],
+  'queue-options': ['cloud-tasks', 'errors', 'checks'],
+  target: ['cloud-tasks', 'errors', 'checks', 'type options'],
+  config: ['cloud-tasks', 'errors', 'checks', 'type options', 'queue-options', 'target'],
+  payload: ['errors', 'checks', 'type registry'],
+  registry: base,
+
+  engine: ['cloud-tasks'],
+  'transport/transport': ['cloud-tasks'],
+  'transport/local': [...base, 'engine', 'transport/transport'],
+  transport: [...base, 'transport/transport'],
+  worker: [...base, 'registry'],
+  enqueue: [...base, 'registry', 'transport/transport'],
+  tasks: [...base, 'registry', 'enqueue', 'worker'],
+  emulator: [...base, 'engine'],
+  console: [...base, 'registry', 'engine'],
+  testing: [...base, 'engine', 'transport', 'transport/local', 'transport/transport'],
+  plugin: [...base, 'target', 'registry', 'enqueue', 'tasks', 'engine', 'transport', 'transport/local', 'transport/transport', 'worker', 'console'],
+  cli: [...base, 'emulator', 'console', 'plugin'],
+  index: ['errors', 'events', 'options', 'registry', 'enqueue', 'tasks', 'plugin']
+}
+
+/** Packages that cost time and memory, or that not every app needs: loaded on demand, so statically only where named. */
+const heavy = ['@google-cloud/tasks', 'google-gax', '@grpc/grpc-js', '@grpc/proto-loader', 'jose', 'lmdb']
+const mayLoadHeavy = ['transport/cloud', 'worker/oidc', 'worker/key-set', 'engine/lmdb-store', 'engine/databases', 'emulator/']
+
+/** The engine runs in the emulator too, and Cloud Tasks' vocabulary everywhere. */
+const packagesOf: Readonly<Record<string, readonly string[]>> = { 'cloud-tasks': [], engine: ['lmdb', 'tinyqueue'] }
+
+interface Import {
+  readonly from: string
+  /** A file of lib/, or a package. */
+  readonly to: string
+  readonly local: boolean
+  readonly kind: 'static' | 'type' | 'dynamic'
+}
+
+/** Text of each file, by its path in lib/. */
+type Sources = ReadonlyMap<string, string>
+
+const lib = resolve(import.meta.dirname, '../lib')
+const sources: Sources = new Map(readdirSync(lib, { recursive: true, encoding: 'utf8' })
+  .filter(path => path.endsWith('.ts'))
+  .map(path => [path.split(sep).join('/'), readFileSync(join(lib, path), 'utf8')]))
+
+t.test('every file of lib/ imports in the allowed directions only', async t => {
+  t.ok(sources.has('index.ts'))
+  t.ok(importsOf('plugin.ts', sources.get('plugin.ts')!).length > 5, 'imports are found')
+  t.same(complaints(sources), [])
+})
+
+t.test('importing the package loads no heavy package', async t => {
+  t.same(heavyLoads(sources), [])
+})
+
+t.test('a bad import is found', async t => {
+  const bad: Array<[path: string, text: string]> = [
+    ['cloud-tasks/bad.ts', "import { x } from '../errors.js'"],
+    ['cloud-tasks/bad.ts', "import type { X } from '../engine/engine.js'"],
+    ['cloud-tasks/bad.ts', "import { x } from 'fastify'"],
+    ['engine/bad.ts', "import { x } from '../checks.js'"],
+    ['engine/bad.ts', "export { x } from '../transport/transport.js'"],
+    ['engine/bad.ts', "import type { FastifyInstance } from 'fastify'"],
+    ['engine/bad.ts', "import * as lmdb from 'lmdb'"],
+    ['transport/local.ts', "import { x } from './cloud.js'"],
+    ['transport/cloud.ts', "const x = await import('./local.js')"],
+    ['worker/bad.ts', "import { x } from '../transport/transport.js'"],
+    ['worker/bad.ts', "import { x } from '../enqueue.js'"],
+    ['worker/bad.ts', "import { type JWTPayload } from 'jose'"],
+    ['enqueue.ts', "import { x } from './transport/local.js'"],
+    ['payload.ts', "import { x } from './registry.js'"],
+    ['plugin.ts', "import { x } from './index.js'"],
+    ['cli/main.ts', "import { x } from '../plugin.js'; import { y } from '../index.js'"],
+    ['plugin.ts', "import { x } from './emulator/server.js'"],
+    ['plugin.ts', "import x from '@google-cloud/tasks'"],
+    ['plugin.ts', "import { x } from '../test/app.js'"],
+    ['plugin.ts', "let x: import('./testing.js').X"],
+    ['newcomer/file.ts', 'export const x = 1'],
+    ['newcomer.ts', 'export const x = 1']
+  ]
+  for (const [path, text] of bad) {
+    const found = complaints(new Map([[path, text]]))
+    t.equal(found.length, 1, `${path}: ${text}`)
+    t.match(found[0], path)
+  }
+  t.same(heavyLoads(new Map([
+    ['index.ts', "export { x } from './plugin.js'"],
+    ['plugin.ts', "import { x } from './transport/cloud.js'; const y = await import('./worker/oidc.js')"],
+    ['transport/cloud.ts', "import { CloudTasksClient } from '@google-cloud/tasks'"],
+    ['worker/oidc.ts', "import { jwtVerify } from 'jose'"]
+  ])), ['transport/cloud.ts -> @google-cloud/tasks'])
+})
+
+t.test('a good import is not', async t => {
+  const good: Array<[path: string, text: string]> = [
+    ['engine/good.ts', "import { x } from '../cloud-tasks/task.js'; import { y } from './store.js'; import z from 'node:fs'"],
+    ['payload.ts', "import type { X } from './registry.js'"],
+    ['plugin.ts', "const { x } = await import('./transport/cloud.js'); const y = await import('@google-cloud/tasks')"],
+    ['options.ts', "import type { CloudTasksClient } from '@google-cloud/tasks'"],
+    ['cli/main.ts', "const app = await import(name); import { x } from './run.js'; import { y } from '../emulator/server.js'"]
+  ]
+  for (const [path, text] of good) t.same(complaints(new Map([[path, text]])), [], `${path}: ${text}`)
+})
+
+function complaints (sources: Sources): string[] {
+  return [...sources].flatMap(([path, text]) => {
+    const part = partOf(path)
+    if (part === undefined) return [`${path}: no rule says what it may import`]
+    return importsOf(path, text)
+      .filter(one => one.local ? !allowed(part, one) : !packageAllowed(part, one))
+      .map(({ to, kind }) => `${path}: ${kind} import of ${to}`)
+  })
+}
+
+function allowed (part: string, { to, kind }: Import): boolean {
+  const target = partOf(to)
+  if (target === undefined) return false
+  const rule = mayImport[part]!
+  return target === part || rule.includes(target) || (kind === 'type' && rule.includes(`type ${target}`))
+}
+
+function packageAllowed (part: string, { from, to, kind }: Import): boolean {
+  if (packagesOf[part]?.includes(to) === false) return false
+  return kind !== 'static' || !heavy.includes(to) || mayLoadHeavy.some(place => from.startsWith(place))
+}
+
+/** The heavy packages that load along with index.ts, each with the file that imports it. */
+function heavyLoads (sources: Sources): string[] {
+  const reached = new Set(['index.ts'])
+  const loads: string[] = []
+  for (const path of reached) { // Grows while it is gone through.
+    for (const { to, local, kind } of importsOf(path, sources.get(path) ?? '')) {
+      if (kind !== 'static') continue
+      if (local) reached.add(to)
+      else if (heavy.includes(to)) loads.push(`${path} -> ${to}`)
+    }
+  }
+  return loads
+}
+
+function partOf (path: string): string | undefined {
+  return Object.keys(mayImport)
+    .filter(part => path === `${part}.ts` || path.startsWith(`${part}/`))
+    .sort((a, b) => b.length - a.length)[0]
+}
+
+/** Imports of Node.js' own modules are left out. */
+function importsOf (from: string, text: string): Import[] {
+  const found: Import[] = []
+  const add = (specifier: ts.Node | undefined, kind: Import['kind']): void => {
+    if (specifier === undefined || !ts.isStringLiteralLike(specifier) || specifier.text.startsWith('node:')) return
+    const local = specifier.text.startsWith('.')
+    const to = local
+      ? posix.join(posix.dirname(from), specifier.text).replace(/\.js$/, '.ts')
+      : specifier.text.split('/').slice(0, specifier.text.startsWith('@') ? 2 : 1).join('/')
+    found.push({ from, to, local, kind })
+  }
+  const visit = (node: ts.Node): void => {
+    // Under verbatimModuleSyntax, `import { type X }` still loads the module; only `import type` does not.
+    if (ts.isImportDeclaration(node)) add(node.moduleSpecifier, node.importClause?.phaseModifier === ts.SyntaxKind.TypeKeyword ? 'type' : 'static')
+    if (ts.isExportDeclaration(node)) add(node.moduleSpecifier, node.isTypeOnly ? 'type' : 'static')
+    if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) add(node.argument.literal, 'type')
+    if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword) add(node.arguments[0], 'dynamic')
+    ts.forEachChild(node, visit)
+  }
+  visit(ts.createSourceFile(from, text, ts.ScriptTarget.Latest))
+  return found
+}

@@ -85,6 +85,14 @@ export const FST_TASKS_SEND_FAILED = createError<[name: string, problem: string,
 export const FST_TASKS_CLOSING = createError(
   'FST_TASKS_CLOSING', 'The server is closing and takes no more tasks; nothing was enqueued', 503)
 
+/** A page of pending tasks was asked for with a size or a token that is none. */
+export const FST_TASKS_INVALID_PAGE = createError<[problem: string]>(
+  'FST_TASKS_INVALID_PAGE', 'No such page: %s', 400)
+
+/** `app.tasks.counts` and `app.tasks.pending` were asked about queues that live in Google Cloud. */
+export const FST_TASKS_LOCAL_ONLY = createError<[call: string]>(
+  'FST_TASKS_LOCAL_ONLY', "app.tasks.%s looks into the embedded queue only; for queues in Google Cloud there is 'gcloud tasks list' and the console", 501)
+
 // On the task routes
 
 /** The call carries no usable proof of who sent it. Nothing ran. */

@@ -58,7 +58,7 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
     mountRoutes({ app, config, registry, payloads, authenticate, runs, settlement })
   }
   app.decorate('enqueue', producer.enqueue as Enqueue<any>)
-  app.decorate('tasks', createTasks({ app, config, registry, payloads, producer, runs, settlement }))
+  app.decorate('tasks', createTasks({ app, config, registry, payloads, producer, runs, settlement, transport }))
 
   await transport.open()
   app.addHook('onReady', async () => {

@@ -1,17 +1,20 @@
 import { randomUUID } from 'node:crypto'
 import type { TSchema } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
-import { isPlainObject } from './checks.js'
+import { isPlainObject, optionChecks } from './checks.js'
 import { DEFAULT_DISPATCH_DEADLINE_MS } from './cloud-tasks/limits.js'
 import type { Config } from './config.js'
 import { lookUp, type Enqueue, type EnqueueOptions, type EnqueueResult, type Producer } from './enqueue.js'
-import { FST_TASKS_INVALID_ENQUEUE_OPTION, FST_TASKS_NO_HANDLER, FST_TASKS_NOT_REGISTERED } from './errors.js'
+import { FST_TASKS_INVALID_ENQUEUE_OPTION, FST_TASKS_INVALID_PAGE, FST_TASKS_LOCAL_ONLY, FST_TASKS_NO_HANDLER, FST_TASKS_NOT_REGISTERED } from './errors.js'
 import type { PayloadCodec } from './payload.js'
 import type { RegisteredTasks, Registry, TaskDefinitions, TaskPayload } from './registry.js'
 import { routePath } from './route-path.js'
+import type { Inspection, PageRequest, PendingTask, QueueCounts, Transport } from './transport/transport.js'
 import { AttemptContext } from './worker/context.js'
 import type { OutcomeCounts, Settlement } from './worker/outcome.js'
 import type { Runs } from './worker/run.js'
+
+export type { PageRequest, PendingTask, QueueCounts }
 
 /** `app.tasks`: what can be done with the tasks of an app besides enqueueing one. */
 export interface Tasks<M = RegisteredTasks> {
@@ -36,6 +39,23 @@ export interface Tasks<M = RegisteredTasks> {
    * @throws as `enqueue`
    */
   delete<N extends keyof M & string>(name: N, id: string, options?: { readonly queue?: string }): Promise<boolean>
+  /**
+   * Tasks that wait and attempts that run, by queue id, each in constant time. Of the embedded queue only.
+   * @throws FST_TASKS_LOCAL_ONLY
+   */
+  counts (): Record<string, QueueCounts>
+  /**
+   * A page of the tasks of a queue that have not ended, in no particular order. Of the embedded queue only.
+   * @param queue default: the plugin's `queue`
+   * @throws FST_TASKS_LOCAL_ONLY, FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_INVALID_PAGE
+   */
+  pending (queue?: string, page?: PageRequest): PendingPage
+}
+
+export interface PendingPage {
+  /** `name` is that in the registry; undefined when no task of it has this path any more. */
+  readonly tasks: ReadonlyArray<PendingTask & { readonly name: string | undefined }>
+  readonly nextPageToken: string | undefined
 }
 
 export interface EnqueueItem<P> extends EnqueueOptions {
@@ -82,9 +102,15 @@ export interface TasksParts {
   readonly producer: Producer
   readonly runs: Runs
   readonly settlement: Settlement
+  readonly transport: Transport
 }
 
-export function createTasks ({ app, config, registry, payloads, producer, runs, settlement }: TasksParts): Tasks<any> {
+export function createTasks ({ app, config, registry, payloads, producer, runs, settlement, transport }: TasksParts): Tasks<any> {
+  const byPath = new Map([...registry.values()].map(task => [routePath(app, config.prefix, task.path), task.name]))
+  const inspection = (call: string): Inspection => {
+    if (transport.inspection === undefined) throw new FST_TASKS_LOCAL_ONLY(call)
+    return transport.inspection
+  }
   return {
     list () {
       return [...registry.values()].map(task => ({
@@ -135,8 +161,25 @@ export function createTasks ({ app, config, registry, payloads, producer, runs, 
       return results
     },
 
-    delete: producer.delete
+    delete: producer.delete,
+
+    counts () {
+      return inspection('counts').counts()
+    },
+
+    pending (queue = config.queue, page = {}) {
+      const { tasks, nextPageToken } = inspection('pending').page(queue, checkPage(page))
+      return { tasks: tasks.map(task => ({ ...task, name: byPath.get(task.path) })), nextPageToken }
+    }
   }
+}
+
+function checkPage (page: unknown): PageRequest {
+  const refuse = (problem: string) => new FST_TASKS_INVALID_PAGE(problem)
+  const check = optionChecks(refuse)
+  const given = check.object({ page }, 'page', ['pageSize', 'pageToken'])
+  const pageToken = check.string(given, 'pageToken')
+  return { pageSize: check.integer(given, 'pageSize', 1, 1000, 1000), ...(pageToken === undefined ? {} : { pageToken }) }
 }
 
 async function enqueueItem (producer: Producer, name: string, item: unknown): Promise<EnqueueResult> {

@@ -5,7 +5,7 @@ import t from 'tap'
 import { taskId } from '../lib/enqueue.js'
 import cloudTasks, { defineTasks, tasksOf, type EnqueueEvent } from '../lib/index.js'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { start, watchAttempts } from './app.js'
+import { gate, start, watchAttempts } from './app.js'
 
 const tasks = defineTasks({
   mail: {
@@ -309,6 +309,42 @@ t.test('app.tasks', async t => {
     await t.rejects(app.tasks.enqueueMany('mail', broken()), { message: 'the source broke' })
     await t.rejects(app.tasks.enqueueMany('mail', 5 as never), { code: 'FST_TASKS_INVALID_ENQUEUE_OPTION' })
     t.strictSame(await app.tasks.enqueueMany('mail', []), [])
+  })
+
+  t.test('counts and pending look into the embedded queue, page by page', async t => {
+    const [started, go] = [gate(), gate()]
+    const { app } = await start(t, {
+      tasks,
+      handlers: {
+        async mail () {
+          started.open()
+          await go.opened
+        }
+      }
+    })
+    await app.enqueue('mail', mail)
+    await started.opened
+    for (let n = 0; n < 25; n++) await app.enqueue('mail', mail, { id: String(n), scheduleDelaySeconds: 60 + n })
+    t.strictSame(app.tasks.counts(), { default: { waiting: 0, running: 0 }, mail: { waiting: 25, running: 1 } })
+
+    const seen = new Map<string, unknown>()
+    let pageToken: string | undefined
+    let pages = 0
+    do {
+      const page = app.tasks.pending('mail', { pageSize: 10, ...(pageToken === undefined ? {} : { pageToken }) })
+      for (const task of page.tasks) seen.set(task.id, task)
+      pageToken = page.nextPageToken
+      pages++
+    } while (pageToken !== undefined)
+    t.equal(seen.size, 26)
+    t.equal(pages, 3)
+    t.match(seen.get(taskId('mail', '7')), { name: 'mail', queue: 'mail', path: '/tasks/mail', state: 'waiting', attempts: 0, scheduleTime: Date, createTime: Date })
+    t.equal([...seen.values()].filter(task => (task as { state: string }).state === 'running').length, 1)
+    t.strictSame(app.tasks.pending().tasks, [])
+    t.throws(() => app.tasks.pending('nowhere'), { code: 'FST_TASKS_QUEUE_NOT_FOUND' })
+    t.throws(() => app.tasks.pending('mail', { pageToken: 'x' }), { code: 'FST_TASKS_INVALID_PAGE' })
+    t.throws(() => app.tasks.pending('mail', { pageSize: -1 }), { code: 'FST_TASKS_INVALID_PAGE' })
+    go.open()
   })
 
   t.test('delete takes a queued task out, by either id, once', async t => {

@@ -30,7 +30,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   transport: [...base, 'transport/transport'],
   worker: [...base, 'registry'],
   enqueue: [...base, 'registry', 'transport/transport'],
-  tasks: [...base, 'registry', 'enqueue', 'worker'],
+  tasks: [...base, 'registry', 'enqueue', 'transport/transport', 'worker'],
   emulator: [...base, 'engine'],
   console: [...base, 'registry', 'engine'],
   testing: [...base, 'engine', 'transport', 'transport/local', 'transport/transport'],

@@ -1,9 +1,9 @@
 import { open, type Database, type DatabaseOptions, type RootDatabase } from 'lmdb'
 import { lmdbFileProblem } from './lmdb-file.js'
-import { decodeDue, decodeHead, type Head } from './record.js'
+import { decodeDue, decodeHead, decodeTombstone, type Head } from './record.js'
 import { StoreError } from './store-error.js'
 import { accessProblem } from './store-directory.js'
-import type { StoredQueue } from './store.js'
+import type { StoredQueue, Tombstone } from './store.js'
 
 /** The databases of a store, all in one file. What iterating over them yields is named by their types. */
 export interface Databases {
@@ -14,8 +14,8 @@ export interface Databases {
   readonly tasks: Database<Head, number>
   /** By the task's number: what its attempts have changed. Yields when the task is due. */
   readonly states: Database<number, number>
-  /** Names that are not to be used again yet: until when, as a double. */
-  readonly names: Database<Buffer, string>
+  /** By numbers of their own: names that are not to be used again yet. */
+  readonly names: Database<Tombstone, number>
 }
 
 /** @throws StoreError damaged, access */
@@ -37,7 +37,7 @@ export async function openDatabases (directory: string, file: string): Promise<D
       queues: root.openDB('queues', { encoding: 'binary' }),
       tasks: root.openDB('tasks', reading(decodeHead)),
       states: root.openDB('states', reading(decodeDue)),
-      names: root.openDB('names', { encoding: 'binary' })
+      names: root.openDB('names', reading(decodeTombstone))
     }
   } catch (error) {
     await root?.close()

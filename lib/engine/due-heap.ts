@@ -22,6 +22,11 @@ export class DueHeap<T extends Due> {
     return this.#items[0]
   }
 
+  /** Roughly in the order in which they are due; exactly, when they were added in that order and none has left. */
+  values (): Iterable<T> {
+    return this.#items.values()
+  }
+
   /** Adds an item that is in no heap. */
   add (item: T): void {
     this.#items.push(item)

@@ -210,6 +210,11 @@ export class Engine {
     return { tasks: live.map(entry => this.#keeper.read(entry)).filter(task => task !== undefined), ...next }
   }
 
+  /** Attempts of a task under way: 0 while it waits. */
+  running (name: string): number {
+    return this.#find(name).entry.attempts
+  }
+
   /** Deletes a task. The result of an attempt under way means nothing any more. */
   async deleteTask (name: string): Promise<void> {
     const { queue, entry } = this.#find(name)

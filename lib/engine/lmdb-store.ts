@@ -3,8 +3,9 @@ import { Commits, type Batch } from './commits.js'
 import { entriesOf, openDatabases, printQueue, type Databases } from './databases.js'
 import { DiskSpace } from './disk-space.js'
 import { KeptQueues, idOf, type KeptQueue } from './kept-queues.js'
+import { NameMap } from './name-map.js'
 import { Orphans } from './orphans.js'
-import { decodeState, decodeTask, encodeState, encodeTask } from './record.js'
+import { decodeState, decodeTask, encodeState, encodeTask, encodeTombstone } from './record.js'
 import { accessProblem, prepareDirectory, syncDirectory } from './store-directory.js'
 import { StoreError } from './store-error.js'
 import { StoreLock } from './store-lock.js'
@@ -43,6 +44,9 @@ export class LmdbStore implements Store {
   readonly #directory: string
   readonly #freeBytes: (() => number) | undefined
   readonly #queues = new KeptQueues()
+  /** Where names are remembered. */
+  readonly #names = new NameMap<number>()
+  #lastName = 0
   #lock!: StoreLock
   #databases!: Databases
   #commits!: Commits<TaskBatch>
@@ -163,7 +167,13 @@ export class LmdbStore implements Store {
 
   forget (names: readonly string[]): Promise<void> {
     return this.#change(batch => {
-      for (const name of names) batch.records.push([this.#databases.names, name, undefined])
+      for (const name of names) {
+        const number = this.#names.get(name)
+        if (number === undefined) continue
+        this.#names.delete(name)
+        batch.records.push([this.#databases.names, number, undefined])
+        batch.undo.push(() => { if (!this.#names.has(name)) this.#names.set(name, number) })
+      }
     })
   }
 
@@ -194,10 +204,16 @@ export class LmdbStore implements Store {
 
   #remember (batch: TaskBatch, tombstone: Tombstone | undefined): void {
     if (tombstone === undefined) return
-    checkKey(tombstone.name)
-    const until = Buffer.allocUnsafe(8)
-    until.writeDoubleLE(tombstone.until)
-    batch.records.push([this.#databases.names, tombstone.name, until])
+    const { name } = tombstone
+    const [before, number] = [this.#names.get(name), ++this.#lastName]
+    this.#names.set(name, number)
+    batch.records.push([this.#databases.names, number, encodeTombstone(tombstone)])
+    if (before !== undefined) batch.records.push([this.#databases.names, before, undefined])
+    batch.undo.push(() => {
+      if (this.#names.get(name) !== number) return
+      if (before === undefined) this.#names.delete(name)
+      else this.#names.set(name, before)
+    })
   }
 
   #erase (batch: TaskBatch, kept: number): void {
@@ -230,7 +246,11 @@ export class LmdbStore implements Store {
   }
 
   * #loadTombstones (): Generator<Tombstone, void> {
-    for (const { key: name, value: until } of entriesOf(this.#databases.names)) yield { name, until: until.readDoubleLE(0) }
+    for (const { key: number, value: tombstone } of entriesOf(this.#databases.names)) {
+      this.#lastName = number
+      this.#names.set(tombstone.name, number)
+      yield tombstone
+    }
   }
 }
 

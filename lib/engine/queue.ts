@@ -98,12 +98,12 @@ export class TaskQueue implements Due {
   }
 
   /** Takes all tasks away in one step, however many there are. */
-  purge (): NameMap<TaskEntry> {
-    const tasks = this.tasks
+  purge (): { tasks: NameMap<TaskEntry>, due: DueHeap<TaskEntry> } {
+    const { tasks, due } = this
     this.tasks = new NameMap()
     this.due = new DueHeap()
     this.purged.add(tasks)
-    return tasks
+    return { tasks, due }
   }
 
   /** Puts tasks back in line that lost their place while the queue or they themselves counted as gone. */

@@ -3,6 +3,7 @@ import { parseLocationName, parseQueueName } from '../cloud-tasks/names.js'
 import { refusals } from '../cloud-tasks/status.js'
 import type { NewQueueSettings } from '../cloud-tasks/task.js'
 import type { Clock } from './clock.js'
+import type { DueHeap } from './due-heap.js'
 import type { Keeper } from './keeper.js'
 import type { NameMap } from './name-map.js'
 import { pageSize, type PageRequest } from './pages.js'
@@ -177,11 +178,11 @@ export class Queues {
   }
 
   /** In slices: a million removals in one go would hold up the event loop. */
-  async #removePurged (queue: TaskQueue, tasks: NameMap<TaskEntry>): Promise<void> {
+  async #removePurged (queue: TaskQueue, { tasks, due }: ReturnType<TaskQueue['purge']>): Promise<void> {
     const { clock, keeper } = this.#options
     let slice: Array<Promise<void>> = []
-    for (const entry of tasks.values()) {
-      tasks.delete(entry.name)
+    for (const entry of inStoredOrder(tasks, due)) {
+      if (!tasks.delete(entry.name)) continue
       slice.push(keeper.remove(entry))
       if (slice.length < SLICE) continue
       await Promise.all(slice)
@@ -191,6 +192,15 @@ export class Queues {
     queue.purged.delete(tasks)
     await Promise.all(slice)
   }
+}
+
+/**
+ * All tasks, first those in line. Most were stored in the order in which they are due, and what is removed in the order in
+ * which it was stored costs a disk much less than what is removed here and there. Those under way come last.
+ */
+function * inStoredOrder (tasks: NameMap<TaskEntry>, due: DueHeap<TaskEntry>): Generator<TaskEntry, void> {
+  yield * due.values()
+  yield * tasks.values()
 }
 
 function checkName (name: string): void {

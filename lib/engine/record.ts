@@ -1,11 +1,13 @@
 import type { AppEngineHttpRequest, HttpRequest, Task } from '../cloud-tasks/task.js'
+import type { Tombstone } from './store.js'
 
 /**
- * A task as two records. What never changes is written once, its body as it is; what an attempt leaves behind is written
+ * How things stand in the store. A task is two records. What never changes is written once, its body as it is; what an attempt leaves behind is written
  * beside it, so that a retry costs little, however large the task. Numbers are little-endian.
  *
  *   task    flags u8, queue u32, created u32 (seconds), due f64, length of id u16, length of request u32, id, request (JSON), body
  *   state   due f64, the rest (JSON)
+ *   name    until f64, the name
  */
 
 /** What the front of a task's record tells without a look at its request. */
@@ -91,6 +93,17 @@ export function decodeState (buffer: Buffer, size: number): State {
 /** When the task of that state is due. */
 export function decodeDue (buffer: Buffer): number {
   return buffer.readDoubleLE(0)
+}
+
+export function encodeTombstone ({ name, until }: Tombstone): Buffer {
+  const buffer = Buffer.allocUnsafe(8 + Buffer.byteLength(name))
+  buffer.writeDoubleLE(until, 0)
+  buffer.write(name, 8)
+  return buffer
+}
+
+export function decodeTombstone (buffer: Buffer, size: number): Tombstone {
+  return { name: buffer.toString('utf8', 8, size), until: buffer.readDoubleLE(0) }
 }
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] }

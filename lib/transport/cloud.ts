@@ -20,6 +20,9 @@ export class CloudTransport implements Transport {
   readonly #pace: Pace
   readonly #closing = new AbortController()
 
+  /** Cloud Tasks lists tasks a few times a minute only, and its v2 counts none. */
+  readonly inspection = undefined
+
   constructor (app: FastifyInstance, config: Config, pace: Pace = systemPace) {
     this.#app = app
     this.#config = config
@@ -37,15 +40,14 @@ export class CloudTransport implements Transport {
   async createTask (queue: string, outgoing: OutgoingTask): Promise<Sent> {
     const large = this.#tooLarge(queue, outgoing)
     if (large !== undefined) return large
-    const tried = await this.#call(async ({ client, project }, timeout) => {
+    const tried = await this.#call(({ client, project }, timeout) => {
       const parent = this.#queueName(project, queue)
-      const [created] = await client.createTask({ parent, task: printTask(this.#newTask(parent, outgoing)) }, { timeout })
-      return created
+      return client.createTask({ parent, task: printTask(this.#newTask(parent, outgoing)) }, { timeout })
     })
     if (tried === undefined) return { outcome: 'closing' }
     const { id, scheduleAt = Date.now() } = outgoing
     if (tried.ok) {
-      const { name, scheduleTime } = tried.value
+      const [{ name, scheduleTime }] = tried.value
       return { outcome: 'created', id: id ?? shortId(name ?? ''), scheduleAt: scheduleTime ? parseTime(scheduleTime) : scheduleAt }
     }
     if (tried.fault.code === 'ALREADY_EXISTS') {
@@ -56,9 +58,9 @@ export class CloudTransport implements Transport {
   }
 
   async deleteTask (queue: string, id: string): Promise<Deleted> {
-    const tried = await this.#call(async ({ client, project }, timeout) => {
+    const tried = await this.#call(({ client, project }, timeout) => {
       // The client would retry this one itself, without a thought for our budget.
-      await client.deleteTask({ name: `${this.#queueName(project, queue)}/tasks/${id}` }, { timeout, retry: null })
+      return client.deleteTask({ name: `${this.#queueName(project, queue)}/tasks/${id}` }, { timeout, retry: null })
     })
     if (tried === undefined) return { outcome: 'closing' }
     if (tried.ok) return { outcome: 'deleted' }
@@ -80,7 +82,10 @@ export class CloudTransport implements Transport {
     const { signal } = this.#closing
     if (signal.aborted) return undefined
     const options = { judge, budgetMs: this.#config.sendTimeoutMs, signal, pace: this.#pace }
-    return withRetries(async timeoutMs => await call(this.#clients.ready ?? await this.#clients.open(), timeoutMs), options)
+    return withRetries(timeoutMs => {
+      const { ready } = this.#clients
+      return ready === undefined ? this.#clients.open().then(ready => call(ready, timeoutMs)) : call(ready, timeoutMs)
+    }, options)
   }
 
   #queueName (project: string, queue: string): string {

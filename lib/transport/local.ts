@@ -5,17 +5,17 @@ import { shortId } from '../cloud-tasks/names.js'
 import { withStoredDefaults } from '../cloud-tasks/new-task.js'
 import { MAX_TASK_BYTES, storedSize } from '../cloud-tasks/size.js'
 import { CloudTasksError, refusals } from '../cloud-tasks/status.js'
-import type { NewTask } from '../cloud-tasks/task.js'
+import type { NewTask, Task } from '../cloud-tasks/task.js'
 import type { Config } from '../config.js'
 import { LOCAL_MAX_DISPATCHES_PER_SECOND } from '../queue-options.js'
 import { Engine, type Answer, type Attempt } from '../engine/engine.js'
 import { MemoryStore } from '../engine/memory-store.js'
 import { StoreError } from '../engine/store-error.js'
 import type { Store } from '../engine/store.js'
-import { FST_TASKS_STORE_UNAVAILABLE } from '../errors.js'
+import { FST_TASKS_INVALID_PAGE, FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_STORE_UNAVAILABLE } from '../errors.js'
 import { RESULT_HEADER, SECRET_HEADER } from '../route-headers.js'
 import { routePath } from '../route-path.js'
-import type { Deleted, Failure, OutgoingTask, Sent, Transport } from './transport.js'
+import type { Deleted, Failure, Inspection, OutgoingTask, Page, PageRequest, PendingTask, Sent, Transport } from './transport.js'
 
 /** The embedded queue: the engine in this process, whose attempts reach the task routes by `app.inject`. */
 export class LocalTransport implements Transport {
@@ -26,6 +26,7 @@ export class LocalTransport implements Transport {
   readonly #queueIds: ReadonlySet<string>
   #engine!: Engine
   #refusing = false
+  readonly inspection: Inspection = { counts: () => this.#counts(), page: (queue, page) => this.#page(queue, page) }
 
   /** @param queueIds queues that the registry names; they exist besides those of `config.queues` */
   constructor (app: FastifyInstance, config: Config, secret: string, queueIds: Iterable<string>) {
@@ -118,6 +119,33 @@ export class LocalTransport implements Transport {
     }
   }
 
+  #counts (): ReturnType<Inspection['counts']> {
+    return Object.fromEntries([...this.#queueIds].map(id => [id, this.#engine.counts(this.#queueName(id))]))
+  }
+
+  #page (queue: string, request: PageRequest): Page {
+    try {
+      const { tasks, nextPageToken } = this.#engine.listTasks(this.#queueName(queue), request)
+      return { tasks: tasks.map(task => this.#pending(queue, task)), nextPageToken }
+    } catch (error) {
+      if (!(error instanceof CloudTasksError)) throw error
+      if (error.code === 'NOT_FOUND') throw new FST_TASKS_QUEUE_NOT_FOUND(queue, queueMend(queue))
+      throw new FST_TASKS_INVALID_PAGE(error.message)
+    }
+  }
+
+  #pending (queue: string, task: Task): PendingTask {
+    return {
+      id: shortId(task.name),
+      queue,
+      path: task.httpRequest?.url.slice(LOCAL_ORIGIN.length) ?? task.appEngineHttpRequest?.relativeUri ?? '/',
+      state: this.#engine.running(task.name) > 0 ? 'running' : 'waiting',
+      attempts: task.dispatchCount,
+      scheduleTime: new Date(task.scheduleAt),
+      createTime: new Date(task.createdAt)
+    }
+  }
+
   async #dispatch (attempt: Attempt): Promise<Answer> {
     const { task, headers } = attempt
     const request = task.httpRequest ?? task.appEngineHttpRequest
@@ -144,7 +172,7 @@ export class LocalTransport implements Transport {
   #failure (queue: string, error: unknown, task?: OutgoingTask): Failure {
     if (!(error instanceof CloudTasksError)) return { outcome: 'failed', problem: 'the embedded queue could not store it', cause: error }
     if (error.code === 'NOT_FOUND') {
-      return { outcome: 'queueNotFound', mend: `add it to the option 'queues', as in queues: { '${queue}': {} }` }
+      return { outcome: 'queueNotFound', mend: queueMend(queue) }
     }
     if (task !== undefined && error.message === refusals.taskTooLarge().message) {
       const stored = withStoredDefaults(this.#queueName(queue), this.#newTask(queue, task), Date.now())
@@ -153,6 +181,10 @@ export class LocalTransport implements Transport {
     const unavailable = storeUnavailable(error)
     return { outcome: 'failed', problem: unavailable?.message ?? error.message, cause: unavailable ?? error }
   }
+}
+
+function queueMend (queue: string): string {
+  return `add it to the option 'queues', as in queues: { '${queue}': {} }`
 }
 
 /** Loads lmdb only where there is a directory. */

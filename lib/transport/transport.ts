@@ -11,10 +11,54 @@ export interface Transport {
   createTask (queue: string, task: OutgoingTask): Promise<Sent>
   /** True when the task was still queued. */
   deleteTask (queue: string, id: string): Promise<Deleted>
+  /** What waits and runs, where the queues are this process's own; undefined for queues elsewhere. */
+  readonly inspection: Inspection | undefined
   /** Delivers nothing new; takes tasks for as long as it can keep them. Resolves when what was under way is settled. */
   stop (): Promise<void>
   /** Frees everything. */
   close (): Promise<void>
+}
+
+/** A look into the queues. */
+export interface Inspection {
+  /** By queue id, in constant time for each. */
+  counts (): Record<string, QueueCounts>
+  /** @throws FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_INVALID_PAGE */
+  page (queue: string, page: PageRequest): Page
+}
+
+export interface QueueCounts {
+  /** Tasks that are due or will be. */
+  readonly waiting: number
+  /** Attempts under way. */
+  readonly running: number
+}
+
+export interface PageRequest {
+  /** Tasks a page, 1 to 1000. @default 1000 */
+  readonly pageSize?: number
+  /** `nextPageToken` of the page before. */
+  readonly pageToken?: string
+}
+
+export interface Page {
+  readonly tasks: readonly PendingTask[]
+  readonly nextPageToken: string | undefined
+}
+
+/** A task that has not ended. */
+export interface PendingTask {
+  readonly id: string
+  readonly queue: string
+  /** URL path of its route. */
+  readonly path: string
+  /** `running` while an attempt is under way. */
+  readonly state: 'waiting' | 'running'
+  /** Attempts so far, one that is under way included. */
+  readonly attempts: number
+  /** When the next attempt is due; of a running one, when it was. */
+  readonly scheduleTime: Date
+  readonly createTime: Date
 }
 
 /** A task on its way to the transport. `path` is that of its route in this server, all prefixes included. */

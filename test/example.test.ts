@@ -1,0 +1,47 @@
+import { execFile } from 'node:child_process'
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import t from 'tap'
+
+const root = join(import.meta.dirname, '..')
+const run = promisify(execFile)
+
+/** Serves until it is told to end; the others end by themselves. */
+const SERVER = '02-server.ts'
+
+t.test('each example runs alone and ends well', async t => {
+  const files = (await readdir(join(root, 'example'))).filter(file => /^\d\d-.*\.ts$/.test(file) && file !== SERVER)
+  t.ok(files.length >= 4)
+  for (const file of files) {
+    const { stdout } = await run(process.execPath, ['--import=tsx', join(root, 'example', file)], {
+      cwd: root, env: { ...process.env, TSX_TSCONFIG_PATH: join(root, 'example/tsconfig.json') }, timeout: 60_000
+    })
+    t.not(stdout.trim(), '', file)
+  }
+})
+
+t.test('the example server takes tasks, and ends when it is told to', async t => {
+  const child = execFile(process.execPath, ['--import=tsx', join(root, 'example', SERVER)], {
+    cwd: root, env: { ...process.env, PORT: '0', TSX_TSCONFIG_PATH: join(root, 'example/tsconfig.json') }, timeout: 60_000
+  })
+  t.teardown(() => child.kill('SIGKILL'))
+  const ended = new Promise<number | null>(resolve => { child.once('exit', resolve) })
+  let output = ''
+  const saw = async (pattern: RegExp): Promise<RegExpMatchArray> => {
+    for await (const chunk of child.stdout!.iterator({ destroyOnReturn: false })) {
+      output += String(chunk)
+      const match = output.match(pattern)
+      if (match !== null) return match
+    }
+    throw new Error(`the server ended with: ${output}`)
+  }
+  const base = (await saw(/curl -X POST (http:\/\/127\.0\.0\.1:\d+)[\s\S]*Ctrl-C/))[1]!
+  const response = await fetch(`${base}/enqueue/greet`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"name":"Ada"}' })
+  t.equal(response.status, 202)
+  t.equal((await response.json() as { duplicate: boolean }).duplicate, false)
+  await saw(/hello Ada/)
+  t.equal((await fetch(`${base}/tasks/greet`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"name":"a stranger"}' })).status, 401)
+  child.kill('SIGTERM')
+  t.equal(await ended, 0)
+})

@@ -6,10 +6,10 @@ import type { RegisteredTask } from './registry.js'
 export type Validator = ((value: unknown, context?: object) => unknown) & { errors?: readonly ValidationFault[] | null, schemaEnv?: unknown }
 
 export interface ValidationFault {
-  readonly keyword?: string
-  readonly instancePath?: string
-  readonly message?: string
-  readonly params?: Readonly<Record<string, unknown>>
+  readonly keyword?: string | undefined
+  readonly instancePath?: string | undefined
+  readonly message?: string | undefined
+  readonly params?: Readonly<Record<string, unknown>> | undefined
 }
 
 /** Parses JSON text as the task routes do: keys that could poison a prototype are refused. */
@@ -162,13 +162,36 @@ function refuseLoss (this: unknown, key: string, value: unknown): unknown {
 
 /** The error of a payload that does not fit. It tells paths and rules, never values. */
 export function invalidPayload (task: RegisteredTask, faults: readonly ValidationFault[], cause?: unknown): Error {
-  const told = faults.slice(0, 5).map(tell)
+  const names = propertyNames(task.payload)
+  // Keys of a record are data, too.
+  const masked = (path: string | undefined) => path?.replaceAll(/(?<=\/)[^/]+/g, key => /^\d+$/.test(key) || names.has(key) ? key : '*')
+  const safe = faults.map(({ keyword, instancePath, message, params }) => ({ keyword, instancePath: masked(instancePath), message, params: rulesOf(params) }))
+  const told = safe.slice(0, 5).map(tell)
   if (faults.length > 5) told.push(`and ${faults.length - 5} more`)
   const options: [] | [ErrorOptions] = cause === undefined ? [] : [{ cause }]
   const error = new FST_TASKS_INVALID_PAYLOAD(task.name, told.join(', ') || 'it does not fit its schema', ...options)
   // Not the faults as they are: a verbose validator puts the values into them.
-  const validation = faults.map(({ keyword, instancePath, message, params }) => ({ keyword, instancePath, message, params }))
-  return Object.assign(error, { validation })
+  return Object.assign(error, { validation: safe })
+}
+
+/** Of the parameters of a fault those that come from the schema. Others are keys or values of the payload. */
+function rulesOf (params: ValidationFault['params']): ValidationFault['params'] {
+  return params && Object.fromEntries(Object.entries(params).filter(([key]) => RULES.has(key)))
+}
+
+const RULES = new Set(['type', 'limit', 'comparison', 'missingProperty', 'allowedValue', 'allowedValues', 'format', 'pattern', 'multipleOf'])
+
+/** Escaped as in a JSON pointer. */
+function propertyNames (schema: unknown, names = new Set<string>(), seen = new Set<unknown>()): Set<string> {
+  if (typeof schema !== 'object' || schema === null || seen.has(schema)) return names
+  seen.add(schema)
+  for (const [key, value] of Object.entries(schema)) {
+    if (key === 'properties' && typeof value === 'object' && value !== null) {
+      for (const name of Object.keys(value)) names.add(name.replaceAll('~', '~0').replaceAll('/', '~1'))
+    }
+    propertyNames(value, names, seen)
+  }
+  return names
 }
 
 function tell (fault: ValidationFault): string {

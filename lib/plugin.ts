@@ -5,12 +5,13 @@ import { resolveConfig, type Config } from './config.js'
 import { Producer, type Enqueue } from './enqueue.js'
 import { FST_TASKS_ALREADY_REGISTERED, FST_TASKS_INVALID_DEFINITION } from './errors.js'
 import type { CloudTasksOptions } from './options.js'
+import { Passes } from './passes.js'
 import { PayloadCodec } from './payload.js'
 import { createRegistry, type RegisteredTasks, type Registry, type TaskDefinitions } from './registry.js'
 import { createTasks, type Tasks } from './tasks.js'
 import { LocalTransport } from './transport/local.js'
 import type { Transport } from './transport/transport.js'
-import { createAuthenticator, createSecret } from './worker/auth.js'
+import { createAuthenticator } from './worker/auth.js'
 import { Settlement } from './worker/outcome.js'
 import { mountRoutes } from './worker/route.js'
 import { Runs } from './worker/run.js'
@@ -43,9 +44,9 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
   const config = resolveConfig(options, process.env, hasHandlers)
   checkTarget(registry, config)
 
-  const secret = createSecret()
+  const passes = new Passes()
   const payloads = new PayloadCodec(app)
-  const transport = await createTransport(app, config, registry, secret)
+  const transport = await createTransport(app, config, registry, passes)
   const producer = new Producer(registry, config, payloads, transport)
   const runs = new Runs()
   const settlement = new Settlement(config, runs)
@@ -54,7 +55,7 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
     app.log.warn("'auth' is false: whoever reaches this server can run any task")
   }
   if (hasHandlers) {
-    const authenticate = await createAuthenticator(app, config.callers, secret)
+    const authenticate = await createAuthenticator(app, config.callers, passes)
     mountRoutes({ app, config, registry, payloads, authenticate, runs, settlement })
   }
   app.decorate('enqueue', producer.enqueue as Enqueue<any>)
@@ -78,13 +79,13 @@ export default fp(cloudTasks as unknown as FastifyPluginAsync<CloudTasksOptions>
   fastify: '5.x'
 }) as CloudTasksPlugin
 
-async function createTransport (app: FastifyInstance, config: Config, registry: Registry, secret: string): Promise<Transport> {
+async function createTransport (app: FastifyInstance, config: Config, registry: Registry, passes: Passes): Promise<Transport> {
   if (config.transport === 'cloud') {
     const { CloudTransport } = await import('./transport/cloud.js')
     return new CloudTransport(app, config)
   }
   const queueIds = [...registry.values()].flatMap(task => task.queue ?? [])
-  return new LocalTransport(app, config, secret, queueIds)
+  return new LocalTransport(app, config, passes, queueIds)
 }
 
 /** The embedded queue is easily mistaken for one that other processes share. */

@@ -1,7 +1,7 @@
 /** Seconds that the task's dispatch deadline is set to: Cloud Tasks does not tell the worker. Informs, never authorises. */
 export const DEADLINE_HEADER = 'fastify-cloud-tasks-deadline'
 
-/** Proof that an attempt comes from the embedded queue of this very process. */
+/** Proof that an attempt comes from the embedded queue of this very process: a secret that is taken once. */
 export const SECRET_HEADER = 'fastify-cloud-tasks-secret'
 
 /** On the answer to an attempt: what it came to. Without it, somebody else answered before the task's own route could. */

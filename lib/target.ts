@@ -109,6 +109,7 @@ function readAuth ({ auth }: Readonly<Record<string, unknown>>): GivenAuth {
   }
   const jwksUri = check.string(given, 'jwksUri', "'auth.jwksUri'")
   if (jwksUri !== undefined && !URL.canParse(jwksUri)) throw refuse("'auth.jwksUri' must be a URL")
+  if (jwksUri !== undefined && (new URL(jwksUri).username !== '' || new URL(jwksUri).password !== '')) throw refuse("'auth.jwksUri' must not carry credentials")
   const emails = texts('serviceAccountEmail')
   for (const email of emails.serviceAccountEmail ?? []) checkEmail(email, "'auth.serviceAccountEmail'")
   const cloudRunIam = check.boolean(given, 'cloudRunIam', "'auth.cloudRunIam'")

@@ -62,6 +62,14 @@ t.test('enqueue', async t => {
     }
   })
 
+  t.test('tells no key of a record, which is data too', async t => {
+    const records = defineTasks({ record: { payload: Type.Object({ totals: Type.Record(Type.String(), Type.Number()) }) } })
+    const { app } = await start(t, { tasks: records })
+    const error = await app.enqueue('record', { totals: { 'ada@example.com': 'x' } }).then(() => undefined, reason => reason)
+    t.match(error.message, 'payload/totals/* must be number')
+    t.notMatch(JSON.stringify(error), 'ada@example.com')
+  })
+
   t.test('refuses a payload that JSON would lose', async t => {
     const { app } = await start(t, { tasks })
     const circle: Record<string, unknown> = {}

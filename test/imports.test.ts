@@ -4,7 +4,7 @@ import t from 'tap'
 import ts from 'typescript'
 
 /** What every part may import. */
-const base = ['cloud-tasks', 'errors', 'events', 'checks', 'options', 'config', 'queue-options', 'route-headers', 'route-path', 'payload']
+const base = ['cloud-tasks', 'errors', 'events', 'checks', 'options', 'config', 'queue-options', 'route-headers', 'route-path', 'passes', 'payload']
 
 /**
  * What each part of lib/ may import besides itself. A part is a file or a folder; the longest name that fits a file decides.
@@ -16,6 +16,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   events: [],
   checks: [],
   'route-headers': [],
+  passes: [],
   'route-path': [],
   options: ['cloud-tasks', 'type registry'],
   'queue-options': ['cloud-tasks', 'errors', 'checks'],

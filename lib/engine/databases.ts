@@ -1,3 +1,4 @@
+import { closeSync, openSync } from 'node:fs'
 import { open, type Database, type DatabaseOptions, type RootDatabase } from 'lmdb'
 import { lmdbFileProblem } from './lmdb-file.js'
 import { decodeDue, decodeHead, decodeTombstone, type Head } from './record.js'
@@ -24,6 +25,8 @@ export async function openDatabases (directory: string, file: string): Promise<D
   try {
     const problem = await lmdbFileProblem(file)
     if (problem !== undefined) throw new Error(problem)
+    // Payloads are nobody else's business, and lmdb would make its files readable for all. What is there keeps its mode.
+    for (const path of [file, `${file}-lock`]) closeSync(openSync(path, 'a', 0o600))
     root = open({
       path: file,
       noSubdir: true,

@@ -1,4 +1,4 @@
-import { accessSync, closeSync, constants, fsyncSync, mkdirSync, openSync, readFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
+import { accessSync, closeSync, constants, fsyncSync, mkdirSync, openSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { StoreError } from './store-error.js'
 
@@ -41,7 +41,7 @@ export function accessProblem (directory: string, error: unknown): StoreError {
 }
 
 function makeDirectory (directory: string): void {
-  const first = mkdirSync(directory, { recursive: true })
+  const first = mkdirSync(directory, { recursive: true, mode: 0o700 })
   if (first === undefined) return
   const upTo = dirname(first)
   for (let path = dirname(directory); ; path = dirname(path)) {
@@ -73,10 +73,16 @@ function create (directory: string, files: StoreFiles): void {
   // leftovers of a start that was cut short, and what systems put into an empty volume.
   const strangers = readdirSync(directory).filter(name => !name.startsWith('.') && name !== 'lost+found')
   if (strangers.length > 0) throw new StoreError('foreign', `${directory} holds other files (${strangers.slice(0, 3).join(', ')}); choose an empty directory or one that does not exist`)
-  writeFileSync(join(directory, '.gitignore'), '*\n')
+  // 'wx' follows no link and leaves alone what is there.
+  try {
+    writeFileSync(join(directory, '.gitignore'), '*\n', { flag: 'wx' })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+  }
   const text = JSON.stringify({ format: FORMAT, version: FORMAT_VERSION }) + '\n'
   const draft = join(directory, '.format.json')
-  writeFileSync(draft, text, { flush: true })
+  rmSync(draft, { force: true })
+  writeFileSync(draft, text, { flush: true, flag: 'wx', mode: 0o600 })
   renameSync(draft, files.format)
   syncDirectory(directory)
 }

@@ -34,7 +34,8 @@ export class StoreLock {
   take (): void {
     this.check()
     const holder: Holder = { pid: process.pid, startedAt: startOf(process.pid) }
-    writeFileSync(this.#file, JSON.stringify(holder))
+    rmSync(this.#file, { force: true })
+    writeFileSync(this.#file, JSON.stringify(holder), { flag: 'wx', mode: 0o600 })
     this.#written = this.#stamp()
   }
 

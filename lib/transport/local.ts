@@ -13,6 +13,7 @@ import { MemoryStore } from '../engine/memory-store.js'
 import { StoreError } from '../engine/store-error.js'
 import type { Store } from '../engine/store.js'
 import { FST_TASKS_INVALID_PAGE, FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_STORE_UNAVAILABLE } from '../errors.js'
+import type { Passes } from '../passes.js'
 import { RESULT_HEADER, SECRET_HEADER } from '../route-headers.js'
 import { routePath } from '../route-path.js'
 import type { Deleted, Failure, Inspection, OutgoingTask, Page, PageRequest, PendingTask, Sent, Transport } from './transport.js'
@@ -21,7 +22,7 @@ import type { Deleted, Failure, Inspection, OutgoingTask, Page, PageRequest, Pen
 export class LocalTransport implements Transport {
   readonly #app: FastifyInstance
   readonly #config: Config
-  readonly #secret: string
+  readonly #passes: Passes
   readonly #parent: string
   readonly #queueIds: ReadonlySet<string>
   #engine!: Engine
@@ -29,10 +30,10 @@ export class LocalTransport implements Transport {
   readonly inspection: Inspection = { counts: () => this.#counts(), page: (queue, page) => this.#page(queue, page) }
 
   /** @param queueIds queues that the registry names; they exist besides those of `config.queues` */
-  constructor (app: FastifyInstance, config: Config, secret: string, queueIds: Iterable<string>) {
+  constructor (app: FastifyInstance, config: Config, passes: Passes, queueIds: Iterable<string>) {
     this.#app = app
     this.#config = config
-    this.#secret = secret
+    this.#passes = passes
     this.#parent = `projects/${config.project ?? 'local'}/locations/${config.location}`
     this.#queueIds = new Set([config.queue, ...config.queues.keys(), ...queueIds])
   }
@@ -149,13 +150,15 @@ export class LocalTransport implements Transport {
   async #dispatch (attempt: Attempt): Promise<Answer> {
     const { task, headers } = attempt
     const request = task.httpRequest ?? task.appEngineHttpRequest
+    const pass = this.#passes.issue()
     const options: InjectOptions = {
       method: request?.httpMethod as 'POST',
       url: task.httpRequest?.url.slice(LOCAL_ORIGIN.length) ?? task.appEngineHttpRequest?.relativeUri ?? '/',
-      headers: { ...headers, [SECRET_HEADER]: this.#secret },
+      headers: { ...headers, [SECRET_HEADER]: pass },
       payload: request?.body as Buffer
     }
-    const response = await this.#app.inject(options)
+    // Where no task route takes it, it must not stay valid.
+    const response = await this.#app.inject(options).finally(() => { this.#passes.take(pass) })
     if (response.headers[RESULT_HEADER] === undefined) this.#tellOutsider(attempt, options.url as string, response.statusCode)
     return { status: response.statusCode }
   }

@@ -1,38 +1,29 @@
-import { randomBytes, timingSafeEqual } from 'node:crypto'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { isQueueId } from '../cloud-tasks/names.js'
 import type { Callers, OidcCallers } from '../config.js'
 import { FST_TASKS_UNAUTHENTICATED } from '../errors.js'
+import type { Passes } from '../passes.js'
 import { SECRET_HEADER } from '../route-headers.js'
 
 /** Lets a request pass, or throws FST_TASKS_UNAUTHENTICATED or FST_TASKS_FORBIDDEN. Looks at headers only: the body is not read yet. */
 export type Authenticator = (request: FastifyRequest) => void | Promise<void>
 
-export async function createAuthenticator (app: FastifyInstance, callers: Callers, secret: string): Promise<Authenticator> {
+export async function createAuthenticator (app: FastifyInstance, callers: Callers, passes: Passes): Promise<Authenticator> {
   switch (callers.verify) {
     case 'nobody': return () => {}
-    case 'secret': return bySecret(secret)
+    case 'secret': return byPass(passes)
     case 'appEngine': return byAppEngine
     case 'oidc': return await byOidc(app, callers)
   }
 }
 
-/** A secret of this boot, which only the embedded queue knows. */
-export function createSecret (): string {
-  return randomBytes(32).toString('base64url')
-}
-
-function bySecret (secret: string): Authenticator {
-  const expected = Buffer.from(secret)
+function byPass (passes: Passes): Authenticator {
   return request => {
     const given = request.headers[SECRET_HEADER]
     // Handlers see the request; the secret is none of their business.
     delete request.headers[SECRET_HEADER]
     if (typeof given !== 'string') throw new FST_TASKS_UNAUTHENTICATED('task routes take calls from the embedded queue only')
-    const bytes = Buffer.from(given)
-    if (bytes.length !== expected.length || !timingSafeEqual(bytes, expected)) {
-      throw new FST_TASKS_UNAUTHENTICATED('the secret is not that of this process')
-    }
+    if (!passes.take(given)) throw new FST_TASKS_UNAUTHENTICATED('the secret is not that of an attempt that is on its way')
   }
 }
 

@@ -42,7 +42,10 @@ export function mountRoutes (worker: Worker): void {
     scope.removeAllContentTypeParsers()
     scope.addContentTypeParser('*', { parseAs: 'string' }, scope.getDefaultJsonParser('error', 'error'))
     // For the whole scope, so that a call of an unknown path is verified, too, before its body is read.
-    scope.addHook('onRequest', async request => { await worker.authenticate(request) })
+    scope.addHook('onRequest', async request => {
+      await worker.authenticate(request)
+      verified.add(request)
+    })
     for (const task of tasks) scope.route(attemptRoute(worker, task))
     if (config.prefix !== '') {
       scope.setErrorHandler<FastifyError>(async (error, request, reply) => turnAway(undefined, error, request, reply))
@@ -54,6 +57,9 @@ export function mountRoutes (worker: Worker): void {
     }
   }, { prefix: config.prefix })
 }
+
+/** Requests whose caller has been verified. */
+const verified = new WeakSet<FastifyRequest>()
 
 /** A payload has at most the size of a task, so the limit of the host must not be lower. */
 const BODY_LIMIT = 1_048_576
@@ -107,7 +113,8 @@ function answer (reply: FastifyReply, settled: Settled): FastifyReply {
 /** Answers what did not come to a run: an unverified caller, a body that is no payload, a hook of the host that threw. */
 async function refuse (worker: Worker, task: RegisteredTask, error: FastifyError & { settled?: Settled }, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   if (error.settled !== undefined) return answer(reply, error.settled)
-  if (isPayloadFault(error)) {
+  // A hook of the host that comes before the verification may throw the parser's errors, too.
+  if (verified.has(request) && isPayloadFault(error)) {
     // What the parser says is Fastify's own text; a validator's or a formatter's may quote the payload.
     const safe = isParserFault(error) ? error : invalidPayload(task, faultsOf(error.validation ?? error))
     const context = contextOf(worker, task, request)

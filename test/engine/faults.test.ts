@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync, readdirSync, statSync } from 'node:fs'
 import { cp, mkdir, mkdtemp, open, readFile, readdir, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -359,3 +360,19 @@ async function canMount (): Promise<boolean> {
     await rm(path, { recursive: true })
   }
 }
+
+t.test('the directory and its files are for their owner alone, and what lies there already is left as it is', async t => {
+  const parent = t.testdir({ repository: { '.gitignore': 'node_modules\n' } })
+  const old = process.umask(0o022)
+  t.teardown(() => { process.umask(old) })
+  for (const directory of [join(parent, 'fresh'), join(parent, 'repository')]) {
+    const store = new LmdbStore({ directory })
+    await store.load()
+    const modes = Object.fromEntries(readdirSync(directory).filter(file => file !== '.gitignore').map(file => [file, statSync(join(directory, file)).mode & 0o777]))
+    t.ok(Object.keys(modes).length >= 3)
+    for (const [file, mode] of Object.entries(modes)) t.equal(mode, 0o600, file)
+    await store.close()
+  }
+  t.equal(statSync(join(parent, 'fresh')).mode & 0o777, 0o700)
+  t.equal(readFileSync(join(parent, 'repository', '.gitignore'), 'utf8'), 'node_modules\n')
+})

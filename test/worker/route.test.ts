@@ -163,6 +163,26 @@ t.test('who may call', async t => {
     t.equal((await app.inject({ method: 'POST', url: '/tasks/unknown', payload: {} })).statusCode, 401, 'not even which tasks exist is told')
   })
 
+  t.test('the secret of an attempt opens nothing a second time, wherever it was seen', async t => {
+    const attempts = watchAttempts(t)
+    let seen: unknown
+    const { app } = await start(t, { tasks, handlers: { work: () => {} } }, app => { app.addHook('onRequest', async request => { seen ??= request.headers['fastify-cloud-tasks-secret'] }) })
+    await app.enqueue('work', { n: 1 })
+    await attempts.ended(1)
+    t.type(seen, 'string')
+    t.equal((await app.inject({ method: 'POST', url: '/tasks/work', headers: { 'fastify-cloud-tasks-secret': String(seen) }, payload: { n: 1 } })).statusCode, 401)
+    t.equal(attempts.ends.length, 1)
+  })
+
+  t.test('an error like the parser\'s, thrown by a hook before the caller is verified, is no attempt', async t => {
+    const attempts = watchAttempts(t)
+    const { app } = await start(t, { tasks, invalidPayload: 'drop', handlers: { work: () => {} }, onDropped: () => { t.fail('was called for a stranger') } }, app => {
+      app.addHook('onRequest', async () => { throw Object.assign(new Error('too large'), { code: 'FST_ERR_CTP_BODY_TOO_LARGE', statusCode: 413 }) })
+    })
+    t.equal((await app.inject({ method: 'POST', url: '/tasks/work', payload: { n: 1 } })).statusCode, 413)
+    t.equal(attempts.ends.length, 0)
+  })
+
   t.test('auth: false says so once, at warn', async t => {
     const { log } = await start(t, { tasks, auth: false, handlers: { work: () => {} } })
     t.equal(log.filter(line => line.level === 40 && /'auth' is false/.test(line.msg)).length, 1)

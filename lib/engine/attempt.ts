@@ -16,6 +16,8 @@ export interface Attempt {
 /** The HTTP status of the response; 0 when none came. */
 export interface Answer {
   readonly status: number
+  /** What the target said, for observers. */
+  readonly text?: string
 }
 
 /** Delivers an attempt. A rejection counts as no response and is reported. An answer after the deadline is ignored. */

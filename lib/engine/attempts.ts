@@ -1,9 +1,10 @@
 import { DEFAULT_DISPATCH_DEADLINE_MS } from '../cloud-tasks/limits.js'
 import { dispatchHeaders } from '../cloud-tasks/headers.js'
 import type { Task } from '../cloud-tasks/task.js'
-import type { Answer, Dispatcher } from './attempt.js'
+import type { Answer, Attempt, Dispatcher } from './attempt.js'
 import type { Clock } from './clock.js'
 import type { ErrorPlace, Keeper } from './keeper.js'
+import type { EndOfTask, Observers } from './observers.js'
 import { afterDispatch, afterFailure, isGivenUp, isSuccess, type AttemptEnd, type AttemptStart } from './outcome.js'
 import type { TaskEntry, TaskQueue } from './queue.js'
 
@@ -11,6 +12,7 @@ export interface AttemptsOptions {
   readonly clock: Clock
   readonly keeper: Keeper
   readonly dispatch: Dispatcher
+  readonly observers: Observers
   readonly onError: (error: unknown, where: ErrorPlace) => void
   /** A slot of the queue is free again, or a task of it due at another time. */
   readonly onEnd: (queue: TaskQueue) => void
@@ -38,7 +40,7 @@ export class Attempts {
     const now = clock.now()
     queue.due.remove(entry)
     if (entry.attempts === 0 && now >= entry.expiresAt) {
-      this.#end(queue, entry)
+      this.#end(queue, entry, 'expired')
       return undefined
     }
     const stored = this.#read(queue, entry, now)
@@ -60,45 +62,57 @@ export class Attempts {
   }
 
   #send (queue: TaskQueue, entry: TaskEntry, task: Task, start: AttemptStart): void {
-    const { clock, onError } = this.#options
+    const { clock, onError, observers } = this.#options
     const deadlineMs = task.dispatchDeadlineMs ?? DEFAULT_DISPATCH_DEADLINE_MS
+    const attempt = { task, queue: queue.id, headers: dispatchHeaders(task), deadlineMs, deadlineAt: start.dispatchAt + deadlineMs }
+    if (!observers.none) observers.tell('started', attempt)
     let ended = false
-    const end = (how: AttemptEnd): void => {
+    const end = (how: AttemptEnd, said?: Said): void => {
       if (ended) return
       ended = true
       clock.clearTimeout(timer)
-      this.#settle(queue, entry, start, how)
+      this.#settle(queue, entry, start, attempt, how, said)
     }
     const fail = (error: unknown): void => {
       onError(error, { during: 'dispatch', name: entry.name })
-      end('unreachable')
+      end('unreachable', { error })
     }
     const timer = clock.setTimeout(() => { end('deadline') }, deadlineMs)
-    this.#dispatch(queue, task, deadlineMs, start.dispatchAt).then(answer => {
+    this.#dispatch(attempt).then(answer => {
       const how = endOf(answer)
       if (how === undefined) fail(new TypeError(`A dispatcher must answer with an HTTP status or 0, not ${String(answer?.status)}`))
-      else end(how)
+      else end(how, answer)
     }, fail)
   }
 
   /** Whatever the dispatcher does wrong is a rejection. */
-  #dispatch (queue: TaskQueue, task: Task, deadlineMs: number, now: number): Promise<Answer> {
+  #dispatch (attempt: Attempt): Promise<Answer> {
     try {
-      const headers = dispatchHeaders(task)
-      return Promise.resolve(this.#options.dispatch({ task, queue: queue.id, headers, deadlineMs, deadlineAt: now + deadlineMs }))
+      return Promise.resolve(this.#options.dispatch(attempt))
     } catch (error) {
       return Promise.reject(error)
     }
   }
 
-  #settle (queue: TaskQueue, entry: TaskEntry, start: AttemptStart, how: AttemptEnd): void {
-    const { clock, onEnd } = this.#options
+  #settle (queue: TaskQueue, entry: TaskEntry, start: AttemptStart, attempt: Attempt, how: AttemptEnd, said: Said | undefined): void {
+    const { clock, onEnd, observers } = this.#options
+    const now = clock.now()
     queue.running--
     entry.attempts--
-    if (queue.owns(entry)) {
-      if (isSuccess(how)) this.#end(queue, entry)
-      else this.#fail(queue, entry, start, how, clock.now())
+    let end: EndOfTask | undefined
+    if (queue.owns(entry)) end = isSuccess(how) ? 'done' : this.#fail(queue, entry, start, how, now)
+    if (!observers.none) {
+      const retryAt = end === undefined && entry.position !== -1 ? entry.dueAt : undefined
+      observers.tell('attempted', {
+        attempt,
+        how,
+        endedAt: now,
+        retryAt,
+        ...(said?.error === undefined ? undefined : { error: said.error }),
+        ...(said?.text === undefined ? undefined : { text: said.text })
+      })
     }
+    if (end !== undefined) this.#end(queue, entry, end)
     onEnd(queue)
     this.#running--
     if (this.#running > 0) return
@@ -107,27 +121,29 @@ export class Attempts {
     for (const resolve of waiting) resolve()
   }
 
-  #fail (queue: TaskQueue, entry: TaskEntry, start: AttemptStart, how: AttemptEnd, now: number): void {
+  /** Says how the task ends, if it does; else it is due again. */
+  #fail (queue: TaskQueue, entry: TaskEntry, start: AttemptStart, how: AttemptEnd, now: number): EndOfTask | undefined {
     const { keeper } = this.#options
     const retry = queue.stored.settings.retryConfig
     const before = this.#read(queue, entry, now)
-    if (before === undefined) return
+    if (before === undefined) return undefined
     const task = afterFailure(before, start, how, retry, now)
     if (entry.attempts === 0) {
       // While another attempt of it runs, the task is neither given up nor due: that attempt may yet succeed.
-      if (isGivenUp(task, retry, now) || now >= entry.expiresAt) {
-        this.#end(queue, entry)
-        return
-      }
+      if (now >= entry.expiresAt) return 'expired'
+      if (isGivenUp(task, retry, now)) return 'givenUp'
       entry.dueAt = Math.min(task.scheduleAt, entry.expiresAt)
       queue.due.add(entry)
     }
     keeper.replace(entry, task)
+    return undefined
   }
 
-  #end (queue: TaskQueue, entry: TaskEntry): void {
+  #end (queue: TaskQueue, entry: TaskEntry, why: EndOfTask): void {
+    const { keeper, observers } = this.#options
     queue.remove(entry)
-    this.#options.keeper.remove(entry)
+    keeper.remove(entry)
+    if (!observers.none) observers.tell('ended', entry.name, why)
   }
 
   /** The task's newest state. When the store fails to give it, that is reported and the task is due again in a second. */
@@ -144,6 +160,12 @@ export class Attempts {
       return undefined
     }
   }
+}
+
+/** What else is known of how an attempt ended. */
+interface Said {
+  readonly error?: unknown
+  readonly text?: string
 }
 
 /** Undefined for what is no answer. */

@@ -8,6 +8,7 @@ import type { Dispatcher } from './attempt.js'
 import { Attempts } from './attempts.js'
 import { systemClock, type Clock } from './clock.js'
 import { Keeper, type ErrorPlace } from './keeper.js'
+import { Observers, type EndOfTask, type Observer } from './observers.js'
 import { TaskPages, type PageRequest } from './pages.js'
 import { TaskEntry, type TaskQueue } from './queue.js'
 import { Queues, type QueuePage } from './queues.js'
@@ -16,6 +17,7 @@ import type { Store, StoredQueue } from './store.js'
 
 export type { Answer, Attempt, Dispatcher } from './attempt.js'
 export type { ErrorPlace } from './keeper.js'
+export type { EndedAttempt, EndOfTask, Observer } from './observers.js'
 export type { PageRequest } from './pages.js'
 export type { QueuePage } from './queues.js'
 export type { StoredQueue } from './store.js'
@@ -70,6 +72,7 @@ export class Engine {
   readonly #attempts: Attempts
   readonly #scheduler: Scheduler
   readonly #queues: Queues
+  readonly #observers: Observers
   readonly #pages = new TaskPages()
   /** Named tasks that are being stored; resolves, whatever their fate. */
   readonly #creating = new Map<string, Promise<void>>()
@@ -81,6 +84,7 @@ export class Engine {
     this.#store = store
     this.#clock = clock
     this.#onError = onError
+    const observers = this.#observers = new Observers(onError)
     const keeper = this.#keeper = new Keeper({
       store,
       clock,
@@ -93,9 +97,9 @@ export class Engine {
       queue.limiter.take(now)
       this.#attempts.start(queue, queue.due.first!, false)
     })
-    this.#attempts = new Attempts({ clock, keeper, dispatch, onError, onEnd: queue => { scheduler.changed(queue) } })
+    this.#attempts = new Attempts({ clock, keeper, dispatch, observers, onError, onEnd: queue => { scheduler.changed(queue) } })
     this.#queues = new Queues({
-      store, clock, keeper, scheduler, tombstoneMs: options.queueTombstoneMs ?? 7 * 24 * 3600 * 1000, maxRate: options.maxDispatchesPerSecond ?? MAX_DISPATCHES_PER_SECOND
+      store, clock, keeper, scheduler, observers, tombstoneMs: options.queueTombstoneMs ?? 7 * 24 * 3600 * 1000, maxRate: options.maxDispatchesPerSecond ?? MAX_DISPATCHES_PER_SECOND
     })
   }
 
@@ -129,6 +133,11 @@ export class Engine {
   close (): Promise<void> {
     this.#closed ??= this.#close()
     return this.#closed
+  }
+
+  /** Has `observer` hear of all that happens from now on. Returns what ends that. */
+  observe (observer: Observer): () => void {
+    return this.#observers.add(observer)
   }
 
   async createQueue (name: string, settings?: NewQueueSettings): Promise<StoredQueue> {
@@ -229,6 +238,7 @@ export class Engine {
       this.#scheduler.changed(queue)
       throw refusals.notStored(error)
     }
+    this.#ended(name, 'deleted')
   }
 
   /** Dispatches a task now, whatever its schedule and its queue say. Returns its state after dispatch. */
@@ -265,6 +275,7 @@ export class Engine {
     }
     // Also when the queue was deleted meanwhile: should the store refuse that, it is still this queue.
     queue.add(new TaskEntry(task))
+    if (!this.#observers.none) this.#observers.tell('added', task)
     this.#scheduler.changed(queue)
     return task
   }
@@ -302,7 +313,12 @@ export class Engine {
     if (entry === undefined || entry.attempts > 0 || this.#clock.now() < entry.expiresAt) return entry
     queue.remove(entry)
     this.#keeper.remove(entry)
+    this.#ended(name, 'expired')
     return undefined
+  }
+
+  #ended (name: string, why: EndOfTask): void {
+    if (!this.#observers.none) this.#observers.tell('ended', name, why)
   }
 
   #checkOpen (): void {

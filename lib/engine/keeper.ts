@@ -6,7 +6,7 @@ import { Tombstones } from './tombstones.js'
 
 /** Where an error arose that no caller is there to receive. */
 export interface ErrorPlace {
-  readonly during: 'load' | 'dispatch' | 'store'
+  readonly during: 'load' | 'dispatch' | 'store' | 'observe'
   /** Full name of the task or queue, where there is one. */
   readonly name?: string
 }

@@ -6,6 +6,7 @@ import type { Clock } from './clock.js'
 import type { DueHeap } from './due-heap.js'
 import type { Keeper } from './keeper.js'
 import type { NameMap } from './name-map.js'
+import type { Observers } from './observers.js'
 import { pageSize, type PageRequest } from './pages.js'
 import { TaskQueue, type TaskEntry } from './queue.js'
 import type { Scheduler } from './scheduler.js'
@@ -16,6 +17,7 @@ export interface QueuesOptions {
   readonly clock: Clock
   readonly keeper: Keeper
   readonly scheduler: Scheduler
+  readonly observers: Observers
   /** How long the name of a deleted queue is refused. */
   readonly tombstoneMs: number
   /** The largest rate that a queue may have. */
@@ -113,6 +115,8 @@ export class Queues {
         this.#setDeleted(queue, false)
         throw refusals.notStored(error)
       }
+      this.#options.observers.tell('emptied', name)
+      this.#options.observers.tell('changed', name)
     })
   }
 
@@ -121,6 +125,7 @@ export class Queues {
     const queue = this.get(name)
     const purgedAt = clock.now()
     const removal = keeper.track(this.#removePurged(queue, queue.purge()))
+    this.#options.observers.tell('emptied', name)
     scheduler.changed(queue)
     const change = this.#change(async () => await this.#replace(this.get(name), { purgedAt }))
     const [stored] = await Promise.all([change, removal])
@@ -153,6 +158,7 @@ export class Queues {
     if (keeper.names.has(stored.name, clock.now())) throw refusals.queueExistedRecently()
     await this.#put(stored)
     this.#queues.set(stored.name, new TaskQueue(stored, clock.now()))
+    this.#options.observers.tell('changed', stored.name)
     return stored
   }
 
@@ -161,6 +167,7 @@ export class Queues {
     await this.#put(stored)
     queue.change(stored, this.#options.clock.now())
     this.#options.scheduler.changed(queue)
+    this.#options.observers.tell('changed', queue.name)
     return stored
   }
 

@@ -648,3 +648,35 @@ t.test('an engine that is opened on what another left behind goes on where that 
   t.throws(() => second.getTask(generated.name), { message: 'Requested entity was not found.' }, 'its id was generated, so it is not remembered')
   await second.close()
 })
+
+t.test('an observer hears of every step of a task, and what it throws changes nothing', async t => {
+  const { engine, clock, last, errors } = await stage()
+  await engine.updateQueue(queue, { retryConfig: { maxAttempts: 2 } })
+  const heard: unknown[] = []
+  const stop = engine.observe({
+    added: task => { heard.push(['added', task.name.slice(queue.length + 7)]) },
+    started: ({ task }) => { heard.push(['started', task.dispatchCount]) },
+    attempted: ({ how, retryAt, error }) => { heard.push(['attempted', how, retryAt === undefined ? undefined : retryAt - clock.now(), (error as Error | undefined)?.message]) },
+    ended: (name, why) => { heard.push(['ended', name.slice(queue.length + 7), why]) },
+    emptied: name => { heard.push(['emptied', name]) },
+    changed: name => { heard.push(['changed', name]) }
+  })
+  engine.observe({ added () { throw new Error('a bad observer') } })
+  await engine.createTask(queue, named('a'))
+  await last().answer(503)
+  await clock.advance(100)
+  await last().fail(new Error('no route'))
+  t.same(heard.splice(0), [
+    ['added', 'a'], ['started', 1], ['attempted', 503, 100, undefined], ['started', 2], ['attempted', 'unreachable', undefined, 'no route'], ['ended', 'a', 'givenUp']
+  ])
+  await engine.pauseQueue(queue)
+  await engine.createTask(queue, named('b'))
+  await engine.deleteTask(`${queue}/tasks/b`)
+  await engine.purgeQueue(queue)
+  t.same(heard.splice(0), [['changed', queue], ['added', 'b'], ['ended', 'b', 'deleted'], ['emptied', queue], ['changed', queue]])
+  t.match(errors.map(error => (error as Error).message), ['a bad observer', 'no route', 'a bad observer'])
+  stop()
+  await engine.resumeQueue(queue)
+  t.same(heard, [])
+  await engine.close()
+})

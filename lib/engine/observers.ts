@@ -1,0 +1,66 @@
+import type { Task } from '../cloud-tasks/task.js'
+import type { Attempt } from './attempt.js'
+import type { AttemptEnd } from './outcome.js'
+import type { ErrorPlace } from './keeper.js'
+
+/** Why a task is no more. expired: it outlived its retention of 31 days. givenUp: its queue's retry limits were reached. */
+export type EndOfTask = 'done' | 'givenUp' | 'expired' | 'deleted'
+
+export interface EndedAttempt {
+  readonly attempt: Attempt
+  readonly how: AttemptEnd
+  readonly endedAt: number
+  /** What the dispatcher rejected with, when `how` is `unreachable` and it did. */
+  readonly error?: unknown
+  /** What the target said, as far as the dispatcher passes it on. */
+  readonly text?: string
+  /** When the task is due again; undefined when it ends here or another attempt of it still runs. */
+  readonly retryAt: number | undefined
+}
+
+/**
+ * Hears of what happens to tasks, while it happens: for pages and statistics, never for decisions. Called in the middle of
+ * the engine's work, so it must be quick; what it throws is reported and changes nothing.
+ */
+export interface Observer {
+  /** A task was stored. */
+  added? (task: Task): void
+  started? (attempt: Attempt): void
+  /** Told before `ended`, if the task ends with it. */
+  attempted? (ended: EndedAttempt): void
+  ended? (name: string, why: EndOfTask): void
+  /** All tasks that a queue had are gone: it was purged, or deleted. */
+  emptied? (queue: string): void
+  /** A queue was created, changed, paused, resumed or deleted. */
+  changed? (queue: string): void
+}
+
+export class Observers {
+  readonly #observers = new Set<Observer>()
+  readonly #onError: (error: unknown, where: ErrorPlace) => void
+
+  constructor (onError: (error: unknown, where: ErrorPlace) => void) {
+    this.#onError = onError
+  }
+
+  /** True while nobody listens, so that nothing need be made for them. */
+  get none (): boolean {
+    return this.#observers.size === 0
+  }
+
+  /** Returns what ends it. */
+  add (observer: Observer): () => void {
+    this.#observers.add(observer)
+    return () => { this.#observers.delete(observer) }
+  }
+
+  tell<E extends keyof Observer> (event: E, ...what: Parameters<NonNullable<Observer[E]>>): void {
+    for (const observer of this.#observers) {
+      try {
+        (observer[event] as ((...what: unknown[]) => void) | undefined)?.(...what)
+      } catch (error) {
+        this.#onError(error, { during: 'observe' })
+      }
+    }
+  }
+}

@@ -1,5 +1,5 @@
 import { execFile, execFileSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, relative, resolve } from 'node:path'
 import { promisify } from 'node:util'
@@ -83,6 +83,13 @@ t.test('every module loads with the declared dependencies alone', async t => {
   `), 'loaded\n')
 })
 
+t.test('npx runs the command line', async t => {
+  const { NODE_OPTIONS, ...env } = process.env
+  const npx = async (...args: string[]) => (await run('npx', ['--offline', '--no-update-notifier', '--logs-max=0', manifest.name, ...args], { cwd: app, env })).stdout
+  t.match(await npx('--help'), /^Usage: fastify-cloud-tasks COMMAND/)
+  t.equal(await npx('--version'), `${manifest.version}\n`)
+})
+
 t.test('types resolve from both module systems, and Register can be filled', async t => {
   write(app, 'tasks.ts', `
     import { Type } from '@sinclair/typebox'
@@ -144,6 +151,11 @@ function install (app: string, wanted: (dependency: string) => boolean): void {
   const installed = join(modules, manifest.name)
   mkdirSync(installed, { recursive: true })
   execFileSync('tar', ['-xzf', tarball, '--strip-components=1', '-C', installed])
+  for (const [name, file] of Object.entries(manifest.bin ?? {})) {
+    mkdirSync(join(modules, '.bin'), { recursive: true })
+    symlinkSync(join('..', manifest.name, file), join(modules, '.bin', name))
+    chmodSync(join(installed, file), 0o755)
+  }
   for (const dependency of [...Object.keys(manifest.dependencies), ...Object.keys(manifest.peerDependencies), '@types/node'].filter(wanted)) {
     mkdirSync(dirname(join(modules, dependency)), { recursive: true })
     symlinkSync(join(root, 'node_modules', dependency), join(modules, dependency))

@@ -1,0 +1,57 @@
+import type { Readable, Writable } from 'node:stream'
+import type { ParseArgsConfig } from 'node:util'
+
+/** One command of the command line: the default export of the file in this folder that has its name. */
+export interface Command {
+  /** What follows the command's name, as in `TASK [JSON|-] [-a APP]`. */
+  readonly usage: string
+  /** What `--help` says below the usage: what it does, its flags, its exit codes, examples. */
+  readonly help: string
+  /** Its flags, as `parseArgs` of node:util takes them. `--help` is added to them. */
+  readonly options: NonNullable<ParseArgsConfig['options']>
+  /** How many arguments it may have besides its flags. @default 0 */
+  readonly maxArguments?: number
+  /** Resolves with the exit code. What it throws is told on stderr: `UsageError` and `CommandError` by their message alone. */
+  run (args: Arguments, io: Io): Promise<number>
+}
+
+/** What was typed behind the command's name, checked against its `options`. */
+export interface Arguments {
+  readonly values: Readonly<Record<string, string | boolean | ReadonlyArray<string | boolean> | undefined>>
+  readonly positionals: readonly string[]
+}
+
+/** The world around a command; tests bring their own and need no process. */
+export interface Io {
+  readonly stdout: Writable
+  readonly stderr: Writable
+  readonly stdin: Readable
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly cwd: string
+  /** Aborts when the command is to end; the reason is the name of the signal, `SIGINT` (Ctrl-C) or `SIGTERM`. */
+  readonly signal: AbortSignal
+}
+
+/** It was called wrongly. Exit code 2. */
+export class UsageError extends Error {}
+
+/** It could not do what it was asked to; the message says all there is to say. Exit code 1, or another one that means more. */
+export class CommandError extends Error {
+  readonly exitCode: number
+
+  constructor (message: string, exitCode = 1) {
+    super(message)
+    this.exitCode = exitCode
+  }
+}
+
+/** The reason of `io.signal`, once it aborts. */
+export async function interruption (signal: AbortSignal): Promise<NodeJS.Signals> {
+  if (!signal.aborted) await new Promise(resolve => { signal.addEventListener('abort', resolve, { once: true }) })
+  return signal.reason as NodeJS.Signals
+}
+
+/** What a shell reports for a process that a signal ended. */
+export function exitCodeOf (signal: NodeJS.Signals): number {
+  return signal === 'SIGINT' ? 130 : 143
+}

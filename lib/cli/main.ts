@@ -1,0 +1,35 @@
+#!/usr/bin/env node
+import type { Writable } from 'node:stream'
+import { exitCodeOf } from './command.js'
+import { runProgram } from './program.js'
+
+const { stdout, stderr, stdin } = process
+
+// What an app prints, by console.log or its logger, must not mix with what a command prints for other programs to read.
+Object.defineProperty(process, 'stdout', { value: stderr, configurable: true, enumerable: true })
+// The stack of an app that was compiled names the lines that were written.
+process.setSourceMapsEnabled(true)
+
+const interrupted = new AbortController()
+for (const name of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(name, () => {
+    if (interrupted.signal.aborted) process.exit(exitCodeOf(name))
+    interrupted.abort(name)
+  })
+}
+for (const stream of [stdout, stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    // Whoever read it has read enough, as in `list | head -1`.
+    if (error.code === 'EPIPE') process.exit(0)
+    throw error
+  })
+}
+
+const code = await runProgram(process.argv.slice(2), { stdout, stderr, stdin, env: process.env, cwd: process.cwd(), signal: interrupted.signal })
+await Promise.all([flushed(stdout), flushed(stderr)])
+// Not left to the event loop: an app may have opened what nobody closes.
+process.exit(code)
+
+async function flushed (stream: Writable): Promise<void> {
+  await new Promise<void>(resolve => { stream.write('', () => { resolve() }) })
+}

@@ -1,0 +1,119 @@
+import { readFile } from 'node:fs/promises'
+import { inspect, parseArgs } from 'node:util'
+import { nearest } from '../checks.js'
+import { CommandError, UsageError, type Arguments, type Command, type Io } from './command.js'
+
+export const PROGRAM = 'fastify-cloud-tasks'
+
+/** Summaries by name. A command's file is loaded when it is called, and no other. */
+export const summaries: Readonly<Record<string, string>> = {
+  list: 'shows the tasks of an app',
+  run: 'runs a handler once, here, without a queue',
+  enqueue: 'enqueues a task through the transport of an app',
+  queues: 'compares the queue settings of an app with Cloud Tasks, or writes them there',
+  emulator: 'serves Cloud Tasks on this machine'
+}
+
+/** Runs the command line `args`. Resolves with the exit code, never rejects. */
+export async function runProgram (args: readonly string[], io: Io): Promise<number> {
+  try {
+    return await dispatch(args, io)
+  } catch (error) {
+    return fail(error, io)
+  }
+}
+
+async function dispatch ([name, ...rest]: readonly string[], io: Io): Promise<number> {
+  if (name === undefined) {
+    io.stderr.write(overview())
+    return 2
+  }
+  if (name === '--version' || name === '-v') {
+    io.stdout.write(`${await version()}\n`)
+    return 0
+  }
+  if (name === '--help' || name === '-h' || name === 'help') return await help(rest, io)
+  if (name.startsWith('-')) throw new UsageError(`the command comes first, then its flags, as in '${PROGRAM} list ${name}'`)
+  const command = await load(name)
+  if (asksForHelp(rest)) return await help([name], io)
+  return await command.run(parse(name, command, rest), io)
+}
+
+async function help ([name]: readonly string[], io: Io): Promise<number> {
+  if (name === undefined) {
+    io.stdout.write(overview())
+    return 0
+  }
+  const { usage, help } = await load(name)
+  io.stdout.write(`Usage: ${PROGRAM} ${name} ${usage}\n\n${help.trim()}\n`)
+  return 0
+}
+
+async function load (name: string): Promise<Command> {
+  if (!Object.hasOwn(summaries, name)) {
+    throw new UsageError(`there is no command '${name}'${nearest(name, Object.keys(summaries)) || `; there are ${Object.keys(summaries).join(', ')}`}`)
+  }
+  const file = await import(`./${name}.js`) as { readonly default: Command }
+  return file.default
+}
+
+/** Behind `--` stands what is no flag. */
+function asksForHelp (args: readonly string[]): boolean {
+  const end = args.indexOf('--')
+  return (end === -1 ? args : args.slice(0, end)).some(arg => arg === '--help' || arg === '-h')
+}
+
+function parse (name: string, command: Command, args: readonly string[]): Arguments {
+  const config = { args: [...args], options: command.options, allowPositionals: true } as const
+  for (const token of parseArgs({ ...config, strict: false, tokens: true }).tokens) {
+    if (token.kind === 'option' && !Object.hasOwn(command.options, token.name)) {
+      throw new UsageError(`'${name}' has no flag '${token.rawName}'${nearestFlag(token.name, command)}; '${PROGRAM} ${name} --help' lists them`)
+    }
+  }
+  const { values, positionals } = parseStrictly(name, config)
+  const superfluous = positionals[command.maxArguments ?? 0]
+  if (superfluous !== undefined) {
+    throw new UsageError(`'${name}' does not know what to do with '${superfluous}'; its usage is '${PROGRAM} ${name} ${command.usage}'`)
+  }
+  return { values, positionals }
+}
+
+function parseStrictly (name: string, config: Parameters<typeof parseArgs>[0]): Arguments {
+  try {
+    return parseArgs(config) as Arguments
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    if (code?.startsWith('ERR_PARSE_ARGS_') !== true) throw error
+    throw new UsageError(`'${name}': ${message.split('\n', 1)[0]}`)
+  }
+}
+
+function nearestFlag (flag: string, { options }: Command): string {
+  const found = /'(.+)'/.exec(nearest(flag, [...Object.keys(options), 'help']))?.[1]
+  return found === undefined ? '' : `; did you mean '--${found}'?`
+}
+
+function overview (): string {
+  const width = Math.max(...Object.keys(summaries).map(name => name.length))
+  const rows = Object.entries(summaries).map(([name, summary]) => `  ${name.padEnd(width)}  ${summary}`)
+  return `Usage: ${PROGRAM} COMMAND [ARGUMENTS]
+
+${rows.join('\n')}
+
+'${PROGRAM} COMMAND --help' says more about one of them, '${PROGRAM} --version' which version this is.
+`
+}
+
+async function version (): Promise<string> {
+  const manifest = JSON.parse(await readFile(new URL('../../package.json', import.meta.url), 'utf8')) as { readonly version: string }
+  return manifest.version
+}
+
+function fail (error: unknown, io: Io): number {
+  if (error instanceof UsageError || error instanceof CommandError) {
+    io.stderr.write(`${PROGRAM}: ${error.message}\n`)
+    return error instanceof CommandError ? error.exitCode : 2
+  }
+  io.stderr.write(`${inspect(error)}\n`)
+  return 1
+}

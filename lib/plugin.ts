@@ -4,12 +4,14 @@ import { deadlineProblem } from './checks.js'
 import { resolveConfig, type Config } from './config.js'
 import { Producer, type Enqueue } from './enqueue.js'
 import { FST_TASKS_ALREADY_REGISTERED, FST_TASKS_INVALID_DEFINITION } from './errors.js'
+import { inspectionOf } from './inspected.js'
 import type { CloudTasksOptions } from './options.js'
 import { Passes } from './passes.js'
 import { PayloadCodec } from './payload.js'
 import { createRegistry, type RegisteredTasks, type Registry, type TaskDefinitions } from './registry.js'
 import { createTasks, type Tasks } from './tasks.js'
 import { LocalTransport } from './transport/local.js'
+import { NoTransport } from './transport/none.js'
 import type { Transport } from './transport/transport.js'
 import { createAuthenticator } from './worker/auth.js'
 import { Settlement } from './worker/outcome.js'
@@ -64,12 +66,13 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
   await transport.open()
   app.addHook('onReady', async () => {
     for (const task of registry.values()) payloads.finalValidator(task)
-    if (config.transport === 'local') tellLocal(app, config, registry)
+    if (config.transport === 'local' && inspectionOf(app) === undefined) tellLocal(app, config, registry)
     // Added last, it runs first: before Fastify refuses calls, and before its preClose hooks, which get only `pluginTimeout`.
     app.addHook('onClose', async () => { await Promise.all([transport.stop(), runs.drain(config.closeGraceMs)]) })
     // Not before every onReady hook has passed: no task runs, or loses an attempt, in a server that does not come up. Nor
     // where there is no handler at all: the host might answer 200 for what it does not know.
-    if (hasHandlers || config.transport === 'cloud') rootOf(app).ready(error => { if (!error) transport.start() })
+    const serves = inspectionOf(app) === undefined
+    if (config.transport === 'cloud' || (hasHandlers && serves)) rootOf(app).ready(error => { if (!error) transport.start() })
   })
   app.addHook('onClose', async () => { await transport.close() })
 }
@@ -80,6 +83,11 @@ export default fp(cloudTasks as unknown as FastifyPluginAsync<CloudTasksOptions>
 }) as CloudTasksPlugin
 
 async function createTransport (app: FastifyInstance, config: Config, registry: Registry, passes: Passes): Promise<Transport> {
+  const inspection = inspectionOf(app)
+  if (inspection === 'look') return new NoTransport('the app was loaded without its queue')
+  if (inspection === 'send' && config.transport === 'local' && config.directory === undefined) {
+    return new NoTransport("the app's queue is in memory and ends with this process; set CLOUD_TASKS_DIRECTORY, or use the transport 'cloud', or run the handler instead")
+  }
   if (config.transport === 'cloud') {
     const { CloudTransport } = await import('./transport/cloud.js')
     return new CloudTransport(app, config)

@@ -18,6 +18,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'route-headers': [],
   passes: [],
   'route-path': [],
+  inspected: [],
+  'payload-example': [],
   options: ['cloud-tasks', 'type registry'],
   'queue-options': ['cloud-tasks', 'errors', 'checks'],
   target: ['cloud-tasks', 'errors', 'checks', 'type options'],
@@ -35,8 +37,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   emulator: [...base, 'engine'],
   console: [...base, 'registry', 'engine'],
   testing: [...base, 'engine', 'transport', 'transport/local', 'transport/transport'],
-  plugin: [...base, 'target', 'registry', 'enqueue', 'tasks', 'engine', 'transport', 'transport/local', 'transport/transport', 'worker', 'console'],
-  cli: [...base, 'emulator', 'console', 'plugin'],
+  plugin: [...base, 'target', 'registry', 'enqueue', 'tasks', 'engine', 'transport', 'transport/local', 'transport/transport', 'worker', 'console', 'inspected'],
+  cli: [...base, 'emulator', 'console', 'plugin', 'type enqueue', 'inspected', 'payload-example'],
   index: ['errors', 'events', 'options', 'registry', 'enqueue', 'tasks', 'plugin']
 }
 

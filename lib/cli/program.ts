@@ -9,9 +9,7 @@ export const PROGRAM = 'fastify-cloud-tasks'
 export const summaries: Readonly<Record<string, string>> = {
   list: 'shows the tasks of an app',
   run: 'runs a handler once, here, without a queue',
-  enqueue: 'enqueues a task through the transport of an app',
-  queues: 'compares the queue settings of an app with Cloud Tasks, or writes them there',
-  emulator: 'serves Cloud Tasks on this machine'
+  enqueue: 'enqueues a task through the transport of an app'
 }
 
 /** Runs the command line `args`. Resolves with the exit code, never rejects. */

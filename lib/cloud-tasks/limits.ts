@@ -1,5 +1,6 @@
+import { checkHttpTarget } from './http-target.js'
 import { refusals } from './status.js'
-import type { NewQueueSettings, QueueSettings } from './task.js'
+import type { NewQueueSettings, QueueExtras, QueueSettings, RetryConfig } from './task.js'
 
 /** What `gcloud tasks queues describe` shows for a queue created without settings. */
 export const DEFAULT_QUEUE_SETTINGS: QueueSettings = {
@@ -34,12 +35,22 @@ export const MAX_DISPATCHES_PER_SECOND = 500
  * Throws INVALID_ARGUMENT for settings that CreateQueue refuses. `maxBurstSize` is output only: any value passes.
  * @param maxRate the largest rate to accept, for a queue that is not Cloud Tasks' own
  */
-export function checkQueueSettings ({ rateLimits = {}, retryConfig = {} }: NewQueueSettings, maxRate: number = MAX_DISPATCHES_PER_SECOND): void {
+export function checkQueueSettings ({ rateLimits = {}, retryConfig = {}, ...extras }: NewQueueSettings, maxRate: number = MAX_DISPATCHES_PER_SECOND): void {
   const { maxDispatchesPerSecond, maxConcurrentDispatches } = rateLimits
   checkNumber('RateLimits.maxDispatchesPerSecond', maxDispatchesPerSecond, maxRate)
   checkNumber('RateLimits.maxConcurrentDispatches', maxConcurrentDispatches, 5000)
   checkWhole('RateLimits.maxConcurrentDispatches', maxConcurrentDispatches)
+  checkRetryConfig(retryConfig)
+  checkNumber('RateLimits.maxBurstSize', extras.chosenBurstSize, 500)
+  checkWhole('RateLimits.maxBurstSize', extras.chosenBurstSize)
+  checkNumber('StackdriverLoggingConfig.samplingRatio', extras.samplingRatio, 1)
+  checkRange('Queue.taskTtl', extras.taskTtlSeconds, 10 * DAY, 3650 * DAY, '10 days and 10 years')
+  checkRange('Queue.tombstoneTtl', extras.tombstoneTtlSeconds, 3600, 9 * DAY, '1 hour and 9 days')
+  if (extras.httpTarget !== undefined) checkHttpTarget(extras.httpTarget)
+}
 
+/** Throws INVALID_ARGUMENT for what neither a queue nor a task may have. */
+export function checkRetryConfig (retryConfig: Partial<RetryConfig>): void {
   const { maxAttempts, minBackoffSeconds, maxBackoffSeconds, maxDoublings, maxRetrySeconds } = retryConfig
   checkWhole('RetryConfig.maxAttempts', maxAttempts)
   if (maxAttempts !== undefined && maxAttempts < -1) throw refusals.maxAttempts()
@@ -60,26 +71,39 @@ export function checkQueueSettings ({ rateLimits = {}, retryConfig = {} }: NewQu
  */
 export function completeQueueSettings (given: NewQueueSettings = {}, maxRate?: number): QueueSettings {
   checkQueueSettings(given, maxRate)
-  const { rateLimits = {}, retryConfig = {} } = given
-  const defaults = DEFAULT_QUEUE_SETTINGS
-  const maxDispatchesPerSecond = rateLimits.maxDispatchesPerSecond || defaults.rateLimits.maxDispatchesPerSecond
-  const min = retryConfig.minBackoffSeconds
-  const max = retryConfig.maxBackoffSeconds || undefined
+  const { rateLimits = {}, retryConfig = {}, ...extras } = given
+  const defaults = DEFAULT_QUEUE_SETTINGS.rateLimits
+  const maxDispatchesPerSecond = rateLimits.maxDispatchesPerSecond || defaults.maxDispatchesPerSecond
   return {
     rateLimits: {
       maxDispatchesPerSecond,
-      maxConcurrentDispatches: rateLimits.maxConcurrentDispatches || defaults.rateLimits.maxConcurrentDispatches,
-      maxBurstSize: maxBurstSize(maxDispatchesPerSecond)
+      maxConcurrentDispatches: rateLimits.maxConcurrentDispatches || defaults.maxConcurrentDispatches,
+      maxBurstSize: extras.chosenBurstSize || maxBurstSize(maxDispatchesPerSecond)
     },
-    retryConfig: {
-      maxAttempts: retryConfig.maxAttempts || defaults.retryConfig.maxAttempts,
-      maxRetrySeconds: retryConfig.maxRetrySeconds ?? defaults.retryConfig.maxRetrySeconds,
-      minBackoffSeconds: min ?? Math.min(defaults.retryConfig.minBackoffSeconds, max ?? Infinity),
-      maxBackoffSeconds: max ?? Math.max(defaults.retryConfig.maxBackoffSeconds, min ?? 0),
-      maxDoublings: retryConfig.maxDoublings ?? defaults.retryConfig.maxDoublings
-    }
+    retryConfig: completeRetryConfig(retryConfig),
+    ...givenExtras(extras)
   }
 }
+
+/** As `completeQueueSettings` has it. */
+export function completeRetryConfig (given: Partial<RetryConfig>): RetryConfig {
+  const defaults = DEFAULT_QUEUE_SETTINGS.retryConfig
+  const min = given.minBackoffSeconds
+  const max = given.maxBackoffSeconds || undefined
+  return {
+    maxAttempts: given.maxAttempts || defaults.maxAttempts,
+    maxRetrySeconds: given.maxRetrySeconds ?? defaults.maxRetrySeconds,
+    minBackoffSeconds: min ?? Math.min(defaults.minBackoffSeconds, max ?? Infinity),
+    maxBackoffSeconds: max ?? Math.max(defaults.maxBackoffSeconds, min ?? 0),
+    maxDoublings: given.maxDoublings ?? defaults.maxDoublings
+  }
+}
+
+function givenExtras (extras: QueueExtras): QueueExtras {
+  return Object.fromEntries(EXTRAS.filter(key => extras[key] !== undefined).map(key => [key, extras[key]]))
+}
+
+const EXTRAS = ['appEngineRoutingOverride', 'httpTarget', 'samplingRatio', 'chosenBurstSize', 'taskTtlSeconds', 'tombstoneTtlSeconds'] as const
 
 function checkNumber (field: string, value: number | undefined, max?: number): void {
   if (value === undefined) return
@@ -91,3 +115,9 @@ function checkNumber (field: string, value: number | undefined, max?: number): v
 function checkWhole (field: string, value: number | undefined): void {
   if (value !== undefined && !Number.isInteger(value)) throw refusals.notAnInteger(field)
 }
+
+function checkRange (field: string, value: number | undefined, min: number, max: number, range: string): void {
+  if (value !== undefined && !(value >= min && value <= max)) throw refusals.outside(field, range)
+}
+
+const DAY = 24 * 3600

@@ -1,4 +1,4 @@
-import { DEFAULT_DISPATCH_DEADLINE_MS, MAX_SCHEDULE_AHEAD_MS } from './limits.js'
+import { DEFAULT_DISPATCH_DEADLINE_MS, MAX_SCHEDULE_AHEAD_MS, checkRetryConfig, completeRetryConfig } from './limits.js'
 import { generateTaskId, isTaskId, parseTaskName, printQueueName } from './names.js'
 import { refusals } from './status.js'
 import type { AppEngineHttpRequest, HttpMethod, HttpRequest, NewTask, Task } from './task.js'
@@ -14,6 +14,7 @@ export function checkNewTask (queueName: string, task: NewTask, now: number): vo
   if (httpRequest !== undefined) checkHttp(httpRequest, task.dispatchDeadlineMs)
   if (appEngineHttpRequest !== undefined) checkAppEngine(appEngineHttpRequest, task.dispatchDeadlineMs)
 
+  if (task.retryConfig !== undefined) checkRetryConfig(task.retryConfig)
   const { scheduleAt } = task
   if (scheduleAt === undefined) return
   if (!Number.isFinite(scheduleAt)) throw refusals.notANumber('Task.scheduleTime')
@@ -26,7 +27,7 @@ export function withStoredDefaults (queueName: string, task: NewTask, now: numbe
   const stored: Writable<Task> = {
     name: task.name ?? `${queueName}/tasks/${generateTaskId()}`,
     // Microseconds for the schedule, whole seconds for the creation: the precision that the service keeps.
-    scheduleAt: task.scheduleAt === undefined ? now : Math.max(Math.floor(task.scheduleAt * 1000) / 1000, now),
+    scheduleAt: task.scheduleAt === undefined ? now : Math.max(Math.round(task.scheduleAt * 1000) / 1000, now),
     createdAt: Math.floor(now / 1000) * 1000,
     dispatchCount: 0,
     responseCount: 0,
@@ -40,6 +41,7 @@ export function withStoredDefaults (queueName: string, task: NewTask, now: numbe
     stored.appEngineHttpRequest = storedAppEngine(task.appEngineHttpRequest!)
     if (task.dispatchDeadlineMs !== undefined) stored.dispatchDeadlineMs = Math.floor(task.dispatchDeadlineMs)
   }
+  if (task.retryConfig !== undefined) stored.retryConfig = completeRetryConfig(task.retryConfig)
   if (task.name === undefined) stored.generatedId = true
   return stored
 }

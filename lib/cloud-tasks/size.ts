@@ -62,7 +62,7 @@ function bytes (value: Uint8Array | undefined): number {
 }
 
 function timestamp (at: number): number {
-  const micros = Math.floor(at * 1000)
+  const micros = Math.round(at * 1000)
   return message(secondsAndNanos(Math.floor(micros / 1_000_000), (micros % 1_000_000) * 1000))
 }
 

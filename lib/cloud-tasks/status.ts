@@ -23,11 +23,10 @@ export const grpcCodes = {
 
 export type GrpcCode = keyof typeof grpcCodes
 
-/** google.rpc.Help, the only detail that production was seen to attach here. */
-export interface ErrorDetail {
-  readonly '@type': 'type.googleapis.com/google.rpc.Help'
-  readonly links: ReadonlyArray<{ readonly description: string, readonly url: string }>
-}
+/** What production was seen to attach: google.rpc.Help to refused names, google.rpc.BadRequest to what it cannot parse. */
+export type ErrorDetail =
+  | { readonly '@type': 'type.googleapis.com/google.rpc.Help', readonly links: ReadonlyArray<{ readonly description: string, readonly url: string }> }
+  | { readonly '@type': 'type.googleapis.com/google.rpc.BadRequest', readonly fieldViolations: ReadonlyArray<{ readonly field?: string, readonly description: string }> }
 
 export class CloudTasksError extends Error {
   readonly code: GrpcCode
@@ -52,6 +51,8 @@ export const refusals = {
   queueName: () => new CloudTasksError('INVALID_ARGUMENT',
     'Queue name must be formatted: "projects/<PROJECT_ID>/locations/<LOCATION_ID>/queues/<QUEUE_ID>".',
     { details: help('Definition of queue name', 'projects.locations.queues#Queue.FIELDS.name') }),
+  unknownLocation: (location: string) => invalid(
+    `Location '${location}' is not a valid location. Use ListLocations to list valid locations.`),
   // Emulators' text. Production answers from its access control: PERMISSION_DENIED for a project that does not exist.
   locationName: () => invalid('Invalid resource field value in the request.'),
   queueNotFound: () => new CloudTasksError('NOT_FOUND',
@@ -92,11 +93,21 @@ export const refusals = {
   // From here on the code is an inference from the documentation and the text is ours: nobody has recorded these.
   notANumber: (field: string) => invalid(`${field} must be a number.`),
   notAnInteger: (field: string) => invalid(`${field} must be a whole number.`),
+  notATime: (field: string) => invalid(`${field} is not a valid timestamp.`),
+  notADuration: (field: string) => invalid(`${field} is not a valid duration.`),
+  unknownEnum: (field: string, value: string | number) => invalid(`${field} has the unknown value ${value}.`),
+  outside: (field: string, range: string) => invalid(`${field} must be between ${range}.`),
+  required: (field: string) => invalid(`${field} is required.`),
+  notAHost: (field: string) => invalid(`${field} is not a host name.`),
+  queueElsewhere: (parent: string, name: string) => invalid(`The queue '${name}' is not in the location from request ('${parent}').`),
+  pullTask: () => invalid('Task.pull_message is not supported: the queue is a push queue.'),
+  pullQueue: () => invalid('Queue.type must be PUSH: pull queues are not supported.'),
   bodyNotAllowed: (field: string, methods: string) => invalid(`${field}.body is only allowed with ${methods}.`),
   urlTooLong: (field: string) => invalid(`${field} must be at most 2083 characters.`),
   relativeUri: () => invalid("AppEngineHttpRequest.relativeUri must start with '/' and contain no spaces."),
   headersTooLarge: () => invalid('HttpRequest.headers must be less than 80KB.'),
   pageToken: () => invalid('The page token is unknown or has expired.'),
+  internal: (cause: unknown) => new CloudTasksError('INTERNAL', 'Internal error encountered.', { cause }),
   notOpen: () => new CloudTasksError('UNAVAILABLE', 'The engine is not open.'),
   notStarted: () => new CloudTasksError('UNAVAILABLE', 'The engine is not dispatching.'),
   notStored: (cause: unknown) => new CloudTasksError('UNAVAILABLE', 'The store refused the change.', { cause })

@@ -52,6 +52,8 @@ export interface NewTask {
   /** Unset or in the past means now. At most 30 days ahead. */
   readonly scheduleAt?: number
   readonly dispatchDeadlineMs?: number
+  /** Instead of the queue's (v2beta3). What is absent gets the service's default, not the queue's value. */
+  readonly retryConfig?: Partial<RetryConfig>
 }
 
 export interface AttemptTimes {
@@ -81,6 +83,7 @@ export interface Task extends NewTask {
   readonly previousResponse?: number
   readonly firstAttempt?: AttemptTimes
   readonly lastAttempt?: AttemptTimes
+  readonly retryConfig?: RetryConfig
 }
 
 export interface RateLimits {
@@ -105,13 +108,49 @@ export interface RetryConfig {
   readonly maxDoublings: number
 }
 
-export interface QueueSettings {
+/** What a queue changes in every HTTP request that it dispatches. */
+export interface HttpTarget {
+  readonly uriOverride?: UriOverride
+  readonly httpMethod?: HttpMethod
+  readonly headerOverrides?: ReadonlyArray<{ readonly key: string, readonly value: string }>
+  readonly oidcToken?: OidcToken
+  readonly oauthToken?: OAuthToken
+}
+
+export interface UriOverride {
+  readonly scheme?: 'HTTP' | 'HTTPS'
+  readonly host?: string
+  /** 0 takes the port out of the URL. */
+  readonly port?: number
+  readonly path?: string
+  /** `a=b&c=d`, without a question mark. */
+  readonly queryParams?: string
+  /** IF_NOT_EXISTS changes only URLs without a host. @default 'ALWAYS' */
+  readonly enforceMode?: 'IF_NOT_EXISTS' | 'ALWAYS'
+}
+
+export interface QueueSettings extends QueueExtras {
   readonly rateLimits: RateLimits
   readonly retryConfig: RetryConfig
 }
 
+/** Settings that have no default. */
+export interface QueueExtras {
+  /** Where all App Engine tasks go, whatever they say themselves. */
+  readonly appEngineRoutingOverride?: AppEngineRouting
+  readonly httpTarget?: HttpTarget
+  /** 0 to 1. Kept and shown; it decides nothing here. */
+  readonly samplingRatio?: number
+  /** v2beta3: the burst, instead of the one that the service derives from the rate. At most 500. */
+  readonly chosenBurstSize?: number
+  /** v2beta3: tasks end this long after creation. 10 days to 10 years. */
+  readonly taskTtlSeconds?: number
+  /** v2beta3: how long the names of tasks that have ended are refused. 1 hour to 9 days. */
+  readonly tombstoneTtlSeconds?: number
+}
+
 /** Queue settings as a caller gives them: what is absent gets the service's default, `maxBurstSize` is ignored. */
-export interface NewQueueSettings {
+export interface NewQueueSettings extends QueueExtras {
   readonly rateLimits?: Partial<RateLimits>
   readonly retryConfig?: Partial<RetryConfig>
 }

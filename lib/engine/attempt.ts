@@ -2,7 +2,7 @@ import type { Task } from '../cloud-tasks/task.js'
 
 /** One delivery of a task, as the engine hands it to whoever sends requests. */
 export interface Attempt {
-  /** State after dispatch: `dispatchCount` includes this attempt. */
+  /** State after dispatch: `dispatchCount` includes this attempt, and the queue's overrides are applied. */
   readonly task: Task
   /** Short id. */
   readonly queue: string

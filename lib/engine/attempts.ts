@@ -1,5 +1,6 @@
 import { DEFAULT_DISPATCH_DEADLINE_MS } from '../cloud-tasks/limits.js'
 import { dispatchHeaders } from '../cloud-tasks/headers.js'
+import { withOverrides } from '../cloud-tasks/http-target.js'
 import type { Task } from '../cloud-tasks/task.js'
 import type { Answer, Attempt, Dispatcher } from './attempt.js'
 import type { Clock } from './clock.js'
@@ -61,8 +62,9 @@ export class Attempts {
     if (this.#running > 0) await new Promise<void>(resolve => { this.#onIdle.push(resolve) })
   }
 
-  #send (queue: TaskQueue, entry: TaskEntry, task: Task, start: AttemptStart): void {
+  #send (queue: TaskQueue, entry: TaskEntry, stored: Task, start: AttemptStart): void {
     const { clock, onError, observers } = this.#options
+    const task = withOverrides(stored, queue.stored.settings)
     const deadlineMs = task.dispatchDeadlineMs ?? DEFAULT_DISPATCH_DEADLINE_MS
     const attempt = { task, queue: queue.id, headers: dispatchHeaders(task), deadlineMs, deadlineAt: start.dispatchAt + deadlineMs }
     if (!observers.none) observers.tell('started', attempt)
@@ -124,9 +126,9 @@ export class Attempts {
   /** Says how the task ends, if it does; else it is due again. */
   #fail (queue: TaskQueue, entry: TaskEntry, start: AttemptStart, how: AttemptEnd, now: number): EndOfTask | undefined {
     const { keeper } = this.#options
-    const retry = queue.stored.settings.retryConfig
     const before = this.#read(queue, entry, now)
     if (before === undefined) return undefined
+    const retry = before.retryConfig ?? queue.stored.settings.retryConfig
     const task = afterFailure(before, start, how, retry, now)
     if (entry.attempts === 0) {
       // While another attempt of it runs, the task is neither given up nor due: that attempt may yet succeed.

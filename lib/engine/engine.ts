@@ -11,7 +11,7 @@ import { Keeper, type ErrorPlace } from './keeper.js'
 import { Observers, type EndOfTask, type Observer } from './observers.js'
 import { TaskPages, type PageRequest } from './pages.js'
 import { TaskEntry, type TaskQueue } from './queue.js'
-import { Queues, type QueuePage } from './queues.js'
+import { Queues, type QueuePage, type QueueQuery, type SettingsChange } from './queues.js'
 import { Scheduler } from './scheduler.js'
 import type { Store, StoredQueue } from './store.js'
 
@@ -19,7 +19,7 @@ export type { Answer, Attempt, Dispatcher } from './attempt.js'
 export type { ErrorPlace } from './keeper.js'
 export type { EndedAttempt, EndOfTask, Observer } from './observers.js'
 export type { PageRequest } from './pages.js'
-export type { QueuePage } from './queues.js'
+export type { QueuePage, QueueQuery, SettingsChange } from './queues.js'
 export type { StoredQueue } from './store.js'
 
 export interface EngineOptions {
@@ -145,8 +145,11 @@ export class Engine {
     return await this.#queues.create(name, settings)
   }
 
-  /** Replaces all settings of a queue, at once also for tasks that wait; creates the queue if there is none. */
-  async updateQueue (name: string, settings?: NewQueueSettings): Promise<StoredQueue> {
+  /**
+   * Replaces all settings of a queue, at once also for tasks that wait; creates the queue if there is none. A function gets the
+   * settings as they are then, so that nothing comes in between.
+   */
+  async updateQueue (name: string, settings?: NewQueueSettings | SettingsChange): Promise<StoredQueue> {
     this.#checkOpen()
     return await this.#queues.update(name, settings)
   }
@@ -156,9 +159,15 @@ export class Engine {
   }
 
   /** The queues of `projects/P/locations/L`, in lexicographic order. */
-  listQueues (parent: string, page: PageRequest = {}): QueuePage {
+  listQueues (parent: string, page: QueueQuery = {}): QueuePage {
     this.#checkOpen()
     return this.#queues.list(parent, page)
+  }
+
+  /** Keeps with the queue what `change` makes of what was kept before: any JSON. What it throws changes nothing. */
+  async setQueuePolicy (name: string, change: (policy: unknown) => unknown): Promise<StoredQueue> {
+    this.#checkOpen()
+    return await this.#queues.setPolicy(name, change)
   }
 
   /** Deletes a queue with all its tasks, and refuses its name for a while. */
@@ -255,6 +264,17 @@ export class Engine {
   counts (queueName: string): QueueCounts {
     const queue = this.#queues.get(queueName)
     return { waiting: queue.due.size, running: queue.running }
+  }
+
+  /** When the queue's first task is due, or was: undefined while none waits. */
+  firstDueAt (queueName: string): number | undefined {
+    return this.#queue(queueName).due.first?.dueAt
+  }
+
+  /** All locations that have queues: `projects/P/locations/L`, in order. */
+  locations (): readonly string[] {
+    this.#checkOpen()
+    return [...new Set([...this.#queues.all()].map(({ name }) => name.slice(0, name.lastIndexOf('/queues/'))))].sort()
   }
 
   async #close (): Promise<void> {

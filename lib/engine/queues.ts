@@ -1,7 +1,7 @@
 import { completeQueueSettings } from '../cloud-tasks/limits.js'
 import { parseLocationName, parseQueueName } from '../cloud-tasks/names.js'
 import { refusals } from '../cloud-tasks/status.js'
-import type { NewQueueSettings } from '../cloud-tasks/task.js'
+import type { NewQueueSettings, QueueSettings } from '../cloud-tasks/task.js'
 import type { Clock } from './clock.js'
 import type { DueHeap } from './due-heap.js'
 import type { Keeper } from './keeper.js'
@@ -22,6 +22,14 @@ export interface QueuesOptions {
   readonly tombstoneMs: number
   /** The largest rate that a queue may have. */
   readonly maxRate: number
+}
+
+/** Makes a queue's next settings out of those that it has; undefined where there is no queue yet. What it throws changes nothing. */
+export type SettingsChange = (settings: QueueSettings | undefined) => NewQueueSettings
+
+export interface QueueQuery extends PageRequest {
+  /** Leaves out all others. */
+  readonly matches?: (queue: StoredQueue) => boolean
 }
 
 export interface QueuePage {
@@ -62,13 +70,20 @@ export class Queues {
   }
 
   /** The queues of `projects/P/locations/L`, in lexicographic order. */
-  list (parent: string, page: PageRequest): QueuePage {
+  list (parent: string, page: QueueQuery): QueuePage {
     if (parseLocationName(parent) === undefined) throw refusals.locationName()
     const after = page.pageToken ? decodeToken(page.pageToken) : ''
     const names = [...this.#queues.keys()].filter(name => name.startsWith(`${parent}/queues/`) && name > after).sort()
     const size = pageSize(page.pageSize, MAX_PAGE)
-    const queues = names.slice(0, size).map(name => this.#queues.get(name)!.stored)
-    return { queues, ...(names.length > size ? { nextPageToken: encodeToken(names[size - 1]!) } : undefined) }
+    const queues: StoredQueue[] = []
+    for (const name of names) {
+      const { stored } = this.#queues.get(name)!
+      if (page.matches?.(stored) === false) continue
+      // One more than asked for tells that there is a next page.
+      if (queues.length === size) return { queues, nextPageToken: encodeToken(queues.at(-1)!.name) }
+      queues.push(stored)
+    }
+    return { queues }
   }
 
   create (name: string, settings: NewQueueSettings | undefined): Promise<StoredQueue> {
@@ -80,14 +95,21 @@ export class Queues {
     })
   }
 
-  update (name: string, settings: NewQueueSettings | undefined): Promise<StoredQueue> {
+  update (name: string, settings: NewQueueSettings | SettingsChange | undefined): Promise<StoredQueue> {
     return this.#change(async () => {
       checkName(name)
-      const complete = completeQueueSettings(settings, this.#options.maxRate)
       const queue = this.#queues.get(name)
+      const complete = completeQueueSettings(typeof settings === 'function' ? settings(queue?.stored.settings) : settings, this.#options.maxRate)
       return queue === undefined
         ? await this.#add({ name, settings: complete, state: 'RUNNING' })
         : await this.#replace(queue, { settings: complete })
+    })
+  }
+
+  setPolicy (name: string, change: (policy: unknown) => unknown): Promise<StoredQueue> {
+    return this.#change(async () => {
+      const queue = this.get(name)
+      return await this.#replace(queue, { policy: change(queue.stored.policy) })
     })
   }
 

@@ -1,4 +1,4 @@
-import type { AppEngineHttpRequest, HttpRequest, Task } from '../cloud-tasks/task.js'
+import type { AppEngineHttpRequest, HttpRequest, RetryConfig, Task } from '../cloud-tasks/task.js'
 import type { Tombstone } from './store.js'
 
 /**
@@ -23,10 +23,13 @@ export interface Head {
 /** What attempts change. */
 type State = Pick<Task, 'scheduleAt' | 'dispatchCount' | 'responseCount' | 'executionCount' | 'previousResponse' | 'firstAttempt' | 'lastAttempt'>
 
+/** What a task's record holds as JSON; its end is left out where there is nothing. */
+type Unchanging = [request: HttpRequest | AppEngineHttpRequest, dispatchDeadlineMs?: number | null, retryConfig?: RetryConfig]
+
 export function encodeTask (task: Task, queue: number, id: string): Buffer {
   const { body } = (task.httpRequest ?? task.appEngineHttpRequest)!
   const request = { ...(task.httpRequest ?? task.appEngineHttpRequest), body: undefined }
-  const json = JSON.stringify(task.dispatchDeadlineMs === undefined ? [request] : [request, task.dispatchDeadlineMs])
+  const json = JSON.stringify(unchanging(request, task))
   const jsonBytes = Buffer.byteLength(json)
   const buffer = Buffer.allocUnsafe(FRONT + id.length + jsonBytes + (body?.length ?? 0))
   buffer[0] = (task.generatedId === true ? GENERATED_ID : 0) | (task.httpRequest === undefined ? APP_ENGINE : 0) | (body === undefined ? 0 : BODY)
@@ -59,7 +62,7 @@ export function decodeTask (buffer: Buffer, size: number, name: string): Task {
   const flags = buffer[0]!
   const jsonAt = FRONT + buffer.readUInt16LE(17)
   const bodyAt = jsonAt + buffer.readUInt32LE(19)
-  const [request, dispatchDeadlineMs] = JSON.parse(buffer.toString('utf8', jsonAt, bodyAt)) as [HttpRequest | AppEngineHttpRequest, number?]
+  const [request, dispatchDeadlineMs, retryConfig] = JSON.parse(buffer.toString('utf8', jsonAt, bodyAt)) as Unchanging
   // Written out and in one order, so that all tasks of a kind share a shape.
   const task: Writable<Task> = {
     name,
@@ -72,7 +75,8 @@ export function decodeTask (buffer: Buffer, size: number, name: string): Task {
   if ((flags & BODY) !== 0) (request as { body?: Uint8Array }).body = Buffer.copyBytesFrom(buffer, bodyAt, size - bodyAt)
   if ((flags & APP_ENGINE) === 0) task.httpRequest = request as HttpRequest
   else task.appEngineHttpRequest = request
-  if (dispatchDeadlineMs !== undefined) task.dispatchDeadlineMs = dispatchDeadlineMs
+  if (typeof dispatchDeadlineMs === 'number') task.dispatchDeadlineMs = dispatchDeadlineMs
+  if (retryConfig !== undefined) task.retryConfig = retryConfig
   if ((flags & GENERATED_ID) !== 0) task.generatedId = true
   return task
 }
@@ -104,6 +108,11 @@ export function encodeTombstone ({ name, until }: Tombstone): Buffer {
 
 export function decodeTombstone (buffer: Buffer, size: number): Tombstone {
   return { name: buffer.toString('utf8', 8, size), until: buffer.readDoubleLE(0) }
+}
+
+function unchanging (request: object, { dispatchDeadlineMs, retryConfig }: Task): unknown[] {
+  if (retryConfig !== undefined) return [request, dispatchDeadlineMs ?? null, retryConfig]
+  return dispatchDeadlineMs === undefined ? [request] : [request, dispatchDeadlineMs]
 }
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] }

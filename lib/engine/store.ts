@@ -6,6 +6,8 @@ export interface StoredQueue {
   readonly settings: QueueSettings
   readonly state: QueueState
   readonly purgedAt?: number
+  /** Who may do what, as it was set: JSON that the engine keeps and never reads. */
+  readonly policy?: unknown
 }
 
 /** A name that refuses to be used again until `until`: a task that ended, or a queue that was deleted. */

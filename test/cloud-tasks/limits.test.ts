@@ -142,7 +142,7 @@ t.test('a task is stored with the service\'s times and an id of its own', async 
   const named = withStoredDefaults(queue, { name: `${queue}/tasks/t`, httpRequest: { url }, scheduleAt: now + 0.1234567, dispatchDeadlineMs: 15_000.9 }, now)
   t.equal(named.name, `${queue}/tasks/t`)
   t.equal('generatedId' in named, false)
-  t.equal(named.scheduleAt, Math.floor((now + 0.1234567) * 1000) / 1000, 'whole microseconds')
+  t.equal(named.scheduleAt, Math.round((now + 0.1234567) * 1000) / 1000, 'whole microseconds')
   t.equal(named.dispatchDeadlineMs, 15_000, 'whole milliseconds')
   t.equal(withStoredDefaults(queue, { httpRequest: { url }, scheduleAt: 5 }, now).scheduleAt, now, 'the past means now')
 })

@@ -92,7 +92,7 @@ t.test('refusals carry code, text and the link that production sends', async t =
       url: 'https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues.tasks#Task.FIELDS.name'
     }]
   }])
-  t.equal(refusals.queueName().details?.[0]?.links[0]?.description, 'Definition of queue name')
+  t.match(refusals.queueName().details, [{ links: [{ description: 'Definition of queue name' }] }])
   t.equal(refusals.notFound().details, undefined)
   const cause = new Error('disk full')
   t.equal(refusals.notStored(cause).cause, cause)

@@ -1,0 +1,195 @@
+/** What the JSON codec and field masks need to know of messages: their fields, out of Google's own descriptors. */
+
+export type FieldKind = 'double' | 'int32' | 'int64' | 'bool' | 'string' | 'bytes' | 'enum' | 'message'
+
+export interface Field {
+  /** The key in messages and in JSON: lowerCamelCase. */
+  readonly name: string
+  /** As the .proto file has it: snake_case. */
+  readonly protoName: string
+  readonly kind: FieldKind
+  readonly repeated: boolean
+  /** The oneof that it belongs to, unless that one exists only to make a field optional. */
+  readonly oneof?: string
+  /** Whether an unset field can be told from one that is set to its default. */
+  readonly optional: boolean
+  /** Of a field of kind message; for a map, its entry. */
+  readonly message?: Message
+  readonly enum?: Enum
+}
+
+export interface Message {
+  readonly fullName: string
+  readonly fields: readonly Field[]
+  /** By both names. */
+  readonly field: ReadonlyMap<string, Field>
+  readonly isMapEntry: boolean
+}
+
+export interface Enum {
+  readonly fullName: string
+  readonly numbers: ReadonlyMap<string, number>
+  readonly names: ReadonlyMap<number, string>
+}
+
+/** google.protobuf.FileDescriptorProto, as far as it is read here. Names of types are relative to where they stand. */
+export interface FileDescriptor {
+  readonly package: string
+  readonly messageType?: readonly MessageDescriptor[]
+  readonly enumType?: readonly EnumDescriptor[]
+  readonly service?: ReadonlyArray<{ readonly name: string, readonly method: ReadonlyArray<{ readonly name: string, readonly inputType: string, readonly outputType: string }> }>
+}
+
+export interface Method {
+  readonly request: Message
+  readonly response: Message
+}
+
+export class Schemas {
+  readonly #messages = new Map<string, { descriptor: MessageDescriptor, schema: Message | undefined }>()
+  readonly #enums = new Map<string, Enum>()
+  /** By full name of the service and name of the method: the full names of its messages. */
+  readonly #methods = new Map<string, { request: string, response: string }>()
+
+  constructor (files: readonly FileDescriptor[]) {
+    for (const file of files) this.#collect(file.package, file.messageType, file.enumType)
+    for (const file of files) {
+      for (const service of file.service ?? []) {
+        for (const { name, inputType, outputType } of service.method) {
+          this.#methods.set(`${file.package}.${service.name}.${name}`, {
+            request: resolveName(this.#messages, file.package, inputType),
+            response: resolveName(this.#messages, file.package, outputType)
+          })
+        }
+      }
+    }
+    this.#extendV2()
+  }
+
+  message (fullName: string): Message {
+    const known = this.#messages.get(fullName)
+    if (known === undefined) throw new Error(`The protos of @google-cloud/tasks lack the message ${fullName}`)
+    known.schema ??= this.#build(fullName, known.descriptor)
+    return known.schema
+  }
+
+  /** @param fullName as in `google.cloud.tasks.v2.CloudTasks.CreateTask` */
+  method (fullName: string): Method {
+    const known = this.#methods.get(fullName)
+    if (known === undefined) throw new Error(`The protos of @google-cloud/tasks lack the method ${fullName}`)
+    return { request: this.message(known.request), response: this.message(known.response) }
+  }
+
+  #collect (scope: string, messages: readonly MessageDescriptor[] = [], enums: readonly EnumDescriptor[] = []): void {
+    for (const descriptor of enums) {
+      const values = descriptor.value.map(({ name, number = 0 }) => [name, number] as const)
+      this.#enums.set(`${scope}.${descriptor.name}`, {
+        fullName: `${scope}.${descriptor.name}`,
+        numbers: new Map(values),
+        names: new Map(values.map(([name, number]) => [number, name]))
+      })
+    }
+    for (const descriptor of messages) {
+      const fullName = `${scope}.${descriptor.name}`
+      this.#messages.set(fullName, { descriptor, schema: undefined })
+      this.#collect(fullName, descriptor.nestedType, descriptor.enumType)
+    }
+  }
+
+  /** The REST interface of v2 has what the .proto file of v2 lacks, in the form in which v2beta3 has it. */
+  #extendV2 (): void {
+    for (const name of REST_ONLY) {
+      if (!this.#messages.has(`${V2}.${name}`)) this.#collect(V2, [this.#messages.get(`${V2BETA3}.${name}`)!.descriptor])
+    }
+    const { descriptor } = this.#messages.get(`${V2}.Queue`)!
+    const httpTarget = this.#messages.get(`${V2BETA3}.Queue`)!.descriptor.field?.find(({ name }) => name === 'httpTarget')
+    if (httpTarget === undefined || descriptor.field?.some(({ name }) => name === 'httpTarget') === true) return
+    this.#messages.set(`${V2}.Queue`, { descriptor: { ...descriptor, field: [...descriptor.field ?? [], httpTarget] }, schema: undefined })
+  }
+
+  #build (fullName: string, { field: descriptors = [], oneofDecl = [], options }: MessageDescriptor): Message {
+    const fields = descriptors.map(descriptor => this.#field(fullName, descriptor, oneofDecl))
+    return {
+      fullName,
+      fields,
+      field: new Map(fields.flatMap(field => [[field.name, field], [field.protoName, field]])),
+      isMapEntry: options?.mapEntry === true
+    }
+  }
+
+  #field (scope: string, { name, label, type, typeName = '', oneofIndex }: FieldDescriptor, oneofs: ReadonlyArray<{ name: string }>): Field {
+    const kind = KINDS[type]
+    if (kind === undefined) throw new Error(`The protos of @google-cloud/tasks have a field of an unexpected type: ${scope}.${name}, ${type}`)
+    const oneof = oneofIndex === undefined ? undefined : oneofs[oneofIndex]?.name
+    const optional = oneof?.startsWith('_') === true
+    const schemas = this
+    return {
+      name,
+      protoName: name.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`),
+      kind,
+      repeated: label === 'LABEL_REPEATED',
+      optional,
+      ...(oneof === undefined || optional ? undefined : { oneof }),
+      ...(kind === 'enum' ? { enum: resolve(this.#enums, scope, typeName) } : undefined),
+      // When it is asked for: messages may hold themselves.
+      ...(kind === 'message' ? { get message () { return schemas.message(resolveName(schemas.#messages, scope, typeName)) } } : undefined)
+    }
+  }
+}
+
+interface MessageDescriptor {
+  readonly name: string
+  readonly field?: readonly FieldDescriptor[]
+  readonly nestedType?: readonly MessageDescriptor[]
+  readonly enumType?: readonly EnumDescriptor[]
+  readonly oneofDecl?: ReadonlyArray<{ readonly name: string }>
+  readonly options?: { readonly mapEntry?: boolean }
+}
+
+interface FieldDescriptor {
+  readonly name: string
+  readonly label: string
+  readonly type: string
+  readonly typeName?: string
+  readonly oneofIndex?: number
+}
+
+interface EnumDescriptor {
+  readonly name: string
+  readonly value: ReadonlyArray<{ readonly name: string, readonly number?: number }>
+}
+
+/** The innermost scope that has the name decides, as in a .proto file; a name with a dot in front is full already. */
+function resolveName (known: ReadonlyMap<string, unknown>, scope: string, name: string): string {
+  if (name.startsWith('.')) return resolveName(known, '', name.slice(1))
+  for (let from = scope; ; from = from.slice(0, Math.max(0, from.lastIndexOf('.')))) {
+    const full = from === '' ? name : `${from}.${name}`
+    if (known.has(full)) return full
+    if (from === '') throw new Error(`The protos of @google-cloud/tasks lack the type ${name}, used in ${scope}`)
+  }
+}
+
+function resolve<T> (known: ReadonlyMap<string, T>, scope: string, name: string): T {
+  return known.get(resolveName(known, scope, name))!
+}
+
+const V2 = 'google.cloud.tasks.v2'
+const V2BETA3 = 'google.cloud.tasks.v2beta3'
+
+const REST_ONLY = [
+  'HttpTarget', 'UriOverride', 'PathOverride', 'QueryOverride', 'BatchCreateTasksRequest', 'BatchCreateTasksResponse', 'BatchCreateTasksMetadata',
+  'BatchDeleteTasksRequest', 'BatchDeleteTasksMetadata', 'CmekConfig', 'GetCmekConfigRequest', 'UpdateCmekConfigRequest'
+]
+
+const KINDS: Readonly<Record<string, FieldKind>> = {
+  TYPE_DOUBLE: 'double',
+  TYPE_FLOAT: 'double',
+  TYPE_INT32: 'int32',
+  TYPE_INT64: 'int64',
+  TYPE_UINT64: 'int64',
+  TYPE_BOOL: 'bool',
+  TYPE_STRING: 'string',
+  TYPE_BYTES: 'bytes',
+  TYPE_ENUM: 'enum',
+  TYPE_MESSAGE: 'message'
+}

@@ -9,7 +9,8 @@ export const PROGRAM = 'fastify-cloud-tasks'
 export const summaries: Readonly<Record<string, string>> = {
   list: 'shows the tasks of an app',
   run: 'runs a handler once, here, without a queue',
-  enqueue: 'enqueues a task through the transport of an app'
+  enqueue: 'enqueues a task through the transport of an app',
+  emulator: 'serves Cloud Tasks on this machine'
 }
 
 /** Runs the command line `args`. Resolves with the exit code, never rejects. */

@@ -39,6 +39,10 @@ export const FST_TASKS_INVALID_HANDLER = createError<[problem: string]>(
 export const FST_TASKS_ALREADY_REGISTERED = createError(
   'FST_TASKS_ALREADY_REGISTERED', 'fastify-cloud-tasks is already registered on this instance; put all tasks into one registry, or register the second in an instance beside this one', 500)
 
+/** The console finds no plugin to show, on its own instance or on one above. */
+export const FST_TASKS_PLUGIN_MISSING = createError(
+  'FST_TASKS_PLUGIN_MISSING', 'The console finds no fastify-cloud-tasks here; register the plugin on the instance that the console is registered on, or on one above it', 500)
+
 /** The route of a task is taken, as when a definition is mounted twice under one prefix. */
 export const FST_TASKS_ROUTE_TAKEN = createError<[name: string, method: string, url: string]>(
   'FST_TASKS_ROUTE_TAKEN', "Task '%s' cannot be mounted: the route %s %s exists already; choose another 'prefix' or 'path'", 500)
@@ -92,6 +96,12 @@ export const FST_TASKS_INVALID_PAGE = createError<[problem: string]>(
 /** `app.tasks.counts` and `app.tasks.pending` were asked about queues that live in Google Cloud. */
 export const FST_TASKS_LOCAL_ONLY = createError<[call: string]>(
   'FST_TASKS_LOCAL_ONLY', "app.tasks.%s looks into the embedded queue only; for queues in Google Cloud there is 'gcloud tasks list' and the console", 501)
+
+// In the console
+
+/** The console cannot do what it was asked; the message says why. */
+export const FST_TASKS_CONSOLE_REQUEST = createError<[problem: string]>(
+  'FST_TASKS_CONSOLE_REQUEST', 'The console cannot do that: %s', 400)
 
 // On the task routes
 

@@ -15,6 +15,11 @@ export interface ValidationFault {
 /** Parses JSON text as the task routes do: keys that could poison a prototype are refused. */
 export type JsonParser = (text: string) => unknown
 
+/** `faults` is undefined when the text is a payload; empty when it is none and the validator does not say why in ajv's way. */
+export type Examined =
+  | { readonly faults?: undefined, readonly value: unknown }
+  | { readonly faults: readonly ValidationFault[], readonly cause?: unknown }
+
 /** Payloads on their way into JSON text and out of it, checked with the server's own validator compiler. */
 export class PayloadCodec {
   readonly #app: FastifyInstance
@@ -51,6 +56,16 @@ export class PayloadCodec {
    * @throws FST_TASKS_PAYLOAD_NOT_JSON, FST_TASKS_INVALID_PAYLOAD
    */
   async read (task: RegisteredTask, text: string): Promise<unknown> {
+    const examined = await this.examine(task, text)
+    if (examined.faults !== undefined) throw invalidPayload(task, examined.faults, examined.cause)
+    return examined.value
+  }
+
+  /**
+   * As `read`, with the faults as the validator tells them, which may quote keys and values: for whoever wrote the text.
+   * @throws FST_TASKS_PAYLOAD_NOT_JSON
+   */
+  async examine (task: RegisteredTask, text: string): Promise<Examined> {
     let value: unknown
     try {
       value = this.#parse(text)
@@ -68,13 +83,13 @@ export class PayloadCodec {
         answer = await answer === false ? false : undefined
       }
     } catch (error) {
-      throw invalidPayload(task, faultsOf(error), error)
+      return { faults: faultsOf(error), cause: error }
     }
-    if (answer === false) throw invalidPayload(task, validator.errors ?? [])
-    if (typeof answer !== 'object' || answer === null) return parent.body
+    if (answer === false) return { faults: validator.errors ?? [] }
+    if (typeof answer !== 'object' || answer === null) return { value: parent.body }
     const result = answer as { readonly error?: unknown, readonly value?: unknown }
-    if (result.error) throw invalidPayload(task, faultsOf(result.error), result.error)
-    return 'value' in result ? result.value : parent.body
+    if (result.error) return { faults: faultsOf(result.error), cause: result.error }
+    return { value: 'value' in result ? result.value : parent.body }
   }
 
   /**

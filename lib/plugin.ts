@@ -5,11 +5,12 @@ import { resolveConfig, type Config } from './config.js'
 import { Producer, type Enqueue } from './enqueue.js'
 import { FST_TASKS_ALREADY_REGISTERED, FST_TASKS_INVALID_DEFINITION } from './errors.js'
 import { inspectionOf } from './inspected.js'
+import { showInternals } from './internals.js'
 import type { CloudTasksOptions } from './options.js'
 import { Passes } from './passes.js'
 import { PayloadCodec } from './payload.js'
 import { createRegistry, type RegisteredTasks, type Registry, type TaskDefinitions } from './registry.js'
-import { createTasks, type Tasks } from './tasks.js'
+import { createTasks, runHandler, type Tasks } from './tasks.js'
 import { LocalTransport } from './transport/local.js'
 import { NoTransport } from './transport/none.js'
 import type { Transport } from './transport/transport.js'
@@ -17,6 +18,7 @@ import { createAuthenticator } from './worker/auth.js'
 import { Settlement } from './worker/outcome.js'
 import { mountRoutes } from './worker/route.js'
 import { Runs } from './worker/run.js'
+import { AttemptWatchers } from './worker/watchers.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -51,19 +53,28 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
   const transport = await createTransport(app, config, registry, passes)
   const producer = new Producer(registry, config, payloads, transport)
   const runs = new Runs()
-  const settlement = new Settlement(config, runs)
+  const watchers = new AttemptWatchers()
+  const settlement = new Settlement(config, runs, watchers)
 
   if (config.callers.verify === 'nobody' && hasHandlers) {
     app.log.warn("'auth' is false: whoever reaches this server can run any task")
   }
   if (hasHandlers) {
     const authenticate = await createAuthenticator(app, config.callers, passes)
-    mountRoutes({ app, config, registry, payloads, authenticate, runs, settlement })
+    mountRoutes({ app, config, registry, payloads, authenticate, runs, settlement, watchers })
   }
   app.decorate('enqueue', producer.enqueue as Enqueue<any>)
   app.decorate('tasks', createTasks({ app, config, registry, payloads, producer, runs, settlement, transport }))
 
   await transport.open()
+  showInternals({
+    app,
+    registry,
+    payloads,
+    watchers,
+    local: transport instanceof LocalTransport ? transport : undefined,
+    run: async (task, value, log) => await runHandler({ app, config, runs, settlement }, task, value, log)
+  })
   app.addHook('onReady', async () => {
     for (const task of registry.values()) payloads.finalValidator(task)
     if (config.transport === 'local' && inspectionOf(app) === undefined) tellLocal(app, config, registry)

@@ -1,18 +1,18 @@
 import { randomUUID } from 'node:crypto'
 import type { TSchema } from '@sinclair/typebox'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { isPlainObject, optionChecks } from './checks.js'
 import { DEFAULT_DISPATCH_DEADLINE_MS } from './cloud-tasks/limits.js'
 import type { Config } from './config.js'
 import { lookUp, type Enqueue, type EnqueueOptions, type EnqueueResult, type Producer } from './enqueue.js'
 import { FST_TASKS_INVALID_ENQUEUE_OPTION, FST_TASKS_INVALID_PAGE, FST_TASKS_LOCAL_ONLY, FST_TASKS_NO_HANDLER, FST_TASKS_NOT_REGISTERED } from './errors.js'
 import type { PayloadCodec } from './payload.js'
-import type { RegisteredTasks, Registry, TaskDefinitions, TaskPayload } from './registry.js'
+import type { RegisteredTask, RegisteredTasks, Registry, TaskDefinitions, TaskPayload } from './registry.js'
 import { routePath } from './route-path.js'
 import type { Inspection, PageRequest, PendingTask, QueueCounts, Transport } from './transport/transport.js'
 import { AttemptContext } from './worker/context.js'
 import type { OutcomeCounts, Settlement } from './worker/outcome.js'
-import type { Runs } from './worker/run.js'
+import type { RunResult, Runs } from './worker/run.js'
 
 export type { PageRequest, PendingTask, QueueCounts }
 
@@ -128,14 +128,9 @@ export function createTasks ({ app, config, registry, payloads, producer, runs, 
       const task = lookUp(registry, name)
       if (task.handler === undefined) throw new FST_TASKS_NO_HANDLER(name)
       const value = await payloads.read(task, payloads.print(task, payload))
-      const queue = task.queue ?? config.queue
-      const headers = { id: `run-${randomUUID()}`, queue, retryCount: 0, executionCount: 0, scheduledAt: Date.now() }
-      const deadlineAt = Date.now() + (task.dispatchDeadlineSeconds === undefined ? DEFAULT_DISPATCH_DEADLINE_MS : task.dispatchDeadlineSeconds * 1000)
-      const context = new AttemptContext(name, headers, settlement.retryConfigOf(queue), deadlineAt, app.log, undefined)
-      const { handler } = task
-      const run = await runs.attempt(async () => await runs.run(app, handler, value, context, Infinity))
+      const run = await runHandler({ app, config, runs, settlement }, task, value, app.log)
       if (run.result === 'done') return run.value
-      throw run.result === 'dropped' ? context.dropError : run.error
+      throw run.error
     },
 
     async enqueueMany (name, items) {
@@ -172,6 +167,19 @@ export function createTasks ({ app, config, registry, payloads, producer, runs, 
       return { tasks: tasks.map(task => ({ ...task, name: byPath.get(task.path) })), nextPageToken }
     }
   }
+}
+
+/** Runs a handler in no queue's name: without a request, without a deadline. */
+export async function runHandler (
+  { app, config, runs, settlement }: Pick<TasksParts, 'app' | 'config' | 'runs' | 'settlement'>, task: RegisteredTask, value: unknown, log: FastifyBaseLogger
+): Promise<RunResult> {
+  const { handler, name } = task
+  if (handler === undefined) throw new FST_TASKS_NO_HANDLER(name)
+  const queue = task.queue ?? config.queue
+  const headers = { id: `run-${randomUUID()}`, queue, retryCount: 0, executionCount: 0, scheduledAt: Date.now() }
+  const deadlineAt = Date.now() + (task.dispatchDeadlineSeconds === undefined ? DEFAULT_DISPATCH_DEADLINE_MS : task.dispatchDeadlineSeconds * 1000)
+  const context = new AttemptContext(name, headers, settlement.retryConfigOf(queue), deadlineAt, log, undefined)
+  return await runs.attempt(async () => await runs.run(app, handler, value, context, Infinity))
 }
 
 function checkPage (page: unknown): PageRequest {

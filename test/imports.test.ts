@@ -35,9 +35,10 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   enqueue: [...base, 'registry', 'transport/transport'],
   tasks: [...base, 'registry', 'enqueue', 'transport/transport', 'worker'],
   emulator: [...base, 'engine'],
-  console: [...base, 'registry', 'engine'],
+  internals: ['type engine', 'type payload', 'type registry', 'type worker'],
+  console: [...base, 'registry', 'enqueue', 'engine', 'internals'],
   testing: [...base, 'engine', 'transport', 'transport/local', 'transport/transport'],
-  plugin: [...base, 'target', 'registry', 'enqueue', 'tasks', 'engine', 'transport', 'transport/local', 'transport/transport', 'worker', 'console', 'inspected'],
+  plugin: [...base, 'target', 'registry', 'enqueue', 'tasks', 'engine', 'transport', 'transport/local', 'transport/transport', 'worker', 'internals', 'inspected'],
   cli: [...base, 'emulator', 'console', 'plugin', 'type enqueue', 'inspected', 'payload-example'],
   index: ['errors', 'events', 'options', 'registry', 'enqueue', 'tasks', 'plugin']
 }

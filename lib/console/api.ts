@@ -5,15 +5,18 @@ import type { QueueState, RateLimits, RetryConfig } from '../cloud-tasks/task.js
  * Every POST takes JSON, and carries `token` of the overview in the header `x-console-token`. Failures are `{ error: ApiError }`.
  *
  *   GET  overview                           Overview
- *   GET  tasks?queue&state&pageToken&limit  TaskPage
+ *   GET  tasks?queue&state&pageToken&limit  TaskPage. `queue`: full name; `state`: a TaskState, `pending` (all that have not ended,
+ *                                           the default) or `ended`; `limit`: 1 to 100, 50 by default. A page may be short,
+ *                                           or empty, and have a next one. What has ended comes latest first
  *   GET  task?name                          TaskDetail
- *   GET  payload?name                       the whole payload, as it is
+ *   GET  payload?name                       the whole payload, as it is, to be saved; 410 once it is no longer kept
  *   POST validate  { task, text }           Validation
  *   POST run       { task, text }           RunReport
  *   POST enqueue   { task, text, id?, scheduleDelaySeconds? }   Enqueued
  *   POST task/run, task/delete, task/copy   { name } -> TaskRow | {}
  *   POST queue/pause, queue/resume, queue/purge   { name } -> QueueInfo
- *   GET  events                             server-sent events: `live` with a Live, at most four a second, only when something changed
+ *   GET  events                             server-sent events: `live` with a Live, at most four a second, only when something changed,
+ *                                           and `reload` with {} when messages were left out because this page was slow
  */
 export interface ApiError {
   readonly code: string
@@ -83,6 +86,7 @@ export interface TaskRow {
   readonly lastResult?: AttemptResult
 }
 
+/** `deadline`: no answer came in time; `unreachable`: none came. */
 export type AttemptResult = number | 'deadline' | 'unreachable'
 
 export interface TaskPage {
@@ -118,8 +122,9 @@ export interface AttemptInfo {
   readonly headers: Readonly<Record<string, string>>
   /** What the target answered, cut; of HTTP targets. */
   readonly text?: string
+  /** The first ones and the latest ones. */
   readonly logs: readonly LogLine[]
-  /** Lines that were too many to keep. */
+  /** Lines between them that were too many to keep. */
   readonly logsOmitted: number
   readonly error?: ErrorInfo
   /** What `task.drop` was given. */
@@ -188,6 +193,7 @@ export interface Bucket {
 
 export interface Live {
   readonly now: number
+  /** All of them. */
   readonly queues: ReadonlyArray<Pick<QueueInfo, 'name' | 'id' | 'state' | 'waiting' | 'running'>> | null
   /** The last few seconds; those of the overview with the same `at` are older. */
   readonly timeline: readonly Bucket[]

@@ -170,6 +170,12 @@ export class Engine {
     return await this.#queues.setPolicy(name, change)
   }
 
+  /** The queues of all projects and locations, in the order in which they came to be. */
+  queues (): StoredQueue[] {
+    this.#checkOpen()
+    return Array.from(this.#queues.all(), queue => queue.stored)
+  }
+
   /** Deletes a queue with all its tasks, and refuses its name for a while. */
   async deleteQueue (name: string): Promise<void> {
     this.#checkOpen()

@@ -50,12 +50,21 @@ export class LocalTransport implements Transport {
     try {
       await this.#engine.open()
       for (const id of this.#queueIds) {
-        await this.#engine.updateQueue(this.#queueName(id), this.#config.queues.get(id) ?? DEFAULT_QUEUE_SETTINGS)
+        await this.#engine.updateQueue(this.queueName(id), this.#config.queues.get(id) ?? DEFAULT_QUEUE_SETTINGS)
       }
     } catch (error) {
       await this.#engine.close()
       throw storeUnavailable(error) ?? error
     }
+  }
+
+  /** Once open. */
+  get engine (): Engine {
+    return this.#engine
+  }
+
+  queueName (id: string): string {
+    return `${this.#parent}/queues/${id}`
   }
 
   start (): void {
@@ -67,7 +76,7 @@ export class LocalTransport implements Transport {
     // A directory may hold queues that the options named once.
     if (!this.#queueIds.has(queue)) return this.#failure(queue, refusals.queueNotFound())
     try {
-      const created = await this.#engine.createTask(this.#queueName(queue), this.#newTask(queue, task))
+      const created = await this.#engine.createTask(this.queueName(queue), this.#newTask(queue, task))
       return { outcome: 'created', id: created.name.slice(created.name.lastIndexOf('/') + 1), scheduleAt: created.scheduleAt }
     } catch (error) {
       return task.id !== undefined && error instanceof CloudTasksError && error.code === 'ALREADY_EXISTS'
@@ -78,7 +87,7 @@ export class LocalTransport implements Transport {
 
   async deleteTask (queue: string, id: string): Promise<Deleted> {
     try {
-      await this.#engine.deleteTask(`${this.#queueName(queue)}/tasks/${id}`)
+      await this.#engine.deleteTask(`${this.queueName(queue)}/tasks/${id}`)
       return { outcome: 'deleted' }
     } catch (error) {
       return error instanceof CloudTasksError && error.code === 'NOT_FOUND' && this.#queueIds.has(queue)
@@ -96,22 +105,18 @@ export class LocalTransport implements Transport {
   async close (): Promise<void> {
     this.#refusing = true
     let waiting = 0
-    for (const id of this.#queueIds) waiting += this.#engine.counts(this.#queueName(id)).waiting
+    for (const id of this.#queueIds) waiting += this.#engine.counts(this.queueName(id)).waiting
     if (waiting > 0 && this.#config.directory === undefined) {
       this.#app.log.warn({ waiting }, 'tasks were still waiting in the embedded queue; it keeps them in memory, so they are lost')
     }
     await this.#engine.close()
   }
 
-  #queueName (id: string): string {
-    return `${this.#parent}/queues/${id}`
-  }
-
   #newTask (queue: string, task: OutgoingTask): NewTask {
     const { method: httpMethod, headers, body, path } = task
     const route = routePath(this.#app, this.#config.prefix, path)
     return {
-      ...(task.id === undefined ? {} : { name: `${this.#queueName(queue)}/tasks/${task.id}` }),
+      ...(task.id === undefined ? {} : { name: `${this.queueName(queue)}/tasks/${task.id}` }),
       ...(this.#config.target.type === 'http'
         ? { httpRequest: { url: LOCAL_ORIGIN + route, httpMethod, headers, body } }
         : { appEngineHttpRequest: { relativeUri: route, httpMethod, headers, body } }),
@@ -121,12 +126,12 @@ export class LocalTransport implements Transport {
   }
 
   #counts (): ReturnType<Inspection['counts']> {
-    return Object.fromEntries([...this.#queueIds].map(id => [id, this.#engine.counts(this.#queueName(id))]))
+    return Object.fromEntries([...this.#queueIds].map(id => [id, this.#engine.counts(this.queueName(id))]))
   }
 
   #page (queue: string, request: PageRequest): Page {
     try {
-      const { tasks, nextPageToken } = this.#engine.listTasks(this.#queueName(queue), request)
+      const { tasks, nextPageToken } = this.#engine.listTasks(this.queueName(queue), request)
       return { tasks: tasks.map(task => this.#pending(queue, task)), nextPageToken }
     } catch (error) {
       if (!(error instanceof CloudTasksError)) throw error
@@ -178,7 +183,7 @@ export class LocalTransport implements Transport {
       return { outcome: 'queueNotFound', mend: queueMend(queue) }
     }
     if (task !== undefined && error.message === refusals.taskTooLarge().message) {
-      const stored = withStoredDefaults(this.#queueName(queue), this.#newTask(queue, task), Date.now())
+      const stored = withStoredDefaults(this.queueName(queue), this.#newTask(queue, task), Date.now())
       return { outcome: 'tooLarge', bytes: storedSize(stored), limit: MAX_TASK_BYTES }
     }
     const unavailable = storeUnavailable(error)

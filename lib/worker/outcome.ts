@@ -5,6 +5,7 @@ import { attemptEndChannel } from '../events.js'
 import type { RegisteredTask } from '../registry.js'
 import type { AttemptContext } from './context.js'
 import type { RunResult, Runs } from './run.js'
+import type { AttemptWatchers } from './watchers.js'
 
 /** What an attempt came to, and the HTTP status that tells Cloud Tasks so. */
 export interface Settled {
@@ -23,11 +24,13 @@ export interface OutcomeCounts { done: number, retry: number, dropped: number, e
 export class Settlement {
   readonly #config: Config
   readonly #runs: Runs
+  readonly #watchers: AttemptWatchers
   readonly #counts = new Map<string, OutcomeCounts>()
 
-  constructor (config: Config, runs: Runs) {
+  constructor (config: Config, runs: Runs, watchers: AttemptWatchers) {
     this.#config = config
     this.#runs = runs
+    this.#watchers = watchers
   }
 
   /** Undefined for a queue in the cloud that the options do not name: it may have been created with any settings. */
@@ -44,6 +47,7 @@ export class Settlement {
     const settled = outcomeOf(attempt)
     const exhausted = settled.result === 'retry' && context.isLastAttempt
     this.#count(task.name, settled, exhausted)
+    if (!this.#watchers.none) this.#watchers.settled(context, attempt)
 
     if (attempt.result === 'dropped') {
       await this.#dropped(payload, attempt.reason, context)

@@ -12,6 +12,7 @@ import type { Authenticator } from './auth.js'
 import { AttemptContext } from './context.js'
 import { Settlement, type AttemptResult, type Settled } from './outcome.js'
 import type { Runs } from './run.js'
+import type { AttemptWatchers } from './watchers.js'
 
 export interface Worker {
   /** The instance that handlers get as `this`. */
@@ -22,6 +23,7 @@ export interface Worker {
   readonly authenticate: Authenticator
   readonly runs: Runs
   readonly settlement: Settlement
+  readonly watchers: AttemptWatchers
 }
 
 /**
@@ -164,11 +166,12 @@ async function unknownTask (request: FastifyRequest, reply: FastifyReply): Promi
 }
 
 function contextOf (worker: Worker, task: RegisteredTask, request: FastifyRequest): AttemptContext {
-  const { config } = worker
+  const { config, watchers } = worker
   // Cloud Scheduler and people call without the headers of a queue; that is a first attempt.
   const headers = readAttempt(request.headers, config.target.type) ?? {
     id: request.id, queue: task.queue ?? config.queue, retryCount: 0, executionCount: 0, scheduledAt: Date.now()
   }
+  if (!watchers.none) request.log = watchers.begun({ queue: headers.queue, id: headers.id, attempt: headers.retryCount + 1 }, request.log)
   return new AttemptContext(task.name, headers, worker.settlement.retryConfigOf(headers.queue), Date.now() + deadlineMs(request), request.log, request)
 }
 

@@ -6,7 +6,8 @@ import type { AttemptContext } from './context.js'
 /** What became of one run of a handler. */
 export type RunResult =
   | { readonly result: 'done', readonly value: unknown }
-  | { readonly result: 'dropped', readonly reason: string }
+  /** `error` is what `drop` threw. */
+  | { readonly result: 'dropped', readonly reason: string, readonly error?: Error | undefined }
   | { readonly result: 'failed', readonly error: unknown }
   | { readonly result: 'deadline', readonly error: Error }
   | { readonly result: 'aborted', readonly error: Error }
@@ -53,8 +54,8 @@ export class Runs {
         }, deadlineMs)
       }
       call(app, handler, payload, context).then(
-        value => { settle(context.dropReason === undefined ? { result: 'done', value } : { result: 'dropped', reason: context.dropReason }) },
-        error => { settle(context.dropReason === undefined ? { result: 'failed', error } : { result: 'dropped', reason: context.dropReason }) }
+        value => { settle(context.dropReason === undefined ? { result: 'done', value } : { result: 'dropped', reason: context.dropReason, error: context.dropError }) },
+        error => { settle(context.dropReason === undefined ? { result: 'failed', error } : { result: 'dropped', reason: context.dropReason, error: context.dropError }) }
       )
     })
   }

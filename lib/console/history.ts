@@ -1,0 +1,259 @@
+import type { Task } from '../cloud-tasks/task.js'
+import type { Attempt, EndedAttempt, EndOfTask, Observer } from '../engine/engine.js'
+import { isSuccess } from '../engine/outcome.js'
+import { errorInfo } from './error-info.js'
+import { LinkedList } from './linked-list.js'
+import { LogLines, type WrittenLine } from './log-lines.js'
+import { TaskRecord } from './task-record.js'
+import { cut } from './text.js'
+import type { Timeline } from './timeline.js'
+
+export interface HistoryOptions {
+  /** Tasks that have ended and are remembered. */
+  readonly history: number
+  readonly timeline: Timeline
+  /** Something about that task has changed. `task` where it is known and there is no record. */
+  readonly onChange: (name: string, task?: Task) => void
+  /** A queue has changed, or lost its tasks. */
+  readonly onQueue: () => void
+  /** Bytes that all records may take, roughly. @default 64 MiB */
+  readonly budget?: number
+  /** @default Date.now */
+  readonly now?: () => number
+}
+
+/**
+ * Remembers attempts, which the engine does not. A record is in one of three places:
+ *
+ *   started -> running -> [failed] -> retrying -> [started again] -> running
+ *                 `-> [ended] -> ended -> [more than `history`, or no room] -> forgotten
+ *
+ * Memory is bounded, whatever happens: a budget of bytes for all records, and a number of tasks for each place but the
+ * first, which the queues bound. When room is needed, the oldest tasks that have ended lose their payloads, log lines and
+ * stacks, then the oldest of all are forgotten. Each event costs the same, however many tasks there are.
+ */
+export class History implements Observer {
+  readonly #options: HistoryOptions
+  readonly #now: () => number
+  readonly #budget: number
+  /** Of tasks that have not ended. */
+  readonly #pending = new Map<string, TaskRecord>()
+  /** Of tasks that have. */
+  readonly #past = new Map<string, TaskRecord>()
+  readonly running = new LinkedList<TaskRecord>()
+  /** The one that failed longest ago first. */
+  readonly retrying = new LinkedList<TaskRecord>()
+  /** The one that ended longest ago first. */
+  readonly past = new LinkedList<TaskRecord>()
+  /** The first of the past that still has all it had: those before it were stripped. */
+  #whole: TaskRecord | undefined
+  /** Its last attempt is over; how it ends comes next. */
+  #ending: TaskRecord | undefined
+  #size = 0
+  /** False once a task that waits after a failure was forgotten. */
+  complete = true
+
+  constructor (options: HistoryOptions) {
+    this.#options = options
+    this.#now = options.now ?? Date.now
+    this.#budget = options.budget ?? BUDGET
+  }
+
+  /** What all records take, roughly. */
+  get size (): number {
+    return this.#size
+  }
+
+  /** Of a task that has not ended, or else of one that has. */
+  record (name: string): TaskRecord | undefined {
+    return this.#pending.get(name) ?? this.#past.get(name)
+  }
+
+  pending (name: string): TaskRecord | undefined {
+    return this.#pending.get(name)
+  }
+
+  ofPast (name: string): TaskRecord | undefined {
+    return this.#past.get(name)
+  }
+
+  /** Makes a record of a task that waits, so that something is left of it when it ends. */
+  remember (task: Task): void {
+    if (this.#pending.has(task.name)) return
+    const record = new TaskRecord(task)
+    this.#pending.set(record.name, record)
+    this.#wait(record)
+    this.#weigh(record)
+  }
+
+  added (task: Task): void {
+    this.#options.timeline.arrived(this.#now())
+    this.#options.onChange(task.name, task)
+  }
+
+  started ({ task }: Attempt): void {
+    const now = this.#now()
+    this.#options.timeline.started(now)
+    let record = this.#pending.get(task.name)
+    if (record?.gone === true) {
+      // One of the same name that was purged away while it ran.
+      this.#end(record, 'deleted')
+      record = undefined
+    }
+    if (record === undefined) {
+      record = new TaskRecord(task)
+      this.#pending.set(task.name, record)
+    }
+    if (record.list !== this.running) this.running.add(record)
+    record.begin(task, now)
+    this.#weigh(record)
+    this.#options.onChange(task.name)
+  }
+
+  attempted ({ attempt: { task }, how, endedAt, error, text, retryAt }: EndedAttempt): void {
+    this.#options.timeline.ended(this.#now(), isSuccess(how), retryAt !== undefined)
+    const record = this.record(task.name)
+    const attempt = record?.attempt(task.dispatchCount)
+    if (record === undefined || attempt === undefined || attempt.endedAt !== undefined) return
+    attempt.endedAt = endedAt
+    attempt.result = how
+    attempt.retryAt = retryAt
+    if (text !== undefined) attempt.text = cut(text, MAX_TEXT)
+    if (error !== undefined) attempt.error ??= errorInfo(error)
+    record.lastResult = how
+    record.running--
+    if (record.end === undefined && record.running === 0) this.#pause(record, retryAt)
+    this.#weigh(record)
+    this.#options.onChange(task.name)
+  }
+
+  ended (name: string, why: EndOfTask): void {
+    const record = this.#pending.get(name)
+    if (record !== undefined) this.#end(record, why)
+    this.#options.onChange(name)
+  }
+
+  emptied (queue: string): void {
+    for (const record of this.retrying.values()) {
+      if (record.queue === queue) this.#forget(record)
+    }
+    for (const record of this.running.values()) {
+      if (record.queue === queue) record.gone = true
+    }
+    this.#options.onQueue()
+  }
+
+  changed (): void {
+    this.#options.onQueue()
+  }
+
+  /** A log line of an attempt. */
+  line (name: string, attempt: number, line: WrittenLine): void {
+    const record = this.record(name)
+    const found = record?.attempt(attempt)
+    if (record === undefined || found === undefined) return
+    found.logs ??= new LogLines()
+    const before = found.logs.chars
+    found.logs.add(line)
+    this.#grow(record, found.logs.chars - before)
+    if (this.#size > this.#budget) {
+      found.logs.drop()
+      this.#weigh(record)
+    }
+    this.#options.onChange(name)
+  }
+
+  /** The error that an attempt ends with. */
+  failed (name: string, attempt: number, thrown: unknown): void {
+    const found = this.record(name)?.attempt(attempt)
+    if (found !== undefined) found.error = errorInfo(thrown)
+  }
+
+  dropped (name: string, attempt: number, reason: string): void {
+    const found = this.record(name)?.attempt(attempt)
+    if (found !== undefined) found.dropReason = cut(reason, MAX_TEXT)
+  }
+
+  /** No attempt runs any more and the task has not ended: it waits, or is gone, or its end is told next. */
+  #pause (record: TaskRecord, retryAt: number | undefined): void {
+    if (record.gone) {
+      this.#end(record, 'deleted')
+    } else if (retryAt === undefined) {
+      // Should no end be told, as of a task that the store has lost, there is nothing to remember.
+      if (this.#ending?.end === undefined && this.#ending !== record) this.#forget(this.#ending)
+      this.#ending = record
+    } else {
+      record.scheduleAt = retryAt
+      // The engine has it; here it would keep payloads in memory that are on disk.
+      record.task = undefined
+      this.#wait(record)
+    }
+  }
+
+  #wait (record: TaskRecord): void {
+    this.retrying.add(record)
+    if (this.retrying.size <= MAX_RETRYING) return
+    this.complete = false
+    this.#forget(this.retrying.first)
+  }
+
+  #end (record: TaskRecord, why: EndOfTask): void {
+    if (this.#ending === record) this.#ending = undefined
+    record.end = why
+    record.endedAt = this.#now()
+    this.#pending.delete(record.name)
+    this.#forget(this.#past.get(record.name))
+    this.#past.set(record.name, record)
+    this.past.add(record)
+    this.#whole ??= record
+    if (this.past.size > this.#options.history) this.#forget(this.past.first)
+    this.#weigh(record)
+  }
+
+  #forget (record: TaskRecord | undefined): void {
+    if (record === undefined || record.forgotten) return
+    record.forgotten = true
+    this.#size -= record.size
+    if (this.#ending === record) this.#ending = undefined
+    if (this.#whole === record) this.#whole = record.after
+    record.list?.remove(record)
+    const records = record.end === undefined ? this.#pending : this.#past
+    if (records.get(record.name) === record) records.delete(record.name)
+  }
+
+  #weigh (record: TaskRecord): void {
+    this.#grow(record, record.measure() - record.size)
+  }
+
+  #grow (record: TaskRecord, by: number): void {
+    if (record.forgotten) return
+    record.size += by
+    this.#size += by
+    while (this.#size > this.#budget && this.#makeRoom());
+  }
+
+  /** False when all that is left belongs to tasks that run. */
+  #makeRoom (): boolean {
+    const whole = this.#whole
+    if (whole !== undefined) {
+      this.#whole = whole.after
+      whole.strip()
+      const size = whole.measure()
+      this.#size += size - whole.size
+      whole.size = size
+      return true
+    }
+    const oldest = this.past.first ?? this.retrying.first
+    if (oldest !== undefined && oldest.end === undefined) this.complete = false
+    this.#forget(oldest)
+    return oldest !== undefined
+  }
+}
+
+const BUDGET = 64 * 1024 * 1024
+
+/** Tasks that wait after a failed attempt and are remembered. */
+const MAX_RETRYING = 10_000
+
+/** Characters of what a target answered, and of the reason of a drop. */
+const MAX_TEXT = 4096

@@ -1,0 +1,87 @@
+import type { FastifyBaseLogger } from 'fastify'
+import { isPlainObject } from '../checks.js'
+import { lookUp, type EnqueueOptions } from '../enqueue.js'
+import type { Internals } from '../internals.js'
+import type { ValidationFault } from '../payload.js'
+import type { RegisteredTask } from '../registry.js'
+import type { Enqueued, Fault, RunReport, Validation } from './api.js'
+import { errorInfo } from './error-info.js'
+import { LogLines } from './log-lines.js'
+import { teeLog } from './log-tee.js'
+import { cut } from './text.js'
+
+/** Validates `text` as the route of the task does. */
+export async function validate (app: Internals, name: string, text: string): Promise<Validation> {
+  const read = await readPayload(app, lookUp(app.registry, name), text)
+  return read.errors === undefined ? { ok: true, errors: [] } : { ok: false, errors: read.errors }
+}
+
+/** Runs the handler once, here and now, as `app.tasks.run` does. */
+export async function run (app: Internals, name: string, text: string): Promise<RunReport> {
+  const task = lookUp(app.registry, name)
+  const startedAt = performance.now()
+  const lines = new LogLines()
+  const read = await readPayload(app, task, text)
+  if (read.errors !== undefined) return { outcome: 'invalid', durationMs: performance.now() - startedAt, faults: read.errors, logs: [] }
+
+  const log: FastifyBaseLogger = teeLog(app.app.log, line => { lines.add(line) })
+  const result = await app.run(task, read.value, log)
+  const report = { durationMs: performance.now() - startedAt, logs: lines.lines() }
+  switch (result.result) {
+    case 'done': return { outcome: 'done', ...report, ...printed(result.value) }
+    case 'dropped': return { outcome: 'dropped', ...report, dropReason: result.reason }
+    default: return { outcome: 'failed', ...report, error: errorInfo(result.error) }
+  }
+}
+
+/** @throws as `app.enqueue`, and SyntaxError */
+export async function enqueue (app: Internals, name: string, text: string, options: EnqueueOptions): Promise<Enqueued> {
+  const payload: unknown = JSON.parse(text)
+  const { id, queue, scheduleTime, duplicate } = await app.app.enqueue(name, payload, options)
+  const fullName = app.local?.queueName(queue) ?? queue
+  return { id, name: `${fullName}/tasks/${id}`, queue: fullName, scheduleAt: scheduleTime.getTime(), duplicate }
+}
+
+type Read =
+  | { readonly errors?: undefined, readonly value: unknown }
+  | { readonly errors: readonly Fault[] }
+
+async function readPayload (app: Internals, task: RegisteredTask, text: string): Promise<Read> {
+  try {
+    JSON.parse(text)
+  } catch (error) {
+    return { errors: [{ path: '', message: text.trim() === '' ? 'There is no JSON text' : `This is not JSON: ${(error as Error).message}` }] }
+  }
+  let examined: Awaited<ReturnType<Internals['payloads']['examine']>>
+  try {
+    examined = await app.payloads.examine(task, text)
+  } catch (error) {
+    return { errors: [{ path: '', message: (error as Error).message }] }
+  }
+  if (examined.faults === undefined) return { value: examined.value }
+  if (examined.faults.length > 0) return { errors: examined.faults.map(faultOf) }
+  const { cause } = examined
+  return { errors: [{ path: '', message: cause instanceof Error ? cut(cause.message, 4096) : 'It does not fit its schema' }] }
+}
+
+/** Points at the field that is missing or too much, not at the object around it. */
+function faultOf ({ instancePath = '', message = 'does not fit its schema', params }: ValidationFault): Fault {
+  const { missingProperty, additionalProperty, allowedValues } = params ?? {}
+  const key = missingProperty ?? additionalProperty
+  const path = typeof key === 'string' ? `${instancePath}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}` : instancePath
+  const allowed = Array.isArray(allowedValues) ? `: ${allowedValues.map(value => JSON.stringify(value)).join(', ')}` : ''
+  return { path: cut(path, 4096), message: cut(message + allowed, 4096) }
+}
+
+/** What a handler returned, as JSON text; what has none is described. */
+function printed (value: unknown): { readonly value?: string } {
+  if (value === undefined) return {}
+  try {
+    const text = JSON.stringify(value, (_key, one: unknown) => typeof one === 'bigint' ? String(one) : one, 2)
+    return text === undefined ? { value: JSON.stringify(`[${typeof value}]`) } : { value: cut(text, MAX_VALUE) }
+  } catch (error) {
+    return { value: JSON.stringify(`[${isPlainObject(value) ? 'object' : typeof value} without a JSON text: ${(error as Error).message.split('\n', 1)[0]}]`) }
+  }
+}
+
+const MAX_VALUE = 64 * 1024

@@ -1,0 +1,100 @@
+import type { ServerResponse } from 'node:http'
+
+/**
+ * Server-sent events for everybody who has the page open. What changed is told at most four times a second, and only when
+ * something did; a text is made once for all. Whoever reads more slowly than that is left out, not queued for, and told to
+ * load everything again once it has caught up.
+ */
+export class Live {
+  readonly #message: () => object
+  readonly #clients = new Set<Client>()
+  #timer: NodeJS.Timeout | undefined
+  #heartbeat: NodeJS.Timeout | undefined
+  #sentAt = 0
+  #closed = false
+
+  /** @param message what to tell; called once for each time it is told */
+  constructor (message: () => object) {
+    this.#message = message
+  }
+
+  /** Whether nobody listens, so that nothing need be kept for them. */
+  get idle (): boolean {
+    return this.#clients.size === 0
+  }
+
+  get full (): boolean {
+    return this.#closed || this.#clients.size >= MAX_CLIENTS
+  }
+
+  /** Takes over a response whose head has been written. */
+  join (response: ServerResponse): void {
+    const client: Client = { response, blocked: false, missed: false }
+    this.#clients.add(client)
+    this.#heartbeat ??= setInterval(() => { this.#send(': \n\n') }, HEARTBEAT_MS)
+    response.on('drain', () => {
+      client.blocked = false
+      if (!client.missed) return
+      client.missed = false
+      write(client, 'event: reload\ndata: {}\n\n')
+    })
+    const leave = (): void => { this.#leave(client) }
+    response.on('close', leave)
+    response.on('error', leave)
+    write(client, 'retry: 1000\n\n')
+  }
+
+  /** Something has changed. */
+  change (): void {
+    if (this.#timer !== undefined || this.idle) return
+    const ms = Math.max(0, this.#sentAt + INTERVAL_MS - Date.now())
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined
+      this.#sentAt = Date.now()
+      if (!this.idle) this.#send(`event: live\ndata: ${JSON.stringify(this.#message())}\n\n`)
+    }, Math.min(ms, INTERVAL_MS))
+  }
+
+  /** Ends all responses, and takes no more. */
+  close (): void {
+    this.#closed = true
+    for (const client of this.#clients) {
+      this.#leave(client)
+      client.response.end()
+    }
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+  }
+
+  #send (text: string): void {
+    for (const client of this.#clients) {
+      if (client.blocked) client.missed = true
+      else write(client, text)
+    }
+  }
+
+  #leave (client: Client): void {
+    this.#clients.delete(client)
+    if (!this.idle) return
+    clearInterval(this.#heartbeat)
+    this.#heartbeat = undefined
+  }
+}
+
+interface Client {
+  readonly response: ServerResponse
+  /** What was written last has not gone out yet. */
+  blocked: boolean
+  missed: boolean
+}
+
+function write (client: Client, text: string): void {
+  client.blocked = !client.response.write(text)
+}
+
+const INTERVAL_MS = 250
+
+/** Proxies cut what is silent for a minute. */
+const HEARTBEAT_MS = 15_000
+
+const MAX_CLIENTS = 100

@@ -1,0 +1,115 @@
+import { format } from 'node:util'
+import type { FastifyBaseLogger } from 'fastify'
+import { madeLine, type WrittenLine } from './log-lines.js'
+
+/**
+ * A logger that does what `log` does and also hands each line to `take`. Of pino's loggers it takes the very text that they
+ * write, so what a level leaves out or `redact` hides is not in it; children of the logger are heard, too.
+ */
+export function teeLog (log: FastifyBaseLogger, take: (line: WrittenLine) => void): FastifyBaseLogger {
+  const symbol = streamSymbolOf(log)
+  if (symbol === undefined) return wrap(log, take)
+  const stream = (log as unknown as Record<symbol, PinoStream>)[symbol]!
+  return Object.create(log, { [symbol]: { value: new TeeStream(stream, take), writable: true, configurable: true } }) as FastifyBaseLogger
+}
+
+const METADATA = Symbol.for('pino.metadata')
+
+interface PinoStream {
+  write (line: string): unknown
+  flush? (done?: (error?: Error) => void): unknown
+  flushSync? (): unknown
+  end? (): unknown
+  readonly [METADATA]?: boolean
+  [field: string]: unknown
+}
+
+/** What pino leaves on a stream that asks for it, before each line. */
+const LAST = ['lastLevel', 'lastObj', 'lastMsg', 'lastTime', 'lastLogger'] as const
+
+/** Stands before a stream of pino's. Streams keep state in `this`, so each call goes to the stream itself. */
+class TeeStream {
+  readonly #stream: PinoStream
+  readonly #take: (line: string) => void
+
+  constructor (stream: PinoStream, take: (line: string) => void) {
+    this.#stream = stream
+    this.#take = take
+  }
+
+  get [METADATA] (): boolean {
+    return this.#stream[METADATA] === true
+  }
+
+  write (line: string): unknown {
+    if (this[METADATA]) for (const field of LAST) this.#stream[field] = (this as unknown as Record<string, unknown>)[field]
+    this.#take(line)
+    return this.#stream.write(line)
+  }
+
+  flush (done?: (error?: Error) => void): unknown {
+    if (typeof this.#stream.flush === 'function') return this.#stream.flush(done)
+    done?.()
+    return undefined
+  }
+
+  flushSync (): unknown {
+    return this.#stream.flushSync?.()
+  }
+
+  end (): unknown {
+    return this.#stream.end?.()
+  }
+}
+
+/** Pino keeps its stream under a symbol that it does not share. */
+function streamSymbolOf (log: object): symbol | undefined {
+  if (known !== undefined && known in log) return known
+  for (let object: object | null = log; object !== null; object = Object.getPrototypeOf(object)) {
+    const symbol = Object.getOwnPropertySymbols(object).find(one => one.description === 'pino.stream')
+    const stream = symbol === undefined ? undefined : (log as Record<symbol, unknown>)[symbol]
+    if (typeof (stream as PinoStream | undefined)?.write === 'function') return (known = symbol)
+  }
+  return undefined
+}
+
+/** The one found last: looking for it costs more than the rest. */
+let known: symbol | undefined
+
+/** For loggers that are not pino's, and for none. */
+function wrap (log: FastifyBaseLogger, take: (line: WrittenLine) => void): FastifyBaseLogger {
+  return new Proxy(log, {
+    get (target, key) {
+      const value = Reflect.get(target, key, target) as unknown
+      if (typeof value !== 'function') return value
+      if (key === 'child') return (...args: Parameters<FastifyBaseLogger['child']>) => wrap(target.child(...args), take)
+      if (!METHODS.has(key as Method)) return value.bind(target) as unknown
+      const level = key as Method
+      return (...args: unknown[]) => {
+        if (isOn(target, level)) takeCall(level, args, take)
+        return Reflect.apply(value, target, args) as unknown
+      }
+    }
+  })
+}
+
+type Method = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal'
+
+const METHODS = new Set<Method>(['trace', 'debug', 'info', 'warn', 'error', 'fatal'])
+
+function isOn (log: FastifyBaseLogger, level: Method): boolean {
+  const { isLevelEnabled } = log as { isLevelEnabled?: unknown }
+  if (typeof isLevelEnabled === 'function') return isLevelEnabled.call(log, level) === true
+  // One that does not say may be Fastify's for servers without a log.
+  return level !== 'trace' && level !== 'debug'
+}
+
+function takeCall (level: Method, [first, ...rest]: unknown[], take: (line: WrittenLine) => void): void {
+  try {
+    if (first instanceof Error) take(madeLine(level, rest.length === 0 ? first.message : format(...rest), { err: first }))
+    else if (typeof first === 'object' && first !== null) take(madeLine(level, format(...rest), first))
+    else take(madeLine(level, format(first, ...rest), undefined))
+  } catch {
+    take(madeLine(level, 'a line that cannot be printed', undefined))
+  }
+}

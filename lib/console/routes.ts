@@ -1,0 +1,185 @@
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import { isPlainObject, optionChecks } from '../checks.js'
+import { shortId } from '../cloud-tasks/names.js'
+import { CloudTasksError, type GrpcCode } from '../cloud-tasks/status.js'
+import type { EnqueueOptions } from '../enqueue.js'
+import { FST_TASKS_CONSOLE_REQUEST } from '../errors.js'
+import type { Internals } from '../internals.js'
+import type { ApiError } from './api.js'
+import type { Console } from './console.js'
+import { SECURITY_HEADERS, type Guard } from './guard.js'
+import { enqueue, run, validate } from './invocation.js'
+import { readAsset } from './page.js'
+import { STATE_FILTERS, type TaskQuery } from './task-pages.js'
+
+export interface Desk {
+  readonly guard: Guard
+  /** Once the server is ready. */
+  readonly console: () => Console
+  /** The app whose registry is shown; undefined where there is none. */
+  readonly app: () => Internals | undefined
+}
+
+/** Mounts the page and its API in an instance of the console's own. */
+export function mountConsoleRoutes (scope: FastifyInstance, desk: Desk): void {
+  scope.removeAllContentTypeParsers()
+  scope.addContentTypeParser('application/json', { parseAs: 'string', bodyLimit: BODY_LIMIT }, scope.getDefaultJsonParser('error', 'error'))
+  scope.addHook('onRequest', async (request, reply) => {
+    reply.headers(SECURITY_HEADERS)
+    desk.guard.checkHost(request)
+  })
+  scope.setErrorHandler<FastifyError>(async (error, request, reply) => refuse(error, request, reply))
+
+  const add = (method: 'GET' | 'POST', url: string, handler: Handler): void => {
+    scope.route({ method, url, schema: { hide: true } as RouteOptions['schema'] & object, logLevel: 'warn', bodyLimit: BODY_LIMIT, handler })
+  }
+  add('GET', '/', page)
+  add('GET', '/assets/*', asset)
+  scope.register(async api => {
+    api.addHook('onRequest', async (request, reply) => {
+      reply.header('cache-control', 'no-store')
+      desk.guard.checkOrigin(request)
+      if (request.method === 'POST') desk.guard.checkWrite(request)
+    })
+    for (const [route, handler] of Object.entries(apiRoutes(desk))) {
+      const [method, url] = route.split(' ') as ['GET' | 'POST', string]
+      api.route({ method, url, schema: { hide: true } as RouteOptions['schema'] & object, logLevel: 'warn', bodyLimit: BODY_LIMIT, handler })
+    }
+    api.route({
+      method: ['GET', 'POST'],
+      url: '/*',
+      schema: { hide: true } as RouteOptions['schema'] & object,
+      handler: async (_request, reply) => reply.code(404).send(failure('FST_TASKS_CONSOLE_REQUEST', 'The console has nothing of that name'))
+    })
+  }, { prefix: '/api' })
+}
+
+type Handler = (request: FastifyRequest, reply: FastifyReply) => unknown
+
+async function page (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+  const path = request.raw.url!.split('?', 1)[0]!
+  // Without the slash at its end, what the page loads would be looked for beside it. Relative, as a proxy may have cut a prefix off.
+  if (!path.endsWith('/')) return reply.redirect(`${shortId(path)}/`, 302)
+  return await send(reply, 'index.html')
+}
+
+async function asset (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+  return await send(reply, (request.params as { '*': string })['*'])
+}
+
+async function send (reply: FastifyReply, path: string): Promise<FastifyReply> {
+  const found = await readAsset(path)
+  if (found === undefined) return reply.code(404).type('text/plain; charset=utf-8').send('There is no such file')
+  return reply.type(found.type).header('cache-control', 'no-cache').send(found.bytes)
+}
+
+function apiRoutes ({ guard, console, app }: Desk): Record<string, Handler> {
+  const registry = (): Internals => {
+    const internals = app()
+    if (internals === undefined) throw cannot('there is no registry of tasks here', 501)
+    return internals
+  }
+  return {
+    'GET /overview': async () => console().overview(guard.token),
+    'GET /tasks': async ({ query }) => console().tasks(taskQuery({ ...query as object })),
+    'GET /task': async ({ query }) => console().task(text({ ...query as object }, 'name')),
+    'GET /payload': async ({ query }, reply) => sendPayload(console(), text({ ...query as object }, 'name'), reply),
+    'GET /events': (request, reply) => { join(console(), request, reply) },
+    'POST /validate': async ({ body }) => await validate(registry(), text(body, 'task'), text(body, 'text')),
+    'POST /run': async ({ body }) => await run(registry(), text(body, 'task'), text(body, 'text')),
+    'POST /enqueue': async ({ body }) => await enqueue(registry(), text(body, 'task'), text(body, 'text'), enqueueOptions(body)),
+    'POST /task/run': async ({ body }) => await console().runTask(text(body, 'name')),
+    'POST /task/delete': async ({ body }) => {
+      await console().deleteTask(text(body, 'name'))
+      return {}
+    },
+    'POST /task/copy': async ({ body }) => {
+      const copy = await console().copyTask(text(body, 'name'))
+      if (copy === undefined) throw payloadGone()
+      return copy
+    },
+    'POST /queue/pause': async ({ body }) => await console().changeQueue(text(body, 'name'), 'pause'),
+    'POST /queue/resume': async ({ body }) => await console().changeQueue(text(body, 'name'), 'resume'),
+    'POST /queue/purge': async ({ body }) => await console().changeQueue(text(body, 'name'), 'purge')
+  }
+}
+
+function sendPayload (console: Console, name: string, reply: FastifyReply): FastifyReply {
+  const bytes = console.payload(name)
+  if (bytes === undefined) throw payloadGone()
+  return reply
+    .type('text/plain; charset=utf-8')
+    .header('content-disposition', `attachment; filename="${shortId(name)}.txt"`)
+    .send(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))
+}
+
+/** From here on the response belongs to the stream of events. */
+function join ({ live }: Console, request: FastifyRequest, reply: FastifyReply): void {
+  if (live.full) throw cannot('too many pages are open, or the server is closing', 503)
+  reply.hijack()
+  reply.raw.writeHead(200, {
+    ...reply.getHeaders() as Record<string, string>,
+    'content-type': 'text/event-stream; charset=utf-8',
+    'x-accel-buffering': 'no'
+  })
+  live.join(reply.raw)
+}
+
+function cannot (problem: string, statusCode: number): Error {
+  return Object.assign(new FST_TASKS_CONSOLE_REQUEST(problem), { statusCode })
+}
+
+function bad (problem: string): Error {
+  return cannot(problem, 400)
+}
+
+function payloadGone (): Error {
+  return cannot('the payload of this task is no longer kept: newer ones needed the room', 410)
+}
+
+const check = optionChecks(bad)
+
+function fields (from: unknown): Record<string, unknown> {
+  if (!isPlainObject(from)) throw bad('a JSON object is needed')
+  return from
+}
+
+function text (from: unknown, key: string): string {
+  const value = check.string(fields(from), key)
+  if (value === undefined) throw bad(`'${key}' is needed`)
+  return value
+}
+
+function taskQuery (from: Readonly<Record<string, unknown>>): TaskQuery {
+  const limit = from.limit === undefined ? undefined : Number(from.limit)
+  return {
+    queue: check.string(from, 'queue') || undefined,
+    state: check.oneOf(from, 'state', STATE_FILTERS) ?? 'pending',
+    pageToken: check.string(from, 'pageToken') || undefined,
+    limit: check.integer({ limit }, 'limit', 1, 100, 50)
+  }
+}
+
+function enqueueOptions (body: unknown): EnqueueOptions {
+  const from = fields(body)
+  const id = check.string(from, 'id')
+  const delay = check.number(from, 'scheduleDelaySeconds', 0, 30 * 86_400, 0)
+  return { ...(id === undefined ? undefined : { id }), ...(delay === 0 ? undefined : { scheduleDelaySeconds: delay }) }
+}
+
+function refuse (error: FastifyError | CloudTasksError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const status = error instanceof CloudTasksError ? STATUS[error.code] ?? 500 : error instanceof SyntaxError ? 400 : error.statusCode ?? 500
+  if (status >= 500) request.log.error({ err: error }, 'the console could not answer')
+  return reply.code(status).header('cache-control', 'no-store').send(failure(error.code ?? 'FST_TASKS_CONSOLE_REQUEST', error.message))
+}
+
+function failure (code: string, message: string): { error: ApiError } {
+  return { error: { code, message } }
+}
+
+const STATUS: Partial<Record<GrpcCode, number>> = {
+  INVALID_ARGUMENT: 400, FAILED_PRECONDITION: 409, ALREADY_EXISTS: 409, NOT_FOUND: 404, PERMISSION_DENIED: 403, RESOURCE_EXHAUSTED: 429, UNAVAILABLE: 503
+}
+
+/** A payload of the largest task, as text in JSON. */
+const BODY_LIMIT = 8 * 1024 * 1024

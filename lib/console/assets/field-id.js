@@ -1,0 +1,4 @@
+/** An id may hold no spaces. */
+export function idOf (pointer) {
+  return `field${encodeURIComponent(pointer)}`
+}

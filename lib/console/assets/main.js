@@ -1,0 +1,8 @@
+import { open } from './desk.js'
+import { html, render } from './htm-preact.js'
+import { Page } from './page.js'
+
+const root = document.getElementById('root')
+root.replaceChildren()
+render(html`<${Page} />`, root)
+open()

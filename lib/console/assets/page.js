@@ -1,0 +1,85 @@
+import { loadOverview, overview, overviewError } from './desk.js'
+import { html, useEffect, useErrorBoundary, useRef } from './htm-preact.js'
+import { Notices } from './notice.js'
+import { OverviewView } from './overview-view.js'
+import { PageHead } from './page-head.js'
+import { route } from './route.js'
+import { RunView } from './run-view.js'
+import { Shortcuts } from './shortcuts.js'
+import { useStore } from './store.js'
+import { TaskListView } from './task-list-view.js'
+import { TaskView } from './task-view.js'
+import { Blank } from './blank.js'
+
+const VIEWS = {
+  overview: { title: 'Overview', View: OverviewView },
+  tasks: { title: 'Tasks', View: TaskListView },
+  task: { title: 'Task', View: TaskView },
+  run: { title: 'Run a task', View: RunView }
+}
+
+/** The whole of the page. */
+export function Page () {
+  const main = useRef(null)
+  const { view, query } = useStore(route)
+  const loaded = useStore(overview)
+  const { title = 'Nothing here' } = VIEWS[view] ?? {}
+  useEffect(() => {
+    document.title = `${query.task ?? title} · ${loaded?.title ?? 'Tasks'}`
+  }, [title, query.task, loaded?.title])
+  useArrival(main, `${view} ${query.task ?? query.name ?? query.page ?? ''}`)
+
+  const skip = event => {
+    event.preventDefault()
+    main.current.focus()
+  }
+  return html`
+    <a class="skip" href="#main" onClick=${skip}>Skip to the content</a>
+    <${PageHead} view=${view} />
+    <main id="main" ref=${main} tabindex="-1" aria-label=${title}>
+      <${Guarded} key=${view} view=${view} query=${query} />
+    </main>
+    <${Notices} />
+    <${Shortcuts} />
+  `
+}
+
+/** A view, or why there is none. */
+function Guarded ({ view, query }) {
+  const [error, reset] = useErrorBoundary()
+  const loaded = useStore(overview)
+  const refused = useStore(overviewError)
+  if (error !== undefined) {
+    return html`
+      <${Blank} title="This view could not be drawn" tone="bad">
+        <p>${String(error?.message ?? error)}</p>
+        <button class="button" onClick=${reset}>Draw it again</button>
+      <//>`
+  }
+  if (loaded === undefined) {
+    if (refused === undefined) return html`<p class="loading" role="status">Loading…</p>`
+    return html`
+      <${Blank} title="The console could not be loaded" tone="bad">
+        <p>${refused.message}</p>
+        <button class="button" onClick=${loadOverview}>Try again</button>
+      <//>`
+  }
+  const View = VIEWS[view]?.View
+  if (View === undefined) {
+    return html`<${Blank} title="There is no such page"><p><a href="#/">Go to the overview</a></p><//>`
+  }
+  return html`<${View} query=${query} overview=${loaded} />`
+}
+
+/** Whoever follows a link reads on from the top of the new view, with keyboard and screen reader too. */
+function useArrival (main, place) {
+  const first = useRef(true)
+  useEffect(() => {
+    if (first.current) {
+      first.current = false
+      return
+    }
+    scrollTo(0, 0)
+    main.current.focus({ preventScroll: true })
+  }, [place])
+}

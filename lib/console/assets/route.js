@@ -1,0 +1,22 @@
+import { Store } from './store.js'
+
+/** Where the page is: `{ view, query }` of `#/view?query`. */
+export const route = new Store(parse(location.hash))
+
+addEventListener('hashchange', () => { route.set(parse(location.hash)) })
+
+/** An address within the page. What is undefined or empty is left out. */
+export function address (view, query = {}) {
+  const entries = Object.entries(query).filter(([, value]) => value !== undefined && value !== '')
+  const search = entries.length === 0 ? '' : `?${new URLSearchParams(entries)}`
+  return `#/${view}${search}`
+}
+
+export function go (view, query) {
+  location.hash = address(view, query)
+}
+
+function parse (hash) {
+  const [path, search = ''] = hash.replace(/^#\/?/, '').split(/\?(.*)/s)
+  return { view: path === '' ? 'overview' : path, query: Object.fromEntries(new URLSearchParams(search)) }
+}

@@ -1,0 +1,25 @@
+import { keep, recall } from './keepsake.js'
+import { Store } from './store.js'
+
+/** `system`, `light` or `dark`. */
+export const theme = new Store(known(recall('theme')))
+
+theme.subscribe(() => {
+  keep('theme', theme.value)
+  if (theme.value === 'system') delete document.documentElement.dataset.theme
+  else document.documentElement.dataset.theme = theme.value
+})
+
+/** The other one of light and dark; from `system`, the one that is not shown. */
+export function toggleTheme () {
+  theme.set(isDark() ? 'light' : 'dark')
+}
+
+export function isDark () {
+  if (theme.value !== 'system') return theme.value === 'dark'
+  return matchMedia('(prefers-color-scheme: dark)').matches
+}
+
+function known (value) {
+  return value === 'dark' || value === 'light' ? value : 'system'
+}

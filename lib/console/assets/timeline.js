@@ -1,0 +1,160 @@
+import { useClock } from './clock.js'
+import { html, useLayoutEffect, useMemo, useRef, useState } from './htm-preact.js'
+import { count, timeOfDay } from './quantity.js'
+
+/** The last five minutes: runs and arrivals above, what waited below. It moves on with the clock, whether or not anything happens. */
+export function Timeline ({ buckets, queues }) {
+  const [box, width] = useWidth()
+  const second = useClock(secondOf)
+  const [at, setAt] = useState(undefined)
+  const seconds = useMemo(() => fill(buckets, second), [buckets, second])
+  const columns = useMemo(() => gather(seconds, Math.max(20, Math.floor(width / COLUMN_WIDTH))), [seconds, width])
+  const pointed = at === undefined ? undefined : columns[Math.min(columns.length - 1, Math.max(0, Math.floor(at * columns.length)))]
+  const point = event => {
+    const { left, width } = event.currentTarget.getBoundingClientRect()
+    setAt((event.clientX - left) / width)
+  }
+  return html`
+    <figure class="timeline panel" aria-labelledby="timeline-title">
+      <figcaption>
+        <h2 id="timeline-title">Last 5 minutes</h2>
+        <${Legend} seconds=${seconds} queues=${queues} />
+      </figcaption>
+      <div class="chart" ref=${box} onPointerMove=${point} onPointerLeave=${() => { setAt(undefined) }}>
+        ${width === 0 ? null : html`<${Chart} columns=${columns} width=${width} pointed=${pointed} />`}
+      </div>
+      <${Readout} column=${pointed} columns=${columns} />
+      <details class="by-minute"><summary>The same as a table</summary><${Minutes} seconds=${seconds} /></details>
+    </figure>`
+}
+
+function Legend ({ seconds, queues }) {
+  const sum = key => seconds.reduce((total, bucket) => total + bucket[key], 0)
+  const now = key => queues.reduce((total, queue) => total + queue[key], 0)
+  const item = (key, label, value) => html`<div class="legend-item ${key}"><dt>${label}</dt><dd>${count(value)}</dd></div>`
+  return html`
+    <dl class="legend">
+      ${item('arrived', 'Arrived', sum('arrived'))}
+      ${item('succeeded', 'Succeeded', sum('succeeded'))}
+      ${item('failed', 'Failed', sum('failed'))}
+      ${item('waiting', 'Waiting now', now('waiting'))}
+      ${item('running', 'Running now', now('running'))}
+    </dl>`
+}
+
+function Chart ({ columns, width, pointed }) {
+  const x = index => Math.round(index * width / columns.length)
+  const most = nice(Math.max(...columns.map(({ arrived, succeeded, failed }) => Math.max(arrived, succeeded + failed))))
+  const mostWaiting = nice(Math.max(...columns.map(({ waiting }) => waiting)))
+  const y = value => RUNS_HEIGHT * (1 - value / most)
+  const waitingY = value => HEIGHT - WAITING_HEIGHT * (value / mostWaiting)
+  const bars = (from, to) => columns.map((column, index) => {
+    const low = from(column)
+    const high = to(column)
+    if (high === low) return ''
+    // What is there at all can be seen, however much there is elsewhere.
+    const top = Math.min(y(high), y(low) - 1.5)
+    return `M${x(index)} ${y(low).toFixed(1)}V${top.toFixed(1)}H${Math.max(x(index) + 1, x(index + 1) - 1)}V${y(low).toFixed(1)}z`
+  }).join('')
+  // Where there is nothing, no line lies on the ground.
+  const line = (key, height) => columns.map((column, index) => {
+    const before = columns[index - 1]?.[key] ?? 0
+    if (before === 0 && column[key] === 0) return ''
+    return `${before === 0 ? `M${x(index)} ${height(0)}V` : 'V'}${height(column[key]).toFixed(1)}H${x(index + 1)}`
+  }).join('')
+  const waitingSteps = columns.map((column, index) => `V${waitingY(column.waiting).toFixed(1)}H${x(index + 1)}`).join('')
+  const place = pointed === undefined ? undefined : columns.indexOf(pointed)
+  return html`
+    <svg class="chart-picture" width=${width} height=${HEIGHT} viewBox="0 0 ${width} ${HEIGHT}" aria-hidden="true" focusable="false">
+      ${place === undefined || place < 0 ? null : html`<rect class="pointed" x=${x(place)} y="0" width=${x(place + 1) - x(place)} height=${HEIGHT} />`}
+      <path class="grid" d="M0 .5H${width}M0 ${RUNS_HEIGHT / 2 + 0.5}H${width}M0 ${RUNS_HEIGHT + 0.5}H${width}M0 ${HEIGHT - 0.5}H${width}" />
+      <path class="waiting-area" d="M0 ${HEIGHT}${waitingSteps}V${HEIGHT}z" />
+      <path class="waiting-line" d=${line('waiting', waitingY)} />
+      <path class="succeeded-bars" d=${bars(() => 0, ({ succeeded }) => succeeded)} />
+      <path class="failed-bars" d=${bars(({ succeeded }) => succeeded, ({ succeeded, failed }) => succeeded + failed)} />
+      <path class="arrived-line" d=${line('arrived', y)} />
+    </svg>
+    <span class="scale top" aria-hidden="true">${count(most)} in ${columns[0].seconds} s</span>
+    <span class="scale low" aria-hidden="true">${count(mostWaiting)} waiting</span>`
+}
+
+function Readout ({ column, columns }) {
+  if (column === undefined) {
+    return html`<div class="readout" aria-hidden="true"><span>${timeOfDay(columns[0].at)}</span><span>now</span></div>`
+  }
+  const { at, seconds, arrived, succeeded, failed, waiting } = column
+  return html`
+    <div class="readout pointed" aria-hidden="true"><span><b>${timeOfDay(at)}</b> and ${seconds} s: ${count(arrived)} arrived, ${count(succeeded)} succeeded, ${count(failed)} failed, ${count(waiting)} waited</span></div>`
+}
+
+function Minutes ({ seconds }) {
+  const minutes = gather(seconds, 5)
+  return html`
+    <table class="table">
+      <caption class="unseen">The last five minutes, minute by minute</caption>
+      <thead><tr><th scope="col">From</th><th scope="col" class="number">Arrived</th><th scope="col" class="number">Succeeded</th><th scope="col" class="number">Failed</th><th scope="col" class="number">Waiting at the end</th></tr></thead>
+      <tbody>${minutes.map(({ at, arrived, succeeded, failed, waiting }) => html`
+        <tr key=${at}><th scope="row">${timeOfDay(at)}</th><td class="number">${count(arrived)}</td><td class="number">${count(succeeded)}</td><td class="number">${count(failed)}</td><td class="number">${count(waiting)}</td></tr>`)}
+      </tbody>
+    </table>`
+}
+
+/** One bucket for each of the seconds until `second`. In seconds of which nothing is known nothing happened, and as many waited as before. */
+export function fill (buckets, second) {
+  const known = new Map(buckets.map(bucket => [bucket.at, bucket]))
+  const first = second - (SECONDS - 1) * 1000
+  let waiting = buckets.findLast(({ at }) => at < first)?.waiting ?? 0
+  return Array.from({ length: SECONDS }, (_, index) => {
+    const at = first + index * 1000
+    const bucket = known.get(at) ?? { at, arrived: 0, succeeded: 0, failed: 0, waiting }
+    waiting = bucket.waiting
+    return bucket
+  })
+}
+
+/** At most `most` columns of the same number of seconds, which begin at the same moments however time goes on. */
+export function gather (seconds, most) {
+  const size = SIZES.find(size => SECONDS / size <= most) ?? SECONDS
+  const columns = []
+  for (const { at, arrived, succeeded, failed, waiting } of seconds) {
+    const start = Math.floor(at / 1000 / size) * size * 1000
+    let last = columns.at(-1)
+    if (last?.at !== start) columns.push(last = { at: start, seconds: size, arrived: 0, succeeded: 0, failed: 0, waiting: 0 })
+    last.arrived += arrived
+    last.succeeded += succeeded
+    last.failed += failed
+    last.waiting = waiting
+  }
+  return columns
+}
+
+/** The next number up that reads well on a scale. */
+export function nice (value) {
+  if (value <= 1) return 1
+  const power = 10 ** Math.floor(Math.log10(value))
+  return [1, 2, 4, 5, 10].map(step => step * power).find(step => step >= value)
+}
+
+function useWidth () {
+  const box = useRef(null)
+  const [width, setWidth] = useState(0)
+  useLayoutEffect(() => {
+    const measure = () => { setWidth(Math.floor(box.current.clientWidth)) }
+    const observer = new ResizeObserver(measure)
+    observer.observe(box.current)
+    measure()
+    return () => { observer.disconnect() }
+  }, [])
+  return [box, width]
+}
+
+function secondOf (now) {
+  return Math.floor(now / 1000) * 1000
+}
+
+const SECONDS = 300
+const SIZES = [2, 3, 5, 10, 15, 60]
+const COLUMN_WIDTH = 6
+const HEIGHT = 150
+const RUNS_HEIGHT = 100
+const WAITING_HEIGHT = 38

@@ -11,6 +11,11 @@ export function withOverrides (task: Task, { httpTarget, appEngineRoutingOverrid
   return { ...task, appEngineHttpRequest }
 }
 
+/** The URL of a task that names none; undefined when the queue does not say where such a task goes. */
+export function targetUrl ({ uriOverride }: HttpTarget): string | undefined {
+  return uriOverride?.host === undefined ? undefined : overriddenUrl('', uriOverride)
+}
+
 /** Throws INVALID_ARGUMENT. */
 export function checkHttpTarget ({ uriOverride, oidcToken, oauthToken, headerOverrides = [] }: HttpTarget): void {
   if (uriOverride !== undefined) checkUriOverride(uriOverride)

@@ -17,7 +17,8 @@ export function parseJson (schema: Message, json: unknown, path: FieldPath = '')
     if (value === undefined) throw invalidField(path, `type.googleapis.com/${schema.fullName}`, json)
     return value
   }
-  if (!isObject(json)) throw invalidField(path, `type.googleapis.com/${schema.fullName}`, json)
+  // No request has an Any in it that means anything.
+  if (!isObject(json) || schema.fullName === ANY) throw invalidField(path, `type.googleapis.com/${schema.fullName}`, json)
   const message: Record<string, unknown> = {}
   const oneofs = new Map<string, string>()
   for (const key of Object.keys(json)) {
@@ -42,12 +43,15 @@ export function parseText (field: Field, text: string): unknown {
 export interface PrintOptions {
   /** @default false */
   readonly enumsAsNumbers?: boolean
+  /** Finds the messages that an Any may hold; what it does not find stays as it is. @default finds none */
+  readonly find?: (fullName: string) => Message | undefined
 }
 
 /** Leaves out what `schema` does not know, and fields that have their default value. */
 export function printJson (schema: Message, message: object, options: PrintOptions = {}): unknown {
   const known = WELL_KNOWN[schema.fullName]
   if (known !== undefined) return known.print(message)
+  if (schema.fullName === ANY) return printAny(message as { '@type': string }, options)
   const json: Record<string, unknown> = {}
   for (const field of schema.fields) {
     const value = (message as Record<string, unknown>)[field.name]
@@ -61,6 +65,12 @@ export function printJson (schema: Message, message: object, options: PrintOptio
     if (field.optional || field.kind === 'message' || !isDefault(field, value)) json[field.name] = printed
   }
   return json
+}
+
+/** An Any is held as JSON has it: its type in '@type', and the fields of its message beside that. */
+function printAny ({ '@type': type, ...message }: { '@type': string }, options: PrintOptions): unknown {
+  const schema = options.find?.(type.slice(type.indexOf('/') + 1))
+  return { '@type': type, ...(schema === undefined ? message : printJson(schema, message, options) as object) }
 }
 
 function parseField (field: Field, json: unknown, path: FieldPath): unknown {
@@ -156,10 +166,10 @@ function isObject (json: unknown): json is Record<string, unknown> {
 const WELL_KNOWN: Readonly<Record<string, { parse: (text: string) => object | undefined, print: (message: object) => unknown }>> = {
   'google.protobuf.Timestamp': { parse: parseTimestamp, print: printTimestamp },
   'google.protobuf.Duration': { parse: parseDuration, print: printDuration },
-  'google.protobuf.FieldMask': { parse: parseMask, print: printMask },
-  // Held as JSON has it: its type in '@type', and the fields beside that. Nothing is ever read into one.
-  'google.protobuf.Any': { parse: () => undefined, print: any => any }
+  'google.protobuf.FieldMask': { parse: parseMask, print: printMask }
 }
+
+const ANY = 'google.protobuf.Any'
 
 const NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/
 const BASE64 = /^[A-Za-z0-9+/_-]*={0,2}$/

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { CloudTasksError, grpcCodes, httpStatusOf } from '../cloud-tasks/status.js'
 import { badRequest, invalidField } from './bad-request.js'
+import { readBufferBody } from './buffer.js'
 import { MAX_REQUEST_BYTES } from './limits.js'
 import { parseJson, parseText, printJson } from './json.js'
 import { loadProtos } from './protos.js'
@@ -8,6 +9,7 @@ import { normalize } from './requests.js'
 import { Routes, type FoundRoute } from './rest-routes.js'
 import type { Message } from './schema.js'
 import type { Service } from './service.js'
+import { verbOf } from './verbs.js'
 
 export interface RestOptions {
   readonly service: Service
@@ -35,20 +37,30 @@ export async function rest (app: FastifyInstance, { service }: RestOptions): Pro
 
   const handler = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     const [path, query = ''] = splitUrl(request.raw.url!)
-    const route = routes.find(request.method, path.startsWith('/projects/') ? `/v2${path}` : path)
+    const unprefixed = path.startsWith('/projects/')
+    const route = routes.find(request.method, unprefixed ? `/v2${path}` : path)
     if (route === undefined) throw notFound()
     const parameters = new Parameters(query)
     const message = requestMessage(route, parameters, request)
-    const verb = (service as unknown as Record<string, (request: object) => object | Promise<object>>)[route.verb]
-    if (verb === undefined) throw new CloudTasksError('UNIMPLEMENTED', 'Operation is not implemented, or supported, or enabled.')
-    const response = await verb.call(service, normalize(protos.schemas, route.version, message))
-    return sendJson(reply, 200, printJson(route.response, response, { enumsAsNumbers: parameters.enumsAsNumbers }))
+    const { key, call } = verbOf(service, route.method)
+    if (call === undefined) throw new CloudTasksError('UNIMPLEMENTED', 'Operation is not implemented, or supported, or enabled.')
+    const response = await call({ ...normalize(protos.schemas, route.version, key, message), ...(unprefixed ? { unprefixed } : undefined) })
+    return sendJson(reply, 200, printJson(route.response, response, {
+      enumsAsNumbers: parameters.enumsAsNumbers,
+      find: name => protos.schemas.find(name)
+    }))
   }
-  for (const url of ['/v2/*', '/v2beta3/*', '/projects/*']) app.route({ method: [...METHODS], url, handler })
+  for (const url of ['/v1/projects/*', '/v2/*', '/v2beta3/*', '/projects/*']) app.route({ method: [...METHODS], url, handler })
+  app.get<{ Params: { project: string } }>('/v1/apps/:project', async (request, reply) => sendJson(reply, 200, service.getApplication({ name: request.params.project })))
 }
 
 /** Where the path's resource goes, what the query says, and the body: as google.api.http has it. */
 function requestMessage (route: FoundRoute, parameters: Parameters, request: FastifyRequest): object {
+  if (route.body === 'raw') {
+    parameters.refuseRest()
+    const body = readBufferBody(request.body as Buffer | undefined, request.headers['content-type'], json => parseJson(route.request, json, 'body'))
+    return bound({ body }, route, route.variable.split('.'))
+  }
   const body = bodyJson(request)
   const message: Record<string, unknown> = {}
   if (route.body === '*') {

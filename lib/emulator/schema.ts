@@ -63,7 +63,11 @@ export class Schemas {
         }
       }
     }
-    this.#extendV2()
+    this.#extendForRest()
+  }
+
+  find (fullName: string): Message | undefined {
+    return this.#messages.has(fullName) ? this.message(fullName) : undefined
   }
 
   message (fullName: string): Message {
@@ -96,11 +100,13 @@ export class Schemas {
     }
   }
 
-  /** The REST interface of v2 has what the .proto file of v2 lacks, in the form in which v2beta3 has it. */
-  #extendV2 (): void {
+  /** REST has what the .proto files lack: v2 mostly in the form in which v2beta3 has it. */
+  #extendForRest (): void {
     for (const name of REST_ONLY) {
       if (!this.#messages.has(`${V2}.${name}`)) this.#collect(V2, [this.#messages.get(`${V2BETA3}.${name}`)!.descriptor])
     }
+    const task = { name: 'task', label: 'LABEL_OPTIONAL', type: 'TYPE_MESSAGE', typeName: 'Task' }
+    for (const version of [V2, V2BETA3]) this.#collect(version, [{ name: 'BufferTaskResponse', field: [task] }])
     const { descriptor } = this.#messages.get(`${V2}.Queue`)!
     const httpTarget = this.#messages.get(`${V2BETA3}.Queue`)!.descriptor.field?.find(({ name }) => name === 'httpTarget')
     if (httpTarget === undefined || descriptor.field?.some(({ name }) => name === 'httpTarget') === true) return

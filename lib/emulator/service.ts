@@ -1,11 +1,20 @@
-import { parseLocationName, parseQueueName } from '../cloud-tasks/names.js'
+import { targetUrl } from '../cloud-tasks/http-target.js'
+import { parseLocationName, parseQueueName, queueNameOf } from '../cloud-tasks/names.js'
 import { CloudTasksError, refusals } from '../cloud-tasks/status.js'
 import type { NewTask } from '../cloud-tasks/task.js'
 import { systemClock, type Clock } from '../engine/clock.js'
-import type { Engine } from '../engine/engine.js'
+import type { Engine, StoredQueue } from '../engine/engine.js'
+import { bufferedTask, type HttpBodyMessage } from './buffer.js'
 import { masked, picked } from './field-mask.js'
-import type { QueueMessage, TaskMessage, View } from './messages.js'
+import { Iam, type PolicyMessage } from './iam.js'
+import { Locations, type LocationMessage } from './locations.js'
+import type { QueueMessage, TaskMessage } from './messages.js'
+import { Operations, type OperationMessage } from './operations.js'
+import { decodeToken, encodeToken } from './page-token.js'
 import { queueMessage, readQueue, settingsMessage } from './queue-message.js'
+import { QueueStats } from './queue-stats.js'
+import { checkLocation, checkPage, checkParent, readView } from './request-checks.js'
+import type { BatchCreateRequest, BatchDeleteRequest, CreateTaskRequest, GetQueueRequest, ListLocationsRequest, ListQueuesRequest, ListTasksRequest, Named, SetIamPolicyRequest, TaskRequest, TestIamPermissionsRequest, UpdateQueueRequest } from './requests.js'
 import { readTask, taskMessage } from './task-message.js'
 
 export interface ServiceOptions {
@@ -13,6 +22,8 @@ export interface ServiceOptions {
   readonly clock?: Clock
   /** CreateTask creates a queue that is missing, with default settings. @default false */
   readonly autoCreateQueues?: boolean
+  /** Where tasks go that come without a URL by the paths that firebase-admin uses. @default none: they are refused */
+  readonly defaultUrl?: string
   /** Hears of faults that the caller is only told of as INTERNAL. @default process.emitWarning */
   readonly onError?: (error: unknown) => void
 }
@@ -23,43 +34,63 @@ export interface ServiceOptions {
  */
 export class Service {
   readonly #engine: Engine
-  readonly #clock: Clock
-  readonly #autoCreateQueues: boolean
-  /** Makes of anything thrown what the caller is told. */
-  readonly refusal: (error: unknown) => CloudTasksError
+  readonly #options: ServiceOptions
+  readonly #now: () => number
+  readonly #iam: Iam
+  readonly #locations: Locations
+  readonly #operations: Operations
+  readonly #stats: QueueStats
 
   constructor (engine: Engine, options: ServiceOptions = {}) {
+    const { clock = systemClock } = options
     this.#engine = engine
-    this.#clock = options.clock ?? systemClock
-    this.#autoCreateQueues = options.autoCreateQueues ?? false
-    const { onError = warn } = options
-    this.refusal = error => {
-      if (error instanceof CloudTasksError) return error
-      onError(error)
-      return refusals.internal(error)
-    }
+    this.#options = options
+    this.#now = () => clock.now()
+    this.#iam = new Iam(engine)
+    this.#locations = new Locations(engine, this.#now)
+    this.#operations = new Operations(this.#now)
+    this.#stats = new QueueStats(engine, this.#now)
   }
 
-  listQueues ({ parent = '', readMask = [], ...page }: ListQueuesRequest): { queues: QueueMessage[], nextPageToken?: string } {
+  /** Makes of anything thrown what the caller is told. */
+  readonly refusal = (error: unknown): CloudTasksError => {
+    if (error instanceof CloudTasksError) return error
+    const { onError = warn } = this.#options
+    onError(error)
+    return refusals.internal(error)
+  }
+
+  listQueues ({ parent = '', filter = '', matches, readMask = [], ...page }: ListQueuesRequest): { queues: QueueMessage[], nextPageToken?: string } {
     checkParent(parent)
-    const { queues, ...next } = this.#engine.listQueues(parent, checkPage(page))
-    return { queues: queues.map(stored => picked(queueMessage(stored), readMask)), ...next }
+    const { pageSize = 0, pageToken = '' } = checkPage(page)
+    const now = this.#now()
+    const query = `${parent} ${filter}`
+    const { queues, nextPageToken } = this.#engine.listQueues(parent, {
+      pageSize,
+      pageToken: decodeToken(pageToken, query, now),
+      ...(matches === undefined ? undefined : { matches: stored => matches(queueMessage(stored)) })
+    })
+    return {
+      queues: queues.map(stored => this.#read(stored, readMask)),
+      ...(nextPageToken === undefined ? undefined : { nextPageToken: encodeToken(nextPageToken, query, now) })
+    }
   }
 
   getQueue ({ name = '', readMask = [] }: GetQueueRequest): QueueMessage {
     checkLocation(name)
-    return picked(queueMessage(this.#engine.getQueue(name)), readMask)
+    return this.#read(this.#engine.getQueue(name), readMask)
   }
 
   async createQueue ({ parent = '', queue = {} }: { parent?: string, queue?: QueueMessage }): Promise<QueueMessage> {
     checkParent(parent)
     const { name = '' } = queue
+    checkLocation(name)
     if (parseQueueName(name) === undefined) throw refusals.queueName()
     if (!name.startsWith(`${parent}/queues/`)) throw refusals.queueElsewhere(parent, name)
     return queueMessage(await this.#engine.createQueue(name, readQueue(queue)))
   }
 
-  async updateQueue ({ queue = {}, updateMask = [] }: { queue?: QueueMessage, updateMask?: string[][] }): Promise<QueueMessage> {
+  async updateQueue ({ queue = {}, updateMask = [] }: UpdateQueueRequest): Promise<QueueMessage> {
     const { name = '' } = queue
     checkLocation(name)
     return queueMessage(await this.#engine.updateQueue(name, settings =>
@@ -87,6 +118,21 @@ export class Service {
     return queueMessage(await this.#engine.resumeQueue(name))
   }
 
+  getIamPolicy ({ resource = '' }: { resource?: string }): PolicyMessage {
+    checkLocation(resource)
+    return this.#iam.get(resource)
+  }
+
+  async setIamPolicy ({ resource = '', policy = {}, updateMask = [] }: SetIamPolicyRequest): Promise<PolicyMessage> {
+    checkLocation(resource)
+    return await this.#iam.set(resource, policy, updateMask)
+  }
+
+  testIamPermissions ({ resource = '', permissions = [] }: TestIamPermissionsRequest): { permissions: readonly string[] } {
+    checkLocation(resource)
+    return this.#iam.test(resource, permissions)
+  }
+
   listTasks ({ parent = '', responseView, ...page }: ListTasksRequest): { tasks: TaskMessage[], nextPageToken?: string } {
     checkLocation(parent)
     const view = readView(responseView)
@@ -96,13 +142,15 @@ export class Service {
 
   getTask ({ name = '', responseView }: TaskRequest): TaskMessage {
     checkLocation(name)
-    return taskMessage(this.#engine.getTask(name), readView(responseView))
+    const view = readView(responseView)
+    return taskMessage(this.#engine.getTask(name), view)
   }
 
-  async createTask ({ parent = '', task = {}, responseView }: CreateTaskRequest): Promise<TaskMessage> {
+  async createTask ({ parent = '', task = {}, responseView, unprefixed }: CreateTaskRequest): Promise<TaskMessage> {
     checkLocation(parent)
     const view = readView(responseView)
-    return taskMessage(await this.#createTask(parent, readTask(task)), view)
+    const wanted = readTask(task)
+    return taskMessage(await this.#create(parent, this.#withUrl(parent, wanted, unprefixed === true)), view)
   }
 
   async deleteTask ({ name = '' }: Named): Promise<object> {
@@ -117,12 +165,98 @@ export class Service {
     return taskMessage(await this.#engine.runTask(name), view)
   }
 
-  async #createTask (queue: string, task: NewTask): ReturnType<Engine['createTask']> {
-    if (!this.#autoCreateQueues) return await this.#engine.createTask(queue, task)
+  /** @param request `name` is of the task, its id may be empty; else `queue` alone says where */
+  async bufferTask ({ queue = '', name = '', body = {} }: { queue?: string, name?: string, body?: HttpBodyMessage }): Promise<{ task: TaskMessage }> {
+    const parent = name === '' ? queue : queueNameOf(name)
+    checkLocation(parent)
+    const { settings } = this.#engine.getQueue(parent)
+    const task = bufferedTask(settings.httpTarget, name === '' || name.endsWith('/tasks/') ? undefined : name, body)
+    return { task: taskMessage(await this.#engine.createTask(parent, task), 'BASIC') }
+  }
+
+  async batchCreateTasks ({ parent = '', requests = [], requestId = '', version = 'v2' }: BatchCreateRequest): Promise<OperationMessage> {
+    checkLocation(parent)
+    this.#engine.getQueue(parent)
+    for (const one of requests) {
+      if (one.parent !== undefined && one.parent !== '' && one.parent !== parent) throw refusals.batchParent(parent, one.parent)
+    }
+    return await this.#operations.run({
+      parent,
+      requestId,
+      requests,
+      maxRequests: 100,
+      metadata: `google.cloud.tasks.${version}.BatchCreateTasksMetadata`,
+      run: async request => await this.createTask({ ...request, parent }),
+      response: tasks => ({ '@type': `type.googleapis.com/google.cloud.tasks.${version}.BatchCreateTasksResponse`, tasks }),
+      refusal: this.refusal
+    })
+  }
+
+  async batchDeleteTasks ({ parent = '', names = [], requestId = '', version = 'v2' }: BatchDeleteRequest): Promise<OperationMessage> {
+    checkLocation(parent)
+    this.#engine.getQueue(parent)
+    return await this.#operations.run({
+      parent,
+      requestId,
+      requests: names,
+      maxRequests: 1000,
+      metadata: `google.cloud.tasks.${version}.BatchDeleteTasksMetadata`,
+      run: async name => {
+        if (!name.startsWith(`${parent}/tasks/`)) throw refusals.batchParent(parent, name)
+        await this.#engine.deleteTask(name)
+      },
+      response: () => ({ '@type': 'type.googleapis.com/google.protobuf.Empty' }),
+      refusal: this.refusal
+    })
+  }
+
+  async getOperation ({ name = '' }: Named): Promise<OperationMessage> {
+    return await this.#operations.get(name)
+  }
+
+  getLocation ({ name = '' }: Named): LocationMessage {
+    return this.#locations.get(name)
+  }
+
+  listLocations ({ name = '', filter = '', matches, ...page }: ListLocationsRequest): { locations: LocationMessage[], nextPageToken?: string } {
+    return this.#locations.list(name, filter, matches, page)
+  }
+
+  /** App Engine's, for gcloud. */
+  getApplication ({ name = '' }: Named): object {
+    return this.#locations.application(name)
+  }
+
+  /** Nothing here is encrypted by anybody's key. */
+  getCmekConfig ({ name = '' }: Named): { name: string, kmsKey: string } {
+    const location = name.endsWith('/cmekConfig') ? name.slice(0, -'/cmekConfig'.length) : ''
+    if (parseLocationName(location) === undefined) throw refusals.locationName()
+    checkLocation(location)
+    return { name, kmsKey: '' }
+  }
+
+  #read (stored: StoredQueue, readMask: readonly string[][]): QueueMessage {
+    const message = queueMessage(stored)
+    // Statistics are only for those who ask for them.
+    if (!readMask.some(([first]) => first === 'stats')) return picked(message, readMask)
+    return picked({ ...message, stats: this.#stats.of(stored.name) }, readMask)
+  }
+
+  /** A task without a URL may get one from its queue's target, or as firebase-admin leaves it to its emulator. */
+  #withUrl (queue: string, task: NewTask, unprefixed: boolean): NewTask {
+    if (task.httpRequest?.url !== '') return task
+    const { defaultUrl } = this.#options
+    if (unprefixed && defaultUrl !== undefined) return { ...task, httpRequest: { ...task.httpRequest, url: defaultUrl } }
+    const httpTarget = this.#engine.findQueue(queue)?.settings.httpTarget
+    const url = httpTarget === undefined ? undefined : targetUrl(httpTarget)
+    return url === undefined ? task : { ...task, httpRequest: { ...task.httpRequest, url } }
+  }
+
+  async #create (queue: string, task: NewTask): ReturnType<Engine['createTask']> {
     try {
       return await this.#engine.createTask(queue, task)
     } catch (error) {
-      if (!isRefusal(error, 'NOT_FOUND')) throw error
+      if (this.#options.autoCreateQueues !== true || !isRefusal(error, 'NOT_FOUND')) throw error
       await this.#engine.createQueue(queue).catch((fault: unknown) => {
         // Somebody else may have been faster. A queue that was deleted recently stays missing.
         if (!isRefusal(fault, 'ALREADY_EXISTS')) throw isRefusal(fault, 'FAILED_PRECONDITION') ? error : fault
@@ -130,62 +264,6 @@ export class Service {
       return await this.#engine.createTask(queue, task)
     }
   }
-}
-
-interface Named {
-  readonly name?: string
-}
-
-interface PageFields {
-  readonly pageSize?: number
-  readonly pageToken?: string
-}
-
-export interface ListQueuesRequest extends PageFields {
-  readonly parent?: string
-  readonly filter?: string
-  readonly readMask?: string[][]
-}
-
-export interface GetQueueRequest extends Named {
-  readonly readMask?: string[][]
-}
-
-export interface ListTasksRequest extends PageFields {
-  readonly parent?: string
-  readonly responseView?: string | number
-}
-
-export interface TaskRequest extends Named {
-  readonly responseView?: string | number
-}
-
-export interface CreateTaskRequest {
-  readonly parent?: string
-  readonly task?: TaskMessage
-  readonly responseView?: string | number
-}
-
-function checkParent (parent: string): void {
-  if (parseLocationName(parent) === undefined) throw refusals.locationName()
-  checkLocation(parent)
-}
-
-/** Any well-formed location will do, as there is no list of them here; `-`, which elsewhere stands for all, is none. */
-function checkLocation (name: string): void {
-  const location = /^projects\/[^/]+\/locations\/([^/]*)/.exec(name)?.[1]
-  if (location === '-') throw refusals.unknownLocation(location)
-}
-
-function checkPage ({ pageSize, pageToken }: PageFields): PageFields {
-  if (pageSize !== undefined && pageSize < 0) throw refusals.negative('pageSize')
-  return { ...(pageSize === undefined ? undefined : { pageSize }), ...(pageToken === undefined ? undefined : { pageToken }) }
-}
-
-function readView (view: string | number | undefined): View {
-  if (view === undefined || view === 'VIEW_UNSPECIFIED') return 'BASIC'
-  if (view !== 'BASIC' && view !== 'FULL') throw refusals.unknownEnum('responseView', view)
-  return view
 }
 
 function warn (error: unknown): void {

@@ -27,7 +27,7 @@ export interface EngineOptions {
   readonly dispatch: Dispatcher
   /** @default systemClock */
   readonly clock?: Clock
-  /** How long the name of a task that has ended is refused. 0: not at all. @default 1 hour */
+  /** How long the name of a task that has ended is refused, unless its queue says. 0: not at all. @default 1 hour */
   readonly taskTombstoneMs?: number
   /** How long the name of a deleted queue is refused. 0: not at all. @default 7 days */
   readonly queueTombstoneMs?: number
@@ -80,7 +80,7 @@ export class Engine {
   #closed: Promise<void> | undefined
 
   constructor (options: EngineOptions) {
-    const { store, dispatch, clock = systemClock, onError = warn } = options
+    const { store, dispatch, clock = systemClock, onError = warn, taskTombstoneMs = 3600 * 1000 } = options
     this.#store = store
     this.#clock = clock
     this.#onError = onError
@@ -89,7 +89,10 @@ export class Engine {
       store,
       clock,
       onError,
-      taskTombstoneMs: options.taskTombstoneMs ?? 3600 * 1000,
+      tombstoneMs: task => {
+        const seconds = this.#queues.find(queueNameOf(task))?.stored.settings.tombstoneTtlSeconds
+        return seconds === undefined ? taskTombstoneMs : seconds * 1000
+      },
       rememberGeneratedNames: options.rememberGeneratedNames ?? false,
       find: name => this.#creating.has(name) ? null : this.#queues.find(queueNameOf(name))?.tasks.get(name)
     })
@@ -156,6 +159,12 @@ export class Engine {
 
   getQueue (name: string): StoredQueue {
     return this.#queue(name).stored
+  }
+
+  /** As `getQueue`, but undefined when there is none. */
+  findQueue (name: string): StoredQueue | undefined {
+    this.#checkOpen()
+    return this.#queues.find(name)?.stored
   }
 
   /** The queues of `projects/P/locations/L`, in lexicographic order. */
@@ -272,9 +281,10 @@ export class Engine {
     return { waiting: queue.due.size, running: queue.running }
   }
 
-  /** When the queue's first task is due, or was: undefined while none waits. */
-  firstDueAt (queueName: string): number | undefined {
-    return this.#queue(queueName).due.first?.dueAt
+  /** How many tasks a queue has, those under way included, and when the first of the others is due, or was. */
+  backlog (queueName: string): { tasks: number, firstDueAt: number | undefined } {
+    const { tasks, due } = this.#queue(queueName)
+    return { tasks: tasks.size, firstDueAt: due.first?.dueAt }
   }
 
   /** All locations that have queues: `projects/P/locations/L`, in order. */

@@ -14,7 +14,8 @@ export interface ErrorPlace {
 export interface KeeperOptions {
   readonly store: Store
   readonly clock: Clock
-  readonly taskTombstoneMs: number
+  /** How long the name of that task is refused once it has ended. 0: not at all. */
+  readonly tombstoneMs: (task: string) => number
   readonly rememberGeneratedNames: boolean
   readonly onError: (error: unknown, where: ErrorPlace) => void
   /** The task of that name as memory has it; undefined when there is none. Null: leave its record alone for now. */
@@ -58,9 +59,11 @@ export class Keeper {
 
   /** Remembers the name of a task that ends now. */
   bury (entry: TaskEntry): Tombstone | undefined {
-    const { taskTombstoneMs, rememberGeneratedNames, clock } = this.#options
-    if (taskTombstoneMs === 0 || (entry.generatedId && !rememberGeneratedNames)) return undefined
-    const tombstone = { name: entry.name, until: clock.now() + taskTombstoneMs }
+    const { tombstoneMs, rememberGeneratedNames, clock } = this.#options
+    if (entry.generatedId && !rememberGeneratedNames) return undefined
+    const ms = tombstoneMs(entry.name)
+    if (ms === 0) return undefined
+    const tombstone = { name: entry.name, until: clock.now() + ms }
     this.names.add(tombstone)
     return tombstone
   }

@@ -111,8 +111,8 @@ function grpcCaller (client: Client): Faces['grpc'] {
 function detailsOf (definitions: Awaited<ReturnType<typeof loadProtos>>['definitions'], error: ServiceError): Answer['details'] {
   const [packed] = error.metadata.get('grpc-status-details-bin')
   if (packed === undefined) return []
-  const { details } = messageType(definitions, 'google.rpc.Status').deserialize(packed as Buffer) as { details: Array<{ typeUrl: string, value: Buffer }> }
-  return details.map(({ typeUrl, value }) => ({ '@type': typeUrl, ...messageType(definitions, typeUrl.split('/')[1]!).deserialize(value) }))
+  const { details } = messageType(definitions, 'google.rpc.Status').deserialize(packed as Buffer) as { details: Array<{ type_url: string, value: Buffer }> }
+  return details.map(({ type_url: type, value }) => ({ '@type': type, ...messageType(definitions, type.split('/')[1]!).deserialize(value) }))
 }
 
 const codeNames: Readonly<Record<number, string>> = [

@@ -9,7 +9,7 @@ export interface Field {
   readonly protoName: string
   readonly kind: FieldKind
   readonly repeated: boolean
-  /** The oneof that it belongs to, unless that one exists only to make a field optional. */
+  /** The oneof that it belongs to, in snake_case, unless that one exists only to make a field optional. */
   readonly oneof?: string
   /** Whether an unset field can be told from one that is set to its default. */
   readonly optional: boolean
@@ -131,11 +131,11 @@ export class Schemas {
     const schemas = this
     return {
       name,
-      protoName: name.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`),
+      protoName: snakeCase(name),
       kind,
       repeated: label === 'LABEL_REPEATED',
       optional,
-      ...(oneof === undefined || optional ? undefined : { oneof }),
+      ...(oneof === undefined || optional ? undefined : { oneof: snakeCase(oneof) }),
       ...(kind === 'enum' ? { enum: resolve(this.#enums, scope, typeName) } : undefined),
       // When it is asked for: messages may hold themselves.
       ...(kind === 'message' ? { get message () { return schemas.message(resolveName(schemas.#messages, scope, typeName)) } } : undefined)
@@ -163,6 +163,10 @@ interface FieldDescriptor {
 interface EnumDescriptor {
   readonly name: string
   readonly value: ReadonlyArray<{ readonly name: string, readonly number?: number }>
+}
+
+function snakeCase (name: string): string {
+  return name.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`)
 }
 
 /** The innermost scope that has the name decides, as in a .proto file; a name with a dot in front is full already. */

@@ -112,7 +112,7 @@ const rows: Row[] = [
 ]
 
 t.test('what Cloud Tasks refuses is refused with its code and words, over REST and gRPC', async t => {
-  const { http, grpc, close, faults, engine } = await faces({ engine: { started: false } })
+  const { http, grpc, faults, engine } = await faces(t, { engine: { started: false } })
   await http('POST', `/v2/${parent}/queues`, { name: `${parent}/queues/deleted` })
   await http('DELETE', `/v2/${parent}/queues/deleted`)
   for (const id of ['t', 'gone']) await http('POST', `/v2/${queue}/tasks`, { task: { name: task(id), httpRequest } })
@@ -130,11 +130,10 @@ t.test('what Cloud Tasks refuses is refused with its code and words, over REST a
   }
   t.equal(JSON.stringify([engine.listQueues(parent), engine.listTasks(queue)]), before, 'nothing has changed')
   t.same(faults, [])
-  await close()
 })
 
 t.test('what Cloud Tasks lets pass, or is let pass here on purpose, passes', async t => {
-  const { http, grpc, close } = await faces({ engine: { started: false } })
+  const { http, grpc } = await faces(t, { engine: { started: false } })
   const passing: Call[] = [
     createQueue({ rateLimits: { maxBurstSize: -5 } }, `${parent}/queues/burst`),
     createTask({ httpRequest: { url: 'https://example.com/%zz' } }),
@@ -153,11 +152,10 @@ t.test('what Cloud Tasks lets pass, or is let pass here on purpose, passes', asy
     t.match(await byRest(http, call), { status: 200 }, `${call[0]} ${JSON.stringify(call[2])}, REST`)
     if (call[0] !== 'CreateQueue') t.match(await byGrpc(grpc, call), { code: 'OK' }, `${call[0]} ${JSON.stringify(call[2])}, gRPC`)
   }
-  await close()
 })
 
 t.test('a stored task may have exactly 1,048,569 bytes', async t => {
-  const { http, grpc, close } = await faces({ engine: { started: false } })
+  const { http, grpc } = await faces(t, { engine: { started: false } })
   const largest = async (accepts: (bytes: number) => Promise<boolean>): Promise<number> => {
     let [low, high] = [1_048_000, 1_048_600]
     while (low < high) {
@@ -174,7 +172,6 @@ t.test('a stored task may have exactly 1,048,569 bytes', async t => {
   const { body: made } = await grpc('CreateTask', { parent: queue, task: { name: task('max00'), httpRequest: { url, body: Buffer.alloc(byGrpcBytes) } }, responseView: 'FULL' })
   const { view, ...stored } = made
   t.equal(messageType((await loadProtos()).definitions, 'google.cloud.tasks.v2.Task').serialize(withoutZeros(stored)).length, 1_048_569)
-  await close()
 })
 
 async function byRest (http: Faces['http'], [verb, resource, body]: Call): ReturnType<Faces['http']> {

@@ -1,4 +1,8 @@
 import t from 'tap'
+import { loadProtos, messageType } from '../../lib/emulator/protos.js'
+import { LmdbStore } from '../../lib/engine/lmdb-store.js'
+import type { Engine } from '../../lib/engine/engine.js'
+import { stage } from '../engine/stage.js'
 import { faces } from './stage.js'
 
 const parent = 'projects/p/locations/l'
@@ -8,7 +12,7 @@ const v2beta3 = 'google.cloud.tasks.v2beta3.CloudTasks'
 const seconds = (at: number) => Math.floor(at / 1000)
 
 t.test('a queue is shown with the defaults of the service, and without what is unset', async t => {
-  const { http, grpc, close } = await faces()
+  const { http, grpc } = await faces(t)
   const expected = {
     name: `${parent}/queues/a`,
     rateLimits: { maxDispatchesPerSecond: 500, maxBurstSize: 100, maxConcurrentDispatches: 1000 },
@@ -21,11 +25,10 @@ t.test('a queue is shown with the defaults of the service, and without what is u
   t.match((await grpc('GetQueue', { name: `${parent}/queues/a` })).body, {
     name: expected.name, state: 'RUNNING', rateLimits: expected.rateLimits, retryConfig: { maxAttempts: 100, minBackoff: { nanos: 100_000_000 }, maxBackoff: { seconds: 3600 }, maxDoublings: 16 }
   })
-  await close()
 })
 
 t.test('all settings of a queue come back as they were given, over both faces and in both versions', async t => {
-  const { http, grpc, close } = await faces()
+  const { http, grpc } = await faces(t)
   const settings = {
     name: `${parent}/queues/full`,
     rateLimits: { maxDispatchesPerSecond: 0.5, maxConcurrentDispatches: 7 },
@@ -58,11 +61,10 @@ t.test('all settings of a queue come back as they were given, over both faces an
     [{ oauthToken: { scope: 'x' } }, /oauthToken.serviceAccountEmail is required/],
     [{ uriOverride: { host: 'a/b' } }, /not a host name/]
   ] as const) t.match(await http('POST', `/v2/${parent}/queues`, { name: `${parent}/queues/bad`, httpTarget: bad }), { status: 400, message })
-  await close()
 })
 
 t.test('UpdateQueue changes what its mask names, resets what is named and absent, and creates what is missing', async t => {
-  const { http, grpc, close } = await faces()
+  const { http, grpc } = await faces(t)
   const name = `${parent}/queues/u`
   t.match(await http('PATCH', `/v2/${name}?updateMask=rateLimits.maxDispatchesPerSecond`, { rateLimits: { maxDispatchesPerSecond: 5, maxConcurrentDispatches: 6 } }), {
     status: 200, body: { name, rateLimits: { maxDispatchesPerSecond: 5, maxBurstSize: 10, maxConcurrentDispatches: 1000 } }
@@ -89,11 +91,10 @@ t.test('UpdateQueue changes what its mask names, resets what is named and absent
   ]).flat()
   await Promise.all(updates)
   t.match((await http('GET', `/v2/${name}`)).body, { rateLimits: { maxConcurrentDispatches: 20 }, retryConfig: { maxAttempts: 20 } }, 'none of many at once is lost')
-  await close()
 })
 
 t.test('queues are listed in order, by pages, and by filters', async t => {
-  const { http, grpc, clock, close } = await faces()
+  const { http, grpc, clock } = await faces(t)
   const list = async (query: string) => (await http('GET', `/v2/${parent}/queues?${query}`)).body
   const ids = (answer: any) => (answer.queues ?? []).map((one: any) => one.name.split('/').at(-1)).join('')
   for (const id of ['c', 'a', 'd', 'b']) await http('POST', `/v2/${parent}/queues`, { name: `${parent}/queues/${id}`, rateLimits: { maxDispatchesPerSecond: id.charCodeAt(0) } })
@@ -124,11 +125,10 @@ t.test('queues are listed in order, by pages, and by filters', async t => {
   t.match(await http('GET', `/v2/${parent}/queues?pageToken=${nextPageToken}`), { status: 400 }, 'another filter')
   clock.set(clock.now() + 2 * 3600 * 1000)
   t.match(await http('GET', `/v2/${parent}/queues?filter=state:PAUSED&pageToken=${nextPageToken}`), { status: 400 }, 'two hours later')
-  await close()
 })
 
 t.test('a task is stored as production stores it, and shown in the view that is asked for', async t => {
-  const { http, grpc, clock, close } = await faces({ engine: { started: false } })
+  const { http, grpc, clock } = await faces(t, { engine: { started: false } })
   const now = new Date(clock.now()).toISOString().replace('.000Z', 'Z')
   const made = await http('POST', `/v2/${queue}/tasks`, { task: { httpRequest: { url, body: 'aGk_', headers: { 'x-a': '', 'user-agent': 'me' } }, scheduleTime: null }, response_view: 2 })
   t.match(made.body.name, /\/tasks\/\d{1,20}$/)
@@ -164,11 +164,10 @@ t.test('a task is stored as production stores it, and shown in the view that is 
   const first = await http('GET', `/v2/${queue}/tasks?pageSize=2&responseView=FULL`)
   const second = await grpc('ListTasks', { parent: queue, pageSize: 2, pageToken: first.body.nextPageToken })
   t.same(new Set([...first.body.tasks, ...second.body.tasks].map(one => one.name)).size, 3)
-  await close()
 })
 
 t.test('a task that runs and fails shows its attempts; run dispatches it also from a paused queue', async t => {
-  const { http, grpc, attempts, clock, last, close } = await faces({ engine: { rememberGeneratedNames: true } })
+  const { http, grpc, attempts, clock, last } = await faces(t, { engine: { rememberGeneratedNames: true } })
   await http('POST', `/v2/${queue}:pause`, {})
   const { body: { name } } = await http('POST', `/v2/${queue}/tasks`, { task: { httpRequest: { url } } })
   t.equal(attempts.length, 0)
@@ -184,11 +183,10 @@ t.test('a task that runs and fails shows its attempts; run dispatches it also fr
   t.match((await http('POST', `/v2/${name}:run`, { responseView: 'FULL' })).body, { dispatchCount: 2, view: 'FULL' })
   await last().answer(200)
   t.match(await http('POST', `/v2/${name}:run`, {}), { status: 404, message: /^The task no longer exists/ })
-  await close()
 })
 
 t.test('purge takes what was there before it and nothing that came after, and tells when', async t => {
-  const { http, grpc, clock, close } = await faces({ engine: { started: false } })
+  const { http, grpc, clock } = await faces(t, { engine: { started: false } })
   for (const id of ['a', 'b']) await http('POST', `/v2/${queue}/tasks`, { task: { name: `${queue}/tasks/${id}`, httpRequest: { url } } })
   const [purged, later] = await Promise.all([
     http('POST', `/v2/${queue}:purge`, {}),
@@ -198,11 +196,10 @@ t.test('purge takes what was there before it and nothing that came after, and te
   t.equal(later.code, 'OK')
   t.same((await http('GET', `/v2/${queue}/tasks`)).body.tasks.map((one: any) => one.name), [`${queue}/tasks/c`])
   t.match(await http('POST', `/v2/${queue}/tasks`, { task: { name: `${queue}/tasks/a`, httpRequest: { url } } }), { status: 409 }, 'names are remembered')
-  await close()
 })
 
 t.test('policies are kept with their queue, and one that was read before another change is refused', async t => {
-  const { http, grpc, engine, close } = await faces()
+  const { http, grpc, engine } = await faces(t)
   t.same((await http('POST', `/v2/${queue}:getIamPolicy`, {})).body, { etag: 'ACAB' })
   const bindings = [{ role: 'roles/viewer', members: ['user:a@example.com'], condition: { expression: 'true', title: 'x' } }]
   const set = await http('POST', `/v2/${queue}:setIamPolicy`, { policy: { version: 3, bindings, etag: 'ACAB' } })
@@ -216,11 +213,10 @@ t.test('policies are kept with their queue, and one that was read before another
   t.match(JSON.parse(JSON.stringify(engine.getQueue(queue))).policy.bindings, bindings, 'kept as JSON')
   t.same((await grpc('TestIamPermissions', { resource: queue, permissions: ['cloudtasks.tasks.create'] })).body.permissions, ['cloudtasks.tasks.create'])
   t.same((await http('POST', `/v2/${parent}/queues/missing:testIamPermissions`, { permissions: ['cloudtasks.tasks.create'] })).body, {})
-  await close()
 })
 
 t.test('locations are those that have queues, any other can be looked at, and gcloud finds its default', async t => {
-  const { http, grpc, close } = await faces()
+  const { http, grpc } = await faces(t)
   const locations = 'google.cloud.location.Locations'
   await http('POST', '/v2/projects/p/locations/europe-west1/queues', { name: 'projects/p/locations/europe-west1/queues/q' })
   for (const root of ['v1', 'v2', 'v2beta3']) {
@@ -236,11 +232,10 @@ t.test('locations are those that have queues, any other can be looked at, and gc
   t.match(await http('GET', '/v1/apps/p'), { status: 200, body: { name: 'apps/p', id: 'p', locationId: 'europe-west1' } })
   t.same((await http('GET', `/v2/${parent}/cmekConfig`)).body, { name: `${parent}/cmekConfig` })
   t.match(await http('PATCH', `/v2beta3/${parent}/cmekConfig`, {}), { status: 501, code: 'UNIMPLEMENTED' })
-  await close()
 })
 
 t.test('batches do what can be done and say what could not, once for each request id', async t => {
-  const { http, grpc, close } = await faces({ engine: { started: false } })
+  const { http, grpc } = await faces(t, { engine: { started: false } })
   const requestId = '3f1b6c1e-7a54-4f4b-9b5d-0c1d2e3f4a5b'
   const requests = ['a', 'a', 'b'].map(id => ({ parent: queue, task: { name: `${queue}/tasks/${id}`, httpRequest: { url } } }))
   const made = await http('POST', `/v2/${queue}/tasks:batchCreate`, { requests, requestId })
@@ -262,6 +257,9 @@ t.test('batches do what can be done and say what could not, once for each reques
     error: { code: 10, message: /^None of the requests succeeded/ },
     metadata: { type_url: 'type.googleapis.com/google.cloud.tasks.v2beta3.BatchCreateTasksMetadata' }
   })
+  t.match(messageType((await loadProtos()).definitions, 'google.cloud.tasks.v2beta3.BatchCreateTasksMetadata').deserialize(failed.body.metadata.value), {
+    state: 'FAILED', failedRequests: { 0: { code: 6 }, 2: { code: 6, message: 'Requested entity already exists' } }
+  })
   t.match((await grpc('GetOperation', { name: failed.body.name }, 'google.longrunning.Operations')).body, failed.body)
   t.match(await grpc('GetOperation', { name: 'x' }, 'google.longrunning.Operations'), { code: 'NOT_FOUND' })
   const deleted = await http('POST', `/v2beta3/${queue}/tasks:batchDelete`, { names: [`${queue}/tasks/a`, `${queue}/tasks/b`] })
@@ -271,11 +269,10 @@ t.test('batches do what can be done and say what could not, once for each reques
     t.match(await http('POST', `/v2/${queue}/tasks:batchCreate`, bad), { status: 400, code: 'INVALID_ARGUMENT' })
   }
   t.match(await http('POST', `/v2/${parent}/queues/missing/tasks:batchDelete`, { names: ['x'] }), { status: 404 })
-  await close()
 })
 
 t.test('a queue with a target sends tasks where it says, and buffers payloads as tasks', async t => {
-  const { http, attempts, last, close } = await faces()
+  const { http, attempts, last } = await faces(t)
   const name = `${parent}/queues/target`
   const httpTarget = {
     uriOverride: { scheme: 'HTTP', host: 'other.example', port: '8080', pathOverride: { path: '/hook' }, queryOverride: { queryParams: 'a=b' } },
@@ -314,11 +311,10 @@ t.test('a queue with a target sends tasks where it says, and buffers payloads as
   await http('PATCH', `/v2/${queue}`, { appEngineRoutingOverride: { service: 'worker' } })
   await http('POST', `/v2/${queue}/tasks`, { task: { appEngineHttpRequest: { appEngineRouting: { service: 'other', version: 'v' } } } })
   t.same(last().task.appEngineHttpRequest?.appEngineRouting, { service: 'worker' })
-  await close()
 })
 
 t.test("v2beta3: a task's own retry policy, a queue's memory for names, and statistics", async t => {
-  const { http, grpc, clock, last, attempts, close } = await faces()
+  const { http, grpc, clock, last, attempts } = await faces(t)
   await http('PATCH', `/v2beta3/${queue}`, { tombstoneTtl: '7200s' })
   const name = `${queue}/tasks/t`
   const create = async () => await grpc('CreateTask', { parent: queue, task: { name, httpRequest: { url }, retryConfig: { maxAttempts: 2, minBackoff: { seconds: 7 } } } }, v2beta3)
@@ -346,11 +342,28 @@ t.test("v2beta3: a task's own retry policy, a queue's memory for names, and stat
   t.match((await http('GET', `/v2beta3/${parent}/queues?readMask=name,stats.tasksCount`)).body.queues, [{ name: queue, stats: { tasksCount: '2' } }])
   t.match(await http('GET', `/v2/${queue}?readMask=stats`), { status: 400 }, 'v2 has none')
   t.match(await http('POST', `/v2beta3/${parent}/queues`, { name: `${parent}/queues/pull`, type: 'PULL' }), { status: 400, message: /pull queues/ })
-  await close()
+})
+
+t.test('settings, policies, targets and retry policies of tasks are there again after a restart', async t => {
+  const directory = t.testdir()
+  const look = (engine: Engine): unknown => JSON.parse(JSON.stringify([engine.getQueue(queue), engine.getTask(`${queue}/tasks/t`), engine.getTask(`${queue}/tasks/ae`)]))
+  const { http, grpc, engine } = await faces(t, { engine: { started: false, store: new LmdbStore({ directory }) as never } })
+  await http('PATCH', `/v2beta3/${queue}`, {
+    httpTarget: { uriOverride: { host: 'example.com' } }, appEngineHttpQueue: { appEngineRoutingOverride: { service: 's' } }, tombstoneTtl: '3600s', taskTtl: '864000s', rateLimits: { maxBurstSize: 5 }
+  })
+  await http('POST', `/v2/${queue}:setIamPolicy`, { policy: { bindings: [{ role: 'r', members: ['allUsers'] }] } })
+  await grpc('CreateTask', { parent: queue, task: { name: `${queue}/tasks/t`, httpRequest: { url }, retryConfig: { maxAttempts: 2 } } }, v2beta3)
+  await grpc('CreateTask', { parent: queue, task: { name: `${queue}/tasks/ae`, appEngineHttpRequest: {}, retryConfig: { maxAttempts: 3 } } }, v2beta3)
+  const before = look(engine)
+  t.match(before, [{ settings: { httpTarget: {}, chosenBurstSize: 5, taskTtlSeconds: 864_000 }, policy: { bindings: [{ role: 'r' }] } }, { retryConfig: { maxAttempts: 2, maxDoublings: 16 } }, { retryConfig: { maxAttempts: 3 } }])
+  await engine.close()
+  const again = await stage({ started: false, store: new LmdbStore({ directory }) as never, keepQueue: true })
+  t.same(look(again.engine), before)
+  await again.engine.close()
 })
 
 t.test('queues come to be with their first task where that is wanted, but not again what was deleted', async t => {
-  const { http, grpc, close } = await faces({ autoCreateQueues: true, engine: { started: false } })
+  const { http, grpc } = await faces(t, { autoCreateQueues: true, engine: { started: false } })
   const create = async (id: string, fields = {}) => await grpc('CreateTask', { parent: `${parent}/queues/${id}`, task: { httpRequest: { url }, ...fields } })
   t.same((await Promise.all([create('new'), create('new'), create('new')])).map(one => one.code), ['OK', 'OK', 'OK'])
   t.equal((await http('GET', `/v2/${parent}/queues/new/tasks`)).body.tasks.length, 3)
@@ -359,16 +372,14 @@ t.test('queues come to be with their first task where that is wanted, but not ag
   t.match(await create('a_b'), { code: 'INVALID_ARGUMENT' })
   await http('DELETE', `/v2/${parent}/queues/new`)
   t.match(await create('new'), { code: 'NOT_FOUND', message: /^Queue does not exist/ })
-  await close()
 })
 
 t.test("firebase-admin's paths are v2 without a prefix, and its tasks need no URL", async t => {
-  const { http, close } = await faces({ defaultUrl: 'http://127.0.0.1:5001/', engine: { started: false } })
+  const { http } = await faces(t, { defaultUrl: 'http://127.0.0.1:5001/', engine: { started: false } })
   const create = { task: { name: `${queue}/tasks/f`, httpRequest: { url: '', body: 'e30=', oidcToken: { serviceAccountEmail: 'x' }, headers: { 'Content-Type': 'application/json' } } } }
   t.match(await http('POST', `/${queue}/tasks`, create), { status: 200, body: { httpRequest: { url: 'http://127.0.0.1:5001/' } } })
   t.match(await http('POST', `/${queue}/tasks`, create), { status: 409 })
   t.match(await http('POST', `/v2/${queue}/tasks`, { task: { httpRequest: { url: '' } } }), { status: 400, message: 'HttpRequest.url is required.' })
   t.match(await http('DELETE', `/${queue}/tasks/f`), { status: 200 })
   t.match(await http('DELETE', `/${queue}/tasks/f`), { status: 404 })
-  await close()
 })

@@ -1,5 +1,6 @@
 import { createServer, type AddressInfo } from 'node:net'
 import { Client, ServerCredentials, credentials, type MethodDefinition, type ServiceError } from '@grpc/grpc-js'
+import type { Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { createGrpcServer } from '../../lib/emulator/grpc.js'
 import { loadProtos, messageType } from '../../lib/emulator/protos.js'
@@ -34,11 +35,10 @@ export interface Faces extends Stage {
   readonly http: Http
   /** @param service full name. @default google.cloud.tasks.v2.CloudTasks */
   readonly grpc: (method: string, request: object | Buffer, service?: string) => Promise<Answer>
-  readonly close: () => Promise<void>
 }
 
-/** The service over both faces, on an engine whose clock and attempts are the test's. The queue `q` is there. */
-export async function faces (options: ServiceOptions & { engine?: Partial<EngineOptions> & { store?: MemoryStore, started?: boolean } } = {}): Promise<Faces> {
+/** The service over both faces until the test ends, on an engine whose clock and attempts are the test's. The queue `q` is there. */
+export async function faces (t: Test, options: ServiceOptions & { engine?: Partial<EngineOptions> & { store?: MemoryStore, started?: boolean } } = {}): Promise<Faces> {
   const { engine: engineOptions, ...serviceOptions } = options
   const staged = await stage(engineOptions)
   const faults: unknown[] = []
@@ -51,6 +51,15 @@ export async function faces (options: ServiceOptions & { engine?: Partial<Engine
   await new Promise<void>(resolve => { listener.listen(0, '127.0.0.1', resolve) })
   const { port } = listener.address() as AddressInfo
   const client = new Client(`127.0.0.1:${port}`, credentials.createInsecure(), { 'grpc.max_send_message_length': -1 })
+  t.teardown(async () => {
+    client.close()
+    injector.destroy()
+    grpcServer.forceShutdown()
+    listener.close()
+    await app.close()
+    for (const attempt of staged.attempts) await attempt.answer(200)
+    await staged.engine.close()
+  })
   return {
     ...staged,
     service,
@@ -58,16 +67,7 @@ export async function faces (options: ServiceOptions & { engine?: Partial<Engine
     port,
     faults,
     http: httpCaller(app),
-    grpc: grpcCaller(client),
-    close: async () => {
-      client.close()
-      injector.destroy()
-      grpcServer.forceShutdown()
-      listener.close()
-      await app.close()
-      for (const attempt of staged.attempts) await attempt.answer(200)
-      await staged.engine.close()
-    }
+    grpc: grpcCaller(client)
   }
 }
 
@@ -90,7 +90,7 @@ function httpCaller (app: FastifyInstance): Http {
 function grpcCaller (client: Client): Faces['grpc'] {
   return async (method, request, service = 'google.cloud.tasks.v2.CloudTasks') => {
     const { definitions } = await loadProtos()
-    const known = (definitions[service] as unknown as Record<string, MethodDefinition<object, object>>)[method]
+    const known = (definitions[service] as unknown as Record<string, MethodDefinition<object, object>> | undefined)?.[method]
     const path = known?.path ?? `/${service}/${method}`
     return await new Promise<Answer>(resolve => {
       client.makeUnaryRequest(

@@ -60,9 +60,9 @@ export class FragileStore extends MemoryStore {
 }
 
 export async function stage<S extends MemoryStore = MemoryStore> (
-  options: Partial<EngineOptions> & { store?: S, started?: boolean } = {}
+  options: Partial<EngineOptions> & { store?: S, started?: boolean, keepQueue?: boolean } = {}
 ): Promise<Stage & { store: S }> {
-  const { started = true, ...engineOptions } = options
+  const { started = true, keepQueue = false, ...engineOptions } = options
   const clock = (options.clock as ManualClock | undefined) ?? new ManualClock()
   const store = options.store ?? new MemoryStore() as S
   const attempts: OpenAttempt[] = []
@@ -87,7 +87,7 @@ export async function stage<S extends MemoryStore = MemoryStore> (
     clock
   })
   await engine.open()
-  await engine.updateQueue(queue)
+  if (!keepQueue) await engine.updateQueue(queue)
   if (started) engine.start()
   return { engine, clock, store, attempts, errors, last: () => attempts.at(-1)! }
 }

@@ -27,7 +27,6 @@ export interface Batch<R, T> {
   readonly metadata: string
   readonly run: (request: R) => Promise<T>
   readonly response: (results: T[]) => NonNullable<OperationMessage['response']>
-  readonly refusal: (error: unknown) => CloudTasksError
 }
 
 /**
@@ -36,10 +35,13 @@ export interface Batch<R, T> {
  */
 export class Operations {
   readonly #now: () => number
+  readonly #refusal: (error: unknown) => CloudTasksError
   readonly #operations = new Map<string, Promise<OperationMessage>>()
 
-  constructor (now: () => number) {
+  /** @param refusal what the caller is told of anything thrown */
+  constructor (now: () => number, refusal: (error: unknown) => CloudTasksError) {
     this.#now = now
+    this.#refusal = refusal
   }
 
   async get (name: string): Promise<OperationMessage> {
@@ -64,14 +66,14 @@ export class Operations {
     return await operation
   }
 
-  async #execute<R, T> (name: string, { requests, metadata, run, response, refusal }: Batch<R, T>): Promise<OperationMessage> {
+  async #execute<R, T> (name: string, { requests, metadata, run, response }: Batch<R, T>): Promise<OperationMessage> {
     const startTime = timestampMessage(this.#now())
     const results = await Promise.allSettled(requests.map(run))
     const failedRequests: Record<number, StatusMessage> = {}
     const succeeded: T[] = []
     for (const [index, result] of results.entries()) {
       if (result.status === 'fulfilled') succeeded.push(result.value)
-      else failedRequests[index] = statusOf(refusal(result.reason))
+      else failedRequests[index] = statusOf(this.#refusal(result.reason))
     }
     const state = succeeded.length === results.length ? 'SUCCEEDED' : succeeded.length === 0 ? 'FAILED' : 'PARTIALLY_SUCCEEDED'
     return {

@@ -114,10 +114,9 @@ class Parameters {
 
   constructor (query: string) {
     const all = [...new URLSearchParams(query)]
-    const alt = all.find(([name]) => name === '$alt' || name === 'alt')?.[1] ?? 'json'
-    const [format, ...flags] = alt.split(';')
-    if (format !== 'json' || flags.some(flag => flag !== 'enum-encoding=int')) throw badRequest('', 'Invalid value at \'$alt\': only json and json;enum-encoding=int are supported.')
-    this.enumsAsNumbers = all.some(([name, value]) => (name === '$alt' || name === 'alt') && value.includes('enum-encoding=int'))
+    const formats = all.filter(([name]) => name === '$alt' || name === 'alt').map(([, value]) => value)
+    if (!formats.every(format => FORMAT.test(format))) throw badRequest('', "Invalid value at '$alt': only json and json;enum-encoding=int are supported.")
+    this.enumsAsNumbers = formats.some(format => format.includes(';'))
     this.#fields = all.filter(([name]) => !SYSTEM_PARAMETERS.has(name.replace(/^\$\.?/, '')))
   }
 
@@ -163,6 +162,7 @@ function sendJson (reply: FastifyReply, status: number, json: unknown): FastifyR
   return reply.code(status).type('application/json; charset=UTF-8').send(JSON.stringify(json))
 }
 
+const FORMAT = /^json(?:;enum-encoding=int)*$/
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
 
 const SYSTEM_PARAMETERS: ReadonlySet<string> = new Set([

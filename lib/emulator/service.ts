@@ -4,6 +4,7 @@ import { CloudTasksError, refusals } from '../cloud-tasks/status.js'
 import type { NewTask } from '../cloud-tasks/task.js'
 import { systemClock, type Clock } from '../engine/clock.js'
 import type { Engine, StoredQueue } from '../engine/engine.js'
+import { creationOf, deletionOf } from './batches.js'
 import { bufferedTask, type HttpBodyMessage } from './buffer.js'
 import { masked, picked } from './field-mask.js'
 import { Iam, type PolicyMessage } from './iam.js'
@@ -48,7 +49,7 @@ export class Service {
     this.#now = () => clock.now()
     this.#iam = new Iam(engine)
     this.#locations = new Locations(engine, this.#now)
-    this.#operations = new Operations(this.#now)
+    this.#operations = new Operations(this.#now, this.refusal)
     this.#stats = new QueueStats(engine, this.#now)
   }
 
@@ -174,40 +175,14 @@ export class Service {
     return { task: taskMessage(await this.#engine.createTask(parent, task), 'BASIC') }
   }
 
-  async batchCreateTasks ({ parent = '', requests = [], requestId = '', version = 'v2' }: BatchCreateRequest): Promise<OperationMessage> {
-    checkLocation(parent)
-    this.#engine.getQueue(parent)
-    for (const one of requests) {
-      if (one.parent !== undefined && one.parent !== '' && one.parent !== parent) throw refusals.batchParent(parent, one.parent)
-    }
-    return await this.#operations.run({
-      parent,
-      requestId,
-      requests,
-      maxRequests: 100,
-      metadata: `google.cloud.tasks.${version}.BatchCreateTasksMetadata`,
-      run: async request => await this.createTask({ ...request, parent }),
-      response: tasks => ({ '@type': `type.googleapis.com/google.cloud.tasks.${version}.BatchCreateTasksResponse`, tasks }),
-      refusal: this.refusal
-    })
+  async batchCreateTasks (request: BatchCreateRequest): Promise<OperationMessage> {
+    this.#checkQueue(request.parent ?? '')
+    return await this.#operations.run(creationOf(request, async one => await this.createTask(one)))
   }
 
-  async batchDeleteTasks ({ parent = '', names = [], requestId = '', version = 'v2' }: BatchDeleteRequest): Promise<OperationMessage> {
-    checkLocation(parent)
-    this.#engine.getQueue(parent)
-    return await this.#operations.run({
-      parent,
-      requestId,
-      requests: names,
-      maxRequests: 1000,
-      metadata: `google.cloud.tasks.${version}.BatchDeleteTasksMetadata`,
-      run: async name => {
-        if (!name.startsWith(`${parent}/tasks/`)) throw refusals.batchParent(parent, name)
-        await this.#engine.deleteTask(name)
-      },
-      response: () => ({ '@type': 'type.googleapis.com/google.protobuf.Empty' }),
-      refusal: this.refusal
-    })
+  async batchDeleteTasks (request: BatchDeleteRequest): Promise<OperationMessage> {
+    this.#checkQueue(request.parent ?? '')
+    return await this.#operations.run(deletionOf(request, async name => { await this.#engine.deleteTask(name) }))
   }
 
   async getOperation ({ name = '' }: Named): Promise<OperationMessage> {
@@ -233,6 +208,11 @@ export class Service {
     if (parseLocationName(location) === undefined) throw refusals.locationName()
     checkLocation(location)
     return { name, kmsKey: '' }
+  }
+
+  #checkQueue (name: string): void {
+    checkLocation(name)
+    this.#engine.getQueue(name)
   }
 
   #read (stored: StoredQueue, readMask: readonly string[][]): QueueMessage {

@@ -1,20 +1,32 @@
-import { createEmulator, type Emulator, type EmulatorOptions } from '../emulator/index.js'
-import { CommandError, UsageError, interruption, type Arguments, type Command } from './command.js'
+import { CloudTasksError } from '../cloud-tasks/status.js'
+import { engineConsole } from '../console/plugin.js'
+import type { EmulatorLogger, EmulatorOptions } from '../emulator/index.js'
+import { emulatorConfig, type EmulatorConfig } from '../emulator/options.js'
+import { Emulator } from '../emulator/server.js'
+import { CommandError, UsageError, interruption, type Arguments, type Command, type Io } from './command.js'
+import { parseDuration } from './duration.js'
 
 const emulator: Command = {
-  usage: '[--host HOST] [--port PORT] [--data DIR] [--queue NAME]... [--auto-create-queues] [--app-engine-url URL] [--task-tombstone TIME] [--queue-tombstone TIME]',
-  help: `Serves Cloud Tasks on one port: gRPC, REST, and the keys of its tokens. Ends at SIGTERM or Ctrl-C.
+  usage: '[--host HOST] [--port PORT] [--data DIR] [--queue NAME]... [--auto-create-queues] [--app-engine-url URL] [--default-url URL] [--task-tombstone TIME] [--queue-tombstone TIME]',
+  help: `Serves Cloud Tasks on one port: gRPC, REST, the keys of its tokens, and a console at /.
+Says 'listening on http://HOST:PORT' once it does, and ends with code 0 at SIGTERM or Ctrl-C.
 
-  --host HOST             address to listen on (default: 127.0.0.1)
+  --host HOST             address to listen on; nobody is asked who they are (default: 127.0.0.1)
   --port PORT             0 for any free one (default: 8123)
-  --data DIR              keeps queues and tasks in a directory (default: in memory)
-  --queue NAME            creates projects/P/locations/L/queues/Q; may be given again
+  --data DIR              keeps queues, tasks, names and the tokens' key in a directory (default: in memory)
+  --queue NAME            creates projects/P/locations/L/queues/Q where it is missing; may be given again
   --auto-create-queues    creates a queue with the first task that names it
-  --app-engine-url URL    where App Engine tasks go
+  --app-engine-url URL    where App Engine tasks go: their relative URI is put behind it
+  --default-url URL       where tasks of firebase-admin go, which come without a URL
+                          (default: http://127.0.0.1:5001/{project}/{location}/{queue})
   --task-tombstone TIME   how long names of ended tasks are refused (default: 1h)
   --queue-tombstone TIME  how long names of deleted queues are refused (default: 7d)
 
-A TIME is a number with s, m, h or d.`,
+A TIME is 0 or a number with ms, s, m, h or d, as in 30s.
+
+Examples:
+  fastify-cloud-tasks emulator --queue projects/demo/locations/us-central1/queues/default
+  fastify-cloud-tasks emulator --auto-create-queues --data .tasks`,
   options: {
     host: { type: 'string' },
     port: { type: 'string' },
@@ -22,16 +34,18 @@ A TIME is a number with s, m, h or d.`,
     queue: { type: 'string', multiple: true },
     'auto-create-queues': { type: 'boolean' },
     'app-engine-url': { type: 'string' },
+    'default-url': { type: 'string' },
     'task-tombstone': { type: 'string' },
     'queue-tombstone': { type: 'string' }
   },
 
   async run ({ values }, io) {
-    const emulator = create({ ...optionsOf(values), onError: error => { io.stderr.write(`${(error as Error).message}\n`) } })
+    const config = configOf(values, io)
+    const emulator = new Emulator(config)
     try {
       io.stdout.write(`listening on ${await emulator.listen()}\n`)
     } catch (error) {
-      throw new CommandError((error as Error).message)
+      throw problemOf(error, config)
     }
     await interruption(io.signal)
     await emulator.close()
@@ -41,33 +55,65 @@ A TIME is a number with s, m, h or d.`,
 
 export default emulator
 
-function create (options: EmulatorOptions): Emulator {
+function configOf (values: Arguments['values'], io: Io): EmulatorConfig {
+  const options: Record<string, unknown> = {
+    logger: lines(io),
+    onError: (error: unknown) => { io.stderr.write(`${error instanceof Error ? error.stack ?? error.message : String(error)}\n`) },
+    // In production the console wants to know who may see it, and nobody can say so here.
+    ...(io.env.NODE_ENV === 'production' ? undefined : { plugin: withConsole })
+  }
+  for (const [flag, value] of Object.entries(values)) {
+    if (value === undefined) continue
+    if (flag === 'port') options.port = portOf(value as string)
+    else if (flag.endsWith('-tombstone')) options[keyOf(flag)] = secondsOf(flag, value as string)
+    else options[keyOf(flag)] = value
+  }
   try {
-    return createEmulator(options)
+    return emulatorConfig(options, flagOf)
   } catch (error) {
     throw new UsageError((error as Error).message)
   }
 }
 
-function optionsOf (values: Arguments['values']): EmulatorOptions {
-  const text = (flag: string): string | undefined => values[flag] as string | undefined
-  const port = text('port') ?? '8123'
-  if (!/^\d{1,5}$/.test(port) || Number(port) > 65_535) throw new UsageError(`--port takes a number from 0 to 65535, not '${port}'`)
-  const [host, data, appEngineUrl] = [text('host'), text('data'), text('app-engine-url')]
-  return {
-    port: Number(port),
-    queues: values['queue'] as string[] | undefined ?? [],
-    autoCreateQueues: values['auto-create-queues'] === true,
-    taskTombstoneSeconds: seconds('task-tombstone', text('task-tombstone') ?? '1h'),
-    queueTombstoneSeconds: seconds('queue-tombstone', text('queue-tombstone') ?? '7d'),
-    ...(host === undefined ? {} : { host }),
-    ...(data === undefined ? {} : { data }),
-    ...(appEngineUrl === undefined ? {} : { appEngineUrl })
-  }
+const withConsole: EmulatorOptions['plugin'] = engine => async app => { await app.register(engineConsole(engine, { title: 'Cloud Tasks' }), { prefix: '/' }) }
+
+/** `auto-create-queues` is the option `autoCreateQueues`. */
+function keyOf (flag: string): string {
+  if (flag === 'queue') return 'queues'
+  const key = flag.replace(/-[a-z]/g, letters => letters[1]!.toUpperCase())
+  return flag.endsWith('-tombstone') ? `${key}Seconds` : key
 }
 
-function seconds (flag: string, text: string): number {
-  const match = /^(\d+(?:\.\d+)?)([smhd]?)$/.exec(text)
-  if (match === null || (match[2] === '' && Number(match[1]) !== 0)) throw new UsageError(`--${flag} takes a time such as 30s, 1h or 7d, not '${text}'`)
-  return Number(match[1]) * { s: 1, m: 60, h: 3600, d: 86_400, '': 1 }[match[2] as 's']
+function flagOf (key: string): string {
+  if (key === 'queues') return '--queue'
+  return `--${key.replace(/Seconds$/, '').replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)}`
+}
+
+function portOf (text: string): number {
+  if (!/^\d{1,5}$/.test(text)) throw new UsageError(`--port must be a whole number from 0 to 65535, not '${text}'`)
+  return Number(text)
+}
+
+function secondsOf (flag: string, text: string): number {
+  const seconds = parseDuration(text)
+  if (seconds === undefined) throw new UsageError(`--${flag} must be a time such as 30s, 10m, 1h, 7d or 0, not '${text}'`)
+  return seconds
+}
+
+function lines ({ stderr }: Io): EmulatorLogger {
+  const line = (fields: object, message: string): void => {
+    const { task } = fields as { readonly task?: string }
+    stderr.write(`${message}${task === undefined ? '' : ` (${task})`}\n`)
+  }
+  return { info: line, warn: line, error: line }
+}
+
+/** What keeps it from starting, in one line. */
+function problemOf (error: unknown, { host, port }: EmulatorConfig): Error {
+  const { code, message } = error as NodeJS.ErrnoException
+  if (error instanceof CloudTasksError) return new CommandError(`--queue: ${message}`)
+  if (code === 'EADDRINUSE') return new CommandError(`${host}:${port} is in use by another program; choose another port with --port, or 0 for any free one`)
+  if (code === 'EACCES') return new CommandError(`this user may not listen on port ${port}; choose one above 1023 with --port`)
+  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'EAI_AGAIN') return new CommandError(`--host: ${host} is no address of this machine`)
+  return new CommandError(message)
 }

@@ -1,77 +1,82 @@
-import { Agent, request } from 'undici'
-import type { HttpMethod } from '../cloud-tasks/task.js'
-import type { Answer, Attempt } from '../engine/engine.js'
-import type { Tokens } from './tokens.js'
+import { Agent, type Dispatcher as UndiciDispatcher } from 'undici'
+import type { Answer, Attempt, Dispatcher } from '../engine/engine.js'
+import type { Clock } from '../engine/clock.js'
+import { Exchange } from './exchange.js'
+import type { TokenIssuer } from './oidc.js'
+import { outgoingRequest, type OutgoingRequest } from './outgoing-request.js'
+import { connectionProblem, Unreachable } from './unreachable.js'
 
 export interface HttpDispatcherOptions {
-  readonly tokens: Tokens
-  /** Origin of the app that App Engine tasks go to. */
-  readonly appEngineUrl: string | undefined
+  readonly clock: Clock
+  readonly tokens: TokenIssuer
+  /** Where App Engine tasks go. */
+  readonly appEngineUrl?: string
 }
 
 /**
- * Delivers attempts over HTTP. Redirects are not followed, answers are read up to a limit, and whatever keeps a target from
- * answering, a header that HTTP does not allow included, is an attempt without a response whose reason observers get to see.
+ * Sends attempts over HTTP/1.1. Each gets a connection of its own for as long as it runs, so how many there are is what the
+ * queues allow (`maxConcurrentDispatches`); afterwards it is kept for the next one to the same target, and closed after four
+ * seconds without any. Redirects are answers like any other.
+ *
+ * `dispatch` rejects with `Unreachable` alone. After the deadline it closes the connection; the engine has ended the attempt by
+ * then and takes no notice.
  */
 export class HttpDispatcher {
-  readonly #agent = new Agent({ connections: 256, keepAliveTimeout: 4000, headersTimeout: 0, bodyTimeout: 0, connect: { timeout: 10_000 } })
-  readonly #tokens: Tokens
-  readonly #appEngineUrl: string | undefined
+  readonly dispatch: Dispatcher = async attempt => await this.#send(attempt)
+  readonly #options: HttpDispatcherOptions
+  // The deadline is the attempt's, so undici's own limits are off; the one on connecting says more than the deadline would.
+  readonly #agent = new Agent({ headersTimeout: 0, bodyTimeout: 0, connect: { timeout: 10_000 }, keepAliveTimeout: 4000 })
 
-  constructor ({ tokens, appEngineUrl }: HttpDispatcherOptions) {
-    this.#tokens = tokens
-    this.#appEngineUrl = appEngineUrl
+  constructor (options: HttpDispatcherOptions) {
+    this.#options = options
   }
 
-  /** Never rejects. */
-  async dispatch (attempt: Attempt): Promise<Answer> {
-    try {
-      return await this.#send(attempt)
-    } catch (error) {
-      return { status: 0, text: reasonOf(error) }
-    }
+  /** Targets that it has connections to. */
+  get targets (): number {
+    return Object.keys(this.#agent.stats).length
   }
 
-  /** Ends every attempt that is under way. */
+  /** Cuts off what is under way and closes all connections. Afterwards every attempt is refused. */
   async close (): Promise<void> {
-    await this.#agent.destroy()
+    await this.#agent.destroy(new Unreachable('closing', 'the emulator was stopped'))
   }
 
-  async #send ({ task, headers, deadlineMs }: Attempt): Promise<Answer> {
-    const { httpRequest, appEngineHttpRequest } = task
-    const url = httpRequest?.url ?? this.#appEngine(appEngineHttpRequest?.relativeUri ?? '/')
-    const authorization = httpRequest === undefined ? undefined : await this.#tokens.authorization(httpRequest)
-    const { statusCode, body } = await request(url, {
-      dispatcher: this.#agent,
-      method: (httpRequest ?? appEngineHttpRequest)?.httpMethod as HttpMethod,
-      headers: { ...headers, 'accept-encoding': 'gzip', ...(authorization === undefined ? undefined : { Authorization: authorization }) },
-      body: (httpRequest ?? appEngineHttpRequest)?.body ?? null,
-      signal: AbortSignal.timeout(deadlineMs)
+  async #send (attempt: Attempt): Promise<Answer> {
+    const request = outgoingRequest(attempt, this.#options.appEngineUrl)
+    const authorization = this.#authorization(attempt)
+    if (authorization !== undefined) request.headers.Authorization = typeof authorization === 'string' ? authorization : await authorization
+    return await this.#exchange(request, attempt.deadlineMs)
+  }
+
+  #exchange (request: OutgoingRequest, deadlineMs: number): Promise<Answer> {
+    const { clock } = this.#options
+    return new Promise((resolve, reject) => {
+      const exchange = new Exchange((answer, error) => {
+        clock.clearTimeout(timer)
+        if (answer !== undefined) resolve(answer)
+        else if (error === deadline) resolve(NO_ANSWER)
+        else reject(error instanceof Unreachable ? error : connectionProblem(new URL(request.origin).host, error))
+      })
+      const timer = clock.setTimeout(() => { exchange.abort(deadline) }, deadlineMs + GRACE_MS)
+      const { origin, path, headers } = request
+      const method = request.method as UndiciDispatcher.HttpMethod
+      this.#agent.dispatch({ origin, path, method, headers, body: request.body ?? null }, exchange)
     })
-    const pieces: Buffer[] = []
-    let size = 0
-    for await (const piece of body as AsyncIterable<Buffer>) {
-      if (size < MAX_TEXT_BYTES) pieces.push(piece)
-      size += piece.length
-      // Leaving the loop destroys the stream, and with it the connection.
-      if (size > MAX_ANSWER_BYTES) break
-    }
-    return { status: statusCode, text: Buffer.concat(pieces).subarray(0, MAX_TEXT_BYTES).toString() }
   }
 
-  #appEngine (relativeUri: string): string {
-    if (this.#appEngineUrl === undefined) throw new Error('App Engine tasks have no target here; start the emulator with --app-engine-url URL')
-    return this.#appEngineUrl.replace(/\/$/, '') + relativeUri
+  /** Only the first token for an account and an audience has to be waited for. */
+  #authorization ({ task }: Attempt): string | Promise<string> | undefined {
+    const { url = '', oidcToken, oauthToken } = task.httpRequest ?? {}
+    const { tokens } = this.#options
+    if (oidcToken !== undefined) return tokens.oidc(oidcToken.serviceAccountEmail, oidcToken.audience || url)
+    if (oauthToken !== undefined) return tokens.oauth(oauthToken.serviceAccountEmail, oauthToken.scope)
+    return undefined
   }
 }
 
-function reasonOf (error: unknown): string {
-  const { message, cause } = error as Error
-  return cause instanceof Error ? `${message}: ${cause.message}` : message
-}
+const NO_ANSWER: Answer = { status: 0 }
 
-/** What observers get of an answer. */
-const MAX_TEXT_BYTES = 4096
+/** Lets the engine, which knows it for a deadline, be first. */
+const GRACE_MS = 100
 
-/** A target that answers more than that has its connection closed. */
-const MAX_ANSWER_BYTES = 1024 * 1024
+const deadline = new Error('The deadline of the attempt has passed')

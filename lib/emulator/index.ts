@@ -1,1 +1,3 @@
-export { createEmulator, type Emulator, type EmulatorOptions } from './server.js'
+export { createEmulator, type Emulator } from './server.js'
+export type { EmulatorOptions } from './options.js'
+export type { EmulatorLogger } from './attempt-log.js'

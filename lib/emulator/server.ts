@@ -1,169 +1,208 @@
-import { createServer, type Server as HttpServer } from 'node:http'
-import { join } from 'node:path'
+import type { AddressInfo } from 'node:net'
 import { ServerCredentials, type Server as GrpcServer } from '@grpc/grpc-js'
 import Fastify, { type FastifyInstance } from 'fastify'
-import { parseQueueName } from '../cloud-tasks/names.js'
-import { CloudTasksError } from '../cloud-tasks/status.js'
-import { Engine } from '../engine/engine.js'
-import { LmdbStore } from '../engine/lmdb-store.js'
+import { Engine, type Answer, type Attempt, type ErrorPlace } from '../engine/engine.js'
+import { isSuccess } from '../engine/outcome.js'
 import { MemoryStore } from '../engine/memory-store.js'
+import type { Store } from '../engine/store.js'
+import { CloudTasksError } from '../cloud-tasks/status.js'
+import { AttemptLog } from './attempt-log.js'
 import { HttpDispatcher } from './dispatcher.js'
 import { createGrpcServer } from './grpc.js'
+import { TokenIssuer } from './oidc.js'
+import { emulatorConfig, type EmulatorConfig, type EmulatorOptions } from './options.js'
 import { Port } from './port.js'
 import { rest, restServerOptions } from './rest.js'
 import { Service } from './service.js'
-import { Tokens } from './tokens.js'
+import { SigningKey } from './signing-key.js'
+import { tokenRoutes } from './token-routes.js'
+import { Unreachable } from './unreachable.js'
 
-export interface EmulatorOptions {
-  /** @default '127.0.0.1' */
-  readonly host?: string
-  /** 0: any free port. @default 8123 */
-  readonly port?: number
-  /** Directory that keeps queues, tasks, names and the signing key. @default in memory */
-  readonly data?: string
-  /** Queues to create at the start, by full name. Those that are there stay as they are. */
-  readonly queues?: readonly string[]
-  /** CreateTask creates a queue that is missing. @default false */
-  readonly autoCreateQueues?: boolean
-  /** Origin of the app that App Engine tasks go to. */
-  readonly appEngineUrl?: string
-  /** How long the name of an ended task is refused. @default 3600 */
-  readonly taskTombstoneSeconds?: number
-  /** How long the name of a deleted queue is refused. @default 604800, 7 days */
-  readonly queueTombstoneSeconds?: number
-  /** Hears of errors that no caller is told of. @default process.emitWarning */
-  readonly onError?: (error: unknown) => void
-}
-
-/** Google Cloud Tasks on one port: gRPC, REST and the keys of its tokens. */
-export interface Emulator {
-  readonly engine: Engine
-  /** `http://HOST:PORT` once it listens. */
-  readonly url: string
-  /** Opens the store and begins to serve and to dispatch. Rejects when the port or the directory cannot be had. */
-  listen (): Promise<string>
-  /** Attempts under way have five seconds to end. May be called at any time, and again. */
-  close (): Promise<void>
-}
-
-/** Throws when an option makes no sense. */
+/**
+ * Cloud Tasks on one port: gRPC, REST, the keys of its tokens, and dispatch over HTTP.
+ * @throws FST_TASKS_INVALID_OPTION
+ */
 export function createEmulator (options: EmulatorOptions = {}): Emulator {
-  for (const name of options.queues ?? []) {
-    if (parseQueueName(name) === undefined) throw new Error(`'${name}' is no queue; it must be projects/PROJECT/locations/LOCATION/queues/QUEUE`)
-  }
-  if (options.appEngineUrl !== undefined && !/^https?:$/.test(protocolOf(options.appEngineUrl))) {
-    throw new Error(`'${options.appEngineUrl}' is no URL of an app; it must begin with http:// or https://`)
-  }
-  return new OnePortEmulator(options)
+  return new Emulator(emulatorConfig(options))
 }
 
-class OnePortEmulator implements Emulator {
-  readonly engine: Engine
-  readonly #options: EmulatorOptions
-  readonly #onError: (error: unknown) => void
-  readonly #opened: Array<() => Promise<void>> = []
-  #dispatcher: HttpDispatcher | undefined
-  #url = ''
+export class Emulator {
+  readonly #config: EmulatorConfig
+  #running: Running | undefined
+  #listening: Promise<string> | undefined
   #closed: Promise<void> | undefined
 
-  constructor (options: EmulatorOptions) {
-    const { taskTombstoneSeconds = 3600, queueTombstoneSeconds = 7 * 86_400, data, onError = warn } = options
-    this.#options = options
-    this.#onError = onError
-    this.engine = new Engine({
-      store: data === undefined ? new MemoryStore() : new LmdbStore({ directory: data }),
-      dispatch: async attempt => await this.#dispatcher!.dispatch(attempt),
-      taskTombstoneMs: taskTombstoneSeconds * 1000,
-      queueTombstoneMs: queueTombstoneSeconds * 1000,
-      rememberGeneratedNames: true,
-      onError
-    })
+  constructor (config: EmulatorConfig) {
+    this.#config = config
   }
 
+  /** Queues and tasks, for tests that look inside. There once it listens. */
+  get engine (): Engine {
+    return this.#current().engine
+  }
+
+  /** `http://HOST:PORT`: where REST is, and the issuer of its tokens. */
   get url (): string {
-    return this.#url
+    return `http://${this.address}`
   }
 
-  async listen (): Promise<string> {
-    try {
-      return await this.#listen()
-    } catch (error) {
-      await this.close()
-      throw error
-    }
+  /** `HOST:PORT`, as gRPC clients and CLOUD_TASKS_EMULATOR_HOST take it. Where it listens on all addresses, HOST is 127.0.0.1. */
+  get address (): string {
+    return `${this.host}:${this.port}`
   }
 
+  get host (): string {
+    const { address, family } = this.#current().address
+    if (address === '0.0.0.0' || address === '::') return '127.0.0.1'
+    return family === 'IPv6' ? `[${address}]` : address
+  }
+
+  get port (): number {
+    return this.#current().address.port
+  }
+
+  /** Opens the store, creates the queues of the options, listens and begins to dispatch. Resolves with the URL. */
+  listen (): Promise<string> {
+    this.#listening ??= this.#listen()
+    return this.#listening
+  }
+
+  /**
+   * Takes no more calls, answers those that came, and ends. With `data`, attempts under way get five seconds to end. Whatever
+   * does not end by itself is cut off; an attempt that is has failed.
+   */
   close (): Promise<void> {
     this.#closed ??= this.#close()
     return this.#closed
   }
 
   async #listen (): Promise<string> {
-    const { host = '127.0.0.1', port = 8123, data, queues = [], autoCreateQueues = false, appEngineUrl } = this.#options
-    this.#opened.push(async () => { await this.engine.close() })
-    await this.engine.open()
-    for (const name of queues) await this.#createQueue(name)
-    const tokens = await Tokens.open(data === undefined ? undefined : join(data, 'oidc-key.json'), () => this.#url)
-    const dispatcher = this.#dispatcher = new HttpDispatcher({ tokens, appEngineUrl })
-    this.#opened.push(async () => {
-      await within(CLOSE_GRACE_MS, this.engine.stop())
-      await dispatcher.close()
-    })
-
-    const service = new Service(this.engine, { autoCreateQueues, onError: this.#onError })
-    const grpc = await createGrpcServer(service)
-    const app = await createHttp(service, tokens)
-    this.#opened.push(async () => {
-      grpc.forceShutdown()
-      await app.close()
-    })
-    const listener = new Port({ http: app.server as HttpServer, http2: connectionsOf(grpc) })
-    this.#opened.push(async () => { await listener.close() })
-    const address = await listener.listen(port, host)
-    this.#url = `http://${host.includes(':') ? `[${host}]` : host}:${address.port}`
-    this.engine.start()
-    return this.#url
-  }
-
-  async #createQueue (name: string): Promise<void> {
+    const { host, port, queues } = this.#config
+    if (this.#closed !== undefined) throw new Error('The emulator was closed; create another one')
+    const running = await start(this.#config, () => this.url)
     try {
-      await this.engine.createQueue(name)
+      // First, so that no call finds them missing.
+      for (const name of queues) await createMissingQueue(running.engine, name)
+      await running.app.listen({ host, port, listenTextResolver: () => '' })
+      this.#running = { ...running, address: running.app.server.address() as AddressInfo }
+      running.engine.start()
+      return this.url
     } catch (error) {
-      if (!(error instanceof CloudTasksError) || error.code !== 'ALREADY_EXISTS') throw error
+      this.#running = undefined
+      await stop(running, 0)
+      throw error
     }
   }
 
   async #close (): Promise<void> {
-    for (const close of this.#opened.reverse()) await close()
+    await this.#listening?.catch(() => {}) // Whoever called `listen` hears of it, and it has cleaned up.
+    const running = this.#running
+    if (running !== undefined) await stop(running, this.#config.data === undefined ? 0 : ATTEMPT_GRACE_MS)
+  }
+
+  #current (): Running {
+    if (this.#running === undefined) throw new Error('The emulator does not listen yet; await its listen() first')
+    return this.#running
   }
 }
 
-async function createHttp (service: Service, tokens: Tokens): Promise<FastifyInstance> {
-  const app = Fastify({ ...restServerOptions, serverFactory: (handler, _options) => createServer(handler) }) as unknown as FastifyInstance
-  app.get('/.well-known/openid-configuration', async () => tokens.discovery)
-  for (const path of ['/jwks', '/certs']) app.get(path, async () => tokens.keys)
-  await app.register(rest, { service })
-  await app.ready()
-  return app
+/** What an emulator has opened. */
+interface Parts {
+  readonly engine: Engine
+  readonly dispatcher: HttpDispatcher
+  readonly grpcServer: GrpcServer
+  readonly port: Port
+  readonly app: FastifyInstance
 }
 
-function connectionsOf (grpc: GrpcServer): ConstructorParameters<typeof Port>[0]['http2'] {
-  const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure())
-  return socket => { injector.injectConnection(socket) }
+interface Running extends Parts {
+  readonly address: AddressInfo
 }
 
-function protocolOf (url: string): string {
-  return URL.canParse(url) ? new URL(url).protocol : ''
+async function start (config: EmulatorConfig, url: () => string): Promise<Parts> {
+  const { data, clock, autoCreateQueues, defaultUrl, onError, plugin } = config
+  const key = new SigningKey(data)
+  const tokens = new TokenIssuer({ clock, key, issuer: url })
+  const dispatcher = new HttpDispatcher({ clock, tokens, ...(config.appEngineUrl === undefined ? undefined : { appEngineUrl: config.appEngineUrl }) })
+  const engine = createEngine(config, await createStore(data), dispatcher)
+  try {
+    await engine.open()
+    // The directory is this process's alone from here on.
+    await key.load()
+    const service = new Service(engine, { clock, autoCreateQueues, defaultUrl, onError })
+    const grpcServer = await createGrpcServer(service)
+    const injector = grpcServer.createConnectionInjector(ServerCredentials.createInsecure())
+    let port: Port | undefined
+    const app = Fastify({
+      ...restServerOptions,
+      serverFactory: handler => {
+        port = new Port(handler, { onHttp2: socket => { injector.injectConnection(socket) } })
+        return port.server
+      }
+    })
+    await app.register(tokenRoutes, { tokens })
+    await app.register(rest, { service })
+    if (plugin !== undefined) await app.register(plugin(engine))
+    return { engine, dispatcher, grpcServer, port: port!, app }
+  } catch (error) {
+    await engine.close()
+    await dispatcher.close()
+    throw error
+  }
 }
 
-async function within (ms: number, work: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  await Promise.race([work, new Promise<void>(resolve => { timer = setTimeout(resolve, ms) })])
-  clearTimeout(timer)
+function createEngine (config: EmulatorConfig, store: Store, dispatcher: HttpDispatcher): Engine {
+  const { clock, taskTombstoneMs, queueTombstoneMs, logger, onError } = config
+  const log = new AttemptLog(logger)
+  return new Engine({
+    store,
+    clock,
+    taskTombstoneMs,
+    queueTombstoneMs,
+    rememberGeneratedNames: true,
+    dispatch: async attempt => logged(attempt, await dispatcher.dispatch(attempt), log),
+    onError: (error: unknown, { during, name = '' }: ErrorPlace) => {
+      if (during === 'dispatch' && error instanceof Unreachable) log.unreachable(name, error)
+      else onError(error)
+    }
+  })
 }
 
-function warn (error: unknown): void {
-  process.emitWarning(error instanceof Error ? error : new Error(String(error)))
+function logged ({ task, deadlineMs }: Attempt, answer: Answer, log: AttemptLog): Answer {
+  if (answer.status === 0) log.late(task.name, deadlineMs)
+  else if (!isSuccess(answer.status)) log.refused(task.name, answer.status)
+  return answer
 }
 
-const CLOSE_GRACE_MS = 5000
+/** Loads lmdb only where there is a directory. */
+async function createStore (directory: string | undefined): Promise<Store> {
+  if (directory === undefined) return new MemoryStore()
+  const { LmdbStore } = await import('../engine/lmdb-store.js')
+  return new LmdbStore({ directory })
+}
+
+async function createMissingQueue (engine: Engine, name: string): Promise<void> {
+  try {
+    await engine.createQueue(name)
+  } catch (error) {
+    if (!(error instanceof CloudTasksError && error.code === 'ALREADY_EXISTS')) throw error
+  }
+}
+
+async function stop ({ engine, dispatcher, grpcServer, port, app }: Parts, attemptGraceMs: number): Promise<void> {
+  const impatience = setTimeout(() => { port.destroyConnections() }, CALL_GRACE_MS)
+  // Both wait for the other's connections, as they share the port.
+  const grpcClosed = new Promise<void>(resolve => { grpcServer.tryShutdown(() => { resolve() }) })
+  await Promise.all([grpcClosed, app.close()])
+  clearTimeout(impatience)
+
+  const closed = engine.close()
+  const cut = setTimeout(() => { dispatcher.close() }, attemptGraceMs)
+  await closed
+  clearTimeout(cut)
+  await dispatcher.close()
+}
+
+/** How long calls may take to end once the emulator closes, and idle clients to leave. */
+const CALL_GRACE_MS = 1000
+const ATTEMPT_GRACE_MS = 5000

@@ -6,6 +6,7 @@ import { systemClock, type Clock } from '../engine/clock.js'
 import type { Engine, StoredQueue } from '../engine/engine.js'
 import { creationOf, deletionOf } from './batches.js'
 import { bufferedTask, type HttpBodyMessage } from './buffer.js'
+import { defaultUrlOf } from './default-url.js'
 import { masked, picked } from './field-mask.js'
 import { Iam, type PolicyMessage } from './iam.js'
 import { Locations, type LocationMessage } from './locations.js'
@@ -23,7 +24,7 @@ export interface ServiceOptions {
   readonly clock?: Clock
   /** CreateTask creates a queue that is missing, with default settings. @default false */
   readonly autoCreateQueues?: boolean
-  /** Where tasks go that come without a URL by the paths that firebase-admin uses. @default none: they are refused */
+  /** Where tasks go that come without a URL by the paths that firebase-admin uses, see `defaultUrlOf`. @default none: they are refused */
   readonly defaultUrl?: string
   /** Hears of faults that the caller is only told of as INTERNAL. @default process.emitWarning */
   readonly onError?: (error: unknown) => void
@@ -226,7 +227,7 @@ export class Service {
   #withUrl (queue: string, task: NewTask, unprefixed: boolean): NewTask {
     if (task.httpRequest?.url !== '') return task
     const { defaultUrl } = this.#options
-    if (unprefixed && defaultUrl !== undefined) return { ...task, httpRequest: { ...task.httpRequest, url: defaultUrl } }
+    if (unprefixed && defaultUrl !== undefined) return { ...task, httpRequest: { ...task.httpRequest, url: defaultUrlOf(defaultUrl, queue) } }
     const httpTarget = this.#engine.findQueue(queue)?.settings.httpTarget
     const url = httpTarget === undefined ? undefined : targetUrl(httpTarget)
     return url === undefined ? task : { ...task, httpRequest: { ...task.httpRequest, url } }

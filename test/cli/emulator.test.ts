@@ -1,0 +1,148 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import t, { type Test } from 'tap'
+import { parseDuration } from '../../lib/cli/duration.js'
+import { command } from './terminal.js'
+
+const queue = 'projects/p/locations/l/queues/q'
+
+t.test('it says where it listens once it does, and ends with code 0 when it is told to', async t => {
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    const child = await startEmulator(t, ['--queue', queue])
+    const { url } = child
+    t.match(await json(`${url}/v2/${queue}`), { name: queue })
+    t.match(await (await fetch(url)).text(), /<!doctype html>/i, 'the console is at the root')
+    t.match(await json(`${url}/jwks`), { keys: [{ kty: 'RSA' }] })
+    child.process.kill(signal)
+    const [code] = await once(child.process, 'exit')
+    t.equal(code, 0)
+    t.equal(child.out(), `listening on ${url}\n`)
+    t.equal(child.err(), '')
+  }
+})
+
+t.test('what was acknowledged survives kill -9: queues, tasks, names, policies, the key', async t => {
+  const data = join(folder(t), 'data')
+  const { server, seen } = await target(t)
+  const httpRequest = { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/` }
+  const first = await startEmulator(t, ['--data', data, '--queue', queue])
+  const keys = await json(`${first.url}/jwks`)
+  const post = async (url: string, path: string, body: object = {}): Promise<any> => await json(`${url}/v2/${path}`, { method: 'POST', body: JSON.stringify(body) })
+  await post(first.url, `${queue}:pause`)
+  await post(first.url, `${queue}/tasks`, { task: { name: `${queue}/tasks/kept`, httpRequest } })
+  await post(first.url, `${queue}/tasks`, { task: { name: `${queue}/tasks/gone`, httpRequest } })
+  await json(`${first.url}/v2/${queue}/tasks/gone`, { method: 'DELETE' })
+  const policy = { bindings: [{ role: 'roles/cloudtasks.enqueuer', members: ['user:ada@example.com'] }] }
+  await post(first.url, `${queue}:setIamPolicy`, { policy })
+  first.process.kill('SIGKILL')
+  await once(first.process, 'exit')
+
+  const second = await startEmulator(t, ['--data', data, '--queue', queue])
+  t.match(await json(`${second.url}/v2/${queue}`), { state: 'PAUSED' })
+  t.match(await json(`${second.url}/v2/${queue}/tasks/kept`), { name: `${queue}/tasks/kept`, httpRequest })
+  t.match(await post(second.url, `${queue}/tasks`, { task: { name: `${queue}/tasks/gone`, httpRequest } }), { error: { code: 409 } })
+  t.match(await post(second.url, `${queue}:getIamPolicy`), policy)
+  t.same(await json(`${second.url}/jwks`), keys)
+  await post(second.url, `${queue}:resume`)
+  if (seen.length === 0) await once(server, 'request')
+  t.same(seen, ['kept'])
+  t.match(await command(['emulator', '--port', '0', '--data', data]), { code: 1, out: '', err: /^fastify-cloud-tasks: .*has this directory open.*\n$/ })
+  second.process.kill('SIGTERM')
+  t.equal((await once(second.process, 'exit'))[0], 0)
+})
+
+t.test('what keeps it from starting is one line that says how to mend it', async t => {
+  const taken = createServer().listen(0, '127.0.0.1')
+  await once(taken, 'listening')
+  t.teardown(() => { taken.close() })
+  const { port } = taken.address() as AddressInfo
+  const foreign = folder(t)
+  writeFileSync(join(foreign, 'thesis.txt'), 'precious')
+  const bad: Array<[args: string[], code: number, says: RegExp]> = [
+    [['--port', String(port)], 1, new RegExp(`127\\.0\\.0\\.1:${port} is in use by another program; choose another port`)],
+    [['--port', '0', '--host', '192.0.2.1'], 1, /--host: 192\.0\.2\.1 is no address of this machine/],
+    [['--port', '0', '--data', foreign], 1, /holds other files \(thesis\.txt\)/],
+    [['--port', '0', '--data', join(foreign, 'thesis.txt')], 1, /thesis\.txt cannot be used/],
+    [['--port', 'http'], 2, /--port must be a whole number from 0 to 65535, not 'http'/],
+    [['--port', '65536'], 2, /--port must be a whole number from 0 to 65535/],
+    [['--queue', 'q'], 2, /--queue: "q" is no queue name; one looks like projects\//],
+    [['--queue', `${queue}_`], 2, /letters, digits and hyphens/],
+    [['--task-tombstone', '1 hour'], 2, /--task-tombstone must be a time such as 30s/],
+    [['--queue-tombstone', '5'], 2, /--queue-tombstone must be a time/],
+    [['--queue-tombstone', '99999999d'], 2, /--queue-tombstone must be a number from 0 to/],
+    [['--app-engine-url', 'localhost:3000'], 2, /--app-engine-url must be an http:\/\/ or https:\/\/ URL/],
+    [['--default-url', '{queue}'], 2, /--default-url must be an http:\/\/ or https:\/\/ URL/],
+    [['--data', ''], 2, /--data must not be empty/],
+    [['--host', ''], 2, /--host must not be empty/],
+    [['--prot', '1'], 2, /did you mean '--port'/],
+    [['extra'], 2, /'extra'/]
+  ]
+  for (const [args, code, says] of bad) {
+    const ended = await command(['emulator', ...args])
+    t.match(ended, { code, out: '', err: ONE_LINE }, args.join(' '))
+    t.match(ended.err, says)
+  }
+})
+
+t.test('durations are numbers with a unit', async t => {
+  const durations: Array<[text: string, seconds: number | undefined]> = [
+    ['0', 0], ['30s', 30], ['1h', 3600], ['7d', 604_800], ['1.5m', 90], ['250ms', 0.25], ['0s', 0],
+    ['', undefined], ['5', undefined], ['-1s', undefined], ['1 s', undefined], ['1w', undefined], ['s', undefined], ['1e3s', undefined], ['1.s', undefined]
+  ]
+  for (const [text, seconds] of durations) t.equal(parseDuration(text), seconds, text)
+})
+
+interface Running {
+  readonly process: ChildProcess
+  readonly url: string
+  readonly out: () => string
+  readonly err: () => string
+}
+
+/** The command in a process of its own, on a free port. */
+async function startEmulator (t: Test, args: readonly string[]): Promise<Running> {
+  const root = resolve(import.meta.dirname, '../..')
+  const child = spawn(process.execPath, ['--import', 'tsx', join(root, 'lib/cli/main.ts'), 'emulator', '--port', '0', ...args], { cwd: root, env: { ...process.env, NODE_ENV: 'test', NODE_OPTIONS: '' } })
+  t.teardown(() => { child.kill('SIGKILL') })
+  const said = { out: '', err: '' }
+  child.stderr.on('data', piece => { said.err += piece })
+  const url = await new Promise<string>((resolve, reject) => {
+    child.stdout.on('data', piece => {
+      said.out += piece
+      const line = /^listening on (http:\S+)\n/.exec(said.out)
+      if (line !== null) resolve(line[1]!)
+    })
+    child.once('exit', code => { reject(new Error(`ended with code ${code}: ${said.err}`)) })
+  })
+  return { process: child, url, out: () => said.out, err: () => said.err }
+}
+
+async function json (url: string, init: RequestInit = {}): Promise<any> {
+  return await (await fetch(url, { ...init, headers: { 'content-type': 'application/json' } })).json()
+}
+
+/** Notes the ids of the tasks that come. */
+async function target (t: Test): Promise<{ server: Server, seen: string[] }> {
+  const seen: string[] = []
+  const server = createServer((request, response) => {
+    seen.push(request.headers['x-cloudtasks-taskname'] as string)
+    response.end()
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => { server.closeAllConnections(); server.close() })
+  return { server, seen }
+}
+
+function folder (t: Test): string {
+  const path = mkdtempSync(join(tmpdir(), 'fastify-cloud-tasks-cli-'))
+  t.teardown(() => { rmSync(path, { recursive: true }) })
+  return path
+}
+
+const ONE_LINE = /^fastify-cloud-tasks: [^\n]+\n$/

@@ -1,0 +1,368 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import { connect as connectHttp2, constants } from 'node:http2'
+import { connect, type AddressInfo, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { CloudTasksClient } from '@google-cloud/tasks'
+import { credentials } from '@grpc/grpc-js'
+import { createLocalJWKSet, decodeProtectedHeader, jwtVerify, type JSONWebKeySet } from 'jose'
+import t, { type Test } from 'tap'
+import { createEmulator, type Emulator, type EmulatorOptions } from '../../lib/emulator/index.js'
+import { Port } from '../../lib/emulator/port.js'
+import { ManualClock } from '../manual-clock.js'
+
+const queue = 'projects/p/locations/l/queues/q'
+
+t.test('one port speaks gRPC and REST, and both see the same queues', async t => {
+  const emulator = await listening(t, { queues: [queue] })
+  const { port, url, address, host } = emulator
+  t.equal(url, `http://127.0.0.1:${port}`)
+  t.equal(address, `127.0.0.1:${port}`)
+  t.equal(host, '127.0.0.1')
+  const client = grpcClient(t, emulator)
+  const [created] = await client.createQueue({ parent: 'projects/p/locations/l', queue: { name: `${queue}2` } })
+  t.equal(created.name, `${queue}2`)
+  t.match(await (await fetch(`${url}/v2/projects/p/locations/l/queues`)).json(), { queues: [{ name: queue, state: 'RUNNING' }, { name: `${queue}2` }] })
+  t.equal(emulator.engine.getQueue(`${queue}2`).state, 'RUNNING')
+})
+
+t.test('before it listens there is no address, and once closed it does not listen again', async t => {
+  const emulator = createEmulator({ port: 0 })
+  t.throws(() => emulator.port, /listen/)
+  t.throws(() => emulator.engine, /listen/)
+  await emulator.close()
+  await t.rejects(emulator.listen(), /closed/)
+  const other = await listening(t)
+  t.equal(await other.listen(), other.url, 'listening twice is listening once')
+  await Promise.all([other.close(), other.close()])
+  await t.rejects(connectOnce(other.port), { code: 'ECONNREFUSED' })
+})
+
+t.test('two emulators live side by side, and a port that is taken is refused', async t => {
+  const first = await listening(t)
+  await listening(t)
+  const second = createEmulator({ port: first.port })
+  await t.rejects(second.listen(), { code: 'EADDRINUSE' })
+  await second.close()
+})
+
+t.test('options are checked, and a message names the option and how to mend it', async t => {
+  const bad: Array<[options: object, says: string | RegExp]> = [
+    [{ prot: 1 }, "did you mean 'port'?"],
+    [{ port: 70_000 }, "'port' must be a whole number from 0 to 65535"],
+    [{ port: '8123' }, "'port'"],
+    [{ host: '' }, "'host' must not be empty"],
+    [{ data: 5 }, "'data' must be a string"],
+    [{ queues: 'q' }, "'queues' must be a list"],
+    [{ queues: ['q'] }, 'projects/demo/locations/us-central1/queues/mail'],
+    [{ queues: [`${queue}_`] }, 'letters, digits and hyphens'],
+    [{ autoCreateQueues: 'yes' }, "'autoCreateQueues' must be true or false"],
+    [{ appEngineUrl: '127.0.0.1:3000' }, "'appEngineUrl' must be an http:// or https:// URL"],
+    [{ appEngineUrl: 'ftp://h' }, "'appEngineUrl'"],
+    [{ appEngineUrl: 'http://h/?x' }, "'appEngineUrl'"],
+    [{ defaultUrl: '/{queue}' }, "'defaultUrl' must be an http:// or https:// URL"],
+    [{ taskTombstoneSeconds: '1h' }, "'taskTombstoneSeconds' must be a number from 0 to"],
+    [{ queueTombstoneSeconds: -1 }, "'queueTombstoneSeconds' must be a number"],
+    [{ onError: 'x' }, "'onError' must be a function"],
+    [{ logger: {} }, "'logger' must be an object with the method warn"]
+  ]
+  for (const [options, says] of bad) {
+    t.throws(() => createEmulator(options as EmulatorOptions), { code: 'FST_TASKS_INVALID_OPTION' })
+    try { createEmulator(options as EmulatorOptions) } catch (error) { t.match((error as Error).message, says) }
+  }
+  t.throws(() => createEmulator([] as object), { code: 'FST_TASKS_INVALID_OPTION' })
+})
+
+t.test('names are refused for as long as the options say', async t => {
+  const clock = new ManualClock()
+  const emulator = await listening(t, { queues: [queue], taskTombstoneSeconds: 30, queueTombstoneSeconds: 0, clock })
+  const { engine } = emulator
+  const task = { name: `${queue}/tasks/t`, httpRequest: { url: 'http://127.0.0.1:1/' }, scheduleAt: clock.now() + 60_000 }
+  await engine.createTask(queue, task)
+  await engine.deleteTask(task.name)
+  await t.rejects(engine.createTask(queue, task), { code: 'ALREADY_EXISTS' })
+  await clock.advance(30_000)
+  await engine.createTask(queue, task)
+  await engine.deleteQueue(queue)
+  await engine.createQueue(queue)
+})
+
+t.test('a task for a queue that is missing creates it, if that was asked for', async t => {
+  const task = { httpRequest: { url: 'http://127.0.0.1:1/' }, scheduleTime: { seconds: Math.ceil(Date.now() / 1000) + 3600 } }
+  const strict = await listening(t)
+  await t.rejects(grpcClient(t, strict).createTask({ parent: queue, task }), { code: 5 })
+  const lenient = await listening(t, { autoCreateQueues: true })
+  await grpcClient(t, lenient).createTask({ parent: queue, task })
+  t.equal(lenient.engine.counts(queue).waiting, 1)
+})
+
+t.test('tokens are verified with the keys that the same port publishes', async t => {
+  const target = await recordingTarget(t)
+  const emulator = await listening(t, { queues: [queue] })
+  const httpRequest = { url: `${target.url}/work?x=1`, oidcToken: { serviceAccountEmail: 'tasks@demo.iam.gserviceaccount.com' } }
+  const before = Math.floor(Date.now() / 1000)
+  await emulator.engine.createTask(queue, { httpRequest })
+  const { authorization } = await target.next()
+
+  const discovery = await (await fetch(`${emulator.url}/.well-known/openid-configuration`)).json() as { issuer: string, jwks_uri: string }
+  t.match(discovery, { issuer: emulator.url, jwks_uri: `${emulator.url}/jwks`, id_token_signing_alg_values_supported: ['RS256'] })
+  const keys = await (await fetch(discovery.jwks_uri)).json() as JSONWebKeySet
+  t.same(await (await fetch(`${emulator.url}/certs`)).json(), keys)
+  t.same(Object.keys(keys.keys[0]!).sort(), ['alg', 'e', 'kid', 'kty', 'n', 'use'], 'nothing private')
+
+  const token = authorization!.replace('Bearer ', '')
+  const { payload } = await jwtVerify(token, createLocalJWKSet(keys), { issuer: emulator.url, audience: httpRequest.url, algorithms: ['RS256'] })
+  t.match(decodeProtectedHeader(token), { alg: 'RS256', kid: keys.keys[0]!.kid })
+  t.match(payload, { email: 'tasks@demo.iam.gserviceaccount.com', email_verified: true, sub: /^\d{21}$/ })
+  t.equal(payload.azp, payload.sub)
+  t.equal(payload.exp! - payload.iat!, 3600)
+  t.ok(payload.iat! >= before && payload.iat! <= Date.now() / 1000)
+})
+
+t.test('a token is used for five minutes, and then a fresh one is made', async t => {
+  const clock = new ManualClock()
+  const target = await recordingTarget(t)
+  const emulator = await listening(t, { queues: [queue], clock })
+  const send = async (): Promise<string> => {
+    await emulator.engine.createTask(queue, { httpRequest: { url: target.url, oidcToken: { serviceAccountEmail: 'a@p' } } })
+    await clock.settle()
+    return (await target.next()).authorization!
+  }
+  const first = await send()
+  await clock.advance(299_000)
+  t.equal(await send(), first)
+  await clock.advance(2000)
+  t.not(await send(), first)
+})
+
+t.test('with a directory everything is there after a restart, the key of the tokens too, and nobody else may read it', async t => {
+  const data = folder(t)
+  const target = await recordingTarget(t)
+  const jwks = async (emulator: Emulator) => await (await fetch(`${emulator.url}/jwks`)).json()
+  const first = createEmulator({ port: 0, data, queues: [queue] })
+  await first.listen()
+  const keys = await jwks(first)
+  const file = join(data, 'oidc-key.json')
+  if (process.platform !== 'win32') t.equal(statSync(file).mode & 0o777, 0o600)
+  await first.engine.pauseQueue(queue)
+  await first.engine.createTask(queue, { name: `${queue}/tasks/waits`, httpRequest: { url: target.url } })
+  await first.engine.createTask(queue, { name: `${queue}/tasks/gone`, httpRequest: { url: target.url } })
+  await first.engine.deleteTask(`${queue}/tasks/gone`)
+  await first.close()
+
+  const second = createEmulator({ port: 0, data, queues: [queue] })
+  await second.listen()
+  t.same(await jwks(second), keys)
+  t.equal(second.engine.getQueue(queue).state, 'PAUSED', 'a queue of the options that is there already stays as it is')
+  await t.rejects(second.engine.createTask(queue, { name: `${queue}/tasks/gone`, httpRequest: { url: target.url } }), { code: 'ALREADY_EXISTS' })
+  await second.engine.resumeQueue(queue)
+  t.equal((await target.next())['x-cloudtasks-taskname'], 'waits')
+  await t.rejects(createEmulator({ port: 0, data }).listen(), { name: 'StoreError', message: /open/ })
+  await second.close()
+
+  const whole = readFileSync(file, 'utf8')
+  for (const broken of ['{"kty":"RSA"', '{"kty":"EC"}', 'null', whole.replace(/"n":"[^"]+"/, '"n":"AQAB"')]) {
+    writeFileSync(file, broken)
+    await t.rejects(createEmulator({ port: 0, data }).listen(), { name: 'StoreError', message: /oidc-key\.json.*delete it/ })
+  }
+  rmSync(file)
+  const third = createEmulator({ port: 0, data })
+  await third.listen()
+  t.notOk(existsSync(file), 'a key is made when the first token needs one')
+  t.not((await jwks(third) as JSONWebKeySet).keys[0]!.kid, (keys as JSONWebKeySet).keys[0]!.kid)
+  await third.close()
+})
+
+t.test('a directory that holds something else, or that cannot be, is refused', async t => {
+  const data = folder(t)
+  writeFileSync(join(data, 'thesis.txt'), 'precious')
+  await t.rejects(createEmulator({ port: 0, data }).listen(), { name: 'StoreError', message: /thesis\.txt/ })
+  await t.rejects(createEmulator({ port: 0, data: join(data, 'thesis.txt') }).listen(), { name: 'StoreError', message: /thesis\.txt cannot be used/ })
+})
+
+t.test('a target that is down is told of once a task, not once an attempt, and is no fault of the emulator', async t => {
+  const clock = new ManualClock()
+  const lines: Array<[fields: object, message: string]> = []
+  const warn = (fields: object, message: string): void => { lines.push([fields, message]) }
+  const target = await recordingTarget(t, [404, 404, 404])
+  const faults: unknown[] = []
+  const emulator = await listening(t, { queues: [queue], clock, onError: error => { faults.push(error) }, logger: { info: warn, warn, error: warn } })
+  const { engine } = emulator
+  const ended: unknown[] = []
+  engine.observe({ attempted: attempt => { ended.push(attempt) } })
+  await engine.createTask(queue, { name: `${queue}/tasks/down`, httpRequest: { url: 'http://127.0.0.1:1/' } })
+  await engine.createTask(queue, { name: `${queue}/tasks/missing`, httpRequest: { url: target.url } })
+  await engine.createTask(queue, { name: `${queue}/tasks/nowhere`, appEngineHttpRequest: {} })
+  for (const attempts of [3, 6, 9]) {
+    while (ended.length < attempts) await clock.settle()
+    await clock.advance(1000)
+  }
+  t.same(faults, [])
+  const told = (task: string) => lines.filter(([fields]) => (fields as { task: string }).task === `${queue}/tasks/${task}`)
+  t.match(told('down'), [[{ kind: 'ECONNREFUSED' }, '127.0.0.1:1 refused the connection']])
+  t.match(told('missing'), [[{ status: 404 }, 'the target answered 404']])
+  t.match(told('nowhere'), [[{ kind: 'appEngineUrl' }, '--app-engine-url']])
+  t.equal(lines.length, 3)
+})
+
+t.test('a connection that says nothing is closed, one that hesitates is not', async t => {
+  const port = new Port((request, response) => { response.end(request.method) }, { onHttp2: socket => { socket.end() }, silenceMs: 200 })
+  await new Promise<void>(resolve => { port.server.listen(0, '127.0.0.1', resolve) })
+  t.teardown(() => { port.server.close(); port.destroyConnections() })
+  const address = port.server.address() as AddressInfo
+  const silent = await connectOnce(address.port)
+  const hesitant = await connectOnce(address.port)
+  hesitant.write('P')
+  await turn()
+  hesitant.write('R')
+  await turn()
+  hesitant.write('OPFIND / HTTP/1.1\r\nHost: h\r\n\r\n')
+  t.match(await text(hesitant, 'PROPFIND'), 'PROPFIND')
+  hesitant.destroy()
+  await closed(silent)
+  const leaving = await connectOnce(address.port)
+  leaving.end('PR')
+  await closed(leaving)
+})
+
+t.test('no garbage on the port ends it', async t => {
+  const faults: unknown[] = []
+  const emulator = await listening(t, { queues: [queue], onError: error => { faults.push(error) } })
+  const preface = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
+  const frame = (type: number, flags: number, stream: number, payload: Buffer): Buffer => {
+    const head = Buffer.alloc(9)
+    head.writeUIntBE(payload.length, 0, 3)
+    head.writeUInt8(type, 3)
+    head.writeUInt8(flags, 4)
+    head.writeUInt32BE(stream, 5)
+    return Buffer.concat([head, payload])
+  }
+  const settings = frame(4, 0, 0, Buffer.alloc(0))
+  const garbage: Array<Buffer | string> = [
+    '', '\0', '\r\n', 'GET', 'PRI', 'PRI * HTTP/2.0\r\n', preface, `${preface}garbage garbage garbage`, 'PRINT / HTTP/1.1\r\n\r\n',
+    Buffer.concat([Buffer.from(preface), settings, frame(1, 4, 1, Buffer.from('ffffffff', 'hex'))]),
+    Buffer.concat([Buffer.from(preface), settings, frame(0, 0, 0, Buffer.from('x'))]),
+    Buffer.concat([Buffer.from(preface), settings, frame(200, 255, 77, Buffer.alloc(100, 1))]),
+    Buffer.concat([Buffer.from(preface), Buffer.alloc(20_000, 255)]),
+    'GET / HTTP/9.9\r\n\r\n', 'POST /v2/x HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n{', `GET /${'x'.repeat(100_000)} HTTP/1.1\r\n\r\n`,
+    'POST /v2/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nZZZ\r\n', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03', Buffer.alloc(100_000, 'P')
+  ]
+  for (const bytes of garbage) {
+    for (const leave of ['end', 'reset'] as const) {
+      const socket = await connectOnce(emulator.port)
+      socket.on('error', () => {}).resume()
+      await new Promise<void>(resolve => { socket.write(bytes, () => { resolve() }) })
+      await turn()
+      if (leave === 'reset') socket.resetAndDestroy()
+      else socket.end()
+    }
+  }
+  const [served] = await grpcClient(t, emulator).getQueue({ name: queue })
+  t.equal(served.name, queue)
+  t.equal((await fetch(`${emulator.url}/v2/${queue}`)).status, 200)
+  t.same(faults, [])
+})
+
+t.test('it ends with connections open, idle and half-way through a request, and answers calls that came', async t => {
+  const emulator = createEmulator({ port: 0, queues: [queue] })
+  await emulator.listen()
+  const client = grpcClient(t, emulator)
+  await client.getQueue({ name: queue })
+  const session = connectHttp2(emulator.url)
+  session.on('error', () => {})
+  await new Promise(resolve => { session.on('remoteSettings', resolve) })
+  const stream = session.request({ [constants.HTTP2_HEADER_METHOD]: 'POST', [constants.HTTP2_HEADER_PATH]: '/google.cloud.tasks.v2.CloudTasks/GetQueue', 'content-type': 'application/grpc' })
+  stream.on('error', () => {})
+  stream.write(Buffer.from([0, 0, 0, 1, 0]))
+  const [silent, halfway, idle] = [await connectOnce(emulator.port), await connectOnce(emulator.port), await connectOnce(emulator.port)]
+  halfway!.write('POST /v2/x HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n{')
+  idle!.write('GET /jwks HTTP/1.1\r\nHost: h\r\n\r\n')
+  await text(idle!, '"keys"')
+  const begun = performance.now()
+  await emulator.close()
+  t.ok(performance.now() - begun < 3000, 'in good time')
+  await Promise.all([closed(silent!), closed(halfway!), closed(idle!)])
+  session.destroy()
+})
+
+t.test('an attempt under way when it ends is cut off', async t => {
+  const arrived: Array<() => void> = []
+  const server = createServer(() => { arrived.shift()!() })
+  await new Promise<void>(resolve => { server.listen(0, '127.0.0.1', resolve) })
+  t.teardown(() => { server.close() })
+  const emulator = createEmulator({ port: 0, queues: [queue] })
+  await emulator.listen()
+  const here = new Promise<void>(resolve => { arrived.push(resolve) })
+  await emulator.engine.createTask(queue, { httpRequest: { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` } })
+  await here
+  await emulator.close()
+  t.equal(await new Promise(resolve => { server.getConnections((error, count) => { resolve(error ?? count) }) }), 0)
+})
+
+t.test('a plugin adds routes of its own, and nothing else changes', async t => {
+  const emulator = await listening(t, { queues: [queue], plugin: engine => async app => { app.get('/', async () => engine.getQueue(queue).state) } })
+  t.equal(await (await fetch(emulator.url)).text(), 'RUNNING')
+  t.equal((await fetch(`${emulator.url}/nowhere`)).status, 404)
+})
+
+async function listening (t: Test, options: EmulatorOptions = {}): Promise<Emulator> {
+  const emulator = createEmulator({ port: 0, ...options })
+  await emulator.listen()
+  t.teardown(async () => { await emulator.close() })
+  return emulator
+}
+
+function grpcClient (t: Test, { port }: Emulator): CloudTasksClient {
+  const client = new CloudTasksClient({ apiEndpoint: '127.0.0.1', port, sslCreds: credentials.createInsecure() })
+  t.teardown(async () => { await client.close() })
+  return client
+}
+
+/** A target that notes the headers of what comes, and answers `statuses` in turn, then 200. */
+async function recordingTarget (t: Test, statuses: number[] = []) {
+  const seen: Array<Record<string, string>> = []
+  let arrived = (): void => {}
+  const server: Server = createServer((request, response) => {
+    seen.push(request.headers as Record<string, string>)
+    response.writeHead(statuses.shift() ?? 200).end()
+    arrived()
+  })
+  await new Promise<void>(resolve => { server.listen(0, '127.0.0.1', resolve) })
+  t.teardown(() => { server.close(); server.closeAllConnections() })
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    /** The next request that nobody has asked for yet. */
+    next: async () => {
+      while (seen.length === 0) await new Promise<void>(resolve => { arrived = resolve })
+      return seen.shift()!
+    }
+  }
+}
+
+async function connectOnce (port: number): Promise<Socket> {
+  const socket = connect(port, '127.0.0.1')
+  await new Promise<void>((resolve, reject) => { socket.on('connect', resolve).on('error', reject) })
+  return socket
+}
+
+async function closed (socket: Socket): Promise<void> {
+  socket.resume()
+  if (!socket.destroyed) await new Promise(resolve => { socket.on('close', resolve).on('error', () => {}) })
+}
+
+async function text (socket: Socket, until: string): Promise<string> {
+  let received = ''
+  while (!received.includes(until)) received += String(await new Promise(resolve => { socket.once('data', resolve) }))
+  return received
+}
+
+async function turn (): Promise<void> {
+  await new Promise(resolve => { setTimeout(resolve, 5) })
+}
+
+function folder (t: Test): string {
+  const path = mkdtempSync(join(tmpdir(), 'fastify-cloud-tasks-emulator-'))
+  t.teardown(() => { rmSync(path, { recursive: true }) })
+  return path
+}

@@ -36,7 +36,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   tasks: [...base, 'registry', 'enqueue', 'transport/transport', 'worker'],
   emulator: [...base, 'engine'],
   internals: ['type engine', 'type payload', 'type registry', 'type worker'],
-  console: [...base, 'registry', 'enqueue', 'engine', 'internals'],
+  console: [...base, 'registry', 'enqueue', 'engine', 'internals', 'payload-example'],
   testing: [...base, 'engine', 'transport', 'transport/local', 'transport/transport'],
   plugin: [...base, 'target', 'registry', 'enqueue', 'tasks', 'engine', 'transport', 'transport/local', 'transport/transport', 'worker', 'internals', 'inspected'],
   cli: [...base, 'emulator', 'console', 'plugin', 'type enqueue', 'inspected', 'payload-example'],

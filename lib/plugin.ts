@@ -4,15 +4,14 @@ import { deadlineProblem } from './checks.js'
 import { resolveConfig, type Config } from './config.js'
 import { Producer, type Enqueue } from './enqueue.js'
 import { FST_TASKS_ALREADY_REGISTERED, FST_TASKS_INVALID_DEFINITION } from './errors.js'
-import { inspectionOf } from './inspected.js'
 import { showInternals } from './internals.js'
 import type { CloudTasksOptions } from './options.js'
 import { Passes } from './passes.js'
 import { PayloadCodec } from './payload.js'
 import { createRegistry, type RegisteredTasks, type Registry, type TaskDefinitions } from './registry.js'
 import { createTasks, runHandler, type Tasks } from './tasks.js'
+import { toolOf, type Tool } from './tool.js'
 import { LocalTransport } from './transport/local.js'
-import { NoTransport } from './transport/none.js'
 import type { Transport } from './transport/transport.js'
 import { createAuthenticator } from './worker/auth.js'
 import { Settlement } from './worker/outcome.js'
@@ -43,6 +42,7 @@ declare const everyHandlerHasItsTask: unique symbol
 
 async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Promise<void> {
   if (app.hasDecorator('enqueue') && app.hasDecorator('tasks')) throw new FST_TASKS_ALREADY_REGISTERED()
+  const tool = toolOf(app)
   const registry = createRegistry(options.tasks, options.handlers)
   const hasHandlers = [...registry.values()].some(task => task.handler !== undefined)
   const config = resolveConfig(options, process.env, hasHandlers)
@@ -50,13 +50,13 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
 
   const passes = new Passes()
   const payloads = new PayloadCodec(app)
-  const transport = await createTransport(app, config, registry, passes)
+  const transport = await createTransport(app, config, registry, passes, tool)
   const producer = new Producer(registry, config, payloads, transport)
   const runs = new Runs()
   const watchers = new AttemptWatchers()
   const settlement = new Settlement(config, runs, watchers)
 
-  if (config.callers.verify === 'nobody' && hasHandlers) {
+  if (config.callers.verify === 'nobody' && hasHandlers && tool === undefined) {
     app.log.warn("'auth' is false: whoever reaches this server can run any task")
   }
   if (hasHandlers) {
@@ -64,7 +64,8 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
     mountRoutes({ app, config, registry, payloads, authenticate, runs, settlement, watchers })
   }
   app.decorate('enqueue', producer.enqueue as Enqueue<any>)
-  app.decorate('tasks', createTasks({ app, config, registry, payloads, producer, runs, settlement, transport }))
+  app.decorate('tasks', createTasks({ app, config, registry, payloads, producer, runs, settlement, transport, signal: tool?.signal }))
+  tool?.registered({ app, config, queues: options.queues ?? {}, registry, payloads })
 
   await transport.open()
   showInternals({
@@ -73,17 +74,16 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
     payloads,
     watchers,
     local: transport instanceof LocalTransport ? transport : undefined,
-    run: async (task, value, log) => await runHandler({ app, config, runs, settlement }, task, value, log)
+    run: async (task, value, log) => await runHandler({ app, config, runs, settlement, signal: tool?.signal }, task, value, log)
   })
   app.addHook('onReady', async () => {
     for (const task of registry.values()) payloads.finalValidator(task)
-    if (config.transport === 'local' && inspectionOf(app) === undefined) tellLocal(app, config, registry)
+    if (config.transport === 'local' && tool === undefined) tellLocal(app, config, registry)
     // Added last, it runs first: before Fastify refuses calls, and before its preClose hooks, which get only `pluginTimeout`.
     app.addHook('onClose', async () => { await Promise.all([transport.stop(), runs.drain(config.closeGraceMs)]) })
     // Not before every onReady hook has passed: no task runs, or loses an attempt, in a server that does not come up. Nor
     // where there is no handler at all: the host might answer 200 for what it does not know.
-    const serves = inspectionOf(app) === undefined
-    if (config.transport === 'cloud' || (hasHandlers && serves)) rootOf(app).ready(error => { if (!error) transport.start() })
+    if (tool === undefined && (hasHandlers || config.transport === 'cloud')) rootOf(app).ready(error => { if (!error) transport.start() })
   })
   app.addHook('onClose', async () => { await transport.close() })
 }
@@ -93,15 +93,14 @@ export default fp(cloudTasks as unknown as FastifyPluginAsync<CloudTasksOptions>
   fastify: '5.x'
 }) as CloudTasksPlugin
 
-async function createTransport (app: FastifyInstance, config: Config, registry: Registry, passes: Passes): Promise<Transport> {
-  const inspection = inspectionOf(app)
-  if (inspection === 'look') return new NoTransport('the app was loaded without its queue')
-  if (inspection === 'send' && config.transport === 'local' && config.directory === undefined) {
-    return new NoTransport("the app's queue is in memory and ends with this process; set CLOUD_TASKS_DIRECTORY, or use the transport 'cloud', or run the handler instead")
-  }
+async function createTransport (app: FastifyInstance, config: Config, registry: Registry, passes: Passes, tool: Tool | undefined): Promise<Transport> {
   if (config.transport === 'cloud') {
     const { CloudTransport } = await import('./transport/cloud.js')
     return new CloudTransport(app, config)
+  }
+  if (tool?.embeddedQueue === 'closed') {
+    const { ClosedTransport } = await import('./transport/closed.js')
+    return new ClosedTransport()
   }
   const queueIds = [...registry.values()].flatMap(task => task.queue ?? [])
   return new LocalTransport(app, config, passes, queueIds)

@@ -5,7 +5,7 @@ import { isPlainObject, optionChecks } from './checks.js'
 import { DEFAULT_DISPATCH_DEADLINE_MS } from './cloud-tasks/limits.js'
 import type { Config } from './config.js'
 import { lookUp, type Enqueue, type EnqueueOptions, type EnqueueResult, type Producer } from './enqueue.js'
-import { FST_TASKS_INVALID_ENQUEUE_OPTION, FST_TASKS_INVALID_PAGE, FST_TASKS_LOCAL_ONLY, FST_TASKS_NO_HANDLER, FST_TASKS_NOT_REGISTERED } from './errors.js'
+import { FST_TASKS_ABORTED, FST_TASKS_INVALID_ENQUEUE_OPTION, FST_TASKS_INVALID_PAGE, FST_TASKS_LOCAL_ONLY, FST_TASKS_NO_HANDLER, FST_TASKS_NOT_REGISTERED } from './errors.js'
 import type { PayloadCodec } from './payload.js'
 import type { RegisteredTask, RegisteredTasks, Registry, TaskDefinitions, TaskPayload } from './registry.js'
 import { routePath } from './route-path.js'
@@ -103,9 +103,11 @@ export interface TasksParts {
   readonly runs: Runs
   readonly settlement: Settlement
   readonly transport: Transport
+  /** Aborts the signals of handlers that run without a queue. */
+  readonly signal: AbortSignal | undefined
 }
 
-export function createTasks ({ app, config, registry, payloads, producer, runs, settlement, transport }: TasksParts): Tasks<any> {
+export function createTasks ({ app, config, registry, payloads, producer, runs, settlement, transport, signal }: TasksParts): Tasks<any> {
   const byPath = new Map([...registry.values()].map(task => [routePath(app, config.prefix, task.path), task.name]))
   const inspection = (call: string): Inspection => {
     if (transport.inspection === undefined) throw new FST_TASKS_LOCAL_ONLY(call)
@@ -128,7 +130,7 @@ export function createTasks ({ app, config, registry, payloads, producer, runs, 
       const task = lookUp(registry, name)
       if (task.handler === undefined) throw new FST_TASKS_NO_HANDLER(name)
       const value = await payloads.read(task, payloads.print(task, payload))
-      const run = await runHandler({ app, config, runs, settlement }, task, value, app.log)
+      const run = await runHandler({ app, config, runs, settlement, signal }, task, value, app.log)
       if (run.result === 'done') return run.value
       throw run.error
     },
@@ -171,7 +173,7 @@ export function createTasks ({ app, config, registry, payloads, producer, runs, 
 
 /** Runs a handler in no queue's name: without a request, without a deadline. */
 export async function runHandler (
-  { app, config, runs, settlement }: Pick<TasksParts, 'app' | 'config' | 'runs' | 'settlement'>, task: RegisteredTask, value: unknown, log: FastifyBaseLogger
+  { app, config, runs, settlement, signal }: Pick<TasksParts, 'app' | 'config' | 'runs' | 'settlement' | 'signal'>, task: RegisteredTask, value: unknown, log: FastifyBaseLogger
 ): Promise<RunResult> {
   const { handler, name } = task
   if (handler === undefined) throw new FST_TASKS_NO_HANDLER(name)
@@ -179,7 +181,13 @@ export async function runHandler (
   const headers = { id: `run-${randomUUID()}`, queue, retryCount: 0, executionCount: 0, scheduledAt: Date.now() }
   const deadlineAt = Date.now() + (task.dispatchDeadlineSeconds === undefined ? DEFAULT_DISPATCH_DEADLINE_MS : task.dispatchDeadlineSeconds * 1000)
   const context = new AttemptContext(name, headers, settlement.retryConfigOf(queue), deadlineAt, log, undefined)
-  return await runs.attempt(async () => await runs.run(app, handler, value, context, Infinity))
+  const abort = (): void => { context.abort(new FST_TASKS_ABORTED(name)) }
+  signal?.addEventListener('abort', abort)
+  try {
+    return await runs.attempt(async () => await runs.run(app, handler, value, context, Infinity))
+  } finally {
+    signal?.removeEventListener('abort', abort)
+  }
 }
 
 function checkPage (page: unknown): PageRequest {

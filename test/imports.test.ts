@@ -18,7 +18,6 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'route-headers': [],
   passes: [],
   'route-path': [],
-  inspected: [],
   'payload-example': [],
   options: ['cloud-tasks', 'type registry'],
   'queue-options': ['cloud-tasks', 'errors', 'checks'],
@@ -38,8 +37,9 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   internals: ['type engine', 'type payload', 'type registry', 'type worker'],
   console: [...base, 'registry', 'enqueue', 'engine', 'internals', 'payload-example'],
   testing: [...base, 'engine', 'transport', 'transport/local', 'transport/transport'],
-  plugin: [...base, 'target', 'registry', 'enqueue', 'tasks', 'engine', 'transport', 'transport/local', 'transport/transport', 'worker', 'internals', 'inspected'],
-  cli: [...base, 'emulator', 'console', 'plugin', 'type enqueue', 'inspected', 'payload-example'],
+  tool: [...base, 'type registry'],
+  plugin: [...base, 'target', 'registry', 'tool', 'enqueue', 'tasks', 'engine', 'transport', 'transport/local', 'transport/transport', 'worker', 'internals'],
+  cli: [...base, 'registry', 'enqueue', 'tasks', 'tool', 'transport', 'payload-example', 'emulator', 'console', 'plugin'],
   index: ['errors', 'events', 'options', 'registry', 'enqueue', 'tasks', 'plugin']
 }
 

@@ -5,7 +5,7 @@ import { loadSync } from '@grpc/proto-loader'
 
 /** A call as it came over the wire. */
 export interface RecordedCall {
-  readonly method: 'CreateTask' | 'DeleteTask'
+  readonly method: 'CreateTask' | 'DeleteTask' | 'GetQueue' | 'CreateQueue' | 'UpdateQueue'
   readonly request: any
   readonly metadata: Readonly<Record<string, unknown>>
 }
@@ -53,7 +53,13 @@ export async function startRecordingServer (): Promise<RecordingServer> {
     if ('answer' in reply) callback(null, reply.answer)
     else callback({ code: status[reply.code], details: reply.details })
   }
-  server.addService(cloudTasksService(), { createTask: handler('CreateTask'), deleteTask: handler('DeleteTask') })
+  server.addService(cloudTasksService(), {
+    createTask: handler('CreateTask'),
+    deleteTask: handler('DeleteTask'),
+    getQueue: handler('GetQueue'),
+    createQueue: handler('CreateQueue'),
+    updateQueue: handler('UpdateQueue')
+  })
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => { error === null ? resolve(bound) : reject(error) })
   })
@@ -63,6 +69,8 @@ export async function startRecordingServer (): Promise<RecordingServer> {
 /** What Cloud Tasks would say: the task, with a generated name unless it has one, and a time. */
 export function echo ({ method, request }: RecordedCall): Reply {
   if (method === 'DeleteTask') return { answer: {} }
+  if (method === 'GetQueue') return { answer: { name: request.name } }
+  if (method === 'CreateQueue' || method === 'UpdateQueue') return { answer: request.queue }
   const { task, parent } = request
   return { answer: { scheduleTime: { seconds: 1_800_000_000, nanos: 500_000_000 }, ...task, name: task.name || `${parent}/tasks/16520968670258952483` } }
 }

@@ -1,65 +1,153 @@
-import { existsSync } from 'node:fs'
-import { resolve } from 'node:path'
+import inspector from 'node:inspector'
+import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
-import Fastify, { type FastifyInstance, type FastifyPluginAsync, type FastifyServerOptions } from 'fastify'
-import fp from 'fastify-plugin'
-import { inspected, type Inspection } from '../inspected.js'
-import { CommandError, type Io } from './command.js'
+import { inspect } from 'node:util'
+import type Fastify from 'fastify'
+import type { FastifyInstance, FastifyServerOptions } from 'fastify'
+import { nearest } from '../checks.js'
+import type { TaskListing } from '../tasks.js'
+import { TOOL, type Registration, type Tool } from '../tool.js'
+import { importApp, type AppModule } from './app-module.js'
+import { CommandError, exitCodeOf, type Arguments, type Io } from './command.js'
 
-/** The flag that names the app. */
-export const appOption = { app: { type: 'string', short: 'a' } } as const
+/** The flag of every command that loads an app. */
+export const APP_FLAG = { app: { type: 'string', short: 'a' } } as const
 
-/** What `--help` says of it. */
-export const appHelp = `  -a, --app FILE   module that exports a Fastify plugin by default, as fastify-cli has it
-                   (default: ./app.js, ./app.mjs or ./app.ts)`
+export const APP_HELP = `  -a, --app APP    the module that exports your app: a Fastify plugin as its default export, as fastify-cli has it; its
+                   export 'options' goes to the server and to the plugin. Default: app.js, else app.mjs, app.cjs, app.ts.
+                   For TypeScript put NODE_OPTIONS='--import tsx' before the command, or use Node.js 22.18 or newer`
+
+/** An app that is ready, does not listen and dispatches nothing. */
+export interface LoadedApp {
+  /** Of every instance that the plugin is registered on; at least one. */
+  readonly registrations: readonly Registration[]
+}
+
+export interface FoundTask extends TaskListing {
+  readonly registration: Registration
+}
 
 /**
- * Loads the plugin of a module into a server whose log goes to stderr, and waits until it is ready. With 'look' it opens no queue,
- * with 'send' it dispatches nothing. @throws CommandError; what the app throws, as it is
+ * Loads the app that `-a` names, gives it to `use` and closes it, whatever comes of it.
+ * @param embeddedQueue see `Tool`
+ * @throws CommandError
  */
-export async function loadApp (given: unknown, inspection: Inspection, io: Io): Promise<FastifyInstance> {
-  const file = findFile(given, io.cwd)
-  const module = await importFile(file)
-  const plugin = pluginOf(module)
-  if (plugin === undefined) throw new CommandError(`${file} exports no Fastify plugin by default; write 'export default async function (app) { ... }'`)
-  const options = (isObject(module['options']) ? module['options'] : {}) as FastifyServerOptions
-  const app = Fastify({ ...options, logger: { level: 'info', stream: io.stderr } }) as unknown as FastifyInstance
-  app.decorate(inspected, inspection)
+export async function withApp<T> ({ values }: Arguments, io: Io, embeddedQueue: Tool['embeddedQueue'], use: (app: LoadedApp) => Promise<T>, beforeLoading: () => void = () => {}): Promise<T> {
+  beforeLoading()
+  const module = await uninterrupted(importApp(io.cwd, values.app as string | undefined), io)
+  const registrations: Registration[] = []
+  const tool: Tool = { embeddedQueue, signal: io.signal, registered: registration => { registrations.push(registration) } }
+  const { root, booted } = await boot(module, tool, io)
   try {
-    // Not encapsulated, as fastify-cli does it, so that its decorators are reached from here.
-    await app.register(Object.hasOwn(plugin, Symbol.for('skip-override')) ? plugin : fp(plugin)).ready()
+    await uninterrupted(booted, io)
   } catch (error) {
-    await app.close()
-    throw error
+    // Closing would wait for what is still loading.
+    if (!io.signal.aborted) await close(root, io)
+    throw bootError(module, error)
   }
-  if (app.hasDecorator('tasks')) return app
-  await app.close()
-  throw new CommandError(`${file} registers no fastify-cloud-tasks on its instance; register it there, not in an instance below`)
-}
-
-function findFile (given: unknown, cwd: string): string {
-  const names = typeof given === 'string' ? [given] : ['app.js', 'app.mjs', 'app.ts']
-  const found = names.map(name => resolve(cwd, name)).find(file => existsSync(file))
-  if (found === undefined) throw new CommandError(`there is no ${names.join(', no ')} in ${cwd}; name the app's module with -a FILE`, 2)
-  return found
-}
-
-async function importFile (file: string): Promise<Record<string, unknown>> {
+  // A closing server gives its handlers some time, then aborts them.
+  const stop = (): void => { root.close().catch(() => {}) }
+  io.signal.addEventListener('abort', stop)
   try {
-    return await import(pathToFileURL(file).href) as Record<string, unknown>
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ERR_UNKNOWN_FILE_EXTENSION') throw error
-    throw new CommandError(`this Node does not load ${file}; install tsx and set NODE_OPTIONS='--import tsx', or name the compiled file`)
+    if (registrations.length === 0) {
+      throw new CommandError(`${module.path} does not register fastify-cloud-tasks; add 'await app.register(cloudTasks, { tasks, handlers })' to it, or name another module with '-a APP'`)
+    }
+    return await use({ registrations })
+  } finally {
+    io.signal.removeEventListener('abort', stop)
+    await close(root, io)
   }
 }
 
-/** A CommonJS module that was compiled from an ES module has its default one level down. */
-function pluginOf (module: Record<string, unknown>): FastifyPluginAsync | undefined {
-  const exported = module['default']
-  const plugin = isObject(exported) ? exported['default'] : exported
-  return typeof plugin === 'function' ? plugin as FastifyPluginAsync : undefined
+/** All tasks, in the order of their registration. */
+export function tasksOfApp ({ registrations }: LoadedApp): FoundTask[] {
+  return registrations.flatMap(registration => registration.app.tasks.list().map(task => ({ ...task, registration })))
 }
 
-function isObject (value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null
+/**
+ * The task of that name, or of that path where several instances have one of the same name.
+ * @throws CommandError
+ */
+export function findTask (app: LoadedApp, name: string): FoundTask {
+  const tasks = tasksOfApp(app)
+  const named = tasks.filter(task => task.name === name)
+  const found = named.length > 0 ? named : tasks.filter(task => task.path === name)
+  if (found.length > 1) throw new CommandError(`several instances have a task '${name}'; give the path of the one you mean: ${found.map(task => task.path).join(' or ')}`)
+  if (found[0] === undefined) {
+    const names = tasks.map(task => task.name)
+    const hint = nearest(name, names) || (names.length === 0 ? '; the app defines none' : names.length > 20 ? "; 'list' shows them all" : `; there are ${names.join(', ')}`)
+    throw new CommandError(`the app has no task '${name}'${hint}`)
+  }
+  return found[0]
 }
+
+/** With the app's own Fastify where it has one: two copies of it do not know each other's plugins. */
+async function boot ({ path, plugin, options }: AppModule, tool: Tool, io: Io): Promise<{ root: FastifyInstance, booted: Promise<unknown> }> {
+  const { default: create } = await fastifyOf(path)
+  const root = create(serverOptions(options, io))
+  root.decorate(TOOL, tool)
+  // Nobody awaits it: `ready` reports what it throws, and awaiting it would boot the server.
+  root.register(plugin, options)
+  const booted = root.ready()
+  return { root, booted: Promise.resolve(booted) }
+}
+
+async function fastifyOf (path: string): Promise<{ readonly default: typeof Fastify }> {
+  let own: string
+  try {
+    own = createRequire(path).resolve('fastify')
+  } catch {
+    return await import('fastify')
+  }
+  return await import(pathToFileURL(own).href) as { readonly default: typeof Fastify }
+}
+
+/** Log lines go to stderr, as stdout is for what the command answers. A logger that the app brings is left as it is. */
+function serverOptions (options: AppModule['options'], io: Io): FastifyServerOptions {
+  // Who steps through a plugin takes longer than Fastify's 10 s.
+  const patience = inspector.url() === undefined ? {} : { pluginTimeout: 0 }
+  if (options.loggerInstance !== undefined || options.logger === false) return { ...options, ...patience }
+  const { transport, stream, file, ...logger } = (typeof options.logger === 'object' ? options.logger : {}) as Record<string, unknown>
+  return { ...options, ...patience, logger: { level: 'info', ...logger, stream: io.stderr } } as FastifyServerOptions
+}
+
+function bootError ({ path }: AppModule, error: unknown): Error {
+  if (error instanceof CommandError) return error
+  const { code, message } = (error ?? {}) as { readonly code?: unknown, readonly message?: unknown }
+  // What this package refuses is told in full by its message.
+  const told = typeof code === 'string' && code.startsWith('FST_TASKS_') ? `${String(message)} (${code})` : `\n${inspect(error)}`
+  return new CommandError(`the app ${path} does not come up: ${told}`)
+}
+
+async function uninterrupted<T> (work: Promise<T>, { signal }: Io): Promise<T> {
+  let onAbort = (): void => {}
+  const interrupted = new Promise<never>((resolve, reject) => {
+    onAbort = () => { reject(new CommandError(`interrupted by ${String(signal.reason)} while the app was loading`, exitCodeOf(signal.reason as NodeJS.Signals))) }
+    if (signal.aborted) onAbort()
+    else signal.addEventListener('abort', onAbort, { once: true })
+  })
+  // It may be given up.
+  work.catch(() => {})
+  try {
+    return await Promise.race([work, interrupted])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
+}
+
+/** An app that does not close well has still done what it was asked to, so that is told and no more. */
+async function close (root: FastifyInstance, io: Io): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((resolve, reject) => {
+    timer = setTimeout(() => { reject(new Error(`its onClose hooks took longer than ${CLOSE_TIMEOUT_MS / 1000} s`)) }, CLOSE_TIMEOUT_MS)
+  })
+  try {
+    await Promise.race([root.close(), late])
+  } catch (error) {
+    io.stderr.write(`the app did not close well: ${inspect(error)}\n`)
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+const CLOSE_TIMEOUT_MS = 10_000

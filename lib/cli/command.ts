@@ -45,6 +45,11 @@ export class CommandError extends Error {
   }
 }
 
+/** The code of an error of this package; by code, since the app may have another copy of the classes. */
+export function codeOf (error: unknown): string {
+  return String((error as { readonly code?: unknown } | null | undefined)?.code)
+}
+
 /** The reason of `io.signal`, once it aborts. */
 export async function interruption (signal: AbortSignal): Promise<NodeJS.Signals> {
   if (!signal.aborted) await new Promise(resolve => { signal.addEventListener('abort', resolve, { once: true }) })

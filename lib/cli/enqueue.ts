@@ -1,41 +1,64 @@
 import type { EnqueueOptions } from '../enqueue.js'
-import { appHelp, appOption, loadApp } from './app.js'
-import { CommandError, UsageError, type Command } from './command.js'
-import { fileOption, payloadHelp, payloadOf, taskOf } from './payload.js'
+import { APP_FLAG, APP_HELP, findTask, withApp, type FoundTask } from './app.js'
+import { CommandError, UsageError, codeOf, type Arguments, type Command } from './command.js'
+import { FILE_FLAG, PAYLOAD_HELP, checkPayload, explainPayload, readPayload } from './payload.js'
+import { appFlag } from './run.js'
 
 const enqueue: Command = {
-  usage: 'TASK [JSON|-] [--id ID] [--delay SECONDS] [-a APP]',
-  help: `Enqueues a task through the transport of an app, and prints the result as JSON. An embedded queue in memory ends with
-this process, so there it is refused; one with a directory takes the task if no other process has the directory.
+  usage: 'TASK [JSON|-] [--file FILE] [-a APP] [--id ID] [--delay SECONDS] [--queue QUEUE]',
+  help: `Enqueues a task through the app's own transport and prints the result as JSON: with 'cloud' on Cloud Tasks, or on the emulator
+that CLOUD_TASKS_EMULATOR_HOST names. The embedded queue takes tasks from here only if it keeps them in a directory and no
+server has that open; they then run when the server starts.
 
-${payloadHelp}
-  --id ID          de-duplication key
-  --delay SECONDS  not before so many seconds
-${appHelp}`,
-  options: { ...appOption, ...fileOption, id: { type: 'string' }, delay: { type: 'string' } },
+  TASK             a task's name, or the path of its route
+${PAYLOAD_HELP}
+${APP_HELP}
+      --id ID      de-duplication key
+      --delay SECONDS
+                   how long to wait before the first attempt
+      --queue QUEUE
+                   id of another queue than the task's own
+
+Example: CLOUD_TASKS_EMULATOR_HOST=127.0.0.1:8123 fastify-cloud-tasks enqueue send-receipt '{"order":"42"}' --delay 10`,
+  options: { ...APP_FLAG, ...FILE_FLAG, id: { type: 'string' }, delay: { type: 'string' }, queue: { type: 'string' } },
   maxArguments: 2,
 
   async run (args, io) {
-    const options = optionsOf(args.values)
-    const app = await loadApp(args.values['app'], 'send', io)
-    try {
-      const task = taskOf(app, args.positionals[0])
-      io.stdout.write(`${JSON.stringify(await app.enqueue(task.name, await payloadOf(task, args, io), options), undefined, 2)}\n`)
-      return 0
-    } catch (error) {
-      const { code, message } = error as { readonly code?: string, readonly message: string }
-      if (code?.startsWith('FST_TASKS_') === true) throw new CommandError(message)
-      throw error
-    } finally {
-      await app.close()
-    }
+    const [name] = args.positionals
+    if (name === undefined) throw new UsageError("which task? 'enqueue TASK [JSON|-]'; 'list' shows those of the app")
+    const options = readOptions(args)
+    const given = await readPayload(args, io)
+    return await withApp(args, io, 'open', async app => {
+      const task = findTask(app, name)
+      refuseMemory(task)
+      const example = `fastify-cloud-tasks enqueue ${name}${appFlag(args)}`
+      if (given === undefined) throw new CommandError(explainPayload(task, example))
+      await checkPayload(task, given.value, example)
+      try {
+        const result = await task.registration.app.enqueue(task.name, given.value, options)
+        io.stdout.write(`${JSON.stringify(result, null, 2)}\n`)
+        return 0
+      } catch (error) {
+        throw TOLD.includes(codeOf(error)) ? new CommandError((error as Error).message) : error
+      }
+    })
   }
 }
 
 export default enqueue
 
-function optionsOf (values: Readonly<Record<string, unknown>>): EnqueueOptions {
-  const { id, delay } = values as { readonly id?: string, readonly delay?: string }
-  if (delay !== undefined && !(Number(delay) >= 0)) throw new UsageError(`--delay takes seconds, not '${delay}'`)
-  return { ...(id === undefined ? {} : { id }), ...(delay === undefined ? {} : { scheduleDelaySeconds: Number(delay) }) }
+/** Their messages say all there is to say. */
+const TOLD = ['FST_TASKS_SEND_FAILED', 'FST_TASKS_QUEUE_NOT_FOUND', 'FST_TASKS_TOO_LARGE', 'FST_TASKS_INVALID_ENQUEUE_OPTION']
+
+function readOptions ({ values }: Arguments): EnqueueOptions {
+  const { id, delay, queue } = values as Readonly<Record<string, string | undefined>>
+  if (delay !== undefined && !/^\d+(?:\.\d+)?$/.test(delay)) throw new UsageError(`'--delay ${delay}': it takes a number of seconds`)
+  return { ...(id === undefined ? {} : { id }), ...(delay === undefined ? {} : { scheduleDelaySeconds: Number(delay) }), ...(queue === undefined ? {} : { queue }) }
+}
+
+/** What memory takes is gone when this process ends. */
+function refuseMemory ({ name, registration: { config } }: FoundTask): void {
+  if (config.transport !== 'local' || config.directory !== undefined) return
+  throw new CommandError(`the app keeps tasks in the memory of its own process (transport 'local'), which no other process reaches. To run '${name}' now, use 'run'; ` +
+    "to enqueue from here, start the emulator ('fastify-cloud-tasks emulator') and set CLOUD_TASKS_EMULATOR_HOST for the server and this command, or give the app a 'local.directory' and stop its server first")
 }

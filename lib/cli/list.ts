@@ -1,32 +1,32 @@
-import { appHelp, appOption, loadApp } from './app.js'
+import { APP_FLAG, APP_HELP, tasksOfApp, withApp } from './app.js'
 import type { Command } from './command.js'
 
 const list: Command = {
-  usage: '[--json] [-a APP]',
-  help: `Shows the tasks of an app: name, method, path, queue, and whether a handler is mounted. Opens no queue.
+  usage: '[-a APP] [--json]',
+  help: `Shows every task of an app: its name, the method and path of its route, its queue, and whether the app has a handler for it.
+Nothing is dispatched, and no credentials are needed.
 
-${appHelp}
-  --json           prints JSON, schemas included`,
-  options: { ...appOption, json: { type: 'boolean' } },
+${APP_HELP}
+      --json       prints an array of objects instead of a table, payload schemas included
 
-  async run ({ values }, io) {
-    const app = await loadApp(values['app'], 'look', io)
-    try {
-      const tasks = app.tasks.list().map(({ counts, ...task }) => task)
-      io.stdout.write(values['json'] === true ? `${JSON.stringify(tasks, undefined, 2)}\n` : table(tasks))
+Example: fastify-cloud-tasks list -a dist/app.js`,
+  options: { ...APP_FLAG, json: { type: 'boolean' } },
+
+  async run (args, io) {
+    return await withApp(args, io, 'closed', async app => {
+      const tasks = tasksOfApp(app).map(({ name, method, path, queue, handler, schema }) => ({ name, method, path, queue, handler, schema }))
+      if (args.values.json === true) io.stdout.write(`${JSON.stringify(tasks, null, 2)}\n`)
+      else io.stdout.write(table([HEADINGS, ...tasks.map(task => [task.name, task.method, task.path, task.queue, task.handler ? 'yes' : 'no'])]))
       return 0
-    } finally {
-      await app.close()
-    }
+    })
   }
 }
 
 export default list
 
-type Row = Readonly<Record<'name' | 'method' | 'path' | 'queue', string>> & { readonly handler: boolean }
+const HEADINGS = ['NAME', 'METHOD', 'PATH', 'QUEUE', 'HANDLER']
 
-function table (tasks: readonly Row[]): string {
-  const rows = [['NAME', 'METHOD', 'PATH', 'QUEUE', 'HANDLER'], ...tasks.map(task => [task.name, task.method, task.path, task.queue, task.handler ? 'yes' : 'no'])]
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map(row => row[column]!.length)))
-  return rows.map(row => row.map((cell, column) => cell.padEnd(widths[column]!)).join('  ').trimEnd() + '\n').join('')
+function table (rows: ReadonlyArray<readonly string[]>): string {
+  const widths = HEADINGS.map((_, column) => Math.max(...rows.map(row => row[column]!.length)))
+  return rows.map(row => `${row.map((cell, column) => cell.padEnd(widths[column]!)).join('  ').trimEnd()}\n`).join('')
 }

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { inspect, parseArgs } from 'node:util'
 import { nearest } from '../checks.js'
 import { CommandError, UsageError, type Arguments, type Command, type Io } from './command.js'
+import { withDebugValues } from './debugger.js'
 
 export const PROGRAM = 'fastify-cloud-tasks'
 
@@ -10,6 +11,7 @@ export const summaries: Readonly<Record<string, string>> = {
   list: 'shows the tasks of an app',
   run: 'runs a handler once, here, without a queue',
   enqueue: 'enqueues a task through the transport of an app',
+  queues: 'compares the queue settings of an app with Cloud Tasks, or writes them there',
   emulator: 'serves Cloud Tasks on this machine'
 }
 
@@ -63,7 +65,7 @@ function asksForHelp (args: readonly string[]): boolean {
 }
 
 function parse (name: string, command: Command, args: readonly string[]): Arguments {
-  const config = { args: [...args], options: command.options, allowPositionals: true } as const
+  const config = { args: withDebugValues(args), options: command.options, allowPositionals: true } as const
   for (const token of parseArgs({ ...config, strict: false, tokens: true }).tokens) {
     if (token.kind === 'option' && !Object.hasOwn(command.options, token.name)) {
       throw new UsageError(`'${name}' has no flag '${token.rawName}'${nearestFlag(token.name, command)}; '${PROGRAM} ${name} --help' lists them`)

@@ -1,50 +1,76 @@
-import { appHelp, appOption, loadApp } from './app.js'
-import { CommandError, exitCodeOf, interruption, type Command } from './command.js'
-import { fileOption, payloadHelp, payloadOf, taskOf } from './payload.js'
+import { inspect } from 'node:util'
+import { APP_FLAG, APP_HELP, findTask, withApp, type FoundTask } from './app.js'
+import { CommandError, UsageError, codeOf, exitCodeOf, type Arguments, type Command, type Io } from './command.js'
+import { DEBUG_FLAGS, openDebugger, pauseForDebugger } from './debugger.js'
+import { FILE_FLAG, PAYLOAD_HELP, checkPayload, explainPayload, readPayload } from './payload.js'
 
 const run: Command = {
-  usage: 'TASK [JSON|-] [-a APP]',
-  help: `Runs the handler of a task once, in this process, without a queue. Prints what it returns as JSON; its log goes to stderr.
-To step through it: node --inspect-brk node_modules/.bin/fastify-cloud-tasks run TASK ...
+  usage: 'TASK [JSON|-] [--file FILE] [-a APP] [--inspect|--inspect-brk]',
+  help: `Runs the handler of a task once, in this process: without a queue, without HTTP, without a deadline. Log lines and what the
+handler prints go to stderr, its return value goes to stdout as JSON. Ctrl-C aborts task.signal; a second one ends at once.
 
-${payloadHelp}
-${appHelp}
+  TASK             a task's name, or the path of its route
+${PAYLOAD_HELP}
+${APP_HELP}
+      --inspect[=[HOST:]PORT], --inspect-brk[=[HOST:]PORT]
+                   lets a debugger attach, as node's flags do; -brk waits for it, and stops before the app loads
 
-Exit code: 0 when the handler returned, 1 when it threw, dropped the task or got a payload that does not fit.`,
-  options: { ...appOption, ...fileOption },
+Exit codes: 0 it returned, 1 it failed, 2 wrong usage, 3 it dropped its task, 130 or 143 it was interrupted.
+
+Examples:
+  fastify-cloud-tasks run send-receipt '{"order":"42"}'
+  echo '{"order":"42"}' | fastify-cloud-tasks run send-receipt - -a dist/app.js | jq`,
+  options: { ...APP_FLAG, ...FILE_FLAG, ...DEBUG_FLAGS },
   maxArguments: 2,
 
   async run (args, io) {
-    const app = await loadApp(args.values['app'], 'look', io)
-    let closing: Promise<void> | undefined
-    // Closing aborts the handler's signal once its grace has passed.
-    const interrupted = interruption(io.signal).then(signal => {
-      closing = app.close()
-      return exitCodeOf(signal)
-    })
-    try {
-      const task = taskOf(app, args.positionals[0])
-      const running = app.tasks.run(task.name, await payloadOf(task, args, io)).then(value => {
-        if (value !== undefined) io.stdout.write(`${print(value)}\n`)
-        return 0
-      })
-      return await Promise.race([running, interrupted])
-    } catch (error) {
-      const { code, message } = error as { readonly code?: string, readonly message: string }
-      if (code === 'FST_TASKS_INVALID_PAYLOAD' || code === 'FST_TASKS_DROPPED' || code === 'FST_TASKS_NO_HANDLER') throw new CommandError(message)
-      throw error
-    } finally {
-      await (closing ?? app.close())
-    }
+    const [name] = args.positionals
+    if (name === undefined) throw new UsageError("which task? 'run TASK [JSON|-]'; 'list' shows those of the app")
+    const given = await readPayload(args, io)
+    openDebugger(args, io)
+    return await withApp(args, io, 'closed', async app => {
+      const task = findTask(app, name)
+      if (!task.handler) throw new CommandError(`task '${name}' has no handler in this app; add one to the option 'handlers', or name another app with '-a APP'`)
+      const example = `fastify-cloud-tasks run ${name}${appFlag(args)}`
+      if (given === undefined) throw new CommandError(explainPayload(task, example))
+      await checkPayload(task, given.value, example)
+      return await runHandler(task, given.value, io)
+    }, pauseForDebugger(args))
   }
 }
 
 export default run
 
-function print (value: unknown): string {
+/** As it was typed, so that an example can be pasted. */
+export function appFlag ({ values }: Arguments): string {
+  return typeof values.app === 'string' ? ` -a ${values.app}` : ''
+}
+
+async function runHandler ({ name, registration }: FoundTask, payload: unknown, io: Io): Promise<number> {
+  const onAbort = (): void => { io.stderr.write('task.signal has aborted; waiting for the handler (again ends it at once)\n') }
+  io.signal.addEventListener('abort', onAbort)
+  let value: unknown
   try {
-    return JSON.stringify(value, undefined, 2) ?? String(value)
+    value = await registration.app.tasks.run(name, payload)
   } catch (error) {
-    throw new CommandError(`the handler returned what has no JSON form: ${(error as Error).message.split('\n', 1)[0]}`)
+    if (codeOf(error) === 'FST_TASKS_DROPPED') throw new CommandError((error as Error).message, 3)
+    // The stack as it is: it names the lines to look at.
+    io.stderr.write(`${inspect(error)}\n`)
+    return io.signal.aborted ? exitCodeOf(io.signal.reason as NodeJS.Signals) : 1
+  } finally {
+    io.signal.removeEventListener('abort', onAbort)
   }
+  if (value !== undefined) io.stdout.write(`${print(name, value)}\n`)
+  return io.signal.aborted ? exitCodeOf(io.signal.reason as NodeJS.Signals) : 0
+}
+
+function print (name: string, value: unknown): string {
+  let text: string | undefined
+  try {
+    text = JSON.stringify(value, null, 2)
+  } catch (error) {
+    throw new CommandError(`the handler of '${name}' returned, but what it returned has no JSON text: ${(error as Error).message}`)
+  }
+  if (text === undefined) throw new CommandError(`the handler of '${name}' returned, but a ${typeof value} has no JSON text`)
+  return text
 }

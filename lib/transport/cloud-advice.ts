@@ -4,7 +4,7 @@ import type { Failure } from './transport.js'
 
 /** What a call was about, for the advice that its failure gets. */
 export interface CallSite {
-  readonly action: 'create' | 'delete'
+  readonly action: 'create' | 'delete' | 'viewQueue' | 'changeQueue'
   readonly project: string | undefined
   readonly location: string
   readonly queue: string
@@ -70,6 +70,13 @@ function transientProblem (fault: CloudFault, { tries, budgetMs, emulatorHost }:
     `within the ${budgetMs / 1000} s of 'sendTimeoutSeconds'${doubt}`
 }
 
+const ROLES: Readonly<Record<CallSite['action'], string>> = {
+  create: 'roles/cloudtasks.enqueuer',
+  delete: 'roles/cloudtasks.taskDeleter',
+  viewQueue: 'roles/cloudtasks.viewer',
+  changeQueue: 'roles/cloudtasks.queueAdmin'
+}
+
 function permissionProblem ({ details }: CloudFault, { action, queue, location, project = 'PROJECT', serviceAccountEmail }: CallSite): string {
   if (/SERVICE_DISABLED|has not been used in project|is disabled/i.test(details)) {
     return `the Cloud Tasks API is off in project ${project} (PERMISSION_DENIED); run 'gcloud services enable cloudtasks.googleapis.com --project=${project}'`
@@ -78,7 +85,7 @@ function permissionProblem ({ details }: CloudFault, { action, queue, location, 
     return "the app's own account may not use the service account of the target (PERMISSION_DENIED); grant it roles/iam.serviceAccountUser: " +
       `'gcloud iam service-accounts add-iam-policy-binding ${serviceAccountEmail ?? 'ACCOUNT'} --member=serviceAccount:APP_ACCOUNT --role=roles/iam.serviceAccountUser'`
   }
-  const role = action === 'create' ? 'roles/cloudtasks.enqueuer' : 'roles/cloudtasks.taskDeleter'
+  const role = ROLES[action]
   return `the app's own account lacks ${role} on queue ${queue} in ${location} (PERMISSION_DENIED), or 'project' or 'location' is wrong; grant it: ` +
     `'gcloud tasks queues add-iam-policy-binding ${queue} --location=${location} --project=${project} --member=serviceAccount:APP_ACCOUNT --role=${role}'`
 }

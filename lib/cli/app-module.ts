@@ -1,0 +1,103 @@
+import { existsSync } from 'node:fs'
+import { extname, resolve } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { inspect } from 'node:util'
+import type { FastifyPluginAsync, FastifyServerOptions } from 'fastify'
+import { CommandError } from './command.js'
+
+/** What a module that exports an app exports, as fastify-cli has it. */
+export interface AppModule {
+  /** Absolute. */
+  readonly path: string
+  readonly plugin: FastifyPluginAsync<object>
+  /** Its export `options`: for the server, and for the plugin too. */
+  readonly options: FastifyServerOptions & Readonly<Record<string, unknown>>
+}
+
+const DEFAULTS = ['app.js', 'app.mjs', 'app.cjs', 'app.ts']
+
+/**
+ * Imports the module of an app.
+ * @param file path relative to `cwd`; undefined: the first of `app.js`, `app.mjs`, `app.cjs` and `app.ts` that exists
+ * @throws CommandError
+ */
+export async function importApp (cwd: string, file: string | undefined): Promise<AppModule> {
+  const path = find(cwd, file)
+  let exported: Exports
+  try {
+    exported = await import(pathToFileURL(path).href) as Exports
+  } catch (error) {
+    throw new CommandError(`${path} failed while it loaded${mend(path, error)}\n${inspect(error)}`)
+  }
+  return { path, ...await unwrap(path, exported) }
+}
+
+function find (cwd: string, file: string | undefined): string {
+  if (file !== undefined) {
+    const path = resolve(cwd, file)
+    if (existsSync(path)) return path
+    throw new CommandError(`there is no file ${path}; '-a APP' is the path of the module that exports your app`)
+  }
+  const path = DEFAULTS.map(name => resolve(cwd, name)).find(existsSync)
+  if (path !== undefined) return path
+  throw new CommandError(`there is no app in ${cwd}: none of ${DEFAULTS.join(', ')} exists; name the module that exports yours with '-a APP'`)
+}
+
+interface Exports {
+  readonly default?: unknown
+  readonly options?: unknown
+}
+
+/** CommonJS, transpiled modules and promises wrap a plugin once, or twice. */
+async function unwrap (path: string, exported: Exports): Promise<Omit<AppModule, 'path'>> {
+  let { options } = exported
+  let value: unknown = exported
+  for (let layers = 0; layers < 4 && typeof value === 'object' && value !== null; layers++) {
+    value = await awaited(path, (value as Exports).default)
+    options ??= (value as Exports | undefined | null)?.options
+  }
+  if (typeof value !== 'function') {
+    throw new CommandError(`${path} ${faultOf(exported)}; its default export must be a Fastify plugin that registers fastify-cloud-tasks: ` +
+      "'export default async function (app, options) { await app.register(cloudTasks, { tasks, handlers }) }'")
+  }
+  if (options !== undefined && (typeof options !== 'object' || options === null)) throw new CommandError(`${path}: its export 'options' must be an object of Fastify's options`)
+  return { plugin: value as FastifyPluginAsync<object>, options: (options ?? {}) as AppModule['options'] }
+}
+
+async function awaited (path: string, value: unknown): Promise<unknown> {
+  // A Fastify instance has a `then` of its own, which would boot it.
+  if (isInstance(value)) return undefined
+  try {
+    return await value
+  } catch (error) {
+    throw new CommandError(`the promise that ${path} exports by default was rejected\n${inspect(error)}`)
+  }
+}
+
+function faultOf (exported: Exports): string {
+  const { default: value } = exported
+  if (isInstance(value) || isInstance((value as Exports | undefined | null)?.default)) return 'exports a Fastify instance, which is too late to join'
+  return value === undefined ? 'has no default export' : `exports by default no function but ${typeof value === 'object' ? 'an object' : `a ${typeof value}`}`
+}
+
+function isInstance (value: unknown): boolean {
+  const { register, ready } = (value ?? {}) as { readonly register?: unknown, readonly ready?: unknown }
+  return typeof register === 'function' && typeof ready === 'function'
+}
+
+/** TypeScript is for the user's Node or loader; this says how. */
+function mend (path: string, error: unknown): string {
+  const { code, message = '', url } = (error ?? {}) as { readonly code?: unknown, readonly message?: string, readonly url?: string }
+  const extension = extname(/Unknown file extension "(\.\w+)"/.test(message) ? /for (\S+)$/.exec(message)?.[1] ?? path : path)
+  if (!/^\.[cm]?tsx?$/.test(extension)) return ''
+  const isLoaderFault = code === 'ERR_UNKNOWN_FILE_EXTENSION' || code === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX' || code === 'ERR_INVALID_TYPESCRIPT_SYNTAX' ||
+    (code === 'ERR_MODULE_NOT_FOUND' && isTypeScript(url)) || error instanceof SyntaxError
+  return isLoaderFault
+    ? `: this Node.js (${process.version}) does not take it as it is. With tsx installed (npm i -D tsx), run the same command with NODE_OPTIONS='--import tsx' before it; or use Node.js 22.18 or newer, which takes TypeScript whose types can be erased; or build the app and name the built file`
+    : ''
+}
+
+/** Whether a missing .js file is there as .ts, which Node.js does not look for and loaders do. */
+function isTypeScript (url: string | undefined): boolean {
+  return url?.startsWith('file:') === true && existsSync(fileURLToPath(url).replace(/\.([cm]?)js$/, '.$1ts'))
+}

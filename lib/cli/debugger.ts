@@ -1,0 +1,37 @@
+import inspector from 'node:inspector'
+import { UsageError, type Arguments, type Io } from './command.js'
+
+/** As node's own flags, which may also stand behind `node` itself; a value comes with '='. */
+export const DEBUG_FLAGS = { inspect: { type: 'string' }, 'inspect-brk': { type: 'string' } } as const
+
+/**
+ * `--inspect` without '=' takes no value, which parseArgs cannot say of a flag that may have one.
+ * @returns the arguments with an empty value put in
+ */
+export function withDebugValues (args: readonly string[]): string[] {
+  const end = args.includes('--') ? args.indexOf('--') : args.length
+  return args.map((arg, index) => index < end && (arg === '--inspect' || arg === '--inspect-brk') ? `${arg}=` : arg)
+}
+
+/** Opens the inspector where a flag asks for it, and waits for a debugger where that is asked for. @throws UsageError */
+export function openDebugger ({ values }: Arguments, io: Io): void {
+  const given = (values['inspect-brk'] ?? values.inspect) as string | undefined
+  if (given === undefined) return
+  const [, host = '127.0.0.1', port = '9229'] = /^(?:(?:(.+):)?(\d{1,5}))?$/.exec(given) ?? []
+  if (!/^(?:.+:)?\d{0,5}$/.test(given) || Number(port) > 65_535) throw new UsageError(`'--inspect=${given}': the value must be PORT or HOST:PORT`)
+  // It is open when node itself got such a flag.
+  if (inspector.url() === undefined) inspector.open(Number(port), host)
+  if (values['inspect-brk'] === undefined) return
+  io.stderr.write('waiting for the debugger\n')
+  inspector.waitForDebugger()
+}
+
+/** What to do right before the app's first line. */
+export function pauseForDebugger ({ values }: Arguments): () => void {
+  return values['inspect-brk'] === undefined
+    ? () => {}
+    : () => {
+        // eslint-disable-next-line no-debugger -- what --inspect-brk is for
+        debugger
+      }
+}

@@ -1,0 +1,34 @@
+import type { Failure, Transport } from './transport.js'
+
+/**
+ * Stands for the embedded queue in a process that does not serve. Opens nothing and refuses every task: what memory took
+ * would be gone with the process, and the directory is the serving process's own.
+ */
+export class ClosedTransport implements Transport {
+  readonly inspection = undefined
+
+  async open (): Promise<void> {}
+
+  start (): void {}
+
+  async createTask (): Promise<Failure> {
+    return refusal()
+  }
+
+  async deleteTask (): Promise<Failure> {
+    return refusal()
+  }
+
+  async stop (): Promise<void> {}
+
+  async close (): Promise<void> {}
+}
+
+function refusal (): Failure {
+  return {
+    outcome: 'failed',
+    problem: "the embedded queue (transport 'local') runs only in a process that serves, and this one is a command; to enqueue from it, " +
+      'use Cloud Tasks or its emulator (CLOUD_TASKS_EMULATOR_HOST)',
+    cause: undefined
+  }
+}

@@ -91,6 +91,21 @@ t.test('npx runs the command line', async t => {
   t.equal(await npx('--version'), `${manifest.version}\n`)
 })
 
+t.test('the command line runs a handler of an app in JavaScript, and tells how to run one in TypeScript', async t => {
+  const { NODE_OPTIONS, ...env } = process.env
+  const program = async (...args: string[]) => await run(process.execPath, [join('node_modules/.bin', manifest.name), ...args], { cwd: app, env })
+  write(app, 'plugin.js', `
+    import { Type } from '@sinclair/typebox'
+    import cloudTasks, { defineTasks } from 'fastify-cloud-tasks'
+    const tasks = defineTasks({ greet: { payload: Type.Object({ name: Type.String() }) } })
+    export default async app => { await app.register(cloudTasks, { tasks, handlers: { greet: async ({ name }) => 'hello ' + name } }) }
+  `)
+  t.match(await program('run', 'greet', '{"name":"Ada"}', '-a', 'plugin.js'), { stdout: '"hello Ada"\n', stderr: '' })
+  // No version of Node.js takes an enum without a loader.
+  write(app, 'plugin.ts', 'enum Colour { Red }\nexport default async () => { console.log(Colour.Red) }')
+  await t.rejects(program('list', '-a', 'plugin.ts'), { code: 1, stdout: '', stderr: /NODE_OPTIONS='--import tsx'/ })
+})
+
 t.test('types resolve from both module systems, and Register can be filled', async t => {
   write(app, 'tasks.ts', `
     import { Type } from '@sinclair/typebox'

@@ -19,8 +19,9 @@ export function openDebugger ({ values }: Arguments, io: Io): void {
   if (given === undefined) return
   const [, host = '127.0.0.1', port = '9229'] = /^(?:(?:(.+):)?(\d{1,5}))?$/.exec(given) ?? []
   if (!/^(?:.+:)?\d{0,5}$/.test(given) || Number(port) > 65_535) throw new UsageError(`'--inspect=${given}': the value must be PORT or HOST:PORT`)
-  // It is open when node itself got such a flag.
-  if (inspector.url() === undefined) inspector.open(Number(port), host)
+  // It is open when node itself got such a flag, which then has waited already if it was to.
+  if (inspector.url() !== undefined) return
+  inspector.open(Number(port), host)
   if (values['inspect-brk'] === undefined) return
   io.stderr.write('waiting for the debugger\n')
   inspector.waitForDebugger()

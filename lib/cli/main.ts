@@ -25,7 +25,10 @@ for (const stream of [stdout, stderr]) {
   })
 }
 
+// A handler may wait for what keeps no process alive; without this, Node.js would then end in the middle of it.
+const alive = setInterval(() => {}, 2 ** 30)
 const code = await runProgram(process.argv.slice(2), { stdout, stderr, stdin, env: process.env, cwd: process.cwd(), signal: interrupted.signal })
+clearInterval(alive)
 await Promise.all([flushed(stdout), flushed(stderr)])
 // Not left to the event loop: an app may have opened what nobody closes.
 process.exit(code)

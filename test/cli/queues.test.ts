@@ -1,0 +1,112 @@
+import t, { type Test } from 'tap'
+import { startRecordingServer, type RecordedCall, type Reply } from '../recording-server.js'
+import { appSource, command } from './terminal.js'
+
+const CLOUD = "transport: 'cloud', project: 'demo', location: 'us-central1', auth: false, target: { type: 'http', url: 'https://worker.example.com' }, sendTimeoutSeconds: 2,"
+const QUEUES = 'queues: { slow: { rateLimits: { maxDispatchesPerSecond: 5 }, retryConfig: { maxAttempts: 3, minBackoffSeconds: 0.25 } } }'
+
+const cwd = t.testdir({ 'app.js': appSource(CLOUD + QUEUES), 'local.js': appSource(QUEUES) })
+
+/** A service that has these queues, by their ids, and keeps what it is told. */
+async function startService (t: Test, queues: Record<string, object>) {
+  const server = await startRecordingServer()
+  const before = process.env.CLOUD_TASKS_EMULATOR_HOST
+  process.env.CLOUD_TASKS_EMULATOR_HOST = server.host
+  t.teardown(async () => {
+    if (before === undefined) delete process.env.CLOUD_TASKS_EMULATOR_HOST
+    else process.env.CLOUD_TASKS_EMULATOR_HOST = before
+    await server.close()
+  })
+  server.reply = ({ method, request }: RecordedCall): Reply => {
+    const name = (request.name ?? request.queue?.name ?? '') as string
+    const id = name.slice(name.lastIndexOf('/') + 1)
+    if (method === 'GetQueue') return id in queues ? { answer: { name, ...queues[id] } } : { code: 'NOT_FOUND', details: 'Queue does not exist.' }
+    if (method === 'CreateTask') return { answer: { ...request.task, name: `${request.parent}/tasks/1234`, scheduleTime: { seconds: 1_800_000_000 } } }
+    return { answer: request.queue }
+  }
+  return server
+}
+
+const complete = { rateLimits: { maxDispatchesPerSecond: 5, maxConcurrentDispatches: 7 }, retryConfig: { maxAttempts: 3, minBackoff: { seconds: 0, nanos: 250_000_000 } } }
+
+t.test('diff finds nothing where what the app sets is set, whatever else there is', async t => {
+  const server = await startService(t, { default: { rateLimits: { maxDispatchesPerSecond: 1 } }, slow: complete })
+  t.match(await command(['queues', 'diff'], { cwd }), { code: 0, out: 'nothing differs\n', err: '' })
+  t.match(await command(['queues', 'sync'], { cwd }), { code: 0, out: 'nothing differs\n' })
+  t.same(new Set(server.calls.map(call => call.method)), new Set(['GetQueue']))
+  t.equal(server.calls[0]!.request.name, 'projects/demo/locations/us-central1/queues/slow')
+})
+
+t.test('diff prints what differs, changes nothing, and ends with code 1', async t => {
+  const server = await startService(t, { slow: { ...complete, rateLimits: { maxDispatchesPerSecond: 500 }, retryConfig: { maxAttempts: -1, minBackoff: { nanos: 250_000_000 } } } })
+  const { code, out } = await command(['queues', 'diff'], { cwd })
+  t.equal(code, 1)
+  t.equal(out, `slow: rateLimits.maxDispatchesPerSecond is 500, the app sets 5
+slow: retryConfig.maxAttempts is -1, the app sets 3
+default: missing in Cloud Tasks
+`)
+  t.same(new Set(server.calls.map(call => call.method)), new Set(['GetQueue']))
+})
+
+t.test('sync sets what differs and nothing else, creates what is missing, and says so', async t => {
+  const server = await startService(t, { slow: { ...complete, retryConfig: { maxAttempts: 9, minBackoff: { seconds: 3 }, maxDoublings: 2 } } })
+  const { code, out } = await command(['queues', 'sync'], { cwd })
+  t.equal(code, 0)
+  t.equal(out, `slow: retryConfig.maxAttempts set to 3, was 9
+slow: retryConfig.minBackoffSeconds set to 0.25, was 3
+default: created
+`)
+  const update = server.calls.find(call => call.method === 'UpdateQueue')!.request
+  t.strictSame(update.updateMask.paths, ['retry_config.max_attempts', 'retry_config.min_backoff'])
+  t.match(update.queue, { name: 'projects/demo/locations/us-central1/queues/slow', retryConfig: { maxAttempts: 3, minBackoff: { nanos: 250_000_000 } } })
+  t.notMatch(update.queue, { rateLimits: Object })
+  t.match(server.calls.find(call => call.method === 'CreateQueue')!.request, { parent: 'projects/demo/locations/us-central1', queue: { name: /\/queues\/default$/ } })
+})
+
+t.test('a queue is created with its settings', async t => {
+  const server = await startService(t, { default: {} })
+  t.match(await command(['queues', 'sync'], { cwd }), { code: 0, out: /^slow: created \(rateLimits\.maxDispatchesPerSecond 5, retryConfig\.maxAttempts 3, retryConfig\.minBackoffSeconds 0\.25\)$/m })
+  t.match(server.calls.find(call => call.method === 'CreateQueue')!.request.queue, { rateLimits: { maxDispatchesPerSecond: 5 }, retryConfig: { maxAttempts: 3, minBackoff: { nanos: 250_000_000 } } })
+})
+
+t.test('what keeps it from working is told, with code 2', async t => {
+  const server = await startService(t, {})
+  server.reply = () => ({ code: 'PERMISSION_DENIED', details: 'lacks IAM permission "cloudtasks.queues.get"' })
+  t.match(await command(['queues', 'diff'], { cwd }), { code: 2, out: '', err: /queue 'slow': .*roles\/cloudtasks\.viewer/ })
+  server.reply = ({ method }) => method === 'GetQueue' ? { code: 'NOT_FOUND', details: 'no' } : { code: 'PERMISSION_DENIED', details: 'no' }
+  t.match(await command(['queues', 'sync'], { cwd }), { code: 2, err: /roles\/cloudtasks\.queueAdmin/ })
+  delete process.env.CLOUD_TASKS_EMULATOR_HOST
+  t.match(await command(['queues', 'diff', '-a', 'local.js'], { cwd }), { code: 2, err: /transport is 'local'/ })
+  t.match(await command(['queues', 'diff', '-a', 'absent.js'], { cwd }), { code: 2, err: /there is no file/ })
+  t.match(await command(['queues'], { cwd }), { code: 2, err: /'queues diff' or 'queues sync'\?/ })
+  t.match(await command(['queues', 'dif'], { cwd }), { code: 2, err: /did you mean 'diff'\?/ })
+})
+
+t.test('enqueue sends through the transport of the app and prints the result', async t => {
+  const server = await startService(t, {})
+  const { code, out, err } = await command(['enqueue', 'give', '"null"', '--id', 'one', '--delay', '10', '--queue', 'other'], { cwd })
+  t.equal(err, '')
+  t.equal(code, 0)
+  t.match(JSON.parse(out), { name: 'give', queue: 'other', duplicate: false, id: /-one$/ })
+  t.match(server.calls, [{ method: 'CreateTask', request: { parent: /\/queues\/other$/, task: { httpRequest: { url: 'https://worker.example.com/tasks/give', body: Buffer.from('"null"') } } } }])
+})
+
+t.test('enqueue refuses what cannot come to anything', async t => {
+  const server = await startService(t, {})
+  t.match(await command(['enqueue', 'greet', '{"name":"A"}'], { cwd }), { code: 1, err: /\n {2}name {2}must NOT have fewer/ })
+  t.match(await command(['enqueue', 'greet'], { cwd }), { code: 1, err: /fastify-cloud-tasks enqueue greet '\{/ })
+  t.match(await command(['enqueue', 'greet', '{}', '--delay', 'soon'], { cwd }), { code: 2, err: /takes a number of seconds/ })
+  t.match(await command(['enqueue', 'greet', '{"name":"Ada"}', '--queue', 'a_b'], { cwd }), { code: 1, err: /'queue' must be 1 to 100 letters/ })
+  t.match(await command(['enqueue'], { cwd }), { code: 2, err: /which task\?/ })
+  t.same(server.calls, [])
+  server.reply = () => ({ code: 'PERMISSION_DENIED', details: 'no' })
+  t.match(await command(['enqueue', 'greet', '{"name":"Ada"}'], { cwd }), { code: 1, out: '', err: /roles\/cloudtasks\.enqueuer/ })
+  delete process.env.CLOUD_TASKS_EMULATOR_HOST
+  t.match(await command(['enqueue', 'greet', '{"name":"Ada"}', '-a', 'local.js'], { cwd }), { code: 1, out: '', err: /memory of its own process/ })
+})
+
+t.test('list and run need no credentials and no service', async t => {
+  delete process.env.CLOUD_TASKS_EMULATOR_HOST
+  t.match(await command(['list'], { cwd }), { code: 0, out: /greet/ })
+  t.match(await command(['run', 'greet', '{"name":"Ada"}'], { cwd }), { code: 0, out: /Ada/ })
+})

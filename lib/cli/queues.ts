@@ -14,7 +14,8 @@ queues are those of 'queues', of the definitions, and the plugin's own. What 'qu
   sync             creates the queues that are missing, sets what differs, and prints what it did; it asks nothing
 ${APP_HELP}
 
-Exit codes: 0 nothing differs (any more), 1 'diff' found something, 2 it could not be done.
+Exit codes: 0 nothing differs (any more), 1 'diff' found something, 2 it could not be done, or a setting was not
+taken.
 
 Example: fastify-cloud-tasks queues diff -a dist/app.js`,
   options: { ...APP_FLAG },
@@ -38,12 +39,15 @@ export default queues
 
 async function compare (app: LoadedApp, action: 'diff' | 'sync', io: Io): Promise<number> {
   let differences = 0
+  let refused = false
   for (const { config, wanted } of wantedQueues(app)) {
     const { CloudQueues } = await import('../transport/cloud-queues.js')
     const cloud = new CloudQueues(config, io.signal)
     try {
       for (const [id, fields] of wanted) {
-        if (await settle(cloud, id, fields, action, io)) differences++
+        const outcome = action === 'diff' ? await look(cloud, id, fields, io) : await settle(cloud, id, fields, io)
+        if (outcome !== 'same') differences++
+        if (outcome === 'refused') refused = true
         if (io.signal.aborted) return exitCodeOf(io.signal.reason as NodeJS.Signals)
       }
     } catch (error) {
@@ -53,24 +57,43 @@ async function compare (app: LoadedApp, action: 'diff' | 'sync', io: Io): Promis
     }
   }
   if (differences === 0) io.stdout.write('nothing differs\n')
+  if (refused) return 2
   return action === 'diff' && differences > 0 ? 1 : 0
 }
 
-/** True where the queue differed. */
-async function settle (cloud: CloudQueues, id: string, fields: QueueFields, action: 'diff' | 'sync', io: Io): Promise<boolean> {
+async function look (cloud: CloudQueues, id: string, fields: QueueFields, io: Io): Promise<'same' | 'differs'> {
   const actual = await cloud.read(id)
-  const tell = (text: string): void => { io.stdout.write(`${id}: ${text}\n`) }
   if (actual === undefined) {
-    if (action === 'sync') await cloud.create(id, fields)
-    const settings = [...fields].map(([field, value]) => `${field} ${value}`).join(', ')
-    tell(`${action === 'sync' ? 'created' : 'missing in Cloud Tasks'}${settings === '' ? '' : ` (${settings})`}`)
-    return true
+    io.stdout.write(`${id}: missing in Cloud Tasks${inParentheses(fields)}\n`)
+    return 'differs'
   }
-  const changed = new Map([...fields].filter(([field, value]) => actual.get(field) !== value))
-  if (changed.size === 0) return false
-  if (action === 'sync') await cloud.update(id, changed)
-  for (const [field, value] of changed) tell(`${field} ${action === 'sync' ? `set to ${value}, was ${actual.get(field)}` : `is ${actual.get(field)}, the app sets ${value}`}`)
-  return true
+  const changed = difference(fields, actual)
+  for (const [field, value] of changed) io.stdout.write(`${id}: ${field} is ${actual.get(field)}, the app sets ${value}\n`)
+  return changed.size === 0 ? 'same' : 'differs'
+}
+
+/** `refused`: the service answered that all is well, and still has another setting. */
+async function settle (cloud: CloudQueues, id: string, fields: QueueFields, io: Io): Promise<'same' | 'changed' | 'refused'> {
+  const before = await cloud.read(id)
+  const start = before ?? await cloud.create(id, fields)
+  if (before === undefined) io.stdout.write(`${id}: created${inParentheses(fields)}\n`)
+  const changed = difference(fields, start)
+  if (changed.size === 0) return before === undefined ? 'changed' : 'same'
+  const after = await cloud.update(id, changed)
+  const left = difference(changed, after)
+  for (const [field, value] of changed) {
+    if (left.has(field)) io.stderr.write(`${id}: ${field} stays ${after.get(field)}, Cloud Tasks did not take ${value}\n`)
+    else if (before !== undefined) io.stdout.write(`${id}: ${field} set to ${value}, was ${before.get(field)}\n`)
+  }
+  return left.size === 0 ? 'changed' : 'refused'
+}
+
+function difference (wanted: QueueFields, actual: QueueFields): QueueFields {
+  return new Map([...wanted].filter(([field, value]) => actual.get(field) !== value))
+}
+
+function inParentheses (fields: QueueFields): string {
+  return fields.size === 0 ? '' : ` (${[...fields].map(([field, value]) => `${field} ${value}`).join(', ')})`
 }
 
 /** What each instance with the plugin asks of its queues; several may share one place, and even a queue. */

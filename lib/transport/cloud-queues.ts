@@ -45,25 +45,32 @@ export class CloudQueues {
   /** All settings of a queue; undefined where there is none of that id. Rejects with a message that says what to do. */
   async read (id: string): Promise<QueueFields | undefined> {
     const tried = await this.#call(id, (client, name, timeout) => client.getQueue({ name }, { timeout, retry: null }))
-    if (tried.ok) return new Map(Object.entries(FIELDS).map(([field, { read }]) => [field, read(tried.value[0])]))
+    if (tried.ok) return fieldsOf(tried.value[0])
     if (tried.fault.code === 'NOT_FOUND') return undefined
     throw this.#problem('viewQueue', id, tried)
   }
 
-  /** Makes a queue; what `fields` leave out gets the service's defaults. */
-  async create (id: string, fields: QueueFields): Promise<void> {
+  /**
+   * Makes a queue; what `fields` leave out gets the service's defaults, and so may a 0, which the wire format does not tell
+   * from what is left out. Resolves with all settings as they now are.
+   */
+  async create (id: string, fields: QueueFields): Promise<QueueFields> {
     const tried = await this.#call(id, (client, name, timeout) => {
       return client.createQueue({ parent: name.slice(0, name.lastIndexOf('/queues/')), queue: write(name, fields) }, { timeout })
     })
+    if (tried.ok) return fieldsOf(tried.value[0])
     // A try whose answer was lost has made it.
-    if (!tried.ok && !(tried.fault.code === 'ALREADY_EXISTS' && tried.inDoubt)) throw this.#problem('changeQueue', id, tried)
+    const made = tried.fault.code === 'ALREADY_EXISTS' && tried.inDoubt ? await this.read(id) : undefined
+    if (made === undefined) throw this.#problem('changeQueue', id, tried)
+    return made
   }
 
-  /** Sets `fields` and leaves all others as they are. */
-  async update (id: string, fields: QueueFields): Promise<void> {
+  /** Sets `fields` and leaves all others as they are. Resolves with all settings as they now are. */
+  async update (id: string, fields: QueueFields): Promise<QueueFields> {
     const paths = [...fields.keys()].map(field => FIELDS[field]!.mask)
     const tried = await this.#call(id, (client, name, timeout) => client.updateQueue({ queue: write(name, fields), updateMask: { paths } }, { timeout }))
     if (!tried.ok) throw this.#problem('changeQueue', id, tried)
+    return fieldsOf(tried.value[0])
   }
 
   async close (): Promise<void> {
@@ -85,6 +92,10 @@ export class CloudQueues {
     const problem = failure.outcome === 'failed' ? failure.problem : fault.details
     return new Error(`queue '${queue}': ${problem}`, { cause: fault.error })
   }
+}
+
+function fieldsOf (queue: IQueue): QueueFields {
+  return new Map(Object.entries(FIELDS).map(([field, { read }]) => [field, read(queue)]))
 }
 
 function write (name: string, fields: QueueFields): WritableQueue {

@@ -1,4 +1,10 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import fc from 'fast-check'
 import t, { type Test } from 'tap'
+import type { Config } from '../../lib/config.js'
+import { createEmulator } from '../../lib/emulator/index.js'
+import { CloudQueues } from '../../lib/transport/cloud-queues.js'
 import { startRecordingServer, type RecordedCall, type Reply } from '../recording-server.js'
 import { appSource, command } from './terminal.js'
 
@@ -7,16 +13,30 @@ const QUEUES = 'queues: { slow: { rateLimits: { maxDispatchesPerSecond: 5 }, ret
 
 const cwd = t.testdir({ 'app.js': appSource(CLOUD + QUEUES), 'local.js': appSource(QUEUES) })
 
+const QUEUE = 'projects/demo/locations/us-central1/queues'
+
+function speakTo (t: Test, host: string): void {
+  const before = process.env.CLOUD_TASKS_EMULATOR_HOST
+  process.env.CLOUD_TASKS_EMULATOR_HOST = host
+  t.teardown(() => {
+    if (before === undefined) delete process.env.CLOUD_TASKS_EMULATOR_HOST
+    else process.env.CLOUD_TASKS_EMULATOR_HOST = before
+  })
+}
+
+async function startEmulator (t: Test) {
+  const emulator = createEmulator({ port: 0 })
+  t.teardown(async () => { await emulator.close() })
+  const { host } = new URL(await emulator.listen())
+  speakTo(t, host)
+  return { emulator, host }
+}
+
 /** A service that has these queues, by their ids, and keeps what it is told. */
 async function startService (t: Test, queues: Record<string, object>) {
   const server = await startRecordingServer()
-  const before = process.env.CLOUD_TASKS_EMULATOR_HOST
-  process.env.CLOUD_TASKS_EMULATOR_HOST = server.host
-  t.teardown(async () => {
-    if (before === undefined) delete process.env.CLOUD_TASKS_EMULATOR_HOST
-    else process.env.CLOUD_TASKS_EMULATOR_HOST = before
-    await server.close()
-  })
+  speakTo(t, server.host)
+  t.teardown(async () => { await server.close() })
   server.reply = ({ method, request }: RecordedCall): Reply => {
     const name = (request.name ?? request.queue?.name ?? '') as string
     const id = name.slice(name.lastIndexOf('/') + 1)
@@ -67,6 +87,79 @@ t.test('a queue is created with its settings', async t => {
   const server = await startService(t, { default: {} })
   t.match(await command(['queues', 'sync'], { cwd }), { code: 0, out: /^slow: created \(rateLimits\.maxDispatchesPerSecond 5, retryConfig\.maxAttempts 3, retryConfig\.minBackoffSeconds 0\.25\)$/m })
   t.match(server.calls.find(call => call.method === 'CreateQueue')!.request.queue, { rateLimits: { maxDispatchesPerSecond: 5 }, retryConfig: { maxAttempts: 3, minBackoff: { nanos: 250_000_000 } } })
+})
+
+t.test('on the emulator, sync leaves nothing to differ, and later changes are found and made', async t => {
+  const { emulator } = await startEmulator(t)
+  t.match(await command(['queues', 'diff'], { cwd }), { code: 1, out: /^slow: missing in Cloud Tasks .*\ndefault: missing in Cloud Tasks\n$/, err: '' })
+  t.throws(() => emulator.engine.getQueue(`${QUEUE}/slow`), { code: 'NOT_FOUND' })
+  t.match(await command(['queues', 'sync'], { cwd }), { code: 0, out: /^slow: created .*\ndefault: created\n$/, err: '' })
+  t.match(await command(['queues', 'diff'], { cwd }), { code: 0, out: 'nothing differs\n', err: '' })
+
+  await emulator.engine.pauseQueue(`${QUEUE}/slow`)
+  writeFileSync(join(cwd, 'faster.js'), appSource(`${CLOUD} queues: { slow: { rateLimits: { maxConcurrentDispatches: 9 }, retryConfig: { maxAttempts: -1, maxRetrySeconds: 1.5 } } }`))
+  t.equal((await command(['queues', 'diff', '-a', 'faster.js'], { cwd })).out, `slow: rateLimits.maxConcurrentDispatches is 1000, the app sets 9
+slow: retryConfig.maxAttempts is 3, the app sets -1
+slow: retryConfig.maxRetrySeconds is 0, the app sets 1.5
+`)
+  t.match(await command(['queues', 'sync', '-a', 'faster.js'], { cwd }), { code: 0, out: /^slow: retryConfig\.maxAttempts set to -1, was 3$/m })
+  t.match(await command(['queues', 'diff', '-a', 'faster.js'], { cwd }), { code: 0 })
+  const message = await (await fetch(`${emulator.url}/v2/${QUEUE}/slow`)).json()
+  t.match(message, { state: 'PAUSED', rateLimits: { maxDispatchesPerSecond: 5, maxConcurrentDispatches: 9 }, retryConfig: { maxAttempts: -1, maxRetryDuration: '1.500s', minBackoff: '0.250s' } })
+
+  writeFileSync(join(cwd, 'slower.js'), appSource(`${CLOUD} queues: { slow: { retryConfig: { minBackoffSeconds: 5000 } } }`))
+  t.match(await command(['queues', 'sync', '-a', 'slower.js'], { cwd }), { code: 2, out: '', err: /queue 'slow': .*back-?off/i })
+})
+
+t.test('on the emulator, enqueue adds a task and a second of its id is a duplicate', async t => {
+  const { emulator } = await startEmulator(t)
+  t.match(await command(['enqueue', 'give', '"null"', '--delay', '3600'], { cwd }), { code: 1, out: '', err: /queue.*slow/ })
+  await emulator.engine.createQueue(`${QUEUE}/slow`)
+  const enqueue = ['enqueue', 'give', '"null"', '--id', 'order 42', '--delay', '3600']
+  t.match(JSON.parse((await command(enqueue, { cwd })).out), { name: 'give', queue: 'slow', duplicate: false })
+  t.match(JSON.parse((await command(enqueue, { cwd })).out), { duplicate: true })
+  t.match(emulator.engine.listTasks(`${QUEUE}/slow`).tasks, [{ httpRequest: { url: 'https://worker.example.com/tasks/give', httpMethod: 'PUT' } }])
+})
+
+t.test('whatever settings are written, they are read back', async t => {
+  const { host } = await startEmulator(t)
+  const config = { project: 'demo', location: 'us-central1', emulatorHost: host, sendTimeoutMs: 5000 } as Config
+  const queues = new CloudQueues(config, new AbortController().signal)
+  t.teardown(async () => { await queues.close() })
+  const seconds = (min: number, max: number) => fc.integer({ min: min * 1000, max: max * 1000 }).map(ms => ms / 1000)
+  const settings = fc.record({
+    'rateLimits.maxDispatchesPerSecond': fc.oneof(fc.integer({ min: 1, max: 500 }), fc.constantFrom(0.1, 0.25, 499.9)),
+    'rateLimits.maxConcurrentDispatches': fc.integer({ min: 1, max: 5000 }),
+    'retryConfig.maxAttempts': fc.oneof(fc.constant(-1), fc.integer({ min: 1, max: 1_000_000 })),
+    'retryConfig.maxRetrySeconds': seconds(0, 1_000_000),
+    'retryConfig.minBackoffSeconds': seconds(0, 0.1),
+    'retryConfig.maxBackoffSeconds': seconds(1, 100_000),
+    'retryConfig.maxDoublings': fc.integer({ min: 1, max: 16 })
+  }, { requiredKeys: [] }).map(fields => new Map(Object.entries(fields) as Array<[string, number]>))
+  let count = 0
+  await fc.assert(fc.asyncProperty(settings, settings, async (first, second) => {
+    const id = `queue-${++count}`
+    const created = await queues.create(id, first)
+    t.strictSame(created, new Map([...created, ...first]))
+    t.strictSame(await queues.read(id), created)
+    t.strictSame(await queues.update(id, second), new Map([...created, ...second]))
+    t.strictSame(await queues.read(id), new Map([...created, ...second]))
+  }), { numRuns: 40 })
+})
+
+t.test('a setting that the service does not take is told, and the others are written', async t => {
+  const server = await startService(t, {})
+  // On the wire, 0 looks as if it were left out.
+  const stubborn = ({ request }: RecordedCall): Reply => ({ answer: { ...request.queue, retryConfig: { ...request.queue.retryConfig, maxDoublings: 16 } } })
+  const { reply } = server
+  server.reply = call => call.method === 'CreateQueue' ? stubborn(call) : reply(call)
+  writeFileSync(join(cwd, 'linear.js'), appSource(`${CLOUD} queues: { default: { retryConfig: { maxDoublings: 0, maxAttempts: 4 } } }`))
+  t.match(await command(['queues', 'sync', '-a', 'linear.js'], { cwd }), { code: 0, out: /^default: created \(retryConfig\.maxDoublings 0, retryConfig\.maxAttempts 4\)$/m, err: '' })
+  t.strictSame(server.calls.find(call => call.method === 'UpdateQueue')!.request.updateMask.paths, ['retry_config.max_doublings'], 'a mask tells 0 from nothing')
+  server.reply = call => call.method === 'GetQueue' ? reply(call) : stubborn(call)
+  t.match(await command(['queues', 'sync', '-a', 'linear.js'], { cwd }), {
+    code: 2, out: /^slow: created$/m, err: 'default: retryConfig.maxDoublings stays 16, Cloud Tasks did not take 0\n'
+  })
 })
 
 t.test('what keeps it from working is told, with code 2', async t => {

@@ -1,5 +1,6 @@
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import type { Engine } from './engine/engine.js'
+import { chainOf } from './instance.js'
 import type { PayloadCodec } from './payload.js'
 import type { RegisteredTask, Registry } from './registry.js'
 import type { RunResult } from './worker/run.js'
@@ -34,7 +35,7 @@ export function showInternals (internals: Internals): void {
 
 /** Of the plugin that `app`, or an instance above it, has. */
 export function internalsOf (app: FastifyInstance): Internals | undefined {
-  for (let instance: object | null = app; instance !== null; instance = Object.getPrototypeOf(instance)) {
+  for (const instance of chainOf(app)) {
     const internals = byInstance.get(instance)
     if (internals !== undefined) return internals
   }

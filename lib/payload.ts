@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifySchemaCompiler } from 'fastify'
 import { FST_TASKS_INVALID_PAYLOAD, FST_TASKS_INVALID_SCHEMA, FST_TASKS_PAYLOAD_NOT_JSON } from './errors.js'
+import { fieldOf } from './instance.js'
 import type { RegisteredTask } from './registry.js'
 
 /** What a validator compiler of Fastify's makes: ajv's answers are booleans, joi's and TypeBox's are objects. */
@@ -144,24 +145,15 @@ export function jsonParser (app: FastifyInstance): JsonParser {
  * none yet, because it only enqueues or is still booting, gets it from where Fastify itself would: its schema controller.
  */
 function validatorCompilerOf (app: FastifyInstance): FastifySchemaCompiler<unknown> | undefined {
-  const controller = internal(app, 'fastify.schemaController') as SchemaController | undefined
+  const controller = fieldOf(app, 'fastify.schemaController') as SchemaController | undefined
   if (app.validatorCompiler !== undefined && controller?.addedSchemas !== true) return app.validatorCompiler
-  const options = internal(app, 'fastify.options') as { readonly ajv?: unknown } | undefined
+  const options = fieldOf(app, 'fastify.options') as { readonly ajv?: unknown } | undefined
   return controller?.getValidatorBuilder?.()(app.getSchemas(), options?.ajv) ?? app.validatorCompiler
 }
 
 interface SchemaController {
   readonly addedSchemas?: boolean
   getValidatorBuilder? (): (schemas: unknown, ajvOptions: unknown) => FastifySchemaCompiler<unknown>
-}
-
-/** A field that Fastify keeps under a symbol of its own, found along the chain of encapsulated instances. */
-function internal (app: object, description: string): unknown {
-  for (let instance: object | null = app; instance !== null; instance = Object.getPrototypeOf(instance)) {
-    const symbol = Object.getOwnPropertySymbols(instance).find(one => one.description === description)
-    if (symbol !== undefined) return (instance as Record<symbol, unknown>)[symbol]
-  }
-  return undefined
 }
 
 class LossError extends Error {}

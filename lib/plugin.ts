@@ -4,6 +4,7 @@ import { deadlineProblem } from './checks.js'
 import { resolveConfig, type Config } from './config.js'
 import { Producer, type Enqueue } from './enqueue.js'
 import { FST_TASKS_ALREADY_REGISTERED, FST_TASKS_INVALID_DEFINITION } from './errors.js'
+import { chainOf } from './instance.js'
 import { showInternals } from './internals.js'
 import type { CloudTasksOptions } from './options.js'
 import { Passes } from './passes.js'
@@ -115,9 +116,9 @@ function tellLocal (app: FastifyInstance, { directory }: Config, registry: Regis
 
 /** The server itself: `ready` of an encapsulated instance does not wait for the onReady hooks of those beside it. */
 function rootOf (app: FastifyInstance): FastifyInstance {
-  let root = app
-  for (let above = Object.getPrototypeOf(app); above !== null && above !== Object.prototype; above = Object.getPrototypeOf(above)) root = above
-  return root
+  let root: object = app
+  for (const instance of chainOf(app)) root = instance
+  return root as FastifyInstance
 }
 
 /** What a target grants depends on its type, and that is known only now. */

@@ -4,7 +4,7 @@ import t from 'tap'
 import ts from 'typescript'
 
 /** What every part may import. */
-const base = ['cloud-tasks', 'errors', 'events', 'checks', 'options', 'config', 'queue-options', 'route-headers', 'route-path', 'passes', 'payload']
+const base = ['cloud-tasks', 'errors', 'events', 'checks', 'options', 'config', 'queue-options', 'route-headers', 'route-path', 'passes', 'payload', 'instance']
 
 /**
  * What each part of lib/ may import besides itself. A part is a file or a folder; the longest name that fits a file decides.
@@ -17,13 +17,14 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   checks: [],
   'route-headers': [],
   passes: [],
+  instance: [],
   'route-path': [],
   'payload-example': [],
   options: ['cloud-tasks', 'type registry'],
   'queue-options': ['cloud-tasks', 'errors', 'checks'],
   target: ['cloud-tasks', 'errors', 'checks', 'type options'],
   config: ['cloud-tasks', 'errors', 'checks', 'type options', 'queue-options', 'target'],
-  payload: ['errors', 'checks', 'type registry'],
+  payload: ['errors', 'checks', 'instance', 'type registry'],
   registry: base,
 
   engine: ['cloud-tasks'],
@@ -34,7 +35,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   enqueue: [...base, 'registry', 'transport/transport'],
   tasks: [...base, 'registry', 'enqueue', 'transport/transport', 'worker'],
   emulator: [...base, 'engine'],
-  internals: ['type engine', 'type payload', 'type registry', 'type worker'],
+  internals: ['instance', 'type engine', 'type payload', 'type registry', 'type worker'],
   console: [...base, 'registry', 'enqueue', 'engine', 'internals', 'payload-example'],
   testing: [...base, 'engine', 'transport', 'transport/local', 'transport/transport'],
   tool: [...base, 'type registry'],

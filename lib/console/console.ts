@@ -1,4 +1,3 @@
-import type { FastifyBaseLogger } from 'fastify'
 import { CloudTasksError, refusals } from '../cloud-tasks/status.js'
 import type { Task } from '../cloud-tasks/task.js'
 import type { Engine, StoredQueue } from '../engine/engine.js'
@@ -131,8 +130,9 @@ export class Console {
   #watchAttempts ({ watchers }: Internals, queueName: (id: string) => string): () => void {
     const nameOf = (queue: string, id: string): string => `${queueName(queue)}/tasks/${id}`
     return watchers.add({
-      begun: ({ queue, id, attempt }, log): FastifyBaseLogger => {
-        return teeLog(log, line => { this.#history.line(nameOf(queue, id), attempt, line) })
+      logOf: ({ queue, id, attempt }, log) => {
+        const name = nameOf(queue, id)
+        return teeLog(log, line => { this.#history.line(name, attempt, line) })
       },
       settled: ({ queue, id, attempt }, result) => {
         if (result.result === 'done') return

@@ -106,7 +106,6 @@ export class History implements Observer {
     }
     if (record.list !== this.running) this.running.add(record)
     record.begin(task, now)
-    this.#weigh(record)
     this.#options.onChange(task.name)
   }
 
@@ -123,7 +122,8 @@ export class History implements Observer {
     record.lastResult = how
     record.running--
     if (record.end === undefined && record.running === 0) this.#pause(record, retryAt)
-    this.#weigh(record)
+    // One that ends next is weighed then.
+    if (record !== this.#ending) this.#weigh(record)
     this.#options.onChange(task.name)
   }
 

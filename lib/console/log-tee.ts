@@ -65,16 +65,22 @@ class TeeStream {
 /** Pino keeps its stream under a symbol that it does not share. */
 function streamSymbolOf (log: object): symbol | undefined {
   if (known !== undefined && known in log) return known
+  const kind: unknown = Object.getPrototypeOf(log)
+  if (kind !== null && others.has(kind as object)) return undefined
   for (let object: object | null = log; object !== null; object = Object.getPrototypeOf(object)) {
     const symbol = Object.getOwnPropertySymbols(object).find(one => one.description === 'pino.stream')
     const stream = symbol === undefined ? undefined : (log as Record<symbol, unknown>)[symbol]
     if (typeof (stream as PinoStream | undefined)?.write === 'function') return (known = symbol)
   }
+  if (kind !== null && kind !== Object.prototype) others.add(kind as object)
   return undefined
 }
 
 /** The one found last: looking for it costs more than the rest. */
 let known: symbol | undefined
+
+/** Prototypes of loggers that are not pino's. */
+const others = new WeakSet<object>()
 
 /** For loggers that are not pino's, and for none. */
 function wrap (log: FastifyBaseLogger, take: (line: WrittenLine) => void): FastifyBaseLogger {

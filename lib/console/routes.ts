@@ -1,4 +1,4 @@
-import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest, onRequestAsyncHookHandler, RouteOptions } from 'fastify'
 import { isPlainObject, optionChecks } from '../checks.js'
 import { shortId } from '../cloud-tasks/names.js'
 import { CloudTasksError, type GrpcCode } from '../cloud-tasks/status.js'
@@ -9,6 +9,7 @@ import type { ApiError } from './api.js'
 import type { Console } from './console.js'
 import { SECURITY_HEADERS, type Guard } from './guard.js'
 import { enqueue, run, validate } from './invocation.js'
+import type { ConsoleAuth } from './options.js'
 import { readAsset } from './page.js'
 import { STATE_FILTERS, type TaskQuery } from './task-pages.js'
 
@@ -18,6 +19,8 @@ export interface Desk {
   readonly console: () => Console
   /** The app whose registry is shown; undefined where there is none. */
   readonly app: () => Internals | undefined
+  /** Refuses strangers, before anything is read or sent. */
+  readonly authenticate?: ConsoleAuth
 }
 
 /** Mounts the page and its API in an instance of the console's own. */
@@ -28,13 +31,11 @@ export function mountConsoleRoutes (scope: FastifyInstance, desk: Desk): void {
     reply.headers(SECURITY_HEADERS)
     desk.guard.checkHost(request)
   })
+  if (desk.authenticate !== undefined) scope.addHook('onRequest', desk.authenticate as onRequestAsyncHookHandler)
   scope.setErrorHandler<FastifyError>(async (error, request, reply) => refuse(error, request, reply))
 
-  const add = (method: 'GET' | 'POST', url: string, handler: Handler): void => {
-    scope.route({ method, url, schema: { hide: true } as RouteOptions['schema'] & object, logLevel: 'warn', bodyLimit: BODY_LIMIT, handler })
-  }
-  add('GET', '/', page)
-  add('GET', '/assets/*', asset)
+  scope.route({ ...QUIET, method: 'GET', url: '/', handler: page })
+  scope.route({ ...QUIET, method: 'GET', url: '/assets/*', handler: asset })
   scope.register(async api => {
     api.addHook('onRequest', async (request, reply) => {
       reply.header('cache-control', 'no-store')
@@ -43,16 +44,19 @@ export function mountConsoleRoutes (scope: FastifyInstance, desk: Desk): void {
     })
     for (const [route, handler] of Object.entries(apiRoutes(desk))) {
       const [method, url] = route.split(' ') as ['GET' | 'POST', string]
-      api.route({ method, url, schema: { hide: true } as RouteOptions['schema'] & object, logLevel: 'warn', bodyLimit: BODY_LIMIT, handler })
+      api.route({ ...QUIET, method, url, bodyLimit: BODY_LIMIT, handler })
     }
     api.route({
+      ...QUIET,
       method: ['GET', 'POST'],
       url: '/*',
-      schema: { hide: true } as RouteOptions['schema'] & object,
       handler: async (_request, reply) => reply.code(404).send(failure('FST_TASKS_CONSOLE_REQUEST', 'The console has nothing of that name'))
     })
   }, { prefix: '/api' })
 }
+
+/** Neither in OpenAPI documents nor, two lines for each request, in the log. */
+const QUIET = { schema: { hide: true } as RouteOptions['schema'] & object, logLevel: 'warn' } as const
 
 type Handler = (request: FastifyRequest, reply: FastifyReply) => unknown
 

@@ -3,6 +3,7 @@ import type { AttemptHeaders } from '../cloud-tasks/headers.js'
 import type { RetryConfig } from '../cloud-tasks/task.js'
 import { FST_TASKS_DROPPED } from '../errors.js'
 import type { TaskContext } from '../registry.js'
+import type { AttemptWatchers } from './watchers.js'
 
 /** What a handler is told of its attempt. What is dear to make and seldom used, is made on first use. */
 export class AttemptContext implements TaskContext {
@@ -18,15 +19,17 @@ export class AttemptContext implements TaskContext {
   readonly maxAttempts: number | undefined
   readonly isLastAttempt: boolean
   readonly deadline: Date
-  readonly request: FastifyRequest | undefined
+  readonly #request: FastifyRequest | undefined
   readonly #log: FastifyBaseLogger
+  readonly #watchers: AttemptWatchers | undefined
+  #heardLog: FastifyBaseLogger | undefined
   #taskLog: FastifyBaseLogger | undefined
   #controller: AbortController | undefined
   #aborted: unknown
   #dropError: InstanceType<typeof FST_TASKS_DROPPED> | undefined
   #dropReason: string | undefined
 
-  constructor (name: string, headers: AttemptHeaders, retry: RetryConfig | undefined, deadlineAt: number, log: FastifyBaseLogger, request: FastifyRequest | undefined) {
+  constructor (name: string, headers: AttemptHeaders, retry: RetryConfig | undefined, deadlineAt: number, log: FastifyBaseLogger, request: FastifyRequest | undefined, watchers?: AttemptWatchers) {
     this.name = name
     this.id = headers.id
     this.queue = headers.queue
@@ -39,13 +42,20 @@ export class AttemptContext implements TaskContext {
     this.maxAttempts = retry?.maxAttempts === -1 ? undefined : retry?.maxAttempts
     this.isLastAttempt = this.maxAttempts !== undefined && retry?.maxRetrySeconds === 0 && this.attempt >= this.maxAttempts
     this.deadline = new Date(deadlineAt)
-    this.request = request
+    this.#request = request
     this.#log = log
+    this.#watchers = watchers
   }
 
   get log (): FastifyBaseLogger {
-    this.#taskLog ??= this.#log.child({ task: this.name, id: this.id, attempt: this.attempt })
+    this.#taskLog ??= this.#heard().child({ task: this.name, id: this.id, attempt: this.attempt })
     return this.#taskLog
+  }
+
+  get request (): FastifyRequest | undefined {
+    // Whoever has the request may write to its log, and that belongs to the attempt, too.
+    if (this.#request !== undefined && this.#watchers?.none === false) this.#request.log = this.#heard()
+    return this.#request
   }
 
   /** A line at debug without the cost of a logger of its own: every attempt writes one. */
@@ -78,5 +88,11 @@ export class AttemptContext implements TaskContext {
   abort (reason: Error): void {
     this.#aborted ??= reason
     this.#controller?.abort(reason)
+  }
+
+  /** The log that those who follow this attempt hear. */
+  #heard (): FastifyBaseLogger {
+    this.#heardLog ??= this.#watchers?.none === false ? this.#watchers.logOf(this, this.#log) : this.#log
+    return this.#heardLog
   }
 }

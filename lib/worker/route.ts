@@ -171,8 +171,7 @@ function contextOf (worker: Worker, task: RegisteredTask, request: FastifyReques
   const headers = readAttempt(request.headers, config.target.type) ?? {
     id: request.id, queue: task.queue ?? config.queue, retryCount: 0, executionCount: 0, scheduledAt: Date.now()
   }
-  if (!watchers.none) request.log = watchers.begun({ queue: headers.queue, id: headers.id, attempt: headers.retryCount + 1 }, request.log)
-  return new AttemptContext(task.name, headers, worker.settlement.retryConfigOf(headers.queue), Date.now() + deadlineMs(request), request.log, request)
+  return new AttemptContext(task.name, headers, worker.settlement.retryConfigOf(headers.queue), Date.now() + deadlineMs(request), request.log, request, watchers)
 }
 
 function deadlineMs (request: FastifyRequest): number {

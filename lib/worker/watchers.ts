@@ -13,8 +13,8 @@ export interface AttemptKey {
 
 /** Follows the attempts of one app: for pages, never for decisions. Must be quick, and must not throw. */
 export interface AttemptWatcher {
-  /** An attempt has come to its route. Returns the logger that it is to use instead of `log`. */
-  begun (attempt: AttemptKey, log: FastifyBaseLogger): FastifyBaseLogger
+  /** Something is about to be written to the log of an attempt. Returns the logger that it is to use instead of `log`. */
+  logOf (attempt: AttemptKey, log: FastifyBaseLogger): FastifyBaseLogger
   /** Told before the attempt is logged and answered. */
   settled (attempt: AttemptKey, result: AttemptResult): void
 }
@@ -34,8 +34,8 @@ export class AttemptWatchers {
     return () => { this.#watchers.delete(watcher) }
   }
 
-  begun (attempt: AttemptKey, log: FastifyBaseLogger): FastifyBaseLogger {
-    for (const watcher of this.#watchers) log = watcher.begun(attempt, log)
+  logOf (attempt: AttemptKey, log: FastifyBaseLogger): FastifyBaseLogger {
+    for (const watcher of this.#watchers) log = watcher.logOf(attempt, log)
     return log
   }
 

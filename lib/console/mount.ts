@@ -1,0 +1,52 @@
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
+import { FST_TASKS_INVALID_OPTION, FST_TASKS_UNAUTHENTICATED } from '../errors.js'
+import { fieldOf } from '../instance.js'
+import { Console, type Subject } from './console.js'
+import { Guard } from './guard.js'
+import type { ConsoleAuth, ConsoleConfig } from './options.js'
+import { mountConsoleRoutes } from './routes.js'
+
+/** What there is to show; asked for when the server is ready. */
+export type Find = () => Pick<Subject, 'engine' | 'app'>
+
+/** Mounts a console on `app`, in an instance of its own. `prefix` is what Fastify has applied to `app` already, if anything. */
+export async function mountConsole (app: FastifyInstance, config: ConsoleConfig, prefix: string | undefined, find: Find): Promise<void> {
+  const { auth, hosts, history, title } = config
+  if (auth === 'inherited' && !hasRequestHook(app)) {
+    throw new FST_TASKS_INVALID_OPTION("Console: 'auth' is 'inherited', but the instance around it has no hook that could refuse anybody; add one with addHook before the console is registered")
+  }
+  let found: ReturnType<Find> | undefined
+  let console: Console | undefined
+  const routes: FastifyPluginAsync = async scope => {
+    const guard = new Guard(auth !== undefined, hosts)
+    mountConsoleRoutes(scope, { guard, console: () => console!, app: () => found?.app, ...(typeof auth === 'function' ? { authenticate: hookOf(auth) } : {}) })
+  }
+  await app.register(routes, prefix === undefined ? { prefix: '/console' } : {})
+
+  app.addHook('onReady', async () => {
+    found = find()
+    console = new Console({ title, history, ...found })
+  })
+  if (auth === undefined) app.addHook('onListen', async () => { warnIfOpen(app) })
+  // The streams of events would keep the server from closing.
+  app.addHook('preClose', async () => { console?.close() })
+}
+
+function hookOf (auth: ConsoleAuth): ConsoleAuth {
+  return async function (request, reply) {
+    const verdict = await auth.call(this, request, reply)
+    if (verdict === false) throw new FST_TASKS_UNAUTHENTICATED('the console was refused to this caller')
+    return reply.sent ? reply : undefined
+  }
+}
+
+/** Whether anybody can refuse a request before it is handled; true where this version of Fastify does not show it. */
+function hasRequestHook (app: FastifyInstance): boolean {
+  const hooks = fieldOf(app, 'fastify.hooks') as Readonly<Record<string, readonly unknown[] | undefined>> | undefined
+  return hooks === undefined || ['onRequest', 'preParsing', 'preValidation', 'preHandler'].some(name => (hooks[name]?.length ?? 0) > 0)
+}
+
+function warnIfOpen (app: FastifyInstance): void {
+  const open = app.addresses().some(place => typeof place === 'object' && !/^(?:127\.|::1$)/.test(place.address))
+  if (open) app.log.warn("the console has no 'auth', and other machines can reach this server: whoever does can look into tasks, run and delete them")
+}

@@ -46,7 +46,7 @@ function AttemptBody ({ attempt }) {
     ${dropReason === undefined ? null : html`<section><h4>Why it was dropped</h4><p><bdi>${visible(dropReason)}</bdi></p></section>`}
     ${retryAt === undefined ? null : html`<p class="retry-at">${'Next attempt: '}<${Time} at=${retryAt} /></p>`}
     <section><h4>Log</h4><${LogList} logs=${logs} omitted=${logsOmitted} startedAt=${startedAt} /></section>
-    ${text === undefined || text === '' ? null : html`<section><h4>Answer of the target</h4><pre class="code" tabindex="0" role="region" aria-label="Answer">${visible(text)}</pre></section>`}
+    ${text === undefined || text === '' ? null : html`<section><h4>Answer of the target</h4><pre class="code" tabindex="0" role="group" aria-label="Answer">${visible(text)}</pre></section>`}
     <details>
       <summary>Time and headers</summary>
       <dl class="facts">

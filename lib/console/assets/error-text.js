@@ -25,7 +25,7 @@ function Stack ({ frames, above }) {
   let shared = 0
   while (shared < frames.length - 1 && frames.at(-1 - shared) === above.at(-1 - shared)) shared++
   return html`
-    <pre class="code stack" tabindex="0" role="region" aria-label="Stack">
+    <pre class="code stack" tabindex="0" role="group" aria-label="Stack">
       ${frames.slice(0, frames.length - shared).map((line, index) => html`<span key=${index} class=${isForeign(line) ? 'foreign' : 'own'}>${visible(line.trim())}</span>`)}
       ${shared === 0 ? null : html`<span class="foreign">and ${counted(shared, 'line')} as above</span>`}
     </pre>`

@@ -103,7 +103,7 @@ function NewKey ({ pointer, taken, onAdd }) {
   const where = pointer === '' ? 'the payload' : visible(readable(pointer))
   return html`
     <div class="input-row new-key">
-      <input type="text" autocomplete="off" spellcheck="false" placeholder="New key" aria-label=${`New key in ${where}`} value=${key} onInput=${event => { setKey(event.target.value) }} onKeyDown=${press} />
+      <input type="text" autocomplete="off" spellcheck=${false} placeholder="New key" aria-label=${`New key in ${where}`} value=${key} onInput=${event => { setKey(event.target.value) }} onKeyDown=${press} />
       <button type="button" class="button" aria-label=${`Add the key to ${where}`} disabled=${key === '' || taken(key)} onClick=${add}><${Icon} name="plus" />Add</button>
     </div>`
 }

@@ -156,7 +156,7 @@ function JsonField (props) {
   const note = current && parsed.error !== undefined ? 'not JSON yet' : 'JSON'
   return html`
     <${Labelled} ...${props} note=${note}>
-      <textarea class="mono" rows=${Math.min(12, Math.max(2, shown.split('\n').length))} spellcheck="false" ...${described(props)} value=${shown} onInput=${change} />
+      <textarea class="mono" rows=${Math.min(12, Math.max(2, shown.split('\n').length))} spellcheck=${false} ...${described(props)} value=${shown} onInput=${change} />
       ${odd ? html`<p class="hint">This is of another kind than ${required ? 'it should be' : 'the schema asks for'}. <button type="button" class="link" onClick=${() => { onChange(initialValue(about.schema, form.root)) }}>Begin anew</button></p>` : null}
     <//>`
 }

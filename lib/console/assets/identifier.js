@@ -6,8 +6,9 @@ import { visible } from './visible-text.js'
 /** An id, with its middle left out where there is no room, and a link if it leads anywhere. */
 export function Identifier ({ text, href }) {
   const shown = visible(text)
-  const middle = Math.max(0, shown.length - TAIL)
-  const parts = html`<span class="id-head">${shown.slice(0, middle)}</span><span class="id-tail">${shown.slice(middle)}</span>`
+  const middle = middleOf(shown)
+  // Read out, it is one.
+  const parts = html`<span class="id-head" aria-hidden="true">${shown.slice(0, middle)}</span><span class="id-tail" aria-hidden="true">${shown.slice(middle)}</span><span class="unseen">${shown}</span>`
   return href === undefined
     ? html`<bdi class="id" title=${shown}>${parts}</bdi>`
     : html`<a class="id" href=${href} title=${shown}><bdi class="id-parts">${parts}</bdi></a>`
@@ -29,6 +30,11 @@ export function CopyButton ({ text, what }) {
     <button class="icon-button small" aria-label=${copied ? 'Copied' : `Copy ${what}`} title=${copied ? 'Copied' : `Copy ${what}`} onClick=${copy}>
       <${Icon} name=${copied ? 'check' : 'copy'} />
     </button>`
+}
+
+/** What an id that was given ends with says more than the hash it begins with. */
+function middleOf (id) {
+  return /^[\da-f]{32}-/.test(id) ? 33 : Math.max(0, id.length - TAIL)
 }
 
 const TAIL = 6

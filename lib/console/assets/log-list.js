@@ -10,7 +10,7 @@ export function LogList ({ logs, omitted = 0, startedAt }) {
   }
   const from = startedAt ?? logs[0].at
   return html`
-    <ol class="logs" aria-label="Log lines">
+    <ol class="logs" tabindex="0" aria-label="Log lines">
       ${logs.map((line, index) => html`<${Line} key=${index} line=${line} from=${from} />`)}
     </ol>
     ${omitted > 0 ? html`<p class="quiet">${counted(omitted, 'log line')} left out in between: there were too many to keep.</p>` : null}`

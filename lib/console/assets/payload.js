@@ -16,7 +16,7 @@ export function Payload ({ name, payload, kept }) {
         <span class="quiet">${kind === 'binary' ? 'Binary, shown as Base64' : kind === 'json' ? 'JSON' : 'Text'}, ${bytes(payload.bytes)}</span>
         ${cut ? null : html`<${CopyButton} text=${text} what="the payload" />`}
       </div>
-      <pre class="code" tabindex="0" role="region" aria-label="Payload">${shown}${cut ? '…' : ''}</pre>
+      <pre class="code" tabindex="0" role="group" aria-label="Payload">${shown}${cut ? '…' : ''}</pre>
       ${cut && kept ? html`<p class="quiet">This is the beginning of it. <a href=${payloadUrl(name)} download>Download the whole payload</a></p>` : null}
       ${cut && !kept ? html`<p class="quiet">This is the beginning of it. The rest is no longer kept.</p>` : null}
     </div>`

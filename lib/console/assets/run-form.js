@@ -83,11 +83,11 @@ export function RunForm ({ task, queues }) {
                 <button class="link" onClick=${() => { write(beginning(task)) }}>Start over</button>
               </span>
             </div>
-            <textarea id="payload-json" class="mono json-area" spellcheck="false" autocomplete="off" rows=${Math.min(17, Math.max(5, text.split('\n').length + 1))}
+            <textarea id="payload-json" class="mono json-area" spellcheck=${false} autocomplete="off" rows=${Math.min(17, Math.max(5, text.split('\n').length + 1))}
               aria-invalid=${touched && validation.errors.length > 0 ? 'true' : undefined} value=${text} onInput=${event => { write(event.target.value) }} />
           </section>
           <div ref=${results}>${result === undefined ? null : html`<${RunResult} key=${result.count} report=${result.report} />`}</div>
-          <details class="panel schema"><summary>Schema of the payload</summary><pre class="code" tabindex="0" role="region" aria-label="Schema"><${JsonText} text=${JSON.stringify(schema ?? null)} /></pre></details>
+          <details class="panel schema"><summary>Schema of the payload</summary><pre class="code" tabindex="0" role="group" aria-label="Schema"><${JsonText} text=${JSON.stringify(schema ?? null)} /></pre></details>
         </div>
       </div>
     </div>`

@@ -23,7 +23,7 @@ export function RunResult ({ report }) {
         ${outcome === 'invalid' ? html`<${Faults} faults=${faults} />` : null}
         ${error === undefined ? null : html`<${ErrorText} error=${error} />`}
         ${dropReason === undefined ? null : html`<p><bdi>${visible(dropReason)}</bdi></p>`}
-        ${outcome !== 'done' ? null : value === undefined ? html`<p class="quiet">It returned nothing.</p>` : html`<h3>It returned</h3><pre class="code" tabindex="0" role="region" aria-label="What it returned"><${JsonText} text=${value} /></pre>`}
+        ${outcome !== 'done' ? null : value === undefined ? html`<p class="quiet">It returned nothing.</p>` : html`<h3>It returned</h3><pre class="code" tabindex="0" role="group" aria-label="What it returned"><${JsonText} text=${value} /></pre>`}
         ${outcome === 'invalid' ? null : html`<h3>Log</h3><${LogList} logs=${logs} />`}
       </div>
     </section>`

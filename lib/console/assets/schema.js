@@ -108,8 +108,8 @@ function together (one, other) {
     ...other,
     ...one,
     ...definedOf({
-      properties: one.properties === undefined && other.properties === undefined ? undefined : { ...other.properties, ...one.properties },
-      required: one.required === undefined && other.required === undefined ? undefined : [...new Set([...other.required ?? [], ...one.required ?? []])]
+      properties: one.properties === undefined && other.properties === undefined ? undefined : { ...one.properties, ...other.properties },
+      required: one.required === undefined && other.required === undefined ? undefined : [...new Set([...one.required ?? [], ...other.required ?? []])]
     })
   }
 }
@@ -139,7 +139,7 @@ function variantsOf (schema, root) {
   const list = anyOf ?? oneOf
   if (Array.isArray(list) && list.length > 0) {
     const common = definedOf({ type, properties: rest.properties, required: rest.required, additionalProperties: rest.additionalProperties })
-    const variants = Object.keys(common).length === 0 ? list : list.map(variant => together(resolve(variant, root), common))
+    const variants = Object.keys(common).length === 0 ? list : list.map(variant => together(common, resolve(variant, root)))
     return nullable === true ? [...variants, { type: 'null' }] : variants
   }
   if (Array.isArray(type)) return type.map(type => ({ ...rest, type }))

@@ -29,7 +29,7 @@ function Row ({ row, queues }) {
   return html`
     <tr>
       <td class="narrow"><${StateBadge} state=${state} /></td>
-      <th scope="row" class="task-cell"><a class="task-link" href=${address('task', { name })}><bdi class="task-name">${titleOf(row)}</bdi><span class="task-id"><${Identifier} text=${id} /></span></a></th>
+      <th scope="row" class="task-cell"><a class="task-link" href=${address('task', { name })}><bdi class="task-name">${titleOf(row)}</bdi> <span class="task-id"><${Identifier} text=${id} /></span></a></th>
       ${queues ? html`<td class="wide-only"><bdi>${visible(shortId(queue))}</bdi></td>` : null}
       <td class="number">${attempts}</td>
       <td class="wide-only">${lastResult === undefined ? html`<span class="quiet">none yet</span>` : html`<span title=${resultTitle(lastResult)}>${resultText(lastResult)}</span>`}</td>

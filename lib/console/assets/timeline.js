@@ -1,6 +1,7 @@
 import { useClock } from './clock.js'
 import { html, useLayoutEffect, useMemo, useRef, useState } from './htm-preact.js'
 import { count, timeOfDay } from './quantity.js'
+import { fill, gather, nice } from './timeline-columns.js'
 
 /** The last five minutes: runs and arrivals above, what waited below. It moves on with the clock, whether or not anything happens. */
 export function Timeline ({ buckets, queues }) {
@@ -99,42 +100,6 @@ function Minutes ({ seconds }) {
     </table>`
 }
 
-/** One bucket for each of the seconds until `second`. In seconds of which nothing is known nothing happened, and as many waited as before. */
-export function fill (buckets, second) {
-  const known = new Map(buckets.map(bucket => [bucket.at, bucket]))
-  const first = second - (SECONDS - 1) * 1000
-  let waiting = buckets.findLast(({ at }) => at < first)?.waiting ?? 0
-  return Array.from({ length: SECONDS }, (_, index) => {
-    const at = first + index * 1000
-    const bucket = known.get(at) ?? { at, arrived: 0, succeeded: 0, failed: 0, waiting }
-    waiting = bucket.waiting
-    return bucket
-  })
-}
-
-/** At most `most` columns of the same number of seconds, which begin at the same moments however time goes on. */
-export function gather (seconds, most) {
-  const size = SIZES.find(size => SECONDS / size <= most) ?? SECONDS
-  const columns = []
-  for (const { at, arrived, succeeded, failed, waiting } of seconds) {
-    const start = Math.floor(at / 1000 / size) * size * 1000
-    let last = columns.at(-1)
-    if (last?.at !== start) columns.push(last = { at: start, seconds: size, arrived: 0, succeeded: 0, failed: 0, waiting: 0 })
-    last.arrived += arrived
-    last.succeeded += succeeded
-    last.failed += failed
-    last.waiting = waiting
-  }
-  return columns
-}
-
-/** The next number up that reads well on a scale. */
-export function nice (value) {
-  if (value <= 1) return 1
-  const power = 10 ** Math.floor(Math.log10(value))
-  return [1, 2, 4, 5, 10].map(step => step * power).find(step => step >= value)
-}
-
 function useWidth () {
   const box = useRef(null)
   const [width, setWidth] = useState(0)
@@ -152,8 +117,6 @@ function secondOf (now) {
   return Math.floor(now / 1000) * 1000
 }
 
-const SECONDS = 300
-const SIZES = [2, 3, 5, 10, 15, 60]
 const COLUMN_WIDTH = 6
 const HEIGHT = 150
 const RUNS_HEIGHT = 100

@@ -38,7 +38,7 @@ t.test('a wrong payload is refused at its field, a failing one tells why, a righ
   t.equal(await page.getByLabel('times').getAttribute('aria-invalid'), 'true')
   t.same(JSON.parse(await json.inputValue()), { name: 'nobody', times: 'many' }, 'what is typed is in the JSON, right or wrong')
   await page.getByRole('button', { name: 'Run now' }).click()
-  await result.getByText('the handler was not called').waitFor()
+  await result.getByText('the payload does not fit the schema').waitFor()
   t.equal(await focused(page), 'times', 'the focus is on what is wrong')
 
   await json.fill('{ "name": "nobody", "times": 2 }')

@@ -12,8 +12,21 @@ let wait = 1000
  * an answer that was no stream it does not, so that is done here, less and less often.
  *
  * @param {{ onLive: (message: object) => void, onReturn: () => void }} handlers `onReturn`: messages may have been missed
+ * @returns once messages are heard, or will not be for a while
  */
-export function connect (handlers) {
+export async function connect (handlers) {
+  listen(handlers)
+  await new Promise(resolve => {
+    const timer = setTimeout(() => { set('lost') }, PATIENCE_MS)
+    const stop = connection.subscribe(() => {
+      clearTimeout(timer)
+      stop()
+      resolve()
+    })
+  })
+}
+
+function listen (handlers) {
   clearTimeout(timer)
   source?.close()
   source = new EventSource('api/events')
@@ -29,7 +42,7 @@ export function connect (handlers) {
     set('lost')
     if (source.readyState !== EventSource.CLOSED) return
     clearTimeout(timer)
-    timer = setTimeout(() => { connect(handlers) }, wait)
+    timer = setTimeout(() => { listen(handlers) }, wait)
     wait = Math.min(wait * 2, 30_000)
   })
 }
@@ -37,3 +50,6 @@ export function connect (handlers) {
 function set (state) {
   if (connection.value.state !== state) connection.set({ state, since: Date.now() })
 }
+
+/** A proxy that holds back what it should pass on must not keep the page from being drawn. */
+const PATIENCE_MS = 3000

@@ -20,17 +20,17 @@ export function onRows (listener) {
   return () => { rowListeners.delete(listener) }
 }
 
-/** Loads the overview and listens from then on. */
+/** Listens, then loads the overview: nothing that happens in between is missed. */
 export async function open () {
   onOldToken(loadOverview)
-  await loadOverview()
-  connect({
+  await connect({
     onLive: hear,
     onReturn: async () => {
       await loadOverview()
       generation.set(generation.value + 1)
     }
   })
+  await loadOverview()
 }
 
 export async function loadOverview () {
@@ -39,7 +39,7 @@ export async function loadOverview () {
     setClock(loaded.now)
     useToken(loaded.token)
     overviewError.set(undefined)
-    overview.set(loaded)
+    overview.set(heard?.now > loaded.now ? after(loaded, heard) : loaded)
   } catch (error) {
     overviewError.set(error)
   }
@@ -51,16 +51,19 @@ export function putQueue (queue) {
   overview.set({ ...rest, queues: queues.map(one => one.name === queue.name ? queue : one) })
 }
 
+/** The last message: it may be newer than an overview that arrives after it. */
+let heard
+
 function hear (message) {
+  heard = message
   setClock(message.now)
-  const known = overview.value
-  if (known === undefined) {
-    loadOverview()
-    return
-  }
-  overview.set({ ...known, queues: queuesAfter(known.queues, message.queues), timeline: timelineAfter(known.timeline, message.timeline) })
+  if (overview.value !== undefined) overview.set(after(overview.value, message))
   if (message.changed.length === 0) return
   for (const listener of [...rowListeners]) listener(message.changed)
+}
+
+function after (known, { queues, timeline }) {
+  return { ...known, queues: queuesAfter(known.queues, queues), timeline: timelineAfter(known.timeline, timeline) }
 }
 
 function queuesAfter (known, heard) {

@@ -7,7 +7,7 @@ export function focusFault (path) {
   field.focus()
 }
 
-/** Validators shout. */
+/** Validators shout, and name twice what is missing. */
 export function faultText (message) {
-  return visible(message).replace(/\bNOT\b/, 'not')
+  return visible(message).replace(/^must have required property '.*'$/s, 'is missing').replace(/\bNOT\b/, 'not')
 }

@@ -1,3 +1,4 @@
+import { Blank } from './blank.js'
 import { loadOverview, overview, overviewError } from './desk.js'
 import { html, useEffect, useErrorBoundary, useRef } from './htm-preact.js'
 import { Notices } from './notice.js'
@@ -9,7 +10,7 @@ import { Shortcuts } from './shortcuts.js'
 import { useStore } from './store.js'
 import { TaskListView } from './task-list-view.js'
 import { TaskView } from './task-view.js'
-import { Blank } from './blank.js'
+import { visible } from './visible-text.js'
 
 const VIEWS = {
   overview: { title: 'Overview', View: OverviewView },
@@ -25,7 +26,7 @@ export function Page () {
   const loaded = useStore(overview)
   const { title = 'Nothing here' } = VIEWS[view] ?? {}
   useEffect(() => {
-    document.title = `${query.task ?? title} · ${loaded?.title ?? 'Tasks'}`
+    document.title = visible(`${query.task ?? title} · ${loaded?.title ?? 'Tasks'}`)
   }, [title, query.task, loaded?.title])
   useArrival(main, `${view} ${query.task ?? query.name ?? query.page ?? ''}`)
 

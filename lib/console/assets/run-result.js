@@ -14,7 +14,7 @@ export function RunResult ({ report }) {
     done: ['Done', 'good', `in ${duration(durationMs)}`],
     failed: ['Failed', 'bad', `after ${duration(durationMs)}`],
     dropped: ['Dropped', 'warn', `after ${duration(durationMs)}: the handler gave it up, so it would not be retried`],
-    invalid: ['Not run', 'bad', 'the payload does not fit the schema, so the handler was not called']
+    invalid: ['Not run', 'bad', 'the payload does not fit the schema']
   }[outcome]
   return html`
     <section class="panel run-result ${tone}" aria-labelledby="result-title">

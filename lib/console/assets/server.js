@@ -56,6 +56,8 @@ async function call (path, options) {
   }
   const answer = await response.json().catch(() => undefined)
   if (!response.ok) throw new Refusal(response.status, answer?.error)
+  // As after a redirect to a page where one logs in.
+  if (answer === undefined) throw new Refusal(response.status, { message: 'What answered is not the console. Are you still logged in?' })
   return answer
 }
 

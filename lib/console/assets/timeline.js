@@ -47,7 +47,7 @@ function Chart ({ columns, width, pointed }) {
   const x = index => Math.round(index * width / columns.length)
   const most = nice(Math.max(...columns.map(({ arrived, succeeded, failed }) => Math.max(arrived, succeeded + failed))))
   const mostWaiting = nice(Math.max(...columns.map(({ waiting }) => waiting)))
-  const y = value => RUNS_HEIGHT * (1 - value / most)
+  const y = value => GROUND - RUNS_HEIGHT * (value / most)
   const waitingY = value => HEIGHT - WAITING_HEIGHT * (value / mostWaiting)
   const bars = (from, to) => columns.map((column, index) => {
     const low = from(column)
@@ -57,23 +57,24 @@ function Chart ({ columns, width, pointed }) {
     const top = Math.min(y(high), y(low) - 1.5)
     return `M${x(index)} ${y(low).toFixed(1)}V${top.toFixed(1)}H${Math.max(x(index) + 1, x(index + 1) - 1)}V${y(low).toFixed(1)}z`
   }).join('')
-  // Where there is nothing, no line lies on the ground.
-  const line = (key, height) => columns.map((column, index) => {
-    const before = columns[index - 1]?.[key] ?? 0
-    if (before === 0 && column[key] === 0) return ''
-    return `${before === 0 ? `M${x(index)} ${height(0)}V` : 'V'}${height(column[key]).toFixed(1)}H${x(index + 1)}`
+  const marks = columns.map(({ arrived }, index) => arrived === 0 ? '' : `M${x(index)} ${y(arrived).toFixed(1)}H${x(index + 1)}`).join('')
+  // Where nothing waits, no line lies on the ground.
+  const waitingLine = columns.map(({ waiting }, index) => {
+    const before = columns[index - 1]?.waiting ?? 0
+    if (before === 0 && waiting === 0) return ''
+    return `${before === 0 ? `M${x(index)} ${HEIGHT}V` : 'V'}${waitingY(waiting).toFixed(1)}H${x(index + 1)}`
   }).join('')
   const waitingSteps = columns.map((column, index) => `V${waitingY(column.waiting).toFixed(1)}H${x(index + 1)}`).join('')
   const place = pointed === undefined ? undefined : columns.indexOf(pointed)
   return html`
     <svg class="chart-picture" width=${width} height=${HEIGHT} viewBox="0 0 ${width} ${HEIGHT}" aria-hidden="true" focusable="false">
       ${place === undefined || place < 0 ? null : html`<rect class="pointed" x=${x(place)} y="0" width=${x(place + 1) - x(place)} height=${HEIGHT} />`}
-      <path class="grid" d="M0 .5H${width}M0 ${RUNS_HEIGHT / 2 + 0.5}H${width}M0 ${RUNS_HEIGHT + 0.5}H${width}M0 ${HEIGHT - 0.5}H${width}" />
+      <path class="grid" d=${[GROUND - RUNS_HEIGHT, GROUND - RUNS_HEIGHT / 2, GROUND, HEIGHT - 1].map(height => `M0 ${height + 0.5}H${width}`).join('')} />
       <path class="waiting-area" d="M0 ${HEIGHT}${waitingSteps}V${HEIGHT}z" />
-      <path class="waiting-line" d=${line('waiting', waitingY)} />
+      <path class="waiting-line" d=${waitingLine} />
       <path class="succeeded-bars" d=${bars(() => 0, ({ succeeded }) => succeeded)} />
       <path class="failed-bars" d=${bars(({ succeeded }) => succeeded, ({ succeeded, failed }) => succeeded + failed)} />
-      <path class="arrived-line" d=${line('arrived', y)} />
+      <path class="arrived-marks" d=${marks} />
     </svg>
     <span class="scale top" aria-hidden="true">${count(most)} in ${columns[0].seconds} s</span>
     <span class="scale low" aria-hidden="true">${count(mostWaiting)} waiting</span>`
@@ -118,6 +119,8 @@ function secondOf (now) {
 }
 
 const COLUMN_WIDTH = 6
-const HEIGHT = 150
-const RUNS_HEIGHT = 100
-const WAITING_HEIGHT = 38
+const HEIGHT = 160
+/** Where runs and arrivals stand. */
+const GROUND = 106
+const RUNS_HEIGHT = 90
+const WAITING_HEIGHT = 36

@@ -4,6 +4,7 @@ import { internalsOf } from '../internals.js'
 import { mountConsole } from './mount.js'
 import { refuseOpenProduction, resolveConsole, type ConsoleOptions } from './options.js'
 
+export { engineConsole } from './engine-console.js'
 export type { ConsoleAuth, ConsoleOptions } from './options.js'
 
 /**

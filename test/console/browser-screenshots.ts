@@ -67,7 +67,7 @@ try {
 }
 
 async function shootForReadme (browser: Browser, address: string): Promise<void> {
-  const page = await open(browser, address, 'desktop', 'light', 2)
+  const page = await open(browser, address, 'desktop', 'light', 1.5)
   await showFailure(page, address)
   await page.screenshot({ path: join(root, 'docs/console.png') })
 }

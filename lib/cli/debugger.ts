@@ -1,5 +1,5 @@
 import inspector from 'node:inspector'
-import { UsageError, type Arguments, type Io } from './command.js'
+import { CommandError, UsageError, type Arguments, type Io } from './command.js'
 
 /** As node's own flags, which may also stand behind `node` itself; a value comes with '='. */
 export const DEBUG_FLAGS = { inspect: { type: 'string' }, 'inspect-brk': { type: 'string' } } as const
@@ -13,15 +13,18 @@ export function withDebugValues (args: readonly string[]): string[] {
   return args.map((arg, index) => index < end && (arg === '--inspect' || arg === '--inspect-brk') ? `${arg}=` : arg)
 }
 
-/** Opens the inspector where a flag asks for it, and waits for a debugger where that is asked for. @throws UsageError */
+/** Opens the inspector where a flag asks for it, and waits for a debugger where that is asked for. @throws UsageError, CommandError */
 export function openDebugger ({ values }: Arguments, io: Io): void {
   const given = (values['inspect-brk'] ?? values.inspect) as string | undefined
   if (given === undefined) return
-  const [, host = '127.0.0.1', port = '9229'] = /^(?:(?:(.+):)?(\d{1,5}))?$/.exec(given) ?? []
-  if (!/^(?:.+:)?\d{0,5}$/.test(given) || Number(port) > 65_535) throw new UsageError(`'--inspect=${given}': the value must be PORT or HOST:PORT`)
+  const match = /^(?:(?:\[?(.+?)\]?:)?(\d{1,5}))?$/.exec(given)
+  if (match === null || Number(match[2] ?? 0) > 65_535) throw new UsageError(`'--inspect=${given}': the value must be PORT or HOST:PORT`)
+  const [, host = '127.0.0.1', port = '9229'] = match
   // It is open when node itself got such a flag, which then has waited already if it was to.
   if (inspector.url() !== undefined) return
   inspector.open(Number(port), host)
+  // Node.js itself says why on stderr, and throws nothing.
+  if (inspector.url() === undefined) throw new CommandError(`no debugger can attach at ${host}:${port}; choose another port, as in '--inspect=0' for any free one`)
   if (values['inspect-brk'] === undefined) return
   io.stderr.write('waiting for the debugger\n')
   inspector.waitForDebugger()

@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import t from 'tap'
@@ -128,4 +130,13 @@ t.test('where several instances have a task of that name, its path tells them ap
     "\nexport default async app => { await app.register(one, { prefix: '/a' }); await app.register(one, { prefix: '/b' }) }")
   t.match(await run(['greet', '{"name":"Ada"}', '-a', 'two.js']), { code: 1, err: /\/a\/tasks\/greet or \/b\/tasks\/greet/ })
   t.match(await run(['/b/tasks/greet', '{"name":"Ada"}', '-a', 'two.js']), { code: 0, out: /"Ada"/ })
+})
+
+t.test('a debugger that can listen nowhere is told before the app loads', async t => {
+  for (const value of ['here', '70000', '127.0.0.1:']) t.match(await run(['greet', '{}', `--inspect=${value}`]), { code: 2, err: /the value must be PORT or HOST:PORT/ }, value)
+  const other = createServer().listen(0, '127.0.0.1')
+  await once(other, 'listening')
+  t.teardown(() => { other.close() })
+  const { port } = other.address() as AddressInfo
+  t.match(await run(['greet', '{}', `--inspect=${port}`]), { code: 1, out: '', err: new RegExp(`no debugger can attach at 127\\.0\\.0\\.1:${port}`) })
 })

@@ -59,8 +59,7 @@ function configOf (values: Arguments['values'], io: Io): EmulatorConfig {
   const options: Record<string, unknown> = {
     logger: lines(io),
     onError: (error: unknown) => { io.stderr.write(`${error instanceof Error ? error.stack ?? error.message : String(error)}\n`) },
-    // In production the console wants to know who may see it, and nobody can say so here.
-    ...(io.env.NODE_ENV === 'production' ? undefined : { plugin: withConsole })
+    plugin: withConsole
   }
   for (const [flag, value] of Object.entries(values)) {
     if (value === undefined) continue

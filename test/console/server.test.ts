@@ -10,6 +10,7 @@ import type { Live as LiveMessage, Overview, RunReport, TaskDetail, TaskPage, Ta
 import { engineConsole } from '../../lib/console/engine-console.js'
 import { Live } from '../../lib/console/live.js'
 import taskConsole from '../../lib/console/plugin.js'
+import { createEmulator } from '../../lib/emulator/index.js'
 import { Engine } from '../../lib/engine/engine.js'
 import { MemoryStore } from '../../lib/engine/memory-store.js'
 import cloudTasks, { defineTasks, tasksOf, type CloudTasksOptions } from '../../lib/index.js'
@@ -455,6 +456,35 @@ t.test('a console', async t => {
     const { token } = (await app.inject('/api/overview')).json<Overview>()
     const response = await app.inject({ method: 'POST', url: '/api/run', headers: { host: 'localhost', origin: 'http://localhost', 'x-console-token': token }, payload: { task: 'x', text: '{}' } })
     t.equal(response.statusCode, 501)
+  })
+
+  t.test('at the root of an emulator leaves the rest as it is, and does not keep it from closing', async t => {
+    const before = process.env.NODE_ENV
+    process.env.NODE_ENV = 'production'
+    const emulator = createEmulator({ port: 0, queues: ['projects/p/locations/l/queues/q'], plugin: engine => async app => { await app.register(engineConsole(engine), { prefix: '/' }) } })
+    t.teardown(async () => {
+      await emulator.close()
+      if (before === undefined) delete process.env.NODE_ENV
+      else process.env.NODE_ENV = before
+    })
+    const url = await emulator.listen()
+    const name = 'projects/p/locations/l/queues/q'
+    t.match(await (await fetch(url)).text(), /<!doctype html>/i)
+    const { token, queues } = await (await fetch(`${url}/api/overview`)).json() as Overview
+    t.match(queues, [{ name, state: 'RUNNING' }])
+    const change = async (headers: Record<string, string>): Promise<number> =>
+      (await fetch(`${url}/api/queue/pause`, { method: 'POST', headers: { 'content-type': 'application/json', origin: url, ...headers }, body: JSON.stringify({ name }) })).status
+    t.equal(await change({}), 403)
+    t.equal(await change({ 'x-console-token': token, origin: 'http://elsewhere.example' }), 403)
+    t.match(await (await fetch(`${url}/v2/${name}`)).json(), { state: 'RUNNING' })
+    t.equal(await change({ 'x-console-token': token }), 200)
+    t.match(await (await fetch(`${url}/v2/${name}`)).json(), { state: 'PAUSED' })
+    t.match(await (await fetch(`${url}/nowhere`)).json(), { error: { status: 'NOT_FOUND' } }, "in Google's form")
+
+    const [events] = await once(get(`${url}/api/events`), 'response') as [IncomingMessage]
+    const ended = once(events.resume(), 'end')
+    await emulator.close()
+    await ended
   })
 
   t.test('hears of its own app only, when there are several in the process', async t => {

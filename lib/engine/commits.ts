@@ -1,10 +1,10 @@
-import type { Database, RootDatabase } from 'lmdb'
+import type { Row } from './rows.js'
 import { StoreError } from './store-error.js'
 
-/** What a commit takes with it, besides records: something to be told how it went. */
+/** What goes in one commit, and who is to be told how it went. */
 export interface Batch {
-  /** Changes in the order in which they were asked for; a value of undefined removes the record. */
-  readonly records: Array<readonly [database: Database, key: string | number, value: Buffer | undefined]>
+  /** In the order in which they were asked for. */
+  readonly rows: Row[]
   /** Whether it only ends or shortens what is there, so that it may use the space that is kept for that. */
   shrinks: boolean
   readonly promise: Promise<void>
@@ -13,10 +13,9 @@ export interface Batch {
 }
 
 export interface CommitsOptions<B extends Batch> {
-  readonly root: RootDatabase
   readonly begin: (batch: Batch) => B
-  /** Throws when a commit with so many bytes of records may not be made. */
-  readonly check: (bytes: number, shrinks: boolean) => void
+  /** Resolves once the batch is durable. */
+  readonly write: (batch: B) => Promise<void>
   readonly onDone: (batch: B, failed: boolean) => void
 }
 
@@ -46,7 +45,7 @@ export class Commits<B extends Batch> {
     if (this.#failure !== undefined) throw this.#failure
     if (this.#gathering !== undefined) return this.#gathering
     const { promise, resolve, reject } = newPromise()
-    const batch = this.#gathering = this.#options.begin({ records: [], shrinks: true, promise, resolve, reject })
+    const batch = this.#gathering = this.#options.begin({ rows: [], shrinks: true, promise, resolve, reject })
     // Not at once: what is asked for in the same turn of the event loop shall share the sync.
     if (this.#underWay === undefined) queueMicrotask(() => { this.#commit() })
     return batch
@@ -63,24 +62,7 @@ export class Commits<B extends Batch> {
     if (batch === undefined || this.#underWay !== undefined) return
     this.#gathering = undefined
     this.#underWay = batch
-    this.#write(batch).then(() => { this.#done(batch, undefined) }, error => { this.#done(batch, error) })
-  }
-
-  async #write ({ records, shrinks }: B): Promise<void> {
-    if (this.#failure?.problem === 'broken') throw this.#failure
-    let bytes = 0
-    for (const [, , value] of records) bytes += value?.length ?? 0
-    this.#options.check(bytes, shrinks)
-    try {
-      await this.#options.root.batch(() => {
-        for (const [database, key, value] of records) {
-          if (value === undefined) database.remove(key)
-          else database.put(key, value)
-        }
-      })
-    } catch (error) {
-      throw await this.#explain(error)
-    }
+    this.#options.write(batch).then(() => { this.#done(batch, undefined) }, error => { this.#done(batch, error) })
   }
 
   #done (batch: B, error: unknown): void {
@@ -90,18 +72,6 @@ export class Commits<B extends Batch> {
     this.#options.onDone(batch, error !== undefined)
     if (error === undefined) batch.resolve()
     else batch.reject(error)
-  }
-
-  /**
-   * lmdb has undone the failed commit. Where only space was lacking the next may succeed. After anything else, such as a
-   * failed sync, nobody knows what the disk has of earlier writes, so nothing more is acknowledged.
-   */
-  async #explain (error: unknown): Promise<StoreError> {
-    const cause = await Promise.resolve((error as { commitError?: Promise<unknown> }).commitError).then(() => error, reason => reason as unknown)
-    const message = cause instanceof Error ? cause.message : String(cause)
-    if (OUT_OF_SPACE.has((cause as { code?: unknown }).code)) return new StoreError('full', `The disk has no space left: ${message}`, cause)
-    this.#failure = new StoreError('broken', `A write to the disk failed, and nothing more is stored until the process starts again: ${message}`, cause)
-    return this.#failure
   }
 }
 
@@ -114,6 +84,3 @@ function newPromise (): { promise: Promise<void>, resolve: () => void, reject: (
   })
   return { promise, resolve, reject }
 }
-
-/** ENOSPC, EFBIG and EDQUOT, as lmdb passes them on: the numbers are Linux's and macOS's. */
-const OUT_OF_SPACE = new Set<unknown>([28, 27, 122, 69])

@@ -2,6 +2,7 @@ import { closeSync, openSync } from 'node:fs'
 import { open, type Database, type DatabaseOptions, type RootDatabase } from 'lmdb'
 import { lmdbFileProblem } from './lmdb-file.js'
 import { decodeDue, decodeHead, decodeTombstone, type Head } from './record.js'
+import type { Row } from './rows.js'
 import { StoreError } from './store-error.js'
 import { accessProblem } from './store-directory.js'
 import type { StoredQueue, Tombstone } from './store.js'
@@ -17,6 +18,8 @@ export interface Databases {
   readonly states: Database<number, number>
   /** By numbers of their own: names that are not to be used again yet. */
   readonly names: Database<Tombstone, number>
+  /** How far the journal was written to the databases, under 0. */
+  readonly journal: Database<Buffer, number>
 }
 
 /** @throws StoreError damaged, access */
@@ -30,7 +33,9 @@ export async function openDatabases (directory: string, file: string): Promise<D
     root = open({
       path: file,
       noSubdir: true,
-      maxDbs: 4,
+      maxDbs: 5,
+      // lmdb's default shows a commit before it is synced and decides by the boot id what to believe after a crash. Without
+      // it there is nothing to decide: new pages are written beside the old and synced, then the page that points at them.
       overlappingSync: false,
       // Commits are batched by their caller. With lmdb's own batching a failed one also rejects a promise that nobody has.
       eventTurnBatching: false
@@ -40,7 +45,8 @@ export async function openDatabases (directory: string, file: string): Promise<D
       queues: root.openDB('queues', { encoding: 'binary' }),
       tasks: root.openDB('tasks', reading(decodeHead)),
       states: root.openDB('states', reading(decodeDue)),
-      names: root.openDB('names', reading(decodeTombstone))
+      names: root.openDB('names', reading(decodeTombstone)),
+      journal: root.openDB('journal', { encoding: 'binary' })
     }
   } catch (error) {
     await root?.close()
@@ -60,11 +66,60 @@ export function * entriesOf<V, K extends string | number> (database: Database<V,
   }
 }
 
+/** Number of the last commit that `writeRows` has written. */
+export function readSequence ({ journal }: Databases): number {
+  return journal.get(0)?.readDoubleLE(0) ?? 0
+}
+
+/**
+ * Writes rows in pieces, each durable before the next, so that none holds up the event loop; the last one says that all up to
+ * commit `sequence` are there. Cut short, it can be done again.
+ * @param check throws when so many bytes may not be written
+ */
+export async function writeRows (databases: Databases, rows: Iterable<Row>, sequence: number, check: (bytes: number) => void): Promise<void> {
+  const iterator = rows[Symbol.iterator]()
+  for (let more = true; more;) {
+    const piece: Row[] = []
+    let bytes = 0
+    while (piece.length < WRITE_ROWS && bytes < WRITE_BYTES) {
+      const { value: row, done } = iterator.next()
+      if (done === true) {
+        more = false
+        break
+      }
+      piece.push(row)
+      bytes += row[2]?.length ?? 0
+    }
+    check(bytes)
+    await commit(databases, piece, more ? undefined : sequence)
+  }
+}
+
+async function commit (databases: Databases, rows: readonly Row[], sequence: number | undefined): Promise<void> {
+  try {
+    await databases.root.batch(() => {
+      for (const [table, key, value] of rows) {
+        const database = databases[table] as Database<unknown, string | number>
+        if (value === undefined) database.remove(key)
+        else database.put(key, value)
+      }
+      if (sequence === undefined) return
+      const value = Buffer.allocUnsafe(8)
+      value.writeDoubleLE(sequence)
+      databases.journal.put(0, value)
+    })
+  } catch (error) {
+    // lmdb's reason is a promise of its own.
+    await (error as { commitError?: Promise<unknown> }).commitError
+    throw error
+  }
+}
+
 /** Bytes of the file that hold nothing and will be written again. */
-export function freeBytesInside ({ root, queues, tasks, states, names }: Databases): number {
+export function freeBytesInside ({ root, queues, tasks, states, names, journal }: Databases): number {
   const { pageSize, lastPageNumber, free, root: main } = root.getStats() as Stats & { lastPageNumber: number, free: Stats, root: Stats }
   let used = META_PAGES
-  for (const tree of [free, main, ...[queues, tasks, states, names].map(database => database.getStats() as Stats)]) {
+  for (const tree of [free, main, ...[queues, tasks, states, names, journal].map(database => database.getStats() as Stats)]) {
     used += tree.treeBranchPageCount + tree.treeLeafPageCount + tree.overflowPages
   }
   return Math.max(0, lastPageNumber + 1 - used) * pageSize
@@ -93,4 +148,6 @@ function reading (decode: (buffer: Buffer, size: number) => unknown): DatabaseOp
 }
 
 const PIECE = 500
+const WRITE_ROWS = 1000
+const WRITE_BYTES = 1024 * 1024
 const META_PAGES = 2

@@ -2,6 +2,7 @@ import type { Task } from '../cloud-tasks/task.js'
 import { Commits, type Batch } from './commits.js'
 import { entriesOf, openDatabases, printQueue, type Databases } from './databases.js'
 import { DiskSpace } from './disk-space.js'
+import type { JournalFile } from './journal-file.js'
 import { KeptQueues, idOf, type KeptQueue } from './kept-queues.js'
 import { NameMap } from './name-map.js'
 import { Orphans } from './orphans.js'
@@ -10,12 +11,17 @@ import { accessProblem, prepareDirectory, syncDirectory } from './store-director
 import { StoreError } from './store-error.js'
 import { StoreLock } from './store-lock.js'
 import type { Store, StoredQueue, StoredState, Tombstone } from './store.js'
+import { WriteAhead, recover } from './write-ahead.js'
 
 export interface LmdbStoreOptions {
   /** Made where there is none. One engine at a time. */
   readonly directory: string
   /** Bytes that the disk still has room for. @default asks the file system */
   readonly freeBytes?: () => number
+  /** Makes the files that changes are written to first. @default files that sync */
+  readonly createJournalFile?: (path: string) => Promise<JournalFile>
+  /** What gathers in those files before it goes to the databases. @default 8 MiB */
+  readonly journalBytes?: number
 }
 
 /** What the open batches change, so that reading sees it at once and a failed commit can be taken back. */
@@ -33,22 +39,21 @@ interface TaskBatch extends Batch {
 }
 
 /**
- * Keeps tasks in a directory. A promise resolves once its change would survive a power cut: lmdb writes new pages beside the
- * old, syncs them, and then writes the page that points at them through a descriptor that syncs. `overlappingSync`, lmdb's
- * default, shows a commit before it is synced and decides by the boot id what to believe after a crash; without it there is
- * nothing to decide, on every system.
+ * Keeps tasks in a directory. A promise resolves once its change would survive a power cut, which is when it is in the
+ * journal; what is still there after a while goes to lmdb's databases, and what a killed process left goes there at the start.
  *
  * Tasks are kept under ascending numbers, not names: new ones then land side by side, on few pages, however many are waiting.
  */
 export class LmdbStore implements Store {
   readonly #directory: string
-  readonly #freeBytes: (() => number) | undefined
+  readonly #options: LmdbStoreOptions
   readonly #queues = new KeptQueues()
   /** Where names are remembered. */
   readonly #names = new NameMap<number>()
   #lastName = 0
   #lock!: StoreLock
   #databases!: Databases
+  #writeAhead!: WriteAhead
   #commits!: Commits<TaskBatch>
   /** The last batch that was committed. Most tasks are dispatched as soon as they are stored, so most reads end here. */
   #recent: TaskBatch | undefined
@@ -59,9 +64,9 @@ export class LmdbStore implements Store {
   #opened = false
   #closing = false
 
-  constructor ({ directory, freeBytes }: LmdbStoreOptions) {
-    this.#directory = directory
-    this.#freeBytes = freeBytes
+  constructor (options: LmdbStoreOptions) {
+    this.#directory = options.directory
+    this.#options = options
   }
 
   /** @throws StoreError */
@@ -70,22 +75,22 @@ export class LmdbStore implements Store {
     this.#lock = new StoreLock(files.lock)
     this.#lock.check()
     const databases = this.#databases = await openDatabases(this.#directory, files.data)
+    const space = new DiskSpace(this.#directory, databases, this.#options.freeBytes)
     try {
       // Nobody else is inside: lmdb lets one transaction write at a time, of all processes.
       databases.root.transactionSync(() => { this.#lock.take() })
       syncDirectory(this.#directory)
+      await recover(this.#directory, databases, space)
     } catch (error) {
       await databases.root.close()
+      this.#lock.release()
       throw error instanceof StoreError ? error : accessProblem(this.#directory, error)
     }
-    const space = new DiskSpace(this.#directory, databases, this.#freeBytes)
+    const { createJournalFile: createFile, journalBytes } = this.#options
+    this.#writeAhead = new WriteAhead({ directory: this.#directory, databases, space, lock: this.#lock, createFile, journalBytes })
     this.#commits = new Commits<TaskBatch>({
-      root: databases.root,
       begin: batch => ({ ...batch, changes: new Map(), undo: [] }),
-      check: (bytes, shrinks) => {
-        if (!this.#lock.isHeld()) throw new StoreError('inUse', `${this.#directory} was taken over by another process`)
-        space.check(bytes, shrinks)
-      },
+      write: ({ rows, shrinks }) => this.#writeAhead.write(rows, shrinks),
       onDone: (batch, failed) => { this.#done(batch, failed) }
     })
     this.#opened = true
@@ -101,16 +106,17 @@ export class LmdbStore implements Store {
       const { name } = task
       const queue = this.#queues.ofTask(name)
       if (queue === undefined) throw new Error(`The store has no queue for task ${name}`)
-      const { tasks, states } = this.#databases
       const before = queue.tasks.get(name)
       const number = before === undefined ? this.#queues.nextTask() : Math.abs(before)
       const attempted = task.dispatchCount > 0
       if (before === undefined || !attempted) {
-        batch.records.push([tasks, number, encodeTask(task, queue.number, idOf(queue, name))])
+        const record = encodeTask(task, queue.number, idOf(queue, name))
+        batch.rows.push(before === undefined ? ['tasks', number, record, true] : ['tasks', number, record])
         batch.shrinks = false
       }
-      if (attempted) batch.records.push([states, number, encodeState(task)])
-      else if (before !== undefined && before < 0) batch.records.push([states, number, undefined])
+      const hasState = before !== undefined && before < 0
+      if (attempted) batch.rows.push(hasState ? ['states', number, encodeState(task)] : ['states', number, encodeState(task), true])
+      else if (hasState) batch.rows.push(['states', number, undefined])
       queue.tasks.set(name, attempted ? -number : number)
       this.#note(batch, name, { queue, task, before })
     })
@@ -148,7 +154,7 @@ export class LmdbStore implements Store {
         batch.undo.push(() => { this.#queues.remove(added) })
       }
       batch.shrinks = false
-      batch.records.push([this.#databases.queues, name, printQueue(queue, kept.number)])
+      batch.rows.push(['queues', name, printQueue(queue, kept.number)])
     })
   }
 
@@ -159,7 +165,7 @@ export class LmdbStore implements Store {
       if (queue === undefined) return
       this.#queues.remove(queue)
       batch.undo.push(() => { this.#queues.restore(queue) })
-      batch.records.push([this.#databases.queues, name, undefined])
+      batch.rows.push(['queues', name, undefined])
     })
     if (queue === undefined) return removed
     return removed.then(() => { this.#orphans.add(queue.tasks.values()) })
@@ -171,7 +177,7 @@ export class LmdbStore implements Store {
         const number = this.#names.get(name)
         if (number === undefined) continue
         this.#names.delete(name)
-        batch.records.push([this.#databases.names, number, undefined])
+        batch.rows.push(['names', number, undefined])
         batch.undo.push(() => { if (!this.#names.has(name)) this.#names.set(name, number) })
       }
     })
@@ -182,6 +188,7 @@ export class LmdbStore implements Store {
     this.#closing = true
     this.#orphans.stop()
     await this.#commits.close()
+    await this.#writeAhead.close()
     await this.#databases.root.close()
     this.#lock.release()
   }
@@ -207,8 +214,8 @@ export class LmdbStore implements Store {
     const { name } = tombstone
     const [before, number] = [this.#names.get(name), ++this.#lastName]
     this.#names.set(name, number)
-    batch.records.push([this.#databases.names, number, encodeTombstone(tombstone)])
-    if (before !== undefined) batch.records.push([this.#databases.names, before, undefined])
+    batch.rows.push(['names', number, encodeTombstone(tombstone), true])
+    if (before !== undefined) batch.rows.push(['names', before, undefined])
     batch.undo.push(() => {
       if (this.#names.get(name) !== number) return
       if (before === undefined) this.#names.delete(name)
@@ -217,18 +224,22 @@ export class LmdbStore implements Store {
   }
 
   #erase (batch: TaskBatch, kept: number): void {
-    batch.records.push([this.#databases.tasks, Math.abs(kept), undefined])
-    if (kept < 0) batch.records.push([this.#databases.states, -kept, undefined])
+    batch.rows.push(['tasks', Math.abs(kept), undefined])
+    if (kept < 0) batch.rows.push(['states', -kept, undefined])
   }
 
   #read (kept: number, name: string): Task | undefined {
-    const { tasks, states } = this.#databases
-    const record = tasks.getBinaryFast(Math.abs(kept))
+    const number = Math.abs(kept)
+    const record = this.#record('tasks', number)
     if (record === undefined) return undefined
     const task = decodeTask(record, record.length, name)
-    if (kept > 0) return task
-    const state = states.getBinaryFast(-kept)
+    const state = kept > 0 ? undefined : this.#record('states', number)
     return state === undefined ? task : { ...task, ...decodeState(state, state.length) }
+  }
+
+  #record (table: 'tasks' | 'states', number: number): Buffer | undefined {
+    const recent = this.#writeAhead.get(table, number)
+    return recent === null ? this.#databases[table].getBinaryFast(number) : recent
   }
 
   #done (batch: TaskBatch, failed: boolean): void {

@@ -3,7 +3,7 @@ import { dirname, join, resolve } from 'node:path'
 import { StoreError } from './store-error.js'
 
 /** Version of everything in the directory: files, databases, keys and records. */
-export const FORMAT_VERSION = 1
+export const FORMAT_VERSION = 2
 
 /** Paths of the files that lie in a store's directory, besides `.gitignore`. */
 export interface StoreFiles {

@@ -16,3 +16,11 @@ export class StoreError extends Error {
     this.problem = problem
   }
 }
+
+/** Whether the system, or lmdb in its own way, says that a disk or a quota is full. */
+export function isOutOfSpace (error: unknown): boolean {
+  return OUT_OF_SPACE.has((error as { code?: unknown } | null)?.code)
+}
+
+/** As Node names them and as lmdb passes them on: the numbers are Linux's and macOS's. */
+const OUT_OF_SPACE = new Set<unknown>(['ENOSPC', 'EFBIG', 'EDQUOT', 28, 27, 122, 69])

@@ -1,5 +1,5 @@
 import { deepEqual } from 'node:assert/strict'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { cp, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -7,7 +7,7 @@ import t, { type Test } from 'tap'
 import { DEFAULT_QUEUE_SETTINGS } from '../../lib/cloud-tasks/limits.js'
 import type { Task } from '../../lib/cloud-tasks/task.js'
 import { afterDispatch, afterFailure } from '../../lib/engine/outcome.js'
-import { LmdbStore } from '../../lib/engine/lmdb-store.js'
+import { LmdbStore, type LmdbStoreOptions } from '../../lib/engine/lmdb-store.js'
 import { MemoryStore } from '../../lib/engine/memory-store.js'
 import type { Store, StoredQueue, TaskIndexEntry, Tombstone } from '../../lib/engine/store.js'
 import { queue as q } from './stage.js'
@@ -39,19 +39,33 @@ async function contentOf (store: Store): Promise<Content> {
 /** Both stores, as a way to make an empty one and a way to come back to it as the next process would. */
 const stores: Record<string, (t: Test) => Promise<{ store: Store, reopen: (store: Store) => Promise<Store> }>> = {
   memory: async () => ({ store: new MemoryStore(), reopen: async store => store }),
-  disk: async t => {
-    const directory = await mkdtemp(join(tmpdir(), 'store-'))
-    let last: Store = new LmdbStore({ directory })
+  disk: onDisk({}, store => store.close()),
+  'disk, whose journal goes to the databases with every commit': onDisk({ journalBytes: 1 }, store => store.close()),
+  'disk, after a crash': onDisk({}, async () => {})
+}
+
+/** @param leave what happens to a store before the next process comes, on a copy of its files */
+function onDisk (options: Partial<LmdbStoreOptions>, leave: (store: Store) => Promise<void>) {
+  return async (t: Test) => {
+    const folder = await mkdtemp(join(tmpdir(), 'store-'))
+    const opened: Store[] = []
+    const next = (): Store => {
+      const store = new LmdbStore({ directory: join(folder, String(opened.length)), ...options })
+      opened.push(store)
+      return store
+    }
     t.teardown(async () => {
-      await last.close()
-      await rm(directory, { recursive: true })
+      for (const store of opened) await store.close()
+      await rm(folder, { recursive: true })
     })
     return {
-      store: last,
-      reopen: async store => {
-        await store.close()
-        last = new LmdbStore({ directory })
-        return last
+      store: next(),
+      reopen: async (store: Store) => {
+        await leave(store)
+        await cp(join(folder, String(opened.length - 1)), join(folder, String(opened.length)), { recursive: true })
+        // The copy has no owner: the process that is said to have it, this one, lives.
+        await rm(join(folder, String(opened.length), 'owner.json'), { force: true })
+        return next()
       }
     }
   }
@@ -205,7 +219,7 @@ for (const [name, create] of Object.entries(stores)) {
           }
           for (const name of names) deepEqual(store.getTask(name), tasks.get(name))
         }
-      }), { numRuns: 60 })
+      }), { numRuns: name === 'memory' ? 60 : 20 })
     })
   })
 }

@@ -1,0 +1,64 @@
+import { close, constants, fdatasync, fsync, ftruncate, open, write } from 'node:fs'
+
+/** A file that is written piece by piece. */
+export interface JournalFile {
+  /** Resolves once `bytes` would survive a power cut. One at a time. */
+  write (bytes: Buffer, position: number): Promise<void>
+  /** Resolves once the file durably ends at `size`. */
+  truncate (size: number): Promise<void>
+  close (): Promise<void>
+}
+
+/** Makes a new file, for its owner alone. Rejects where there is one. */
+export function createJournalFile (path: string): Promise<JournalFile> {
+  const { O_WRONLY, O_CREAT, O_EXCL } = constants
+  return new Promise((resolve, reject) => {
+    open(path, O_WRONLY | O_CREAT | O_EXCL | SYNCING, 0o600, (error, fd) => {
+      if (error === null) resolve(new SyncedFile(fd))
+      else reject(error)
+    })
+  })
+}
+
+/** Callbacks, because each promise of `fs` costs as much as a write of a few bytes. */
+class SyncedFile implements JournalFile {
+  readonly #fd: number
+
+  constructor (fd: number) {
+    this.#fd = fd
+  }
+
+  write (bytes: Buffer, position: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const rest = (from: number): void => {
+        write(this.#fd, bytes, from, bytes.length - from, position + from, (error, written) => {
+          if (error !== null) reject(error)
+          else if (written === 0) reject(new Error('the system has written nothing'))
+          else if (from + written < bytes.length) rest(from + written)
+          else if (SYNCING !== 0) resolve()
+          else fdatasync(this.#fd, settle(resolve, reject))
+        })
+      }
+      rest(0)
+    })
+  }
+
+  async truncate (size: number): Promise<void> {
+    await new Promise<void>((resolve, reject) => { ftruncate(this.#fd, size, settle(resolve, reject)) })
+    await new Promise<void>((resolve, reject) => { fsync(this.#fd, settle(resolve, reject)) })
+  }
+
+  close (): Promise<void> {
+    return new Promise((resolve, reject) => { close(this.#fd, settle(resolve, reject)) })
+  }
+}
+
+function settle (resolve: () => void, reject: (error: Error) => void): (error?: Error | null) => void {
+  return error => {
+    if (error === null || error === undefined) resolve()
+    else reject(error)
+  }
+}
+
+/** One call that writes and syncs, where it does both: macOS would leave the bytes in the drive's cache. */
+const SYNCING = process.platform === 'linux' ? constants.O_DSYNC : 0

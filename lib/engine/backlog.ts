@@ -13,8 +13,6 @@ export class Layer {
   readonly #tables: Readonly<Record<Table, Changes>> = { queues: noChanges(), tasks: noChanges(), states: noChanges(), names: noChanges() }
   /** What its records take. */
   bytes = 0
-  /** What has been added, records that are gone again included. */
-  addedBytes = 0
 
   get size (): number {
     let size = 0
@@ -27,7 +25,6 @@ export class Layer {
       const { created, changed } = this.#tables[table]
       const bytes = ROW_BYTES + (value?.length ?? 0)
       const before = created.get(key)
-      this.addedBytes += bytes
       if (before !== undefined) this.bytes -= ROW_BYTES + before.length
       if (value === undefined && before !== undefined) {
         created.delete(key)

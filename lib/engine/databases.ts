@@ -18,8 +18,16 @@ export interface Databases {
   readonly states: Database<number, number>
   /** By numbers of their own: names that are not to be used again yet. */
   readonly names: Database<Tombstone, number>
-  /** How far the journal was written to the databases, under 0. */
+  /** Under 0, how far the journal was written to the databases; under 1, which run may write, as that entry's version. */
   readonly journal: Database<Buffer, number>
+}
+
+/** What of the journal the databases have. */
+export interface Progress {
+  /** Number of the last commit that they have. */
+  readonly sequence: number
+  /** They have all that runs before this one have left. A run is what one process writes, from opening the store to its end. */
+  readonly run: number
 }
 
 /** @throws StoreError damaged, access */
@@ -46,7 +54,7 @@ export async function openDatabases (directory: string, file: string): Promise<D
       tasks: root.openDB('tasks', reading(decodeHead)),
       states: root.openDB('states', reading(decodeDue)),
       names: root.openDB('names', reading(decodeTombstone)),
-      journal: root.openDB('journal', { encoding: 'binary' })
+      journal: root.openDB('journal', { encoding: 'binary', useVersions: true })
     }
   } catch (error) {
     await root?.close()
@@ -66,17 +74,26 @@ export function * entriesOf<V, K extends string | number> (database: Database<V,
   }
 }
 
-/** Number of the last commit that `writeRows` has written. */
-export function readSequence ({ journal }: Databases): number {
-  return journal.get(0)?.readDoubleLE(0) ?? 0
+/** To be called in a transaction. From its commit on, `writeRows` of earlier runs writes nothing. Returns the run's number. */
+export function beginRun ({ journal }: Databases): number {
+  const run = (journal.getEntry(RUN)?.version ?? 0) + 1
+  journal.putSync(RUN, Buffer.alloc(1), run)
+  return run
+}
+
+/** What `writeRows` has said last. */
+export function readProgress ({ journal }: Databases): Progress {
+  const value = journal.get(PROGRESS)
+  return value === undefined ? { sequence: 0, run: 0 } : { sequence: value.readDoubleLE(0), run: value.readDoubleLE(8) }
 }
 
 /**
- * Writes rows in pieces, each durable before the next, so that none holds up the event loop; the last one says that all up to
- * commit `sequence` are there. Cut short, it can be done again.
+ * Writes rows in pieces, each durable before the next, so that none holds up the event loop; the last one leaves word of
+ * `progress`. Cut short, it can be done again.
  * @param check throws when so many bytes may not be written
+ * @returns false when a later run has begun: then it has stopped, and written nothing since that
  */
-export async function writeRows (databases: Databases, rows: Iterable<Row>, sequence: number, check: (bytes: number) => void): Promise<void> {
+export async function writeRows (databases: Databases, rows: Iterable<Row>, progress: Progress, check: (bytes: number) => void): Promise<boolean> {
   const iterator = rows[Symbol.iterator]()
   for (let more = true; more;) {
     const piece: Row[] = []
@@ -91,22 +108,27 @@ export async function writeRows (databases: Databases, rows: Iterable<Row>, sequ
       bytes += row[2]?.length ?? 0
     }
     check(bytes)
-    await commit(databases, piece, more ? undefined : sequence)
+    if (!await commit(databases, piece, progress, !more)) return false
   }
+  // What was read in this turn of the event loop has seen the state before.
+  databases.root.resetReadTxn()
+  return true
 }
 
-async function commit (databases: Databases, rows: readonly Row[], sequence: number | undefined): Promise<void> {
+async function commit (databases: Databases, rows: readonly Row[], { sequence, run }: Progress, isLast: boolean): Promise<boolean> {
   try {
-    await databases.root.batch(() => {
+    // lmdb looks at the version inside the transaction, so no other process can come in between.
+    return await databases.journal.ifVersion(RUN, run, () => {
       for (const [table, key, value] of rows) {
         const database = databases[table] as Database<unknown, string | number>
         if (value === undefined) database.remove(key)
         else database.put(key, value)
       }
-      if (sequence === undefined) return
-      const value = Buffer.allocUnsafe(8)
-      value.writeDoubleLE(sequence)
-      databases.journal.put(0, value)
+      if (!isLast) return
+      const value = Buffer.allocUnsafe(16)
+      value.writeDoubleLE(sequence, 0)
+      value.writeDoubleLE(run, 8)
+      databases.journal.put(PROGRESS, value, 0)
     })
   } catch (error) {
     // lmdb's reason is a promise of its own.
@@ -147,6 +169,8 @@ function reading (decode: (buffer: Buffer, size: number) => unknown): DatabaseOp
   return { encoder: { encode: (value: Buffer) => value, decode } } as DatabaseOptions
 }
 
+const PROGRESS = 0
+const RUN = 1
 const PIECE = 500
 const WRITE_ROWS = 1000
 const WRITE_BYTES = 1024 * 1024

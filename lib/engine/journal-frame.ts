@@ -5,7 +5,7 @@ import type { Row, Table } from './rows.js'
  * How changes stand in a journal: in frames, one for each commit, that begin at multiples of 512 bytes, so that one that a
  * power cut tears never shares a sector with another. Numbers are little-endian.
  *
- *   file    the first 512 bytes: magic u32, version u32, salt u32, checksum u32 of those
+ *   file    the first 512 bytes: magic u32, version u32, salt u32, run f64, checksum u32 of those
  *   frame   magic u32, checksum u32 of what follows, sequence f64, length of its rows u32, rows
  *   row     table u8 (+ 16 for a removal), key (f64; for queues: length u16, text), length of value u32, value
  *
@@ -19,15 +19,29 @@ export interface Frame {
   readonly rows: readonly Row[]
 }
 
+export interface FileHead {
+  readonly salt: number
+  /** Whose file it is: runs of processes on a directory are counted. */
+  readonly run: number
+}
+
 export const SECTOR = 512
 
-export function encodeFileHead (salt: number): Buffer {
+export function encodeFileHead ({ salt, run }: FileHead): Buffer {
   const head = Buffer.alloc(SECTOR)
   head.writeUInt32LE(FILE_MAGIC, 0)
   head.writeUInt32LE(VERSION, 4)
   head.writeUInt32LE(salt, 8)
-  head.writeUInt32LE(crc32(head.subarray(0, 12)), 12)
+  head.writeDoubleLE(run, 12)
+  head.writeUInt32LE(crc32(head.subarray(0, 20)), 20)
   return head
+}
+
+/** Undefined where the file does not begin as journals of this version do. */
+export function decodeFileHead (file: Buffer): FileHead | undefined {
+  const isSound = file.length >= SECTOR && file.readUInt32LE(0) === FILE_MAGIC && file.readUInt32LE(4) === VERSION &&
+    file.readUInt32LE(20) === crc32(file.subarray(0, 20))
+  return isSound ? { salt: file.readUInt32LE(8), run: file.readDoubleLE(12) } : undefined
 }
 
 /** A frame and zeros behind it, `pad(size)` bytes in all. */
@@ -59,10 +73,9 @@ export function encodeFrame (sequence: number, rows: readonly Row[], salt: numbe
 
 /**
  * All sound frames of a file, in the order in which they stand. What is not sound is passed over: a frame that a crash has
- * cut short, what an earlier use of the file has left, or damage; the sequence tells which. The file's head must be sound.
+ * cut short, what an earlier use of the file has left, or damage; the sequence tells which.
  */
-export function * decodeFile (file: Buffer): Generator<Frame, void> {
-  const salt = file.readUInt32LE(8)
+export function * decodeFile (file: Buffer, { salt }: FileHead): Generator<Frame, void> {
   for (let at = SECTOR; at + FRAME_HEAD <= file.length;) {
     const size = soundSize(file, at, salt)
     if (size === undefined) {
@@ -76,12 +89,6 @@ export function * decodeFile (file: Buffer): Generator<Frame, void> {
 
 export function wholeSectors (size: number): number {
   return Math.ceil(size / SECTOR) * SECTOR
-}
-
-/** Whether a file begins as journals of this version do. */
-export function hasFileHead (file: Buffer): boolean {
-  return file.length >= SECTOR && file.readUInt32LE(0) === FILE_MAGIC && file.readUInt32LE(4) === VERSION &&
-    file.readUInt32LE(12) === crc32(file.subarray(0, 12))
 }
 
 function soundSize (file: Buffer, at: number, salt: number): number | undefined {

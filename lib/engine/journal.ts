@@ -1,16 +1,18 @@
 import { randomBytes } from 'node:crypto'
 import { readFile, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
+import type { Progress } from './databases.js'
 import { createJournalFile, type JournalFile } from './journal-file.js'
-import { SECTOR, decodeFile, encodeFileHead, encodeFrame, hasFileHead, wholeSectors, type Frame } from './journal-frame.js'
+import { SECTOR, decodeFile, decodeFileHead, encodeFileHead, encodeFrame, wholeSectors, type Frame } from './journal-frame.js'
 import type { Row } from './rows.js'
 import { syncDirectory } from './store-directory.js'
 import { StoreError, isOutOfSpace } from './store-error.js'
 
 export interface JournalOptions {
   readonly directory: string
-  /** The last commit that the databases have. */
-  readonly sequence: number
+  /** What the databases have, as of this run. */
+  readonly progress: Progress
   /** @default createJournalFile */
   readonly createFile?: ((path: string) => Promise<JournalFile>) | undefined
 }
@@ -31,20 +33,27 @@ interface Part {
 export class Journal {
   readonly #directory: string
   readonly #createFile: (path: string) => Promise<JournalFile>
+  readonly #run: number
   readonly #parts: [Part | undefined, Part | undefined] = [undefined, undefined]
   #turn: 0 | 1 = 0
   #position = SECTOR
   #sequence: number
 
-  constructor ({ directory, sequence, createFile = createJournalFile }: JournalOptions) {
+  constructor ({ directory, progress, createFile = createJournalFile }: JournalOptions) {
     this.#directory = directory
-    this.#sequence = sequence
+    this.#sequence = progress.sequence
+    this.#run = progress.run
     this.#createFile = createFile
   }
 
   /** Of the last commit that was appended. */
   get sequence (): number {
     return this.#sequence
+  }
+
+  /** Bytes of the file that are in use. */
+  get bytes (): number {
+    return this.#position
   }
 
   /** Resolves once the rows are durable. One at a time. Where it rejects for lack of space, nothing of them is there. */
@@ -79,6 +88,11 @@ export class Journal {
     for (const part of this.#parts) await part?.file.close()
   }
 
+  /** Removes its files, once the databases have all that is in them. To be called after `close`. */
+  async remove (): Promise<void> {
+    for (const part of this.#parts) if (part !== undefined) await rm(part.path, { force: true })
+  }
+
   /** The frame itself may be there, and only the zeros behind it have found no room. */
   async #erase ({ file, size }: Part): Promise<void> {
     try {
@@ -90,11 +104,11 @@ export class Journal {
   }
 
   async #create (): Promise<Part> {
-    const path = join(this.#directory, `${this.#sequence + 1}${SUFFIX}`)
+    const path = join(this.#directory, `${this.#run}-${this.#sequence + 1}${SUFFIX}`)
     const salt = randomBytes(4).readUInt32LE()
     const file = await this.#createFile(path)
     try {
-      await file.write(encodeFileHead(salt), 0)
+      await file.write(encodeFileHead({ salt, run: this.#run }), 0)
       syncDirectory(this.#directory)
     } catch (error) {
       await file.close()
@@ -106,17 +120,26 @@ export class Journal {
 }
 
 /**
- * The commits in a directory's journal that come after `sequence`, in their order.
+ * The commits in a directory's journal that the databases do not have, in their order.
+ * @param run the one that reads; what later ones have written does not fit the databases
  * @throws StoreError damaged, when one is missing: only the very last may have been cut short, and that was never acknowledged
  */
-export async function readJournal (directory: string, sequence: number): Promise<Frame[]> {
+export async function readJournal (directory: string, progress: Progress, run: number): Promise<Frame[]> {
+  const { sequence } = progress
   const frames: Frame[] = []
   for (const path of await journalFiles(directory)) {
     const bytes = await readFile(path)
-    if (hasFileHead(bytes)) {
-      for (const frame of decodeFile(bytes)) if (frame.sequence > sequence) frames.push(frame)
-    } else if (bytes.length > SECTOR) {
-      throw damaged(path, 'its beginning is lost')
+    const head = decodeFileHead(bytes)
+    if (head === undefined) {
+      if (bytes.length > SECTOR) throw damaged(path, 'its beginning is lost')
+      continue
+    }
+    if (head.run >= run) throw damaged(path, 'it is newer than tasks.mdb beside it')
+    // Made by a process at the moment when another took the directory over; never acknowledged.
+    if (head.run < progress.run) continue
+    for (const frame of decodeFile(bytes, head)) {
+      if (frame.sequence > sequence) frames.push(frame)
+      if (frames.length % FRAMES_PER_TURN === 0) await setImmediate()
     }
   }
   frames.sort((a, b) => a.sequence - b.sequence)
@@ -128,7 +151,7 @@ export async function readJournal (directory: string, sequence: number): Promise
 
 /** Removes what `readJournal` has read, once the databases have it. */
 export async function removeJournal (directory: string): Promise<void> {
-  for (const path of await journalFiles(directory)) await rm(path)
+  for (const path of await journalFiles(directory)) await rm(path, { force: true })
 }
 
 async function journalFiles (directory: string): Promise<string[]> {
@@ -142,3 +165,4 @@ function damaged (path: string, problem: string): StoreError {
 
 const SUFFIX = '.journal'
 const GROWTH = 256 * 1024
+const FRAMES_PER_TURN = 100

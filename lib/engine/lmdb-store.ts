@@ -1,6 +1,6 @@
 import type { Task } from '../cloud-tasks/task.js'
 import { Commits, type Batch } from './commits.js'
-import { entriesOf, openDatabases, printQueue, type Databases } from './databases.js'
+import { beginRun, entriesOf, openDatabases, printQueue, type Databases } from './databases.js'
 import { DiskSpace } from './disk-space.js'
 import type { JournalFile } from './journal-file.js'
 import { KeptQueues, idOf, type KeptQueue } from './kept-queues.js'
@@ -77,10 +77,14 @@ export class LmdbStore implements Store {
     const databases = this.#databases = await openDatabases(this.#directory, files.data)
     const space = new DiskSpace(this.#directory, databases, this.#options.freeBytes)
     try {
+      space.check(0, true)
       // Nobody else is inside: lmdb lets one transaction write at a time, of all processes.
-      databases.root.transactionSync(() => { this.#lock.take() })
+      const run = databases.root.transactionSync(() => {
+        this.#lock.take()
+        return beginRun(databases)
+      })
       syncDirectory(this.#directory)
-      await recover(this.#directory, databases, space)
+      await recover(this.#directory, databases, space, run)
     } catch (error) {
       await databases.root.close()
       this.#lock.release()

@@ -1,5 +1,6 @@
+import { setImmediate } from 'node:timers/promises'
 import { Backlog, Layer } from './backlog.js'
-import { readSequence, writeRows, type Databases } from './databases.js'
+import { readProgress, writeRows, type Databases } from './databases.js'
 import type { DiskSpace } from './disk-space.js'
 import type { JournalFile } from './journal-file.js'
 import { Journal, readJournal, removeJournal } from './journal.js'
@@ -26,6 +27,7 @@ export class WriteAhead {
   readonly #options: WriteAheadOptions
   readonly #backlog = new Backlog()
   readonly #journal: Journal
+  readonly #run: number
   readonly #layerBytes: number
   /** Writes the older layer to the databases. */
   #emptying: Promise<void> | undefined
@@ -37,7 +39,9 @@ export class WriteAhead {
     this.#options = options
     const { directory, createFile, journalBytes = 8 * 1024 * 1024 } = options
     this.#layerBytes = journalBytes
-    this.#journal = new Journal({ directory, createFile, sequence: readSequence(options.databases) })
+    const progress = readProgress(options.databases)
+    this.#run = progress.run
+    this.#journal = new Journal({ directory, createFile, progress })
   }
 
   /** The record's newest state, when the databases do not have it yet: undefined when it is removed, null when they have it. */
@@ -64,7 +68,7 @@ export class WriteAhead {
       throw this.#explain(error)
     }
     // Not before: who takes the directory over reads the journal after that, so what was written until then is not lost.
-    if (!lock.isHeld()) throw this.#failure = new StoreError('inUse', `${directory} was taken over by another process`)
+    if (!lock.isHeld()) throw this.#failure = takenOver(directory)
     this.#backlog.taking.add(rows)
   }
 
@@ -77,13 +81,11 @@ export class WriteAhead {
       await this.#emptying
     }
     await this.#journal.close()
-    const { directory, lock } = this.#options
-    if (this.#failure === undefined && this.#backlog.isEmpty && lock.isHeld()) await removeJournal(directory)
+    if (this.#failure === undefined && this.#backlog.isEmpty) await this.#journal.remove()
   }
 
   #isFull (layers: number): boolean {
-    const { addedBytes, size } = this.#backlog.taking
-    return addedBytes >= layers * this.#layerBytes || size >= layers * LAYER_ROWS
+    return this.#journal.bytes >= layers * this.#layerBytes || this.#backlog.taking.size >= layers * LAYER_ROWS
   }
 
   /** Begins to write the older layer to the databases, once more if that has failed for lack of space. */
@@ -98,12 +100,10 @@ export class WriteAhead {
 
   /** Never rejects. */
   async #store (layer: Layer, sequence: number): Promise<void> {
-    const { databases, lock, space, directory } = this.#options
+    const { databases, space, directory } = this.#options
     try {
-      await writeRows(databases, layer.rows(), sequence, bytes => {
-        if (!lock.isHeld()) throw new StoreError('inUse', `${directory} was taken over by another process`)
-        space.check(bytes, true)
-      })
+      const written = await writeRows(databases, layer.rows(), { sequence, run: this.#run }, bytes => { space.check(bytes, true) })
+      if (!written) throw takenOver(directory)
       this.#backlog.drop()
     } catch (error) {
       this.#explain(error)
@@ -122,23 +122,30 @@ export class WriteAhead {
 }
 
 /**
- * Writes to the databases what a former process left in the journal.
- * @throws StoreError damaged, full, broken
+ * Writes to the databases what former runs left in the journal, and begins this one's.
+ * @throws StoreError damaged, full, broken, inUse
  */
-export async function recover (directory: string, databases: Databases, space: DiskSpace): Promise<void> {
-  const frames = await readJournal(directory, readSequence(databases))
-  const last = frames.at(-1)
+export async function recover (directory: string, databases: Databases, space: DiskSpace, run: number): Promise<void> {
+  const before = readProgress(databases)
+  const frames = await readJournal(directory, before, run)
+  const layer = new Layer()
+  for (const [index, { rows }] of frames.entries()) {
+    // None counts as created: the former process may have been killed while it wrote them to the databases.
+    layer.add(rows)
+    if (index % FRAMES_PER_TURN === 0) await setImmediate()
+  }
+  const { sequence } = frames.at(-1) ?? before
   try {
-    if (last !== undefined) {
-      const layer = new Layer()
-      // None counts as created: the former process may have been killed while it wrote them to the databases.
-      for (const { rows } of frames) layer.add(rows)
-      await writeRows(databases, layer.rows(), last.sequence, bytes => { space.check(bytes, true) })
-    }
+    const written = await writeRows(databases, layer.rows(), { sequence, run }, bytes => { space.check(bytes, true) })
+    if (!written) throw takenOver(directory)
     await removeJournal(directory)
   } catch (error) {
     throw problemOf(error)
   }
+}
+
+function takenOver (directory: string): StoreError {
+  return new StoreError('inUse', `${directory} was taken over by another process`)
 }
 
 function problemOf (error: unknown): StoreError {
@@ -149,6 +156,7 @@ function problemOf (error: unknown): StoreError {
     : new StoreError('broken', `A write to the disk failed, and nothing more is stored until the process starts again: ${message}`, error)
 }
 
+const FRAMES_PER_TURN = 100
 /** What a layer takes at most before it goes to the databases, besides its bytes. */
 const LAYER_ROWS = 20_000
 /** What one takes while the older is on its way; then commits wait. */

@@ -42,7 +42,7 @@ async function enqueueAndDispatch (): Promise<void> {
     engine.start()
     return finished
   })
-  console.log(`  longest pause of the event loop while dispatching: ${longest().toFixed(1)} ms`)
+  console.log(`  longest pause of the event loop while dispatching: ${longest().ms.toFixed(1)} ms`)
   await engine.close()
   await rm(directory, { recursive: true })
 }
@@ -61,7 +61,7 @@ async function pending (): Promise<void> {
   console.log(`  heap per pending task: ${bytes.toFixed(0)} bytes${globalThis.gc === undefined ? ' (inexact: run node with --expose-gc)' : ''}`)
   const longest = longestPause()
   await timed('purge', () => engine.purgeQueue(queues[0]!), n)
-  console.log(`  longest pause of the event loop while purging: ${longest().toFixed(1)} ms`)
+  console.log(`  longest pause of the event loop while purging: ${longest().ms.toFixed(1)} ms`)
   await engine.close()
 }
 

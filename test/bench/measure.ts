@@ -1,4 +1,5 @@
 /** What the benchmarks share: medians and percentiles of numbers measured in one run. */
+import { readFileSync } from 'node:fs'
 
 export function median (values: readonly number[]): number {
   return percentile(values, 50)
@@ -22,18 +23,34 @@ export function perSecond (count: number, ms: number): number {
   return Math.round(count / ms * 1000)
 }
 
-/** Starts watching the event loop; the function it returns stops and tells the longest time between two of its turns in ms. */
-export function longestPause (): () => number {
-  let longest = 0
-  let last = performance.now()
+/**
+ * Starts watching the event loop. The function it returns stops and tells the longest time between two of its turns in ms,
+ * and the most CPU time that this thread took in one, where the system tells that (Linux): other work on the machine adds to
+ * the first and not to the second.
+ */
+export function longestPause (): () => { ms: number, cpuMs: number } {
+  let [ms, cpuMs, last] = [0, 0, performance.now()]
+  let [lookedAt, cpuBefore] = [last, threadCpuMs()]
   let immediate = setImmediate(function look () {
     const now = performance.now()
-    longest = Math.max(longest, now - last)
+    // Asked for now and then only: it takes longer than a turn.
+    if (now - lookedAt > 1) {
+      const cpu = threadCpuMs()
+      cpuMs = Math.max(cpuMs, cpu - cpuBefore);
+      [lookedAt, cpuBefore] = [now, cpu]
+    }
+    ms = Math.max(ms, now - last)
     last = now
     immediate = setImmediate(look)
   })
   return () => {
     clearImmediate(immediate)
-    return longest
+    return { ms, cpuMs }
   }
+}
+
+/** Of the main thread, which has the process's own id. */
+function threadCpuMs (): number {
+  if (process.platform !== 'linux') return NaN
+  return Number(readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'latin1').split(' ')[0]) / 1e6
 }

@@ -117,7 +117,8 @@ async function report (what: string, work: () => Promise<unknown>, n?: number): 
   const start = performance.now()
   await work()
   const ms = performance.now() - start
-  console.log(`  ${what}: ${(ms / 1000).toFixed(2)} s${n === undefined ? '' : `, ${perSecond(n, ms)}/s`}, longest pause of the event loop ${longest().toFixed(0)} ms`)
+  const pauses = longest()
+  console.log(`  ${what}: ${(ms / 1000).toFixed(2)} s${n === undefined ? '' : `, ${perSecond(n, ms)}/s`}, longest pause of the event loop ${pauses.ms.toFixed(0)} ms, ${pauses.cpuMs.toFixed(0)} ms of CPU time`)
 }
 
 function heap (): number {

@@ -7,10 +7,12 @@ import t, { type Test } from 'tap'
 import { DEFAULT_QUEUE_SETTINGS } from '../../lib/cloud-tasks/limits.js'
 import type { Task } from '../../lib/cloud-tasks/task.js'
 import { Backlog } from '../../lib/engine/backlog.js'
+import { beginRun, openDatabases, readProgress, writeRows } from '../../lib/engine/databases.js'
 import { createJournalFile, type JournalFile } from '../../lib/engine/journal-file.js'
 import { decodeFile, encodeFileHead, encodeFrame, wholeSectors } from '../../lib/engine/journal-frame.js'
 import { Journal, readJournal } from '../../lib/engine/journal.js'
 import { LmdbStore, type LmdbStoreOptions } from '../../lib/engine/lmdb-store.js'
+import { encodeTombstone } from '../../lib/engine/record.js'
 import type { Row } from '../../lib/engine/rows.js'
 import type { TaskIndexEntry } from '../../lib/engine/store.js'
 import { queue } from './stage.js'
@@ -59,7 +61,7 @@ t.test('a journal gives back all commits that it took, whatever they hold and ho
   await fc.assert(fc.asyncProperty(commits, fc.nat(10_000), async (commits, cut) => {
     const directory = await mkdtemp(join(tmpdir(), 'journal-'))
     try {
-      const journal = new Journal({ directory, sequence: 7 })
+      const journal = new Journal({ directory, progress: { sequence: 7, run: 3 } })
       const frames = []
       for (const rows of commits) {
         await journal.append(rows)
@@ -67,14 +69,14 @@ t.test('a journal gives back all commits that it took, whatever they hold and ho
       }
       await journal.close()
       const [path] = journalsIn(directory)
-      t.same(await readJournal(directory, 7), frames)
-      t.same(await readJournal(directory, 8), frames.slice(1), 'what the databases have is passed over')
+      t.same(await readJournal(directory, { sequence: 7, run: 3 }, 4), frames)
+      t.same(await readJournal(directory, { sequence: 8, run: 3 }, 4), frames.slice(1), 'what the databases have is passed over')
 
       const lastSize = encodeFrame(1, commits.at(-1)!, 0, size => size).length
       let begin = 512
       for (const rows of commits.slice(0, -1)) begin += encodeFrame(1, rows, 0, wholeSectors).length
       await truncate(path!, begin + cut % lastSize)
-      t.same(await readJournal(directory, 7), frames.slice(0, -1), 'one that was cut short is as if it had never been')
+      t.same(await readJournal(directory, { sequence: 7, run: 3 }, 4), frames.slice(0, -1), 'one that was cut short is as if it had never been')
     } finally {
       await rm(directory, { recursive: true })
     }
@@ -84,7 +86,7 @@ t.test('a journal gives back all commits that it took, whatever they hold and ho
 t.test('a payload that looks like a commit is none', async t => {
   const directory = await folder(t)
   const forged = encodeFrame(2, [['tasks', 1, undefined]], 0, wholeSectors)
-  const journal = new Journal({ directory, sequence: 0 })
+  const journal = new Journal({ directory, progress: { sequence: 0, run: 1 } })
   // Wherever in the payload a sector begins, a frame does.
   const payload = Buffer.concat([Buffer.alloc(512 * 3 - 512 - 20 - 13), forged, forged])
   await journal.append([['tasks', 5, payload]])
@@ -94,9 +96,9 @@ t.test('a payload that looks like a commit is none', async t => {
   const at = bytes.indexOf(forged)
   t.equal(at % 512, 0, 'the forgery is well placed')
   await truncate(path!, at + forged.length)
-  t.same(await readJournal(directory, 0), [], 'nothing of it counts when the commit around it was cut short')
-  const unsalted = Buffer.concat([encodeFileHead(0), forged])
-  t.equal([...decodeFile(unsalted)].length, 1, 'in a file without a salt it would have been one')
+  t.same(await readJournal(directory, { sequence: 0, run: 1 }, 2), [], 'nothing of it counts when the commit around it was cut short')
+  const head = { salt: 0, run: 1 }
+  t.equal([...decodeFile(Buffer.concat([encodeFileHead(head), forged]), head)].length, 1, 'in a file without a salt it would have been one')
 })
 
 t.test('an acknowledged task is there after a crash, without any close', async t => {
@@ -192,6 +194,46 @@ t.test('who took a directory over has all that was acknowledged before, and is n
   await store.close()
   const last = await opened(t, { directory: await crashed(t, directory) })
   t.same(ids(last.tasks).sort(), ['after', 'before'])
+})
+
+t.test('what a process writes at the very moment when it loses its directory disturbs nobody', async t => {
+  const directory = join(await folder(t), 'store')
+  const { store } = await opened(t, { directory })
+  await store.putTask(newTask('kept'))
+  await store.close()
+  await opened(t, { directory }).then(({ store }) => store.close())
+
+  t.test('the databases take nothing of it', async t => {
+    const databases = await openDatabases(directory, join(directory, 'tasks.mdb'))
+    t.teardown(() => databases.root.close())
+    const { run } = readProgress(databases)
+    const rows: Row[] = Array.from({ length: 2500 }, (_, i) => ['names', i + 1, encodeTombstone({ name: 'n', until: 5 })])
+    databases.root.transactionSync(() => { t.equal(beginRun(databases), run + 1) })
+    t.equal(await writeRows(databases, rows, { sequence: 10_000, run }, () => {}), false)
+    t.equal(databases.names.getCount(), 0)
+    t.same(readProgress(databases).run, run)
+    t.not(readProgress(databases).sequence, 10_000)
+    t.equal(await writeRows(databases, rows.slice(0, 1), { sequence: 10_000, run: run + 1 }, () => {}), true)
+    t.same([...databases.names.getKeys()], [1])
+  })
+
+  t.test('its journal is passed over', async t => {
+    const late = new Journal({ directory, progress: { sequence: 10_000, run: 1 } })
+    await late.append([['names', 7, encodeTombstone({ name: 'late', until: 5 })]])
+    await late.close()
+    const next = await opened(t, { directory })
+    t.same(ids(next.tasks), ['kept'])
+    t.same(journalsIn(directory).filter(path => path.includes('/1-')), [], 'and swept away')
+    await next.store.close()
+  })
+
+  t.test('but a journal that is newer than the databases, as after half a restore, is refused', async t => {
+    const newer = new Journal({ directory, progress: { sequence: 10_000, run: 1000 } })
+    await newer.append([['names', 7, encodeTombstone({ name: 'late', until: 5 })]])
+    await newer.close()
+    await t.rejects(new LmdbStore({ directory }).load(), { name: 'StoreError', problem: 'damaged', message: /newer than tasks.mdb/ })
+    t.equal(journalsIn(directory).length, 1, 'and left as it is')
+  })
 })
 
 /** A disk whose next writes fail with `fault.code`, after some of the bytes, or wait for `fault.gate`. */

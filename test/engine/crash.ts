@@ -46,7 +46,10 @@ export async function crash (options: CrashOptions): Promise<CrashReport> {
     let round = 0
     for (; round < kills || ledger.report().acknowledged < acknowledged; round++) {
       const code = await live([directory, log, String(round), mode], Math.floor(random() * maxLifeMs))
-      if (code !== 'SIGKILL') ledger.fault(`the process ended by itself: ${code}`)
+      if (code !== 'SIGKILL') {
+        ledger.fault(`the process ended by itself: ${code}`)
+        break
+      }
       if (acknowledged > 0 || round === kills - 1) await ledger.read(log)
     }
     const code = await live([directory, log, String(round), 'drain'], undefined)

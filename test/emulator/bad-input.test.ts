@@ -68,17 +68,20 @@ t.test('whatever the path and the method, the answer has the form of Google', as
     fitsRest(await http(verb, path + query, verb === 'POST' || verb === 'PATCH' ? {} : undefined))
   }), { numRuns: 300 })
 
-  for (const [verb, path] of [['GET', '/'], ['GET', '/v2'], ['GET', '/v2/nothing'], ['GET', '/v3/projects/p/locations'], ['PUT', `/v2/${queue}`], ['POST', `/v2/${queue}`], ['POST', `/v2/${queue}:nothing`], ['GET', `/v2/${queue}:pause`], ['GET', '/v2beta2/projects/p/locations/l/queues'], ['GET', `/v2/${queue}/tasks/t/x`]] as const) {
+  // The queue may have been deleted by now.
+  const other = `${parent}/queues/other`
+  await http('POST', `/v2/${parent}/queues`, { name: other })
+  for (const [verb, path] of [['GET', '/'], ['GET', '/v2'], ['GET', '/v2/nothing'], ['GET', '/v3/projects/p/locations'], ['PUT', `/v2/${other}`], ['POST', `/v2/${other}`], ['POST', `/v2/${other}:nothing`], ['GET', `/v2/${other}:pause`], ['GET', '/v2beta2/projects/p/locations/l/queues'], ['GET', `/v2/${other}/tasks/t/x`]] as const) {
     t.match(await http(verb, path), { status: 404, code: 'NOT_FOUND', body: { error: { code: 404 } } }, `${verb} ${path}`)
   }
   t.match(await http('GET', '/v2/%zz'), { status: 400, code: 'INVALID_ARGUMENT' })
   t.equal((await http('HEAD', '/nothing', undefined)).status, 404)
   for (const query of ['pageSize=x', 'pageSize=1.5', 'pageSize=99999999999', 'nothing=1', 'alt=proto', '$alt=json;x', 'pageSize=', 'responseView=NOTHING']) {
-    t.match(await http('GET', `/v2/${queue}/tasks?${query}`), { status: 400, code: 'INVALID_ARGUMENT', details: [{ '@type': /BadRequest$/ }] }, query)
+    t.match(await http('GET', `/v2/${other}/tasks?${query}`), { status: 400, code: 'INVALID_ARGUMENT', details: [{ '@type': /BadRequest$/ }] }, query)
   }
-  t.match(await http('GET', `/v2/${queue}/tasks?key=k&access_token=x&prettyPrint=false&$.xgafv=2&fields=tasks`), { status: 200 }, "Google's own parameters")
-  t.match(await http('GET', `/v2/${queue}?nothing=1`), { message: "Invalid JSON payload received. Unknown name \"nothing\": Cannot bind query parameter. Field 'nothing' could not be found in request message." })
-  t.match(await http('POST', `/v2/${queue}:pause?name=x`, {}), { status: 400 }, 'the body is all of the request')
+  t.match(await http('GET', `/v2/${other}/tasks?key=k&access_token=x&prettyPrint=false&$.xgafv=2&fields=tasks`), { status: 200 }, "Google's own parameters")
+  t.match(await http('GET', `/v2/${other}?nothing=1`), { message: "Invalid JSON payload received. Unknown name \"nothing\": Cannot bind query parameter. Field 'nothing' could not be found in request message." })
+  t.match(await http('POST', `/v2/${other}:pause?name=x`, {}), { status: 400 }, 'the body is all of the request')
   t.same(faults, [])
 })
 

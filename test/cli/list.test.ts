@@ -109,7 +109,7 @@ t.test('the app is closed afterwards, and a failing close is told', async t => {
 })
 
 t.test('loading can be interrupted', async t => {
-  const cwd = t.testdir({ 'app.js': 'export default async app => { app.log.info("loading"); await new Promise(() => {}) }' })
+  const cwd = t.testdir({ 'app.js': 'export const options = { pluginTimeout: 500 }; export default async app => { app.log.info("loading"); await new Promise(() => {}) }' })
   const controller = new AbortController()
   const ended = command(['list'], { cwd, signal: controller.signal, onStderr: () => { controller.abort('SIGINT') } })
   t.match(await ended, { code: 130, err: /interrupted by SIGINT/ })

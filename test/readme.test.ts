@@ -1,10 +1,10 @@
-import { readFile } from 'node:fs/promises'
+import { mkdtemp, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import ts from 'typescript'
 import { errors } from '../lib/index.js'
+import { compile, root, type Complaint } from './compiler.js'
 
-const root = join(import.meta.dirname, '..')
 const readme = await readFile(join(root, 'README.md'), 'utf8')
 
 t.test('the table of errors lists exactly the errors that exist, with their status', async t => {
@@ -31,30 +31,24 @@ t.test('the quick start compiles as it stands', async t => {
   t.ok(source.trim().split('\n').filter(line => line !== '').length <= 20, 'in 20 lines')
   const misspelt = source.replace("order: '42'", "oder: '42'")
   t.not(misspelt, source)
-  const compile = compiler()
-  t.same(compile(source), [])
-  t.match(compile(misspelt), [/'oder' does not exist/], 'and a misspelt field does not')
+  t.match(await faults({ 'right.ts': source, 'misspelt.ts': misspelt }), [{ file: 'misspelt.ts', message: /'oder' does not exist/ }], 'and a misspelt field does not')
 })
 
-/** Returns what says what the compiler has against a text that stands in a file of its own; all else is read once for all. */
-function compiler (): (text: string) => string[] {
-  const file = join(root, 'example', 'quick-start.ts')
-  const { config } = ts.readConfigFile(join(root, 'example', 'tsconfig.json'), ts.sys.readFile)
-  const { options } = ts.parseJsonConfigFileContent(config, ts.sys, join(root, 'example'))
-  const host = ts.createCompilerHost(options, true)
-  const parsed = new Map<string, ts.SourceFile | undefined>()
-  return text => {
-    const program = ts.createProgram([file], options, {
-      ...host,
-      fileExists: path => path === file || host.fileExists(path),
-      getSourceFile (path, version) {
-        if (path === file) return ts.createSourceFile(path, text, version, true)
-        if (!parsed.has(path)) parsed.set(path, host.getSourceFile(path, version))
-        return parsed.get(path)
-      }
-    })
-    const own = program.getSourceFile(file)!
-    return [...program.getOptionsDiagnostics(), ...program.getSyntacticDiagnostics(own), ...program.getSemanticDiagnostics(own)]
-      .map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, '\n'))
+/** What the compiler has against texts that each stand in a file of their own in an app. */
+async function faults (texts: Readonly<Record<string, string>>): Promise<Complaint[]> {
+  const app = await realpath(await mkdtemp(join(tmpdir(), 'fastify-cloud-tasks-readme-')))
+  try {
+    await symlink(join(root, 'node_modules'), join(app, 'node_modules'))
+    await writeFile(join(app, 'package.json'), '{ "type": "module" }')
+    await writeFile(join(app, 'tsconfig.json'), JSON.stringify({
+      extends: join(root, 'tsconfig.json'),
+      compilerOptions: { rootDir: '/', paths: { 'fastify-cloud-tasks': [join(root, 'lib/index.ts')] } },
+      include: ['.'],
+      exclude: []
+    }))
+    for (const [file, text] of Object.entries(texts)) await writeFile(join(app, file), text)
+    return await compile(app)
+  } finally {
+    await rm(app, { recursive: true })
   }
 }

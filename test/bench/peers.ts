@@ -57,7 +57,7 @@ const build = await mkdtemp(join(cache, 'bench-peers-'))
 
 try {
   // As it is published, so that no loader of TypeScript stands between; apart from dist, which others may be building.
-  execFileSync('npx', ['tsc', '-p', 'tsconfig.build.json', '--outDir', build], { cwd: root, stdio: 'inherit' })
+  execFileSync(process.execPath, ['node_modules/typescript-native/bin/tsc', '-p', 'tsconfig.build.json', '--outDir', build], { cwd: root, stdio: 'inherit' })
   await startServers()
   await compare(Object.entries(contenders).filter(([name, contender]) => only.test(name) && isInstalled(name, contender)))
 } finally {

@@ -1,43 +1,34 @@
-import { resolve } from 'node:path'
-import ts from 'typescript'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, sep } from 'node:path'
+import { compile, root, type Complaint } from '../compiler.js'
 
-export type Program = 'registered' | 'unregistered'
-
-/** Other texts for some files, by path from the root of the repository. Files that are not on disk come into being. */
-export type Edits = Readonly<Record<string, (text: string) => string>>
-
-export interface Complaint {
-  readonly file: string
-  /** 1 for the first. */
-  readonly line: number
-  readonly message: string
+export interface Variant {
+  readonly program: 'registered' | 'unregistered'
+  /** Other texts for some files, by path from the root of the repository; of `lib`, the declarations. New files come into being. */
+  readonly edits?: Readonly<Record<string, (text: string) => string>>
 }
 
-const root = resolve(import.meta.dirname, '../..')
-const unedited = new Map<string, ts.SourceFile | undefined>()
-
-/** What the compiler says about the type tests of `program` once `edits` are made, in memory. Errors elsewhere do not count. */
-export function complaints (program: Program, edits: Edits = {}): Complaint[] {
-  const folder = resolve(import.meta.dirname, program)
-  const { config, error } = ts.readConfigFile(resolve(folder, 'tsconfig.json'), ts.sys.readFile)
-  if (error !== undefined) throw new Error(ts.flattenDiagnosticMessageText(error.messageText, '\n'))
-  const { options, fileNames } = ts.parseJsonConfigFileContent(config, ts.sys, folder)
-
-  const texts = new Map(Object.entries(edits).map(([path, edit]) => {
-    const file = resolve(root, path)
-    return [file, edit(ts.sys.readFile(file) ?? '')] as const
-  }))
-  const added = [...texts.keys()].filter(file => file.startsWith(folder) && !fileNames.includes(file))
-  const compiled = ts.createProgram([...fileNames, ...added], options, editedHost(options, texts))
-
-  return compiled.getSourceFiles()
-    .filter(file => file.fileName.startsWith(folder))
-    .flatMap(file => [...compiled.getSyntacticDiagnostics(file), ...compiled.getSemanticDiagnostics(file)])
-    .map(({ file, start = 0, messageText }) => ({
-      file: file!.fileName.slice(folder.length + 1),
-      line: file!.getLineAndCharacterOfPosition(start).line + 1,
-      message: ts.flattenDiagnosticMessageText(messageText, '\n')
-    }))
+/**
+ * What the compiler says about the type tests of each of `variants`, held against the declarations of `lib`. One run checks
+ * them all, which reads what they have in common once. Errors elsewhere do not count.
+ */
+export async function complaints (variants: readonly Variant[]): Promise<Complaint[][]> {
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), 'fastify-cloud-tasks-types-')))
+  try {
+    symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))
+    const declarations = join(folder, 'lib')
+    const faults = await compile(root, '-p', 'tsconfig.build.json', '--noCheck', '--emitDeclarationOnly', '--sourceMap', 'false', '--inlineSources', 'false', '--outDir', declarations)
+    if (faults.length > 0) throw new Error(JSON.stringify(faults))
+    const programs = variants.map((variant, index) => write(join(folder, String(index)), declarations, variant))
+    const found = await compile(folder, '--build', '--singleThreaded', ...programs)
+    return variants.map(({ program }, index) => {
+      const own = [String(index), 'test', 'types', program, ''].join(sep)
+      return found.filter(({ file }) => join(file).startsWith(own)).map(one => ({ ...one, file: join(one.file).slice(own.length) }))
+    })
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
 }
 
 /** Replaces the one place that says `text`; that it is there is part of the test. */
@@ -48,18 +39,23 @@ export function replace (text: string, by: string): (source: string) => string {
   }
 }
 
-/** Reads from disk, except for `texts`. What comes from disk is parsed once for all programs. */
-function editedHost (options: ts.CompilerOptions, texts: ReadonlyMap<string, string>): ts.CompilerHost {
-  const host = ts.createCompilerHost(options, true)
-  return {
-    ...host,
-    fileExists: file => texts.has(file) || host.fileExists(file),
-    readFile: file => texts.get(file) ?? host.readFile(file),
-    getSourceFile (file, languageVersion, ...rest) {
-      const text = texts.get(file)
-      if (text !== undefined) return ts.createSourceFile(file, text, languageVersion, true)
-      if (!unedited.has(file)) unedited.set(file, host.getSourceFile(file, languageVersion, ...rest))
-      return unedited.get(file)
-    }
+/** Writes a checkout with all that a variant needs, and returns the folder of its program. */
+function write (folder: string, declarations: string, { program, edits = {} }: Variant): string {
+  mkdirSync(folder)
+  cpSync(declarations, join(folder, 'lib'), { recursive: true })
+  for (const path of ['package.json', 'tsconfig.json', 'test/types']) cpSync(join(root, path), join(folder, path), { recursive: true })
+  for (const [path, edit] of Object.entries(edits)) {
+    const file = join(folder, path)
+    writeFileSync(file, edit(read(file)))
+  }
+  return join(folder, 'test/types', program)
+}
+
+function read (file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return ''
+    throw error
   }
 }

@@ -32,9 +32,9 @@ export class Guard {
 
   /** @throws FST_TASKS_FORBIDDEN */
   checkHost (request: FastifyRequest): void {
-    if (this.#anyHost) return
-    const name = hostName(request.host)
-    if (name === 'localhost' || name.endsWith('.localhost') || isIP(name) !== 0 || this.#hosts.has(name)) return
+    const { host, ':authority': authority } = request.raw.headers
+    // Behind a proxy that is trusted `request.host` is X-Forwarded-Host, which without one any page may have written.
+    if (this.#anyHost || (this.#isOurs(host ?? authority as string | undefined) && this.#isOurs(request.host))) return
     throw new FST_TASKS_FORBIDDEN("the console answers to localhost, to addresses and to the names in its option 'hosts' only, unless it has 'auth'")
   }
 
@@ -54,6 +54,11 @@ export class Guard {
     if (typeof token !== 'string' || !equal(token, this.token)) {
       throw new FST_TASKS_FORBIDDEN('the call has no valid token; the page must be loaded again after a restart')
     }
+  }
+
+  #isOurs (host: string | undefined): boolean {
+    const name = hostName(host)
+    return name === 'localhost' || name.endsWith('.localhost') || isIP(name) !== 0 || this.#hosts.has(name)
   }
 }
 

@@ -339,6 +339,10 @@ t.test('other sites', async t => {
       t.equal(await status({ host }, 'overview', 'GET'), 403, host)
       t.equal((await app.inject({ url: '/console/', headers: { host } })).statusCode, 403, host)
     }
+    const behind = await serve(t, { console: { hosts: ['dev.example'] }, server: { trustProxy: true } })
+    for (const [host, forwarded, expected] of [['dev.example', 'localhost', 200], ['localhost', 'dev.example', 200], ['evil.example', 'localhost', 403], ['localhost', 'evil.example', 403]] as const) {
+      t.equal((await behind.app.inject({ url: '/console/api/overview', headers: { host, 'x-forwarded-host': forwarded } })).statusCode, expected, `${host}, said to be ${forwarded}`)
+    }
     const guarded = await serve(t, { console: { auth: () => {} } })
     t.equal((await guarded.app.inject({ url: '/console/', headers: { host: 'shop.example' } })).statusCode, 200, 'with auth any name will do')
   })

@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply } from 'fastify'
 import { FST_TASKS_INVALID_OPTION, FST_TASKS_UNAUTHENTICATED } from '../errors.js'
 import { fieldOf } from '../instance.js'
 import { Console, type Subject } from './console.js'
@@ -34,9 +34,28 @@ export async function mountConsole (app: FastifyInstance, config: ConsoleConfig,
 
 function hookOf (auth: ConsoleAuth): ConsoleAuth {
   return async function (request, reply) {
+    const answer = answerOf(reply)
     const verdict = await auth.call(this, request, reply)
-    if (verdict === false) throw new FST_TASKS_UNAUTHENTICATED('the console was refused to this caller')
-    return reply.sent ? reply : undefined
+    const answered = answer.begun()
+    if (verdict === false && !answered) throw new FST_TASKS_UNAUTHENTICATED('the console was refused to this caller')
+    // Whoever waits for a reply waits for its end.
+    return answered ? reply : undefined
+  }
+}
+
+/** Whether a reply was begun. `reply.sent` is false until it has ended, which hooks of the app's may put off. */
+function answerOf (reply: FastifyReply): { readonly begun: () => boolean } {
+  const { send } = reply
+  let begun = false
+  reply.send = payload => {
+    begun = true
+    return send.call(reply, payload)
+  }
+  return {
+    begun: () => {
+      reply.send = send
+      return begun || reply.sent
+    }
   }
 }
 

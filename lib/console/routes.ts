@@ -44,7 +44,8 @@ export function mountConsoleRoutes (scope: FastifyInstance, desk: Desk): void {
     })
     for (const [route, handler] of Object.entries(apiRoutes(desk))) {
       const [method, url] = route.split(' ') as ['GET' | 'POST', string]
-      api.route({ ...QUIET, method, url, bodyLimit: BODY_LIMIT, handler })
+      // To HEAD the stream of events would be an answer without an end.
+      api.route({ ...QUIET, method, url, bodyLimit: BODY_LIMIT, exposeHeadRoute: url !== '/events', handler })
     }
     api.route({
       ...QUIET,

@@ -365,6 +365,10 @@ t.test('who may use it', async t => {
       for (const url of urls) t.equal((await app.inject(url)).statusCode, status, `${what}: ${url}`)
       t.equal((await app.inject({ method: 'POST', url: '/console/api/run', payload: {} })).statusCode, status)
     }
+    for (const [what, auth, status] of refusals) {
+      const { app } = await serve(t, { console: { auth: auth! }, before: app => app.addHook('onSend', async () => { await new Promise(resolve => setImmediate(resolve)) }) })
+      for (const url of urls) t.equal((await app.inject(url)).statusCode, status, `${what}, and the app has a hook that takes time: ${url}`)
+    }
     const { app, read } = await serve(t, { console: { auth: request => request.headers['x-user'] === 'ada' } })
     t.match(await read('overview'), { error: { code: 'FST_TASKS_UNAUTHENTICATED' } })
     t.equal((await app.inject({ url: '/console/api/overview', headers: { 'x-user': 'ada' } })).statusCode, 200)
@@ -602,6 +606,12 @@ t.test('events', async t => {
     response.resume()
     while (!text.endsWith('event: reload\ndata: {}\n\n')) await once(response, 'data')
     request.destroy()
+  })
+
+  t.test('have no HEAD, which would hold a place for ever', async t => {
+    const { app } = await serve(t)
+    t.equal((await app.inject({ method: 'HEAD', url: '/console/api/events' })).statusCode, 404)
+    t.equal((await app.inject({ method: 'HEAD', url: '/console/api/overview' })).statusCode, 200)
   })
 
   t.test('go to a hundred pages and no more', async t => {

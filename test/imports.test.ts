@@ -4,7 +4,7 @@ import t from 'tap'
 import ts from 'typescript'
 
 /** What every part may import. */
-const base = ['cloud-tasks', 'errors', 'events', 'checks', 'options', 'config', 'queue-options', 'route-headers', 'route-path', 'passes', 'payload', 'instance']
+const base = ['cloud-tasks', 'errors', 'events', 'checks', 'options', 'config', 'queue-options', 'route-headers', 'route-path', 'passes', 'payload', 'instance', 'host-name']
 
 /**
  * What each part of lib/ may import besides itself. A part is a file or a folder; the longest name that fits a file decides.
@@ -18,6 +18,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'route-headers': [],
   passes: [],
   instance: [],
+  'host-name': [],
   'route-path': [],
   'payload-example': [],
   options: ['cloud-tasks', 'type registry'],

@@ -1,7 +1,7 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto'
-import { isIP } from 'node:net'
 import type { FastifyRequest } from 'fastify'
 import { FST_TASKS_FORBIDDEN } from '../errors.js'
+import { hostName, isFixedName } from '../host-name.js'
 
 /** Nothing from elsewhere, nothing inline. */
 export const SECURITY_HEADERS: Readonly<Record<string, string>> = {
@@ -58,13 +58,8 @@ export class Guard {
 
   #isOurs (host: string | undefined): boolean {
     const name = hostName(host)
-    return name === 'localhost' || name.endsWith('.localhost') || isIP(name) !== 0 || this.#hosts.has(name)
+    return isFixedName(name) || this.#hosts.has(name)
   }
-}
-
-/** Without port and brackets, in lower case. */
-function hostName (host: string | undefined): string {
-  return (host ?? '').toLowerCase().replace(/:\d*$/, '').replace(/^\[(.*)\]$/, '$1')
 }
 
 /** The scheme is left out: a proxy in front may have ended TLS. */

@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { CloudTasksError, grpcCodes, httpStatusOf } from '../cloud-tasks/status.js'
 import { badRequest, invalidField } from './bad-request.js'
 import { readBufferBody } from './buffer.js'
+import { callerCheck } from './caller-check.js'
 import { MAX_REQUEST_BYTES } from './limits.js'
 import { parseJson, parseText, printJson } from './json.js'
 import { loadProtos } from './protos.js'
@@ -13,6 +14,8 @@ import { verbOf } from './verbs.js'
 
 export interface RestOptions {
   readonly service: Service
+  /** Where the server listens. @default '127.0.0.1' */
+  readonly host?: string
 }
 
 /** For the server that `rest` is registered on: has it answer in Google's form also where no route is reached. */
@@ -26,10 +29,12 @@ export const restServerOptions = {
  *
  * `/projects/…` means `/v2/projects/…`, which is where firebase-admin looks for an emulator.
  */
-export async function rest (app: FastifyInstance, { service }: RestOptions): Promise<void> {
+export async function rest (app: FastifyInstance, { service, host = '127.0.0.1' }: RestOptions): Promise<void> {
   const protos = await loadProtos()
   const routes = new Routes(protos)
+  const checkCaller = callerCheck(host)
 
+  app.addHook('onRequest', async request => { checkCaller(request.raw.headers) })
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: MAX_REQUEST_BYTES }, (request, body, done) => { done(null, body) })
   app.setErrorHandler((error, request, reply) => sendError(reply, service.refusal(refusalOf(error))))

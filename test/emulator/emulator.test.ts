@@ -1,5 +1,6 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { createServer, type Server } from 'node:http'
+import { once } from 'node:events'
+import { createServer, request as httpRequest, type IncomingMessage, type Server } from 'node:http'
 import { connect as connectHttp2, constants } from 'node:http2'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -25,6 +26,33 @@ t.test('one port speaks gRPC and REST, and both see the same queues', async t =>
   t.equal(created.name, `${queue}2`)
   t.match(await (await fetch(`${url}/v2/projects/p/locations/l/queues`)).json(), { queues: [{ name: queue, state: 'RUNNING' }, { name: `${queue}2` }] })
   t.equal(emulator.engine.getQueue(`${queue}2`).state, 'RUNNING')
+})
+
+t.test('web pages cannot call it, whatever browsers let them send', async t => {
+  const { port } = await listening(t, { queues: [queue] })
+  const open = await listening(t, { queues: [queue], host: '0.0.0.0' })
+  const status = async (method: string, path: string, headers: Record<string, string>, body = '', at = port): Promise<number> => {
+    const request = httpRequest({ port: at, host: '127.0.0.1', method, path, headers })
+    request.end(body)
+    const [response] = await once(request, 'response') as [IncomingMessage]
+    response.resume()
+    return response.statusCode!
+  }
+  const task = JSON.stringify({ task: { httpRequest: { url: 'http://127.0.0.1:1/' }, scheduleTime: new Date(Date.now() + 3600_000) } })
+  const page = { host: `127.0.0.1:${port}`, origin: 'http://evil.example' }
+  const calls = [[`/v2/${queue}/tasks`, task], [`/v2/${queue}:purge`, ''], [`/v2/${queue}:pause`, ''], [`/v2/${queue}/tasks:buffer`, 'x'], [`/${queue}/tasks`, task]] as const
+  for (const [path, body] of calls) {
+    for (const headers of [page, { ...page, origin: 'null' }, { ...page, origin: `http://127.0.0.1:${port}` }, { host: page.host, 'sec-fetch-site': 'cross-site' }, { host: page.host, 'sec-fetch-site': 'same-site' }]) {
+      t.equal(await status('POST', path, headers, body), 403, `${path} ${JSON.stringify(headers)}`)
+    }
+    t.equal(await status('POST', path, page, body, open.port), 403, `${path} where others may call`)
+    t.not(await status('POST', path, { host: page.host }, body), 403, path)
+  }
+  for (const [host, expected] of [['evil.example', 403], ['evil.example:8123', 403], ['127.0.0.1.evil.example', 403], ['localhost', 200], ['LOCALHOST:1', 200], ['[::1]:1', 200], ['emulator:8123', 200], ['host.docker.internal:1', 200]] as const) {
+    t.equal(await status('GET', `/v2/${queue}`, { host }), expected, host)
+    t.equal(await status('GET', `/v2/${queue}`, { host }, '', open.port), 200, `${host}, where others may call`)
+  }
+  t.equal(await status('GET', `/v2/${queue}`, { host: 'localhost', 'sec-fetch-site': 'none' }), 200, 'typed into the address bar')
 })
 
 t.test('before it listens there is no address, and once closed it does not listen again', async t => {

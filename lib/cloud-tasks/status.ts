@@ -52,7 +52,7 @@ export const refusals = {
     'Queue name must be formatted: "projects/<PROJECT_ID>/locations/<LOCATION_ID>/queues/<QUEUE_ID>".',
     { details: help('Definition of queue name', 'projects.locations.queues#Queue.FIELDS.name') }),
   unknownLocation: (location: string) => invalid(
-    `Location '${location}' is not a valid location. Use ListLocations to list valid locations.`),
+    `Location '${echo(location)}' is not a valid location. Use ListLocations to list valid locations.`),
   // Emulators' text. Production answers from its access control: PERMISSION_DENIED for a project that does not exist.
   locationName: () => invalid('Invalid resource field value in the request.'),
   queueNotFound: () => new CloudTasksError('NOT_FOUND',
@@ -68,14 +68,14 @@ export const refusals = {
     'The task no longer exists, though a task with this name existed recently. ' +
     'The task either successfully completed or was deleted.'),
   taskId: (id: string) => new CloudTasksError('INVALID_ARGUMENT',
-    `Task ID "${id}" can contain only letters ([A-Za-z]), numbers ([0-9]), hyphens (-), or underscores (_). ` +
+    `Task ID "${echo(id)}" can contain only letters ([A-Za-z]), numbers ([0-9]), hyphens (-), or underscores (_). ` +
     'Task ID must between 1 and 500 characters.',
     { details: help('Definition of task ID', 'projects.locations.queues.tasks#Task.FIELDS.name') }),
   // Unrecorded: another emulator's text.
   taskName: () => invalid('Task name must be formatted: ' +
     '"projects/<PROJECT_ID>/locations/<LOCATION_ID>/queues/<QUEUE_ID>/tasks/<TASK_ID>"'),
   taskInOtherQueue: (asked: string, named: string) => invalid(
-    `The queue name from request ('${asked}') must be the same as the queue name in the named task ('${named}').`),
+    `The queue name from request ('${echo(asked)}') must be the same as the queue name in the named task ('${echo(named)}').`),
   noPayloadType: () => invalid('Task.payload_type is not set.'),
   urlRequired: () => invalid('HttpRequest.url is required.'),
   urlScheme: () => invalid("HttpTarget.url must start with 'http://' or 'https://'."),
@@ -95,11 +95,11 @@ export const refusals = {
   notAnInteger: (field: string) => invalid(`${field} must be a whole number.`),
   notATime: (field: string) => invalid(`${field} is not a valid timestamp.`),
   notADuration: (field: string) => invalid(`${field} is not a valid duration.`),
-  unknownEnum: (field: string, value: string | number) => invalid(`${field} has the unknown value ${value}.`),
+  unknownEnum: (field: string, value: string | number) => invalid(`${field} has the unknown value ${echo(String(value))}.`),
   outside: (field: string, range: string) => invalid(`${field} must be between ${range}.`),
   required: (field: string) => invalid(`${field} is required.`),
   notAHost: (field: string) => invalid(`${field} is not a host name.`),
-  queueElsewhere: (parent: string, name: string) => invalid(`The queue '${name}' is not in the location from request ('${parent}').`),
+  queueElsewhere: (parent: string, name: string) => invalid(`The queue '${echo(name)}' is not in the location from request ('${echo(parent)}').`),
   pullTask: () => invalid('Task.pull_message is not supported: the queue is a push queue.'),
   pullQueue: () => invalid('Queue.type must be PUSH: pull queues are not supported.'),
   bodyNotAllowed: (field: string, methods: string) => invalid(`${field}.body is only allowed with ${methods}.`),
@@ -113,7 +113,7 @@ export const refusals = {
   emptyBatch: () => invalid('A batch must have at least one request.'),
   largeBatch: (max: number) => invalid(`A batch must have at most ${max} requests.`),
   requestId: () => invalid('The request_id must be a UUID4.'),
-  batchParent: (parent: string, other: string) => invalid(`The parent of each request must be the parent of the batch ('${parent}'), not '${other}'.`),
+  batchParent: (parent: string, other: string) => invalid(`The parent of each request must be the parent of the batch ('${echo(parent)}'), not '${echo(other)}'.`),
   wholeBatchFailed: (metadata: string) => new CloudTasksError('ABORTED',
     `None of the requests succeeded, refer to ${metadata}.failed_requests for individual error details`),
   noHttpTarget: () => new CloudTasksError('FAILED_PRECONDITION', 'The queue has no HTTP target with a host, so a task cannot be buffered in it.'),
@@ -157,6 +157,14 @@ function status (code: GrpcCode, text: string): { code: number, message: string 
 function invalid (message: string): CloudTasksError {
   return new CloudTasksError('INVALID_ARGUMENT', message)
 }
+
+/** gRPC sends texts in headers, and a client that gets more of those than it takes waits for its deadline. */
+function echo (text: string): string {
+  return text.length > MAX_ECHO ? `${text.slice(0, MAX_ECHO)}...` : text
+}
+
+/** Longer than all that may stand there. */
+const MAX_ECHO = 1000
 
 function help (description: string, anchor: string): readonly ErrorDetail[] {
   const url = `https://cloud.google.com/tasks/docs/reference/rest/v2/${anchor}`

@@ -34,7 +34,7 @@ export function outgoingRequest (attempt: Attempt, appEngineUrl?: string): Outgo
 
 function urlOf (text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined
-  if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:')) throw new Unreachable('url', `its URL is none: ${JSON.stringify(text.slice(0, 200))}`)
+  if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:')) throw new Unreachable('url', `its URL is none: ${quoted(text.slice(0, 200))}`)
   return url
 }
 
@@ -42,7 +42,7 @@ function request (url: URL, { httpMethod = 'POST', body }: HttpRequest | AppEngi
   const headers: Record<string, string> = {}
   let encodings = false
   for (const name of Object.keys(given)) {
-    if (!TOKEN.test(name)) throw new Unreachable('header', `its header ${JSON.stringify(name.slice(0, 100))} has a name that no HTTP header can have`)
+    if (!TOKEN.test(name)) throw new Unreachable('header', `its header ${quoted(name.slice(0, 100))} has a name that no HTTP header can have`)
     const lower = name.toLowerCase()
     if (HOP_BY_HOP.has(lower)) continue
     if (lower === 'accept-encoding') encodings = true
@@ -58,6 +58,12 @@ function headerValue (name: string, value: string): string {
   return ASCII.test(value) ? value : Buffer.from(value).toString('latin1')
 }
 
+/** As JSON, and nothing in it that a terminal obeys: it takes C1 controls for commands and turns the direction of writing. */
+function quoted (text: string): string {
+  return JSON.stringify(text).replace(UNSEEN, character => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
+}
+
+const UNSEEN = /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g
 const TOKEN = /^[\w!#$%&'*+.^`|~-]+$/
 // eslint-disable-next-line no-control-regex
 const VALUE = /^[^\x00-\x08\x0a-\x1f\x7f]*$/

@@ -7,7 +7,7 @@ import { CommandError, UsageError, interruption, type Arguments, type Command, t
 import { parseDuration } from './duration.js'
 
 const emulator: Command = {
-  usage: '[--host HOST] [--port PORT] [--data DIR] [--queue NAME]... [--auto-create-queues] [--app-engine-url URL] [--default-url URL] [--task-tombstone TIME] [--queue-tombstone TIME]',
+  usage: '[--host HOST] [--port PORT] [--data DIR] [--queue NAME]... [--auto-create-queues] [--app-engine-url URL] [--default-url URL] [--task-tombstone TIME] [--queue-tombstone TIME] [--allow-host NAME]...',
   help: `Serves Cloud Tasks on one port: gRPC, REST, the keys of its tokens, and a console at /.
 Says 'listening on http://HOST:PORT' once it does, and ends with code 0 at SIGTERM or Ctrl-C.
 
@@ -21,6 +21,8 @@ Says 'listening on http://HOST:PORT' once it does, and ends with code 0 at SIGTE
                           (default: http://127.0.0.1:5001/{project}/{location}/{queue})
   --task-tombstone TIME   how long names of ended tasks are refused (default: 1h)
   --queue-tombstone TIME  how long names of deleted queues are refused (default: 7d)
+  --allow-host NAME       another name by which the console, and REST on a loopback address, may be reached,
+                          besides localhost and addresses; may be given again
 
 A TIME is 0 or a number with ms, s, m, h or d, as in 30s.
 
@@ -36,7 +38,8 @@ Examples:
     'app-engine-url': { type: 'string' },
     'default-url': { type: 'string' },
     'task-tombstone': { type: 'string' },
-    'queue-tombstone': { type: 'string' }
+    'queue-tombstone': { type: 'string' },
+    'allow-host': { type: 'string', multiple: true }
   },
 
   async run ({ values }, io) {
@@ -59,7 +62,7 @@ function configOf (values: Arguments['values'], io: Io): EmulatorConfig {
   const options: Record<string, unknown> = {
     logger: lines(io),
     onError: (error: unknown) => { io.stderr.write(`${error instanceof Error ? error.stack ?? error.message : String(error)}\n`) },
-    plugin: withConsole
+    plugin: withConsole(values['allow-host'] as string[] | undefined)
   }
   for (const [flag, value] of Object.entries(values)) {
     if (value === undefined) continue
@@ -74,17 +77,22 @@ function configOf (values: Arguments['values'], io: Io): EmulatorConfig {
   }
 }
 
-const withConsole: EmulatorOptions['plugin'] = engine => async app => { await app.register(engineConsole(engine, { title: 'Cloud Tasks' }), { prefix: '/' }) }
+function withConsole (hosts: readonly string[] | undefined): EmulatorOptions['plugin'] {
+  const options = { title: 'Cloud Tasks', ...(hosts === undefined ? undefined : { hosts }) }
+  return engine => async app => { await app.register(engineConsole(engine, options), { prefix: '/' }) }
+}
 
 /** `auto-create-queues` is the option `autoCreateQueues`. */
 function keyOf (flag: string): string {
   if (flag === 'queue') return 'queues'
+  if (flag === 'allow-host') return 'allowedHosts'
   const key = flag.replace(/-[a-z]/g, letters => letters[1]!.toUpperCase())
   return flag.endsWith('-tombstone') ? `${key}Seconds` : key
 }
 
 function flagOf (key: string): string {
   if (key === 'queues') return '--queue'
+  if (key === 'allowedHosts') return '--allow-host'
   return `--${key.replace(/Seconds$/, '').replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)}`
 }
 

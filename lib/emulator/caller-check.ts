@@ -11,8 +11,9 @@ import { hostName, isFixedName } from '../host-name.js'
  * machine alone it therefore answers to names that cannot be such a page's.
  *
  * @param listensOn the option `host`
+ * @param allowed more names to answer to, in lower case
  */
-export function callerCheck (listensOn: string): (headers: IncomingHttpHeaders) => void {
+export function callerCheck (listensOn: string, allowed: readonly string[] = []): (headers: IncomingHttpHeaders) => void {
   const anyName = !isLoopback(listensOn)
   return ({ origin, host, 'sec-fetch-site': site }) => {
     if (origin !== undefined || (site !== undefined && site !== 'none' && site !== 'same-origin')) {
@@ -20,8 +21,8 @@ export function callerCheck (listensOn: string): (headers: IncomingHttpHeaders) 
     }
     const name = hostName(host)
     // HTTP/1.0 has no Host, and no browser speaks it.
-    if (anyName || name === '' || isFixedName(name) || isPrivate(name) || name === listensOn.toLowerCase()) return
-    throw new CloudTasksError('PERMISSION_DENIED', `The emulator listens on ${listensOn}, for this machine alone, and does not answer to the name ${name.slice(0, MAX_ECHO)}. Call it by localhost or 127.0.0.1.`)
+    if (anyName || name === '' || isFixedName(name) || isPrivate(name) || name === listensOn.toLowerCase() || allowed.includes(name)) return
+    throw new CloudTasksError('PERMISSION_DENIED', `The emulator listens on ${listensOn}, for this machine alone, and does not answer to the name ${name.slice(0, MAX_ECHO)}. Call it by localhost or 127.0.0.1, or allow that name with --allow-host.`)
   }
 }
 

@@ -12,6 +12,11 @@ import { defaultUrlOf } from './default-url.js'
 export interface EmulatorOptions {
   /** Address to listen on. It has no access control, so think twice about any other. @default '127.0.0.1' */
   readonly host?: string
+  /**
+   * Names by which REST may be called where `host` is this machine alone, besides `localhost`, addresses and private names: no web
+   * page can have those, while any other name may be that of a page that was pointed here. @default none
+   */
+  readonly allowedHosts?: readonly string[]
   /** 0: any free one. @default 8123 */
   readonly port?: number
   /** Directory that keeps queues, tasks, names and the key of the tokens. @default none: memory */
@@ -43,6 +48,8 @@ export interface EmulatorOptions {
 
 export interface EmulatorConfig {
   readonly host: string
+  /** In lower case. */
+  readonly allowedHosts: readonly string[]
   readonly port: number
   readonly data: string | undefined
   readonly queues: readonly string[]
@@ -69,6 +76,7 @@ export function emulatorConfig (options: EmulatorOptions, nameOf: (key: string) 
   const given = options as Readonly<Record<string, unknown>>
   return Object.freeze({
     host: text(given, 'host', nameOf) ?? '127.0.0.1',
+    allowedHosts: hostNames(given, nameOf('allowedHosts')),
     port: check.integer(given, 'port', 0, 65_535, 8123, nameOf('port')),
     data: text(given, 'data', nameOf),
     queues: queueNames(given, nameOf('queues')),
@@ -104,6 +112,18 @@ function queueNames (given: Fields, where: string): readonly string[] {
   return queues
 }
 
+/** As the header Host names them, which tells the port besides. */
+function hostNames (given: Fields, where: string): readonly string[] {
+  const { allowedHosts = [] } = given
+  if (!Array.isArray(allowedHosts)) throw invalid(`${where} must be a list of host names`)
+  for (const name of allowedHosts) {
+    if (typeof name !== 'string' || !/^[a-z\d_.-]+$/i.test(name)) {
+      throw invalid(`${where} must be a name such as tasks.example.com, without scheme and port, not ${JSON.stringify(name)}`)
+    }
+  }
+  return allowedHosts.map((name: string) => name.toLowerCase())
+}
+
 function appEngineUrl (given: Fields, nameOf: NameOf): string | undefined {
   const value = check.string(given, 'appEngineUrl', nameOf('appEngineUrl'))
   if (value === undefined) return undefined
@@ -135,5 +155,5 @@ const MAX_SECONDS = 36_525 * 86_400
 const nobody: EmulatorLogger = { info () {}, warn () {}, error () {} }
 
 const KEYS: ReadonlyArray<keyof EmulatorOptions> = [
-  'host', 'port', 'data', 'queues', 'autoCreateQueues', 'appEngineUrl', 'defaultUrl', 'taskTombstoneSeconds', 'queueTombstoneSeconds', 'logger', 'onError', 'plugin', 'clock'
+  'host', 'allowedHosts', 'port', 'data', 'queues', 'autoCreateQueues', 'appEngineUrl', 'defaultUrl', 'taskTombstoneSeconds', 'queueTombstoneSeconds', 'logger', 'onError', 'plugin', 'clock'
 ]

@@ -16,6 +16,8 @@ export interface RestOptions {
   readonly service: Service
   /** Where the server listens. @default '127.0.0.1' */
   readonly host?: string
+  /** More names by which it may be called, in lower case. @default none */
+  readonly allowedHosts?: readonly string[]
 }
 
 /** For the server that `rest` is registered on: has it answer in Google's form also where no route is reached. */
@@ -29,10 +31,10 @@ export const restServerOptions = {
  *
  * `/projects/…` means `/v2/projects/…`, which is where firebase-admin looks for an emulator.
  */
-export async function rest (app: FastifyInstance, { service, host = '127.0.0.1' }: RestOptions): Promise<void> {
+export async function rest (app: FastifyInstance, { service, host = '127.0.0.1', allowedHosts }: RestOptions): Promise<void> {
   const protos = await loadProtos()
   const routes = new Routes(protos)
-  const checkCaller = callerCheck(host)
+  const checkCaller = callerCheck(host, allowedHosts)
 
   app.addHook('onRequest', async request => { checkCaller(request.raw.headers) })
   app.removeAllContentTypeParsers()

@@ -120,7 +120,7 @@ interface Running extends Parts {
 }
 
 async function start (config: EmulatorConfig, url: () => string): Promise<Parts> {
-  const { host, data, clock, autoCreateQueues, defaultUrl, onError, plugin } = config
+  const { host, allowedHosts, data, clock, autoCreateQueues, defaultUrl, onError, plugin } = config
   const key = new SigningKey(data)
   const tokens = new TokenIssuer({ clock, key, issuer: url })
   const dispatcher = new HttpDispatcher({ clock, tokens, ...(config.appEngineUrl === undefined ? undefined : { appEngineUrl: config.appEngineUrl }) })
@@ -141,7 +141,7 @@ async function start (config: EmulatorConfig, url: () => string): Promise<Parts>
       }
     })
     await app.register(tokenRoutes, { tokens })
-    await app.register(rest, { service, host })
+    await app.register(rest, { service, host, allowedHosts })
     if (plugin !== undefined) await app.register(plugin(engine))
     return { engine, dispatcher, grpcServer, port: port!, app }
   } catch (error) {

@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer, type Server } from 'node:http'
+import { createServer, get, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -24,6 +24,22 @@ t.test('it says where it listens once it does, and ends with code 0 when it is t
     t.equal(child.out(), `listening on ${url}\n`)
     t.equal(child.err(), '')
   }
+})
+
+t.test('it answers to addresses, to localhost and to names that were allowed', async t => {
+  const { url } = await startEmulator(t, ['--queue', queue, '--allow-host', 'tasks', '--allow-host', 'Tasks.Example'])
+  const { port } = new URL(url)
+  const statusAs = async (host: string, path: string): Promise<number | undefined> => {
+    const [response] = await once(get(url + path, { headers: { host } }), 'response') as [IncomingMessage]
+    response.resume()
+    return response.statusCode
+  }
+  for (const host of ['localhost', '172.17.0.2', '[::1]', 'tasks', 'tasks.example']) {
+    t.equal(await statusAs(`${host}:${port}`, '/'), 200, host)
+    t.equal(await statusAs(`${host}:${port}`, `/v2/${queue}`), 200, host)
+  }
+  t.equal(await statusAs(`elsewhere.example:${port}`, '/'), 403)
+  t.equal(await statusAs(`elsewhere.example:${port}`, `/v2/${queue}`), 403)
 })
 
 t.test('what was acknowledged survives kill -9: queues, tasks, names, policies, the key', async t => {
@@ -77,6 +93,7 @@ t.test('what keeps it from starting is one line that says how to mend it', async
     [['--queue-tombstone', '99999999d'], 2, /--queue-tombstone must be a number from 0 to/],
     [['--app-engine-url', 'localhost:3000'], 2, /--app-engine-url must be an http:\/\/ or https:\/\/ URL/],
     [['--default-url', '{queue}'], 2, /--default-url must be an http:\/\/ or https:\/\/ URL/],
+    [['--allow-host', 'http://tasks:8123'], 2, /--allow-host must be a name such as tasks\.example\.com/],
     [['--data', ''], 2, /--data must not be empty/],
     [['--host', ''], 2, /--host must not be empty/],
     [['--prot', '1'], 2, /did you mean '--port'/],

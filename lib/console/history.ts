@@ -4,6 +4,7 @@ import { isSuccess } from '../engine/outcome.js'
 import { errorInfo } from './error-info.js'
 import { LinkedList } from './linked-list.js'
 import { LogLines, type WrittenLine } from './log-lines.js'
+import { PastTasks } from './past-tasks.js'
 import { TaskRecord } from './task-record.js'
 import { cut } from './text.js'
 import type { Timeline } from './timeline.js'
@@ -38,15 +39,10 @@ export class History implements Observer {
   readonly #budget: number
   /** Of tasks that have not ended. */
   readonly #pending = new Map<string, TaskRecord>()
-  /** Of tasks that have. */
-  readonly #past = new Map<string, TaskRecord>()
   readonly running = new LinkedList<TaskRecord>()
   /** The one that failed longest ago first. */
   readonly retrying = new LinkedList<TaskRecord>()
-  /** The one that ended longest ago first. */
-  readonly past = new LinkedList<TaskRecord>()
-  /** The first of the past that still has all it had: those before it were stripped. */
-  #whole: TaskRecord | undefined
+  readonly past: PastTasks
   /** Its last attempt is over; how it ends comes next. */
   #ending: TaskRecord | undefined
   #size = 0
@@ -57,6 +53,7 @@ export class History implements Observer {
     this.#options = options
     this.#now = options.now ?? Date.now
     this.#budget = options.budget ?? BUDGET
+    this.past = new PastTasks(options.history)
   }
 
   /** What all records take, roughly. */
@@ -66,7 +63,7 @@ export class History implements Observer {
 
   /** Of a task that has not ended, or else of one that has. */
   record (name: string): TaskRecord | undefined {
-    return this.#pending.get(name) ?? this.#past.get(name)
+    return this.#pending.get(name) ?? this.past.get(name)
   }
 
   pending (name: string): TaskRecord | undefined {
@@ -74,7 +71,7 @@ export class History implements Observer {
   }
 
   ofPast (name: string): TaskRecord | undefined {
-    return this.#past.get(name)
+    return this.past.get(name)
   }
 
   /** Makes a record of a task that waits, so that something is left of it when it ends. */
@@ -87,13 +84,12 @@ export class History implements Observer {
   }
 
   added (task: Task): void {
-    this.#options.timeline.arrived(this.#now())
+    this.#options.timeline.arrived(task.createdAt)
     this.#options.onChange(task.name, task)
   }
 
   started ({ task }: Attempt): void {
-    const now = this.#now()
-    this.#options.timeline.started(now)
+    this.#options.timeline.started(task.lastAttempt!.dispatchAt)
     let record = this.#pending.get(task.name)
     if (record?.gone === true) {
       // One of the same name that was purged away while it ran.
@@ -105,22 +101,15 @@ export class History implements Observer {
       this.#pending.set(task.name, record)
     }
     if (record.list !== this.running) this.running.add(record)
-    record.begin(task, now)
+    record.begin(task)
     this.#options.onChange(task.name)
   }
 
-  attempted ({ attempt: { task }, how, endedAt, error, text, retryAt }: EndedAttempt): void {
-    this.#options.timeline.ended(this.#now(), isSuccess(how), retryAt !== undefined)
+  attempted (ended: EndedAttempt): void {
+    const { attempt: { task }, how, endedAt, retryAt } = ended
+    this.#options.timeline.ended(endedAt, isSuccess(how), retryAt !== undefined)
     const record = this.record(task.name)
-    const attempt = record?.attempt(task.dispatchCount)
-    if (record === undefined || attempt === undefined || attempt.endedAt !== undefined) return
-    attempt.endedAt = endedAt
-    attempt.result = how
-    attempt.retryAt = retryAt
-    if (text !== undefined) attempt.text = cut(text, MAX_TEXT)
-    if (error !== undefined) attempt.error ??= errorInfo(error)
-    record.lastResult = how
-    record.running--
+    if (record === undefined || !record.finish(ended)) return
     if (record.end === undefined && record.running === 0) this.#pause(record, retryAt)
     // One that ends next is weighed then.
     if (record !== this.#ending) this.#weigh(record)
@@ -183,9 +172,7 @@ export class History implements Observer {
       if (this.#ending?.end === undefined && this.#ending !== record) this.#forget(this.#ending)
       this.#ending = record
     } else {
-      record.scheduleAt = retryAt
-      // The engine has it; here it would keep payloads in memory that are on disk.
-      record.task = undefined
+      record.pause(retryAt)
       this.#wait(record)
     }
   }
@@ -199,26 +186,21 @@ export class History implements Observer {
 
   #end (record: TaskRecord, why: EndOfTask): void {
     if (this.#ending === record) this.#ending = undefined
-    record.end = why
-    record.endedAt = this.#now()
+    record.list?.remove(record)
     this.#pending.delete(record.name)
-    this.#forget(this.#past.get(record.name))
-    this.#past.set(record.name, record)
-    this.past.add(record)
-    this.#whole ??= record
-    if (this.past.size > this.#options.history) this.#forget(this.past.first)
-    this.#weigh(record)
+    record.close(why, this.#now)
+    this.#size += this.past.add(record)
+    this.#fit()
   }
 
+  /** Of a task that has not ended. */
   #forget (record: TaskRecord | undefined): void {
     if (record === undefined || record.forgotten) return
     record.forgotten = true
     this.#size -= record.size
     if (this.#ending === record) this.#ending = undefined
-    if (this.#whole === record) this.#whole = record.after
     record.list?.remove(record)
-    const records = record.end === undefined ? this.#pending : this.#past
-    if (records.get(record.name) === record) records.delete(record.name)
+    if (this.#pending.get(record.name) === record) this.#pending.delete(record.name)
   }
 
   #weigh (record: TaskRecord): void {
@@ -229,22 +211,22 @@ export class History implements Observer {
     if (record.forgotten) return
     record.size += by
     this.#size += by
+    this.#fit()
+  }
+
+  #fit (): void {
     while (this.#size > this.#budget && this.#makeRoom());
   }
 
   /** False when all that is left belongs to tasks that run. */
   #makeRoom (): boolean {
-    const whole = this.#whole
-    if (whole !== undefined) {
-      this.#whole = whole.after
-      whole.strip()
-      const size = whole.measure()
-      this.#size += size - whole.size
-      whole.size = size
+    const freed = this.past.stripOldest() ?? this.past.forgetOldest()
+    if (freed !== undefined) {
+      this.#size -= freed
       return true
     }
-    const oldest = this.past.first ?? this.retrying.first
-    if (oldest !== undefined && oldest.end === undefined) this.complete = false
+    const oldest = this.retrying.first
+    if (oldest !== undefined) this.complete = false
     this.#forget(oldest)
     return oldest !== undefined
   }
@@ -255,5 +237,5 @@ const BUDGET = 64 * 1024 * 1024
 /** Tasks that wait after a failed attempt and are remembered. */
 const MAX_RETRYING = 10_000
 
-/** Characters of what a target answered, and of the reason of a drop. */
+/** Characters of the reason of a drop. */
 const MAX_TEXT = 4096

@@ -129,6 +129,64 @@ t.test('a history', async t => {
     t.same([none.history.past.size, none.history.size], [0, 0])
   })
 
+  t.test('tells the same of a task that was done at once as of any other, and takes what its handler logs later', async t => {
+    const { history, engine, clock, last } = await watch()
+    const { name } = await engine.createTask(queue, {
+      name: `${queue}/tasks/a`, dispatchDeadlineMs: 20_000, httpRequest: { ...httpRequest, headers: { 'X-Shop': '7' }, body: Buffer.from('{"n":1}') }
+    })
+    const startedAt = clock.now()
+    await clock.settle()
+    const running = history.record(name)!.attemptList().attemptList
+    t.match(running, [{ number: 1, startedAt, endedAt: undefined, result: undefined }])
+    await clock.advance(7)
+    await last().answer(204)
+    const app = await engine.createTask(queue, { name: `${queue}/tasks/app`, appEngineHttpRequest: { relativeUri: '/work', httpMethod: 'PUT' } })
+    await clock.settle()
+    await last().answer(201)
+
+    const [record, other] = [...history.past.values()]
+    t.match(record!.row(), { name, queue, method: 'POST', url: httpRequest.url, state: 'done', attempts: 1, lastResult: 204, endedAt: startedAt + 7, scheduleAt: undefined })
+    t.match(record!.attemptList(), { omitted: 0, attemptList: [{ number: 1, startedAt, endedAt: startedAt + 7, result: 204, logs: [] }] })
+    t.same(record!.attemptList().attemptList[0]!.headers, running[0]!.headers)
+    t.match(record!.headers(), { 'X-Shop': '7' })
+    t.same(record!.payload().text, '{"n":1}')
+    t.equal(record!.task!.dispatchDeadlineMs, 20_000)
+    t.match(other!.row(), { name: app.name, method: 'PUT', url: '/work', lastResult: 201 })
+    t.match(other!.attemptList().attemptList[0]!.headers, { 'X-AppEngine-QueueName': queue.slice(queue.lastIndexOf('/') + 1) })
+
+    const before = history.size
+    history.line(name, 1, { at: 1, level: 'warn', message: 'after the answer' })
+    t.match(history.record(name)!.attemptList().attemptList, [{ result: 204, logs: [{ message: 'after the answer' }] }])
+    t.ok(history.size > before)
+    t.same(names(history.past.values()), ['a', 'app'])
+  })
+
+  t.test('has one task of a name: the one that ended last', async t => {
+    const { add, history, clock, last, engine } = await watch({ history: 4 })
+    await engine.updateQueue(queue, { tombstoneTtlSeconds: 3600 })
+    const end = async (id: string, status = 200): Promise<string> => {
+      const name = await add(id)
+      await last().answer(status)
+      return name
+    }
+    const name = await end('again')
+    await end('other')
+    await clock.advance(2 * 3600 * 1000)
+    history.line(name, 1, { at: 1, level: 'info', message: 'of the first' })
+    await end('again', 201)
+    t.same(names(history.past.values()), ['other', 'again'])
+    t.same(names(history.past.reversed()), ['again', 'other'])
+    t.equal(history.past.size, 2)
+    t.match(history.record(name)!.row(), { lastResult: 201 })
+    t.same(history.record(name)!.attemptList().attemptList[0]!.logs, [])
+    for (const id of ['b', 'c', 'd', 'e', 'f']) await end(id)
+    t.same(names(history.past.values()), ['c', 'd', 'e', 'f'])
+    t.equal(history.record(name), undefined)
+    const { size } = history
+    for (const id of ['g', 'h', 'i', 'j']) await end(id)
+    t.equal(history.size, size, 'what is gone counts no more')
+  })
+
   t.test('never takes more than its budget: large payloads, log lines and errors go first, then whole records', async t => {
     const budget = 300_000
     const { add, history, last, engine, clock } = await watch({ budget })

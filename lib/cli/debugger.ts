@@ -26,8 +26,23 @@ export function openDebugger ({ values }: Arguments, io: Io): void {
   // Node.js itself says why on stderr, and throws nothing.
   if (inspector.url() === undefined) throw new CommandError(`no debugger can attach at ${host}:${port}; choose another port, as in '--inspect=0' for any free one`)
   if (values['inspect-brk'] === undefined) return
-  io.stderr.write('waiting for the debugger\n')
-  inspector.waitForDebugger()
+  withPlainSignals(() => {
+    io.stderr.write('waiting for the debugger\n')
+    inspector.waitForDebugger()
+  })
+}
+
+/** Ctrl-C ends the process while `block` holds it up: listeners would keep it from that, and could not run. */
+function withPlainSignals (block: () => void): void {
+  const listeners = (['SIGINT', 'SIGTERM'] as const).map(name => ({ name, all: process.rawListeners(name) as NodeJS.SignalsListener[] }))
+  for (const { name } of listeners) process.removeAllListeners(name)
+  try {
+    block()
+  } finally {
+    for (const { name, all } of listeners) {
+      for (const listener of all) process.on(name, listener)
+    }
+  }
 }
 
 /** What to do right before the app's first line. */

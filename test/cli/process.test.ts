@@ -81,6 +81,14 @@ t.test('--inspect-brk, as a flag here or of node, waits for a debugger', async t
   t.match(await nodes.ended, { code: 0, out: /"Ada"/ })
 })
 
+t.test('Ctrl-C ends it while it waits for a debugger', async t => {
+  const { child, told, ended } = start(t, ['run', 'greet', '{"name":"Ada"}', '--inspect-brk=0'])
+  await told(/waiting for the debugger/)
+  child.kill('SIGINT')
+  await ended
+  t.equal(child.signalCode, 'SIGINT')
+})
+
 t.test('--inspect opens the inspector and goes on', async t => {
   t.match(await start(t, ['run', 'greet', '{"name":"Ada"}', '--inspect=127.0.0.1:0']).ended, { code: 0, out: /"Ada"/, err: /Debugger listening on ws:\/\/127\.0\.0\.1/ })
 })

@@ -132,6 +132,10 @@ t.test('a failing task shows log lines, stack and status of its attempt; run aga
   await page.getByText('order A 42 is not ready').first().waitFor()
   await page.getByText('E_NOT_READY', { exact: true }).waitFor()
   await page.getByText('asking about order A 42').waitFor()
+  await page.getByText('err, status, maxAttempts', { exact: true }).waitFor()
+  t.notOk(await page.getByText('"stack": ').isVisible(), 'the stack in a log line is folded')
+  await page.getByText('err, status, maxAttempts', { exact: true }).click()
+  await page.getByText('"stack": ').waitFor()
   t.match(await page.getByRole('group', { name: 'Stack' }).textContent(), /flaky.*browser-app\.ts/s)
   t.match(await page.locator('.payload pre').textContent(), '"A 42"')
   await page.getByText('Time and headers').click()
@@ -290,6 +294,10 @@ t.test('the keyboard alone is enough', { skip }, async t => {
   await badge(page.getByRole('row', { name: /^slow/ }), 'Running').waitFor()
 
   const dark = async (): Promise<unknown> => await page.evaluate("getComputedStyle(document.documentElement).colorScheme === 'dark'")
+  for (const [colorScheme, other] of [['dark', 'light'], ['light', 'dark']] as const) {
+    await page.emulateMedia({ colorScheme })
+    await page.getByRole('button', { name: `Switch to the ${other} theme` }).waitFor()
+  }
   const before = await dark()
   await page.keyboard.press('t')
   t.not(await dark(), before)
@@ -347,8 +355,8 @@ t.test('nothing is wider than a narrow phone, and axe finds nothing to complain 
 t.test('without a registry there is no form, and without queues of its own no list; both say why', { skip }, async t => {
   for (const [missing, hash, text] of [
     ['tasks', '#/run', 'There is no registry here'],
-    ['queues', '', 'The queues of this app live in Google Cloud'],
-    ['queues', '#/tasks', 'The tasks of this app live in Google Cloud']
+    ['queues', '', 'The queues of this app live in Cloud Tasks'],
+    ['queues', '#/tasks', 'The tasks of this app live in Cloud Tasks']
   ] as const) {
     const page = await open(t, hash, {}, async page => {
       await page.route('**/api/overview', async route => {

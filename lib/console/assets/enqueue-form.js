@@ -35,10 +35,10 @@ export function EnqueueForm ({ task, queue, text, queues, onTry }) {
   }
   return html`
     <form class="enqueue" aria-label="Enqueue" noValidate onSubmit=${enqueue}>
-      <p class="quiet">Or put it on queue <bdi>${visible(queue)}</bdi>, which tries it again when it fails.</p>
+      <p class="quiet">Or put it on queue <bdi>${visible(queue)}</bdi>, which tries it again when it fails, and takes each id once.</p>
       <div class="enqueue-row">
         <div class="enqueue-field"><label for="enqueue-delay">Delay in seconds</label><input id="enqueue-delay" type="text" inputmode="decimal" autocomplete="off" placeholder="none" value=${delay} onInput=${event => { setDelay(event.target.value) }} aria-describedby="enqueue-fault" /></div>
-        <div class="enqueue-field grow"><label for="enqueue-id">Id</label><input id="enqueue-id" type="text" autocomplete="off" spellcheck=${false} placeholder="made up by the server" value=${id} onInput=${event => { setId(event.target.value) }} aria-describedby="enqueue-fault" /></div>
+        <div class="enqueue-field grow"><label for="enqueue-id">Id</label><input id="enqueue-id" type="text" autocomplete="off" spellcheck=${false} placeholder="a random one" value=${id} onInput=${event => { setId(event.target.value) }} aria-describedby="enqueue-fault" /></div>
         <button class="button" type="submit" disabled=${busy}>Enqueue</button>
       </div>
       <p class="fault" id="enqueue-fault" role="alert">${fault ?? ''}</p>

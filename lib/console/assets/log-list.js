@@ -26,7 +26,17 @@ function Line ({ line, from }) {
     </li>`
 }
 
-/** In one line, as most are short. */
+/** In one line, as most are short. Long ones, as an error with its stack, are folded: the attempt shows its own error already. */
 function Fields ({ text }) {
-  return html` <code class="log-fields">${text.length > 200 ? html`<${JsonText} text=${text} />` : visible(text)}</code>`
+  if (text.length <= 200) return html` <code class="log-fields">${visible(text)}</code>`
+  return html`<details class="log-more"><summary>${visible(namesOf(text))}</summary><code class="log-fields"><${JsonText} text=${text} /></code></details>`
+}
+
+function namesOf (text) {
+  try {
+    return Object.keys(JSON.parse(text)).join(', ')
+  } catch {
+    // It was too long to be kept whole.
+    return 'its fields, cut'
+  }
 }

@@ -12,8 +12,8 @@ export function OverviewView ({ overview }) {
   if (queues === null) {
     return html`
       <h1>Overview</h1>
-      <${Blank} title="The queues of this app live in Google Cloud">
-        <p>Cloud Tasks counts and dispatches their tasks; look at them in the Cloud console. From here you can run the app's handlers, and enqueue tasks.</p>
+      <${Blank} title="The queues of this app live in Cloud Tasks">
+        <p>Look at them in the Cloud console, or where the emulator stands for Cloud Tasks, on its page. From here you can run the app's handlers, and enqueue tasks.</p>
         <p><a class="button primary" href="#/run">Run a task</a></p>
       <//>`
   }

@@ -7,13 +7,14 @@ import { duration } from './quantity.js'
 import { address } from './route.js'
 import { help } from './shortcuts.js'
 import { useStore } from './store.js'
-import { isDark, theme, toggleTheme } from './theme.js'
+import { isDark, systemIsDark, theme, toggleTheme } from './theme.js'
 import { visible } from './visible-text.js'
 
 /** What stays in sight: where one is, whether what is shown is of now, and how it looks. */
 export function PageHead ({ view }) {
   const loaded = useStore(overview)
   useStore(theme)
+  useStore(systemIsDark)
   const here = view === 'task' ? 'tasks' : view
   const link = (name, label) => html`<a href=${address(name === 'overview' ? '' : name)} aria-current=${here === name ? 'page' : undefined}>${label}</a>`
   const other = isDark() ? 'light' : 'dark'

@@ -49,7 +49,7 @@ function Registry ({ tasks }) {
                 <th scope="col" class="wide-only">Path</th>
                 <th scope="col" class="wide-only">Queue</th>
                 <th scope="col" class="number">Done</th>
-                <th scope="col" class="number">Failed</th>
+                <th scope="col" class="number">Failed attempts</th>
                 <th scope="col" class="actions-cell"><span class="unseen">Run</span></th>
               </tr>
             </thead>

@@ -16,8 +16,8 @@ export function TaskListView ({ query, overview }) {
   if (overview.queues === null) {
     return html`
       <h1>Tasks</h1>
-      <${Blank} title="The tasks of this app live in Google Cloud">
-        <p>Cloud Tasks keeps them, and this server sees only the attempts that it is sent. Look at them in the Cloud console, or use the embedded queue or the emulator to see them here.</p>
+      <${Blank} title="The tasks of this app live in Cloud Tasks">
+        <p>This server sees only the attempts that it is sent. Look at them in the Cloud console, or where the emulator stands for Cloud Tasks, on its page. Those of the embedded queue are shown here.</p>
       <//>`
   }
   return html`

@@ -4,6 +4,13 @@ import { Store } from './store.js'
 /** `system`, `light` or `dark`. */
 export const theme = new Store(known(recall('theme')))
 
+const system = matchMedia('(prefers-color-scheme: dark)')
+
+/** Whether the system asks for dark, which it may come to do at dusk. */
+export const systemIsDark = new Store(system.matches)
+
+system.addEventListener('change', () => { systemIsDark.set(system.matches) })
+
 theme.subscribe(() => {
   keep('theme', theme.value)
   if (theme.value === 'system') delete document.documentElement.dataset.theme
@@ -17,7 +24,7 @@ export function toggleTheme () {
 
 export function isDark () {
   if (theme.value !== 'system') return theme.value === 'dark'
-  return matchMedia('(prefers-color-scheme: dark)').matches
+  return systemIsDark.value
 }
 
 function known (value) {

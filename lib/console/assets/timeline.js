@@ -37,7 +37,7 @@ function Legend ({ seconds, queues }) {
     <dl class="legend">
       ${item('arrived', 'Arrived', sum('arrived'))}
       ${item('succeeded', 'Succeeded', sum('succeeded'))}
-      ${item('failed', 'Failed', sum('failed'))}
+      ${item('failed', 'Failed attempts', sum('failed'))}
       ${item('waiting', 'Waiting now', now('waiting'))}
       ${item('running', 'Running now', now('running'))}
     </dl>`
@@ -94,7 +94,7 @@ function Minutes ({ seconds }) {
   return html`
     <table class="table">
       <caption class="unseen">The last five minutes, minute by minute</caption>
-      <thead><tr><th scope="col">From</th><th scope="col" class="number">Arrived</th><th scope="col" class="number">Succeeded</th><th scope="col" class="number">Failed</th><th scope="col" class="number">Waiting at the end</th></tr></thead>
+      <thead><tr><th scope="col">From</th><th scope="col" class="number">Arrived</th><th scope="col" class="number">Succeeded</th><th scope="col" class="number">Failed attempts</th><th scope="col" class="number">Waiting at the end</th></tr></thead>
       <tbody>${minutes.map(({ at, arrived, succeeded, failed, waiting }) => html`
         <tr key=${at}><th scope="row">${timeOfDay(at)}</th><td class="number">${count(arrived)}</td><td class="number">${count(succeeded)}</td><td class="number">${count(failed)}</td><td class="number">${count(waiting)}</td></tr>`)}
       </tbody>

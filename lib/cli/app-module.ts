@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import { extname, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { inspect } from 'node:util'
@@ -35,8 +35,9 @@ export async function importApp (cwd: string, file: string | undefined): Promise
 function find (cwd: string, file: string | undefined): string {
   if (file !== undefined) {
     const path = resolve(cwd, file)
-    if (existsSync(path)) return path
-    throw new CommandError(`there is no file ${path}; '-a APP' is the path of the module that exports your app`)
+    const stats = statSync(path, { throwIfNoEntry: false })
+    if (stats !== undefined && !stats.isDirectory()) return path
+    throw new CommandError(`${stats === undefined ? 'there is no file' : 'no file but a directory:'} ${path}; '-a APP' is the path of the module that exports your app`)
   }
   const path = DEFAULTS.map(name => resolve(cwd, name)).find(existsSync)
   if (path !== undefined) return path
@@ -85,11 +86,15 @@ function isInstance (value: unknown): boolean {
   return typeof register === 'function' && typeof ready === 'function'
 }
 
-/** TypeScript is for the user's Node or loader; this says how. */
+/** What to do about it. TypeScript is for the user's Node or loader; this says how. */
 function mend (path: string, error: unknown): string {
   const { code, message = '', url } = (error ?? {}) as { readonly code?: unknown, readonly message?: string, readonly url?: string }
   const extension = extname(/Unknown file extension "(\.\w+)"/.test(message) ? /for (\S+)$/.exec(message)?.[1] ?? path : path)
-  if (!/^\.[cm]?tsx?$/.test(extension)) return ''
+  if (!/^\.[cm]?tsx?$/.test(extension)) {
+    // Of such a fault Node.js tells the place only where nobody catches it.
+    const placeless = error instanceof SyntaxError && !/\.[cm]?js:\d/.test(error.stack ?? '')
+    return placeless ? `; 'node ${path}' shows where` : ''
+  }
   const isLoaderFault = code === 'ERR_UNKNOWN_FILE_EXTENSION' || code === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX' || code === 'ERR_INVALID_TYPESCRIPT_SYNTAX' ||
     (code === 'ERR_MODULE_NOT_FOUND' && isTypeScript(url)) || error instanceof SyntaxError
   return isLoaderFault

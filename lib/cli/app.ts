@@ -115,8 +115,8 @@ function bootError ({ path }: AppModule, error: unknown): Error {
   if (error instanceof CommandError) return error
   const { code, message } = (error ?? {}) as { readonly code?: unknown, readonly message?: unknown }
   // What this package refuses is told in full by its message.
-  const told = typeof code === 'string' && code.startsWith('FST_TASKS_') ? `${String(message)} (${code})` : `\n${inspect(error)}`
-  return new CommandError(`the app ${path} does not come up: ${told}`)
+  const told = typeof code === 'string' && code.startsWith('FST_TASKS_') ? `: ${String(message)} (${code})` : `\n${inspect(error)}`
+  return new CommandError(`the app ${path} does not come up${told}`)
 }
 
 async function uninterrupted<T> (work: Promise<T>, { signal }: Io): Promise<T> {

@@ -71,6 +71,7 @@ t.test('the export options reaches the server and the plugin', async t => {
 
 t.test('what is wrong with an app is said', async t => {
   const cwd = t.testdir({
+    'unreadable.js': "import 'data:text/javascript,not a script'",
     'throws.js': "throw new TypeError('as it loads')",
     'rejects.js': "export default Promise.reject(new Error('too bad'))",
     'nothing.js': 'export const app = 1',
@@ -86,6 +87,8 @@ t.test('what is wrong with an app is said', async t => {
   const told = async (app: string) => await command(['list', '-a', app], { cwd })
   t.match(await told('absent.js'), { code: 1, out: '', err: /there is no file .*absent\.js/ })
   t.match(await command(['list'], { cwd: join(cwd, 'empty') }), { code: 1, err: /none of app\.js, app\.mjs, app\.cjs, app\.ts exists/ })
+  t.match(await told('.'), { code: 1, out: '', err: /no file but a directory: / })
+  t.match(await told('unreadable.js'), { code: 1, err: /failed while it loaded; 'node .*unreadable\.js' shows where\nSyntaxError: / })
   t.match(await told('throws.js'), { code: 1, err: /failed while it loaded\nTypeError: as it loads\n +at .*throws\.js:1/ })
   t.match(await told('rejects.js'), { code: 1, err: /rejected\nError: too bad/ })
   t.match(await told('nothing.js'), { code: 1, err: /has no default export; .*must be a Fastify plugin/ })
@@ -93,8 +96,8 @@ t.test('what is wrong with an app is said', async t => {
   t.match(await told('instance.js'), { code: 1, err: /exports a Fastify instance/ })
   t.match(await told('options.js'), { code: 1, err: /'options' must be an object/ })
   t.match(await told('plain.js'), { code: 1, err: /does not register fastify-cloud-tasks/ })
-  t.match(await told('boot.js'), { code: 1, err: /does not come up: \nError: no database\n +at / })
-  t.match(await told('ready.js'), { code: 1, err: /does not come up: \nError: not ready/ })
+  t.match(await told('boot.js'), { code: 1, err: /does not come up\nError: no database\n +at / })
+  t.match(await told('ready.js'), { code: 1, err: /does not come up\nError: not ready/ })
   t.match(await told('misspelt.js'), { code: 1, err: /'queus' is not known here; did you mean 'queues?'\?.*FST_TASKS_INVALID_OPTION/ })
 })
 

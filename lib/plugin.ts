@@ -10,6 +10,7 @@ import type { CloudTasksOptions } from './options.js'
 import { Passes } from './passes.js'
 import { PayloadCodec } from './payload.js'
 import { createRegistry, type RegisteredTasks, type Registry, type TaskDefinitions } from './registry.js'
+import { GOOGLE_KEYS } from './target.js'
 import { createTasks, runHandler, type Tasks } from './tasks.js'
 import { toolOf, type Tool } from './tool.js'
 import { LocalTransport } from './transport/local.js'
@@ -57,9 +58,7 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
   const watchers = new AttemptWatchers()
   const settlement = new Settlement(config, runs, watchers)
 
-  if (config.callers.verify === 'nobody' && hasHandlers && tool === undefined) {
-    app.log.warn("'auth' is false: whoever reaches this server can run any task")
-  }
+  if (hasHandlers && tool === undefined) warnOfCallers(app, config)
   if (hasHandlers) {
     const authenticate = await createAuthenticator(app, config.callers, passes)
     mountRoutes({ app, config, registry, payloads, authenticate, runs, settlement, watchers })
@@ -105,6 +104,13 @@ async function createTransport (app: FastifyInstance, config: Config, registry: 
   }
   const queueIds = [...registry.values()].flatMap(task => task.queue ?? [])
   return new LocalTransport(app, config, passes, queueIds)
+}
+
+function warnOfCallers (app: FastifyInstance, { callers, emulatorHost }: Config): void {
+  if (callers.verify === 'nobody') app.log.warn("'auth' is false: whoever reaches this server can run any task")
+  if (callers.verify === 'oidc' && callers.jwksUri === GOOGLE_KEYS && emulatorHost !== undefined) {
+    app.log.warn(`CLOUD_TASKS_EMULATOR_HOST is set, but the task routes take Google's tokens only; for those of this package's emulator set auth: { issuer: 'http://${emulatorHost}', jwksUri: 'http://${emulatorHost}/jwks' }`)
+  }
 }
 
 /** The embedded queue is easily mistaken for one that other processes share. */

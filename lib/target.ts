@@ -37,6 +37,9 @@ export interface OidcCallers {
   readonly cloudRunIam: boolean
 }
 
+/** Where Google publishes the keys of its tokens. */
+export const GOOGLE_KEYS = 'https://www.googleapis.com/oauth2/v3/certs'
+
 export type Environment = Readonly<Record<string, string | undefined>>
 
 /** What is known of the configuration by now. */
@@ -169,7 +172,7 @@ function resolveCallers (auth: Exclude<GivenAuth, false>, target: ResolvedTarget
     }
     return { verify: 'appEngine' }
   }
-  const { jwksUri = 'https://www.googleapis.com/oauth2/v3/certs', cloudRunIam = false } = auth
+  const { jwksUri = GOOGLE_KEYS, cloudRunIam = false } = auth
   if (new URL(jwksUri).protocol !== 'https:' && !isNearby(new URL(jwksUri), environment)) {
     throw refuse("'auth.jwksUri' must start with https://, or else whoever sits on the line could sign tokens; http:// is for this machine and for emulators")
   }

@@ -179,6 +179,19 @@ t.test('a task for an HTTP target', async t => {
     t.notOk('scheduleTime' in server.calls[0]?.request.task)
   })
 
+  t.test("beside an emulator, says at warn that it waits for Google's tokens, unless 'auth' names the keys", async t => {
+    const server = await startServer(t)
+    const warnings = async (options: Partial<CloudTasksOptions>): Promise<unknown[]> => {
+      const lines: Array<{ level: number, msg: string }> = []
+      await startApp(t, server, options, Fastify({ logger: { stream: { write (line: string) { lines.push(JSON.parse(line)) } } } }))
+      return lines.filter(({ level }) => level >= 40).map(({ msg }) => msg)
+    }
+    const handlers = { mail: () => {} }
+    t.match(await warnings({ handlers }), [`set auth: { issuer: 'http://${server.host}', jwksUri: 'http://${server.host}/jwks' }`])
+    t.same(await warnings({ handlers, auth: { issuer: 'http://emulator.example', jwksUri: `http://${server.host}/jwks` } }), [])
+    t.same(await warnings({}), [], 'a producer waits for nobody')
+  })
+
   t.test('reaches the route, whatever prefixes and slashes there are', async t => {
     const server = await startServer(t)
     environment(t, { CLOUD_TASKS_EMULATOR_HOST: server.host })

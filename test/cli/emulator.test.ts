@@ -4,11 +4,14 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, get, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { parseDuration } from '../../lib/cli/duration.js'
+import { transpile } from '../transpile.js'
 import { command } from './terminal.js'
 
+const checkout = t.testdir()
+await transpile(checkout)
 const queue = 'projects/p/locations/l/queues/q'
 
 t.test('it says where it listens once it does, and ends with code 0 when it is told to', async t => {
@@ -123,8 +126,7 @@ interface Running {
 
 /** The command in a process of its own, on a free port. */
 async function startEmulator (t: Test, args: readonly string[]): Promise<Running> {
-  const root = resolve(import.meta.dirname, '../..')
-  const child = spawn(process.execPath, ['--import', 'tsx', join(root, 'lib/cli/main.ts'), 'emulator', '--port', '0', ...args], { cwd: root, env: { ...process.env, NODE_ENV: 'test', NODE_OPTIONS: '' } })
+  const child = spawn(process.execPath, [join(checkout, 'lib/cli/main.js'), 'emulator', '--port', '0', ...args], { cwd: checkout, env: { ...process.env, NODE_ENV: 'test', NODE_OPTIONS: '' } })
   t.teardown(() => { child.kill('SIGKILL') })
   const said = { out: '', err: '' }
   child.stderr.on('data', piece => { said.err += piece })

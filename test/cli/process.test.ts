@@ -1,15 +1,18 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { WebSocket } from 'undici'
+import { transpile } from '../transpile.js'
 import { appSource } from './terminal.js'
 
-const main = join(import.meta.dirname, '../../lib/cli/main.ts')
-const cwd = t.testdir({
-  'app.js': appSource(),
-  'talking.js': appSource().replace('export default async function app (app) {', "export default async function (app) { console.log('a stray line'); setInterval(() => {}, 1000)")
-})
+const cwd = t.testdir()
+await transpile(join(cwd, 'checkout'))
+const main = join(cwd, 'checkout/lib/cli/main.js')
+const app = appSource('', join(cwd, 'checkout/lib/index.js'))
+writeFileSync(join(cwd, 'app.js'), app)
+writeFileSync(join(cwd, 'talking.js'), app.replace('export default async function app (app) {', "export default async function (app) { console.log('a stray line'); setInterval(() => {}, 1000)"))
 
 interface Running {
   readonly child: ChildProcess
@@ -18,10 +21,10 @@ interface Running {
   readonly told: (pattern: RegExp) => Promise<RegExpExecArray>
 }
 
-/** The program in a process of its own, on a loader for this repository's sources. */
+/** The program in a process of its own. */
 function start (t: Test, args: readonly string[], nodeFlags: readonly string[] = []): Running {
   const { NODE_OPTIONS, ...env } = process.env
-  const child = spawn(process.execPath, ['--import', 'tsx', ...nodeFlags, main, ...args], { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, [...nodeFlags, main, ...args], { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] })
   t.teardown(() => { child.kill('SIGKILL') })
   const texts = { out: '', err: '' }
   child.stdout.on('data', piece => { texts.out += piece })

@@ -33,17 +33,15 @@ export async function command (args: readonly string[], { cwd = process.cwd(), i
   return { code, ...texts }
 }
 
-const lib = pathToFileURL(join(import.meta.dirname, '../../lib/index.ts')).href
-
 /** The beginning of an app's module: it may then use `cloudTasks`, `defineTasks` and `Type`. */
-export const IMPORTS = `
-  import cloudTasks, { defineTasks } from ${JSON.stringify(lib)}
-  import { Type } from '@sinclair/typebox'
-`
+export const IMPORTS = importsFrom(join(import.meta.dirname, '../../lib/index.ts'))
 
-/** An app as people write it, with one task for each thing that a handler may do. `options` are more options of the plugin, as code. */
-export function appSource (options = ''): string {
-  return `${IMPORTS}
+/**
+ * An app as people write it, with one task for each thing that a handler may do. `options` are more options of the plugin, as
+ * code, and `lib` is the file that it imports the plugin from.
+ */
+export function appSource (options = '', lib?: string): string {
+  return `${lib === undefined ? IMPORTS : importsFrom(lib)}
   const tasks = defineTasks({
     greet: { payload: Type.Object({ name: Type.String({ minLength: 2 }), email: Type.Optional(Type.String({ format: 'email' })) }) },
     fail: { payload: Type.Any() },
@@ -79,4 +77,11 @@ export function appSource (options = ''): string {
   export default async function app (app) {
     await app.register(cloudTasks, { tasks, handlers, ${options} })
   }`
+}
+
+function importsFrom (lib: string): string {
+  return `
+  import cloudTasks, { defineTasks } from ${JSON.stringify(pathToFileURL(lib).href)}
+  import { Type } from '@sinclair/typebox'
+`
 }

@@ -1,6 +1,6 @@
 /**
  * What the crash tests kill: an engine on a directory that takes tasks and runs them as fast as it can, and writes down
- * what it was promised. `node --import tsx crash-child.ts DIRECTORY LOG ROUND MODE`; MODE is
+ * what it was promised. `node crash-child.js DIRECTORY LOG ROUND MODE`; MODE is
  * `load`, `hasty` (as `load`, on a store that acknowledges too early) or `drain` (runs what is there, then ends).
  *
  * Each line of the log was handed to the system before anything else happened, so it survives a SIGKILL:

@@ -4,6 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { transpile } from '../transpile.js'
 
 export interface CrashOptions {
   readonly kills: number
@@ -41,18 +42,20 @@ export async function crash (options: CrashOptions): Promise<CrashReport> {
   const [directory, log] = [join(folder, 'store'), join(folder, 'log')]
   try {
     await writeFile(log, '')
+    await transpile(join(folder, 'program'), 'test/engine/crash-child.ts')
+    const program = join(folder, 'program/test/engine/crash-child.js')
     const random = mulberry32(seed)
     const ledger = new Ledger()
     let round = 0
     for (; round < kills || ledger.report().acknowledged < acknowledged; round++) {
-      const code = await live([directory, log, String(round), mode], Math.floor(random() * maxLifeMs))
+      const code = await live([program, directory, log, String(round), mode], Math.floor(random() * maxLifeMs))
       if (code !== 'SIGKILL') {
         ledger.fault(`the process ended by itself: ${code}`)
         break
       }
       if (acknowledged > 0 || round === kills - 1) await ledger.read(log)
     }
-    const code = await live([directory, log, String(round), 'drain'], undefined)
+    const code = await live([program, directory, log, String(round), 'drain'], undefined)
     if (code !== '0') ledger.fault(`the last process ended with ${code}`)
     await ledger.read(log)
     return { ...ledger.report(), kills: round }
@@ -64,7 +67,7 @@ export async function crash (options: CrashOptions): Promise<CrashReport> {
 /** Runs a child until it ends, or kills it `lifeMs` after it has opened its store. Resolves with its code or signal. */
 function live (args: string[], lifeMs: number | undefined): Promise<string> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['--import', 'tsx', join(import.meta.dirname, 'crash-child.ts'), ...args], {
+    const child = spawn(process.execPath, args, {
       stdio: ['ignore', 'pipe', 'inherit'], env: { PATH: process.env.PATH }
     })
     let timer: NodeJS.Timeout | undefined

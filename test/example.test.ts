@@ -3,28 +3,27 @@ import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import t from 'tap'
+import { transpile } from './transpile.js'
 
-const root = join(import.meta.dirname, '..')
 const run = promisify(execFile)
+const files = (await readdir(join(import.meta.dirname, '../example'))).filter(file => /^\d\d-.*\.ts$/.test(file))
+const checkout = t.testdir()
+await transpile(checkout, ...files.map(file => join('example', file)))
 
 /** Serves until it is told to end; the others end by themselves. */
 const SERVER = '02-server.ts'
 
 t.test('each example runs alone and ends well', async t => {
-  const files = (await readdir(join(root, 'example'))).filter(file => /^\d\d-.*\.ts$/.test(file) && file !== SERVER)
-  t.ok(files.length >= 4)
-  for (const file of files) {
-    const { stdout } = await run(process.execPath, ['--import=tsx', join(root, 'example', file)], {
-      cwd: root, env: { ...process.env, TSX_TSCONFIG_PATH: join(root, 'example/tsconfig.json') }, timeout: 60_000
-    })
+  const ending = files.filter(file => file !== SERVER)
+  t.ok(ending.length >= 4)
+  for (const file of ending) {
+    const { stdout } = await run(process.execPath, [programOf(file)], { cwd: checkout, env: { ...process.env, NODE_OPTIONS: '' }, timeout: 60_000 })
     t.not(stdout.trim(), '', file)
   }
 })
 
 t.test('the example server takes tasks, and ends when it is told to', async t => {
-  const child = execFile(process.execPath, ['--import=tsx', join(root, 'example', SERVER)], {
-    cwd: root, env: { ...process.env, PORT: '0', TSX_TSCONFIG_PATH: join(root, 'example/tsconfig.json') }, timeout: 60_000
-  })
+  const child = execFile(process.execPath, [programOf(SERVER)], { cwd: checkout, env: { ...process.env, NODE_OPTIONS: '', PORT: '0' }, timeout: 60_000 })
   t.teardown(() => child.kill('SIGKILL'))
   const ended = new Promise<number | null>(resolve => { child.once('exit', resolve) })
   let output = ''
@@ -45,3 +44,7 @@ t.test('the example server takes tasks, and ends when it is told to', async t =>
   child.kill('SIGTERM')
   t.equal(await ended, 0)
 })
+
+function programOf (file: string): string {
+  return join(checkout, 'example', file.replace(/ts$/, 'js'))
+}

@@ -16,4 +16,6 @@ export async function transpile (folder: string, ...files: readonly string[]): P
   cpSync(join(root, 'package.json'), join(folder, 'package.json'))
   cpSync(join(root, 'lib/console/assets'), join(folder, 'lib/console/assets'), { recursive: true })
   symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))
+  // So that the package can be imported by its name.
+  symlinkSync('lib', join(folder, 'dist'))
 }

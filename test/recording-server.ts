@@ -29,6 +29,8 @@ export interface RecordingServer {
 }
 
 const require = createRequire(import.meta.url)
+/** Read once for all servers. */
+let service: ServiceDefinition | undefined
 
 /** Cloud Tasks' gRPC service, from the protos of the official client itself, which writes down what it gets. */
 export async function startRecordingServer (): Promise<RecordingServer> {
@@ -53,7 +55,7 @@ export async function startRecordingServer (): Promise<RecordingServer> {
     if ('answer' in reply) callback(null, reply.answer)
     else callback({ code: status[reply.code], details: reply.details })
   }
-  server.addService(cloudTasksService(), {
+  server.addService(service ??= cloudTasksService(), {
     createTask: handler('CreateTask'),
     deleteTask: handler('DeleteTask'),
     getQueue: handler('GetQueue'),

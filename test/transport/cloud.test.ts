@@ -493,10 +493,10 @@ t.test('enqueueMany', async t => {
       return echo(call)
     }
     function * items () {
-      for (; read < 2000; read++) yield { payload: { to: `a${read}` }, id: String(read) }
+      for (; read < 500; read++) yield { payload: { to: `a${read}` }, id: String(read) }
     }
     const results = await app.tasks.enqueueMany('mail', items())
-    t.equal(results.length, 2000)
+    t.equal(results.length, 500)
     t.ok(results.every((result, index) => result.status === 'fulfilled' && result.value.id.endsWith(`-${index}`)))
     t.ok(server.open.peak <= 20 && server.open.peak > 1, `${server.open.peak} calls at once`)
     t.ok(ahead <= 21, `${ahead} items ahead`)

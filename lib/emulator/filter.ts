@@ -23,7 +23,9 @@ class Parser {
     this.#schema = schema
     if (text.length > MAX_LENGTH) throw invalid('it is too long')
     this.#tokens = text.match(TOKEN) ?? []
-    if (text.replace(TOKEN, '').trim() !== '') throw invalid('a text in quotes does not end, or a character is not expected')
+    if (this.#tokens.some(token => token.startsWith('"') && !WHOLE_TEXT.test(token)) || text.replace(TOKEN, '').trim() !== '') {
+      throw invalid('a text in quotes does not end, or a character is not expected')
+    }
   }
 
   parse (): Predicate {
@@ -167,7 +169,9 @@ function invalid (problem: string): Error {
   return badRequest('filter', `Invalid filter: ${problem}.`)
 }
 
-const TOKEN = /"(?:[^"\\]|\\.)*"|<=|>=|!=|[<>=:()]|-(?=[A-Za-z(])|[^\s<>=:()"!]+/g
+/** A text in quotes is also taken without its end, so that each character is looked at once. */
+const TOKEN = /"(?:[^"\\]|\\.)*"?|<=|>=|!=|[<>=:()]|-(?=[A-Za-z(])|[^\s<>=:()"!]+/g
+const WHOLE_TEXT = /^"(?:[^"\\]|\\.)*"$/s
 const OPERATORS: ReadonlySet<string> = new Set(['<', '<=', '>', '>=', '=', '!=', ':'])
 const MAX_LENGTH = 10_000
 const MAX_DEPTH = 50

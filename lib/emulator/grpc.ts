@@ -10,7 +10,12 @@ import type { Service } from './service.js'
 /** A gRPC server with everything that `service` does, bound to nothing: connections are handed to it. */
 export async function createGrpcServer (service: Service): Promise<Server> {
   const protos = await loadProtos()
-  const server = new Server({ 'grpc.max_receive_message_length': MAX_REQUEST_BYTES, 'grpc.max_send_message_length': -1 })
+  const server = new Server({
+    'grpc.max_receive_message_length': MAX_REQUEST_BYTES,
+    'grpc.max_send_message_length': -1,
+    // Without a limit a caller can have any number of calls that it never ends. Clients that have more wait by themselves.
+    'grpc.max_concurrent_streams': 1000
+  })
   for (const version of ['v2', 'v2beta3'] as const) addService(server, protos, `${packageOf(version)}.CloudTasks`, version, service)
   addService(server, protos, 'google.cloud.location.Locations', 'v2', service)
   addService(server, protos, 'google.longrunning.Operations', 'v2', service)

@@ -97,7 +97,7 @@ function flagOf (key: string): string {
 }
 
 function portOf (text: string): number {
-  if (!/^\d{1,5}$/.test(text)) throw new UsageError(`--port must be a whole number from 0 to 65535, not '${text}'`)
+  if (!/^\d{1,5}$/.test(text) || Number(text) > 65_535) throw new UsageError(`--port must be a whole number from 0 to 65535, not '${text}'`)
   return Number(text)
 }
 

@@ -37,6 +37,7 @@ async function readText (path: string): Promise<string> {
 
 function parse (source: string, where: string): unknown {
   const json = source.replace(/^\uFEFF/, '')
+  if (json.trim() === '') throw new CommandError(`the payload (${where}) is empty; a task without data takes {} or null, as its schema says`)
   const fault = jsonFault(json)
   if (fault === undefined) return JSON.parse(json)
   const hint = where === 'the argument' && /^[{[]/.test(json.trim()) && !json.includes('"') ? "\n(a shell takes quotes away: put single quotes around the payload, as in '{\"name\":\"Ada\"}')" : ''

@@ -88,7 +88,7 @@ t.test('what keeps it from starting is one line that says how to mend it', async
     [['--port', '0', '--data', foreign], 1, /holds other files \(thesis\.txt\)/],
     [['--port', '0', '--data', join(foreign, 'thesis.txt')], 1, /thesis\.txt cannot be used/],
     [['--port', 'http'], 2, /--port must be a whole number from 0 to 65535, not 'http'/],
-    [['--port', '65536'], 2, /--port must be a whole number from 0 to 65535/],
+    [['--port', '65536'], 2, /--port must be a whole number from 0 to 65535, not '65536'/],
     [['--queue', 'q'], 2, /--queue: "q" is no queue name; one looks like projects\//],
     [['--queue', `${queue}_`], 2, /letters, digits and hyphens/],
     [['--task-tombstone', '1 hour'], 2, /--task-tombstone must be a time such as 30s/],

@@ -29,11 +29,11 @@ t.test('the payload comes from the argument, stdin or a file', async t => {
 })
 
 t.test('what is no JSON is told with its place', async t => {
-  t.match(await run(['greet', '-'], { input: '\n' }), { code: 1, out: '', err: 'the payload (stdin) is empty' })
   t.match(await run(['greet', '-'], { input: '{"name": Ada}' }), { code: 1, out: '', err: /\(stdin\) is not JSON: line 1, column 10: expected a value, but there is "A"\n {2}\{"name": Ada\}\n {11}\^/ })
   t.match(await run(['greet', '--file', 'broken.json']), { code: 1, err: /line 4, column 1: expected a name in double quotes, but there is "\}"/ })
   t.match(await run(['greet', '{name:Ada}']), { code: 1, err: /column 2: .*\n.*\n.*\n\(a shell takes quotes away/ })
-  t.match(await run(['greet', '-'], { input: '' }), { code: 1, err: /expected a value, but the text ends/ })
+  t.match(await run(['greet', '-'], { input: '{"name":' }), { code: 1, err: /expected a value, but the text ends/ })
+  for (const input of ['', '\n']) t.match(await run(['greet', '-'], { input }), { code: 1, out: '', err: /the payload \(stdin\) is empty; a task without data takes/ })
 })
 
 t.test('the place of a fault is found wherever JSON.parse finds one, and nowhere else', async t => {

@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, readdirSync, symlinkSync } from 'node:fs'
+import { cpSync, readdirSync, symlinkSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { build } from 'esbuild'
 
@@ -12,7 +12,6 @@ const root = resolve(import.meta.dirname, '..')
 export async function transpile (folder: string, ...files: readonly string[]): Promise<void> {
   const modules = readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' }).filter(file => file.endsWith('.ts')).map(file => join('lib', file))
   await build({ absWorkingDir: root, entryPoints: [...modules, ...files], outbase: root, outdir: folder, target: 'es2023', logLevel: 'error' })
-  mkdirSync(folder, { recursive: true })
   cpSync(join(root, 'package.json'), join(folder, 'package.json'))
   cpSync(join(root, 'lib/console/assets'), join(folder, 'lib/console/assets'), { recursive: true })
   symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))

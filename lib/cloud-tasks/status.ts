@@ -160,7 +160,7 @@ function invalid (message: string): CloudTasksError {
 
 /** gRPC sends texts in headers, and a client that gets more of those than it takes waits for its deadline. */
 function echo (text: string): string {
-  return text.length > MAX_ECHO ? `${text.slice(0, MAX_ECHO)}...` : text
+  return text.length > MAX_ECHO ? `${text.slice(0, MAX_ECHO).replace(/[\uD800-\uDBFF]$/, '')}...` : text
 }
 
 /** Longer than all that may stand there. */

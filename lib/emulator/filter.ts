@@ -171,7 +171,7 @@ function invalid (problem: string): Error {
 
 /** A text in quotes is also taken without its end, so that each character is looked at once. */
 const TOKEN = /"(?:[^"\\]|\\.)*"?|<=|>=|!=|[<>=:()]|-(?=[A-Za-z(])|[^\s<>=:()"!]+/g
-const WHOLE_TEXT = /^"(?:[^"\\]|\\.)*"$/s
+const WHOLE_TEXT = /^"(?:[^"\\]|\\.)*"$/
 const OPERATORS: ReadonlySet<string> = new Set(['<', '<=', '>', '>=', '=', '!=', ':'])
 const MAX_LENGTH = 10_000
 const MAX_DEPTH = 50

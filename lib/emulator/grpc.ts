@@ -68,7 +68,9 @@ function readable (request: object): object {
 function statusWriter (definitions: PackageDefinition) {
   const status = messageType(definitions, 'google.rpc.Status')
   return (error: CloudTasksError): { code: number, details: string, metadata?: Metadata } => {
-    const { message, details = [] } = error
+    const { details = [] } = error
+    // grpc-js puts it into a header as a URI, and throws where a character was cut in two.
+    const message = error.message.replace(/\p{Surrogate}/gu, '\uFFFD')
     const code = grpcCodes[error.code]
     if (details.length === 0) return { code, details: message }
     const metadata = new Metadata()

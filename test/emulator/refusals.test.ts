@@ -80,6 +80,7 @@ const rows: Row[] = [
   invalid('a bad task id', createTask({ name: task('a.b'), httpRequest }), taskId('a.b'), helps('Definition of task ID')),
   invalid('a task id that is too long', createTask({ name: task('a'.repeat(501)), httpRequest }), taskId('a'.repeat(501))),
   invalid('a task id that is longer than a gRPC client takes back', createTask({ name: task('a'.repeat(200_000)), httpRequest }), taskId(`${'a'.repeat(1000)}...`)),
+  invalid('a task id that is cut within a character', createTask({ name: task(`${'a'.repeat(999)}😀b`), httpRequest }), taskId(`${'a'.repeat(999)}...`)),
   invalid('a malformed task name', createTask({ name: 'x', httpRequest }), TASK_NAME),
   invalid('a task name of another queue', createTask({ name: `${parent}/queues/other/tasks/t`, httpRequest }),
     `The queue name from request ('${queue}') must be the same as the queue name in the named task ('${parent}/queues/other').`),

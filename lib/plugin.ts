@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { deadlineProblem } from './checks.js'
@@ -109,8 +110,14 @@ async function createTransport (app: FastifyInstance, config: Config, registry: 
 function warnOfCallers (app: FastifyInstance, { callers, emulatorHost }: Config): void {
   if (callers.verify === 'nobody') app.log.warn("'auth' is false: whoever reaches this server can run any task")
   if (callers.verify === 'oidc' && callers.jwksUri === GOOGLE_KEYS && emulatorHost !== undefined) {
-    app.log.warn(`CLOUD_TASKS_EMULATOR_HOST is set, but the task routes take Google's tokens only; for those of this package's emulator set auth: { issuer: 'http://${emulatorHost}', jwksUri: 'http://${emulatorHost}/jwks' }`)
+    app.log.warn(`CLOUD_TASKS_EMULATOR_HOST is set, but the task routes take Google's tokens only; for those of this package's emulator set auth: { issuer: '${emulatorIssuer(emulatorHost)}', jwksUri: 'http://${emulatorHost}/jwks' }; its issuer is the address that it listens on`)
   }
+}
+
+/** The emulator calls itself by its address, and by 127.0.0.1 where it listens on all, whatever name leads to it. */
+function emulatorIssuer (host: string): string {
+  const { hostname, port } = new URL(`http://${host}`)
+  return `http://${isIP(hostname.replace(/[[\]]/g, '')) === 0 ? '127.0.0.1' : hostname}${port === '' ? '' : `:${port}`}`
 }
 
 /** The embedded queue is easily mistaken for one that other processes share. */

@@ -112,6 +112,38 @@ t.test('plain curl works', { skip: noCurl }, async t => {
   t.match(await ask('--http2', `${url}/v2/${queue}`), { name: queue }, 'an offer to upgrade is passed over')
 })
 
+t.test('what the plugin advises beside an emulator is right also where a name leads to it', async t => {
+  const emulator = await listening(t, { queues: [queue] })
+  setEmulatorHost(t, { address: `localhost:${emulator.port}` })
+  const tasks = defineTasks({ greet: { payload: Type.Object({}) } })
+  const workerPort = await freePort()
+  let done = (): void => {}
+  const finished = new Promise<void>(resolve => { done = resolve })
+  const start = async (auth: { issuer: string, jwksUri: string } | undefined): Promise<string[]> => {
+    const lines: string[] = []
+    const worker = Fastify({ logger: { level: 'warn', stream: { write (line: string) { lines.push((JSON.parse(line) as { msg: string }).msg) } } } })
+    t.teardown(async () => { await worker.close() })
+    await worker.register(cloudTasks, {
+      tasks,
+      handlers: { greet: async () => { done() } },
+      project: 'demo',
+      location: 'us-central1',
+      queue: 'mail',
+      target: { type: 'http', url: `http://127.0.0.1:${workerPort}`, serviceAccountEmail: 'tasks@demo.iam.gserviceaccount.com' },
+      ...(auth === undefined ? {} : { auth })
+    })
+    await worker.ready()
+    if (auth === undefined) return lines
+    await worker.listen({ host: '127.0.0.1', port: workerPort })
+    await worker.enqueue('greet', {})
+    return lines
+  }
+  const [advice = ''] = await start(undefined)
+  const [, issuer = '', jwksUri = ''] = /auth: \{ issuer: '(.+?)', jwksUri: '(.+?)' \}/.exec(advice) ?? []
+  t.same(await start({ issuer, jwksUri }), [])
+  await finished
+})
+
 t.test('from end to end: enqueued over gRPC, dispatched with a signed token, verified, handled', async t => {
   const emulator = await listening(t, { queues: [queue] })
   setEmulatorHost(t, emulator)
@@ -180,7 +212,7 @@ async function listening (t: Test, options: EmulatorOptions = {}): Promise<Emula
   return emulator
 }
 
-function setEmulatorHost (t: Test, { address }: Emulator): void {
+function setEmulatorHost (t: Test, { address }: Pick<Emulator, 'address'>): void {
   const before = process.env.CLOUD_TASKS_EMULATOR_HOST
   process.env.CLOUD_TASKS_EMULATOR_HOST = address
   t.teardown(() => {

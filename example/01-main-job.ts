@@ -96,7 +96,7 @@ function verify (): void {
     ['every request was answered 202', answers.every(answer => answer.status === 202)],
     ['one id enqueued twice ran once', answers[1]?.body.duplicate === true && results('send-receipt') === 'done'],
     ['the failing task was retried until it succeeded', results('make-thumbnail') === 'retry, retry, done'],
-    ['each retry waited for its back-off', (ran('make-thumbnail')[2]?.at ?? 0) - (ran('make-thumbnail')[0]?.at ?? 0) >= 0.85],
+    ['each retry waited for its backoff', (ran('make-thumbnail')[2]?.at ?? 0) - (ran('make-thumbnail')[0]?.at ?? 0) >= 0.85],
     ['the scheduled task ran when it was due', results('sync-customer') === 'done' && (ran('sync-customer')[0]?.at ?? 0) >= 1.5],
     ['the dropped task was not retried', results('call-webhook') === 'dropped']
   ]

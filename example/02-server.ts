@@ -36,7 +36,7 @@ Try, in another terminal:
   curl -X POST ${base}/enqueue/greet ${json} -d '{"name":"Ada"}'
   curl -X POST '${base}/enqueue/greet?delay=5' ${json} -d '{"name":"in five seconds"}'
   curl -X POST '${base}/enqueue/greet?id=once' ${json} -d '{"name":"once only"}'     # twice: the second is a duplicate
-  curl -X POST ${base}/enqueue/flaky ${json} -d '{"failures":3}'                     # watch the back-off
+  curl -X POST ${base}/enqueue/flaky ${json} -d '{"failures":3}'                     # watch the backoff
   curl -X POST ${base}/enqueue/greet ${json} -d '{"nmae":"Ada"}'                     # refused: the payload does not fit
   curl -X POST ${base}/tasks/greet ${json} -d '{"name":"a stranger"}'                # refused: only the queue may call
   curl ${base}/tasks

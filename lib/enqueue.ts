@@ -1,15 +1,15 @@
 import { hash } from 'node:crypto'
 import { deadlineProblem, isPlainObject, nearest, unknownKey } from './checks.js'
-import { DEADLINE_HEADER, reservedHeader } from './route-headers.js'
+import { DEADLINE_HEADER, reservedHeader } from './delivery/headers.js'
 import { MAX_SCHEDULE_AHEAD_MS } from './cloud-tasks/limits.js'
 import { isQueueId, isTaskId } from './cloud-tasks/names.js'
-import type { Config } from './config.js'
+import type { Config } from './options/config.js'
 import {
   FST_TASKS_CLOSING, FST_TASKS_INVALID_ENQUEUE_OPTION, FST_TASKS_NOT_REGISTERED, FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_SEND_FAILED, FST_TASKS_TOO_LARGE
 } from './errors.js'
 import { enqueueChannel, type EnqueueEvent } from './events.js'
-import type { PayloadCodec } from './payload.js'
-import type { RegisteredTask, Registry, TaskPayload } from './registry.js'
+import type { PayloadCodec } from './registry/payload.js'
+import type { RegisteredTask, Registry, TaskPayload } from './registry/registry.js'
 import type { Failure, OutgoingTask, Transport } from './transport/transport.js'
 
 /** Named as in firebase-admin's `TaskOptions`. */

@@ -2,22 +2,21 @@ import { isIP } from 'node:net'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { deadlineProblem } from './checks.js'
-import { resolveConfig, type Config } from './config.js'
+import { resolveConfig, type Config } from './options/config.js'
 import { Producer, type Enqueue } from './enqueue.js'
 import { FST_TASKS_ALREADY_REGISTERED, FST_TASKS_INVALID_DEFINITION } from './errors.js'
-import { chainOf } from './instance.js'
-import { showInternals } from './internals.js'
-import type { CloudTasksOptions } from './options.js'
-import { Passes } from './passes.js'
-import { PayloadCodec } from './payload.js'
-import { createRegistry, type RegisteredTasks, type Registry, type TaskDefinitions } from './registry.js'
-import { GOOGLE_KEYS } from './target.js'
+import { chainOf } from './fastify-internals.js'
+import { expose, loaderOf, type Loader } from './plugin-handle.js'
+import type { CloudTasksOptions } from './options/options.js'
+import { OneTimeSecrets } from './delivery/one-time-secrets.js'
+import { PayloadCodec } from './registry/payload.js'
+import { createRegistry, type RegisteredTasks, type Registry, type TaskDefinitions } from './registry/registry.js'
+import { GOOGLE_KEYS } from './options/target.js'
 import { createTasks, runHandler, type Tasks } from './tasks.js'
-import { toolOf, type Tool } from './tool.js'
 import { LocalTransport } from './transport/local.js'
 import type { Transport } from './transport/transport.js'
-import { createAuthenticator } from './worker/auth.js'
-import { Settlement } from './worker/outcome.js'
+import { createAuthenticator } from './worker/auth/authenticator.js'
+import { Settlement } from './worker/settlement.js'
 import { mountRoutes } from './worker/route.js'
 import { Runs } from './worker/run.js'
 import { AttemptWatchers } from './worker/watchers.js'
@@ -45,46 +44,47 @@ declare const everyHandlerHasItsTask: unique symbol
 
 async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Promise<void> {
   if (app.hasDecorator('enqueue') && app.hasDecorator('tasks')) throw new FST_TASKS_ALREADY_REGISTERED()
-  const tool = toolOf(app)
+  const loader = loaderOf(app)
   const registry = createRegistry(options.tasks, options.handlers)
   const hasHandlers = [...registry.values()].some(task => task.handler !== undefined)
   const config = resolveConfig(options, process.env, hasHandlers)
   checkTarget(registry, config)
 
-  const passes = new Passes()
+  const secrets = new OneTimeSecrets()
   const payloads = new PayloadCodec(app)
-  const transport = await createTransport(app, config, registry, passes, tool)
+  const transport = await createTransport(app, config, registry, secrets, loader)
   const producer = new Producer(registry, config, payloads, transport)
   const runs = new Runs()
   const watchers = new AttemptWatchers()
   const settlement = new Settlement(config, runs, watchers)
 
-  if (hasHandlers && tool === undefined) warnOfCallers(app, config)
+  if (hasHandlers && loader === undefined) warnOfCallers(app, config)
   if (hasHandlers) {
-    const authenticate = await createAuthenticator(app, config.callers, passes)
+    const authenticate = await createAuthenticator(app, config.callers, secrets)
     mountRoutes({ app, config, registry, payloads, authenticate, runs, settlement, watchers })
   }
   app.decorate('enqueue', producer.enqueue as Enqueue<any>)
-  app.decorate('tasks', createTasks({ app, config, registry, payloads, producer, runs, settlement, transport, signal: tool?.signal }))
-  tool?.registered({ app, config, queues: options.queues ?? {}, registry, payloads })
+  app.decorate('tasks', createTasks({ app, config, registry, payloads, producer, runs, settlement, transport, signal: loader?.signal }))
 
   await transport.open()
-  showInternals({
+  expose({
     app,
+    config,
+    queues: options.queues ?? {},
     registry,
     payloads,
     watchers,
     local: transport instanceof LocalTransport ? transport : undefined,
-    run: async (task, value, log) => await runHandler({ app, config, runs, settlement, signal: tool?.signal }, task, value, log)
+    run: async (task, value, log) => await runHandler({ app, config, runs, settlement, signal: loader?.signal }, task, value, log)
   })
   app.addHook('onReady', async () => {
     for (const task of registry.values()) payloads.finalValidator(task)
-    if (config.transport === 'local' && tool === undefined) tellLocal(app, config, registry)
+    if (config.transport === 'local' && loader === undefined) logLocalQueue(app, config, registry)
     // Added last, it runs first: before Fastify refuses calls, and before its preClose hooks, which get only `pluginTimeout`.
     app.addHook('onClose', async () => { await Promise.all([transport.stop(), runs.drain(config.closeGraceMs)]) })
     // Not before every onReady hook has passed: no task runs, or loses an attempt, in a server that does not come up. Nor
     // where there is no handler at all: the host might answer 200 for what it does not know.
-    if (tool === undefined && (hasHandlers || config.transport === 'cloud')) rootOf(app).ready(error => { if (!error) transport.start() })
+    if (loader === undefined && (hasHandlers || config.transport === 'cloud')) rootOf(app).ready(error => { if (!error) transport.start() })
   })
   app.addHook('onClose', async () => { await transport.close() })
 }
@@ -94,17 +94,17 @@ export default fp(cloudTasks as unknown as FastifyPluginAsync<CloudTasksOptions>
   fastify: '5.x'
 }) as CloudTasksPlugin
 
-async function createTransport (app: FastifyInstance, config: Config, registry: Registry, passes: Passes, tool: Tool | undefined): Promise<Transport> {
+async function createTransport (app: FastifyInstance, config: Config, registry: Registry, secrets: OneTimeSecrets, loader: Loader | undefined): Promise<Transport> {
   if (config.transport === 'cloud') {
-    const { CloudTransport } = await import('./transport/cloud.js')
+    const { CloudTransport } = await import('./transport/cloud/cloud.js')
     return new CloudTransport(app, config)
   }
-  if (tool?.embeddedQueue === 'closed') {
+  if (loader?.embeddedQueue === 'closed') {
     const { ClosedTransport } = await import('./transport/closed.js')
     return new ClosedTransport()
   }
   const queueIds = [...registry.values()].flatMap(task => task.queue ?? [])
-  return new LocalTransport(app, config, passes, queueIds)
+  return new LocalTransport(app, config, secrets, queueIds)
 }
 
 function warnOfCallers (app: FastifyInstance, { callers, emulatorHost }: Config): void {
@@ -121,7 +121,7 @@ function emulatorIssuer (host: string): string {
 }
 
 /** The embedded queue is easily mistaken for one that other processes share. */
-function tellLocal (app: FastifyInstance, { directory }: Config, registry: Registry): void {
+function logLocalQueue (app: FastifyInstance, { directory }: Config, registry: Registry): void {
   app.log.info(`tasks run on the embedded queue of this process, ${directory === undefined ? 'in memory' : `kept in ${directory}`}`)
   const tasks = [...registry.values()].filter(task => task.handler === undefined).map(task => task.name)
   if (tasks.length > 0) app.log.warn({ tasks }, "these tasks have no handler in this process, and the transport 'local' reaches no other")

@@ -3,18 +3,19 @@ import type { TSchema } from '@sinclair/typebox'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { isPlainObject, optionChecks } from './checks.js'
 import { DEFAULT_DISPATCH_DEADLINE_MS } from './cloud-tasks/limits.js'
-import type { Config } from './config.js'
+import type { Config } from './options/config.js'
 import { lookUp, type Enqueue, type EnqueueOptions, type EnqueueResult, type Producer } from './enqueue.js'
 import { FST_TASKS_ABORTED, FST_TASKS_INVALID_ENQUEUE_OPTION, FST_TASKS_INVALID_PAGE, FST_TASKS_LOCAL_ONLY, FST_TASKS_NO_HANDLER, FST_TASKS_NOT_REGISTERED } from './errors.js'
-import type { PayloadCodec } from './payload.js'
-import type { RegisteredTask, RegisteredTasks, Registry, TaskDefinitions, TaskPayload } from './registry.js'
-import { routePath } from './route-path.js'
-import type { Inspection, PageRequest, PendingTask, QueueCounts, Transport } from './transport/transport.js'
+import type { PayloadCodec } from './registry/payload.js'
+import type { RegisteredTask, RegisteredTasks, Registry, TaskDefinitions, TaskPayload } from './registry/registry.js'
+import { routePath } from './delivery/path.js'
+import type { Inspection, PendingQuery, PendingTask, TransportCounts, Transport } from './transport/transport.js'
 import { AttemptContext } from './worker/context.js'
-import type { OutcomeCounts, Settlement } from './worker/outcome.js'
-import type { RunResult, Runs } from './worker/run.js'
+import type { OutcomeCounts, Settlement } from './worker/settlement.js'
+import type { RunResult } from './worker/attempt-result.js'
+import type { Runs } from './worker/run.js'
 
-export type { PageRequest, PendingTask, QueueCounts }
+export type { PendingQuery, PendingTask, TransportCounts }
 
 /** `app.tasks`: what can be done with the tasks of an app besides enqueueing one. */
 export interface Tasks<M = RegisteredTasks> {
@@ -43,13 +44,13 @@ export interface Tasks<M = RegisteredTasks> {
    * Tasks that wait and attempts that run, by queue id, each in constant time. Of the embedded queue only.
    * @throws FST_TASKS_LOCAL_ONLY
    */
-  counts (): Record<string, QueueCounts>
+  counts (): Record<string, TransportCounts>
   /**
    * A page of the tasks of a queue that have not ended, in no particular order. Of the embedded queue only.
    * @param queue default: the plugin's `queue`
    * @throws FST_TASKS_LOCAL_ONLY, FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_INVALID_PAGE
    */
-  pending (queue?: string, page?: PageRequest): PendingPage
+  pending (queue?: string, page?: PendingQuery): PendingPage
 }
 
 export interface PendingPage {
@@ -190,7 +191,7 @@ export async function runHandler (
   }
 }
 
-function checkPage (page: unknown): PageRequest {
+function checkPage (page: unknown): PendingQuery {
   const refuse = (problem: string) => new FST_TASKS_INVALID_PAGE(problem)
   const check = optionChecks(refuse)
   const given = check.object({ page }, 'page', ['pageSize', 'pageToken'])

@@ -2,7 +2,7 @@ import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import cloudTasks, { defineTasks } from '../lib/index.js'
-import { gate, start, watchAttempts } from './app.js'
+import { gate, start, watchAttempts } from './support/app.js'
 
 const tasks = defineTasks({ work: { payload: Type.Object({}) } })
 

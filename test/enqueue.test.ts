@@ -5,7 +5,7 @@ import t from 'tap'
 import { taskId } from '../lib/enqueue.js'
 import cloudTasks, { defineTasks, tasksOf, type EnqueueEvent } from '../lib/index.js'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { gate, start, watchAttempts } from './app.js'
+import { gate, start, watchAttempts } from './support/app.js'
 
 const tasks = defineTasks({
   mail: {

@@ -3,7 +3,7 @@ import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import t from 'tap'
-import { transpile } from './transpile.js'
+import { transpile } from './support/transpile.js'
 
 const run = promisify(execFile)
 const files = (await readdir(join(import.meta.dirname, '../example'))).filter(file => /^\d\d-.*\.ts$/.test(file))

@@ -3,54 +3,48 @@ import { join, posix, resolve, sep } from 'node:path'
 import t from 'tap'
 import ts from 'typescript'
 
-/** What every part may import. */
-const base = ['cloud-tasks', 'errors', 'events', 'checks', 'options', 'config', 'queue-options', 'route-headers', 'route-path', 'passes', 'payload', 'instance', 'host-name']
+/** What every room may import. */
+const base = ['cloud-tasks', 'clock', 'errors', 'events', 'checks', 'options', 'registry', 'delivery', 'fastify-internals']
 
 /**
- * What each part of lib/ may import besides itself. A part is a file or a folder; the longest name that fits a file decides.
+ * What each room of lib/ may import besides itself. A room is a file or a folder; the longest name that fits a file decides.
  * 'type x': only types of x, which leave nothing to load.
  */
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   'cloud-tasks': [],
+  clock: [],
   errors: [],
   events: [],
   checks: [],
-  'route-headers': [],
-  passes: [],
-  instance: [],
-  'host-name': [],
-  'route-path': [],
+  delivery: [],
+  'fastify-internals': [],
+  'browser-guard': [],
   'payload-example': [],
-  options: ['cloud-tasks', 'type registry'],
-  'queue-options': ['cloud-tasks', 'errors', 'checks'],
-  target: ['cloud-tasks', 'errors', 'checks', 'type options'],
-  config: ['cloud-tasks', 'errors', 'checks', 'type options', 'queue-options', 'target'],
-  payload: ['errors', 'checks', 'instance', 'type registry'],
-  registry: base,
+  registry: ['cloud-tasks', 'errors', 'checks', 'delivery', 'fastify-internals'],
+  options: ['cloud-tasks', 'errors', 'checks', 'delivery', 'type registry'],
 
-  engine: ['cloud-tasks'],
+  store: ['cloud-tasks'],
+  engine: ['cloud-tasks', 'clock', 'store'],
   'transport/transport': ['cloud-tasks'],
-  'transport/local': [...base, 'engine', 'transport/transport'],
+  'transport/local': [...base, 'engine', 'store', 'transport/transport'],
   transport: [...base, 'transport/transport'],
-  worker: [...base, 'registry'],
-  enqueue: [...base, 'registry', 'transport/transport'],
-  tasks: [...base, 'registry', 'enqueue', 'transport/transport', 'worker'],
-  emulator: [...base, 'engine'],
-  internals: ['instance', 'type engine', 'type payload', 'type registry', 'type worker'],
-  console: [...base, 'registry', 'enqueue', 'engine', 'internals', 'payload-example'],
-  testing: [...base, 'engine', 'transport', 'transport/local', 'transport/transport'],
-  tool: [...base, 'type registry'],
-  plugin: [...base, 'target', 'registry', 'tool', 'enqueue', 'tasks', 'engine', 'transport', 'transport/local', 'transport/transport', 'worker', 'internals'],
-  cli: [...base, 'registry', 'enqueue', 'tasks', 'tool', 'transport', 'payload-example', 'emulator', 'console', 'plugin'],
+  worker: base,
+  enqueue: [...base, 'transport/transport'],
+  tasks: [...base, 'enqueue', 'transport/transport', 'worker'],
+  'plugin-handle': [...base, 'type engine', 'type worker'],
+  console: [...base, 'browser-guard', 'enqueue', 'engine', 'plugin-handle', 'payload-example'],
+  emulator: [...base, 'browser-guard', 'engine', 'store'],
+  plugin: [...base, 'enqueue', 'tasks', 'engine', 'transport', 'transport/local', 'transport/transport', 'worker', 'plugin-handle'],
+  cli: [...base, 'browser-guard', 'enqueue', 'tasks', 'plugin-handle', 'transport', 'payload-example', 'emulator', 'console', 'plugin'],
   index: ['errors', 'events', 'options', 'registry', 'enqueue', 'tasks', 'plugin']
 }
 
 /** Packages that cost time and memory, or that not every app needs: loaded on demand, so statically only where named. */
 const heavy = ['@google-cloud/tasks', 'google-gax', '@grpc/grpc-js', '@grpc/proto-loader', 'jose', 'lmdb']
-const mayLoadHeavy = ['transport/cloud', 'worker/oidc', 'worker/key-set', 'engine/lmdb-store', 'engine/databases', 'emulator/']
+const mayLoadHeavy = ['transport/cloud/', 'worker/auth/', 'store/lmdb/', 'emulator/']
 
-/** The engine runs in the emulator too, and Cloud Tasks' vocabulary everywhere. */
-const packagesOf: Readonly<Record<string, readonly string[]>> = { 'cloud-tasks': [], engine: ['lmdb', 'tinyqueue'] }
+/** The engine and the store run in the emulator too, and Cloud Tasks' vocabulary everywhere. */
+const packagesOf: Readonly<Record<string, readonly string[]>> = { 'cloud-tasks': [], clock: [], engine: [], store: ['lmdb'] }
 
 interface Import {
   readonly from: string
@@ -78,6 +72,17 @@ t.test('importing the package loads no heavy package', async t => {
   t.same(heavyLoads(sources), [])
 })
 
+t.test('no imports go in a circle, between files or between rooms', async t => {
+  const page: Sources = new Map(readdirSync(join(lib, 'console/assets'), { recursive: true, encoding: 'utf8' })
+    .filter(path => path.endsWith('.js'))
+    .map(path => [path.split(sep).join('/'), readFileSync(join(lib, 'console/assets', path), 'utf8')]))
+  t.ok(page.size > 40)
+  t.same(circle(fileGraph(page)), [])
+  t.same(circle(fileGraph(sources)), [])
+  t.same(circle(roomGraph(sources)), [])
+  t.strictSame(circle(fileGraph(new Map([['a.ts', "import './b.js'"], ['b.ts', "export type { X } from './c.js'"], ['c.ts', "import { x } from './b.js'"]]))), ['b.ts', 'c.ts', 'b.ts'])
+})
+
 t.test('a bad import is found', async t => {
   const bad: Array<[path: string, text: string]> = [
     ['cloud-tasks/bad.ts', "import { x } from '../errors.js'"],
@@ -87,18 +92,20 @@ t.test('a bad import is found', async t => {
     ['engine/bad.ts', "export { x } from '../transport/transport.js'"],
     ['engine/bad.ts', "import type { FastifyInstance } from 'fastify'"],
     ['engine/bad.ts', "import * as lmdb from 'lmdb'"],
-    ['transport/local.ts', "import { x } from './cloud.js'"],
-    ['transport/cloud.ts', "const x = await import('./local.js')"],
+    ['transport/local.ts', "import { x } from './cloud/cloud.js'"],
+    ['transport/cloud/cloud.ts', "const x = await import('../local.js')"],
     ['worker/bad.ts', "import { x } from '../transport/transport.js'"],
     ['worker/bad.ts', "import { x } from '../enqueue.js'"],
     ['worker/bad.ts', "import { type JWTPayload } from 'jose'"],
     ['enqueue.ts', "import { x } from './transport/local.js'"],
-    ['payload.ts', "import { x } from './registry.js'"],
+    ['registry/payload.ts', "import { x } from '../worker/route.js'"],
+    ['store/bad.ts', "import { x } from '../engine/engine.js'"],
+    ['emulator/server.ts', "import { x } from '../worker/run.js'"],
     ['plugin.ts', "import { x } from './index.js'"],
     ['cli/main.ts', "import { x } from '../plugin.js'; import { y } from '../index.js'"],
     ['plugin.ts', "import { x } from './emulator/server.js'"],
     ['plugin.ts', "import x from '@google-cloud/tasks'"],
-    ['plugin.ts', "import { x } from '../test/app.js'"],
+    ['plugin.ts', "import { x } from './support/app.js'"],
     ['plugin.ts', "let x: import('./testing.js').X"],
     ['newcomer/file.ts', 'export const x = 1'],
     ['newcomer.ts', 'export const x = 1']
@@ -110,18 +117,18 @@ t.test('a bad import is found', async t => {
   }
   t.same(heavyLoads(new Map([
     ['index.ts', "export { x } from './plugin.js'"],
-    ['plugin.ts', "import { x } from './transport/cloud.js'; const y = await import('./worker/oidc.js')"],
-    ['transport/cloud.ts', "import { CloudTasksClient } from '@google-cloud/tasks'"],
-    ['worker/oidc.ts', "import { jwtVerify } from 'jose'"]
-  ])), ['transport/cloud.ts -> @google-cloud/tasks'])
+    ['plugin.ts', "import { x } from './transport/cloud/cloud.js'; const y = await import('./worker/auth/oidc.js')"],
+    ['transport/cloud/cloud.ts', "import { CloudTasksClient } from '@google-cloud/tasks'"],
+    ['worker/auth/oidc.ts', "import { jwtVerify } from 'jose'"]
+  ])), ['transport/cloud/cloud.ts -> @google-cloud/tasks'])
 })
 
 t.test('a good import is not', async t => {
   const good: Array<[path: string, text: string]> = [
-    ['engine/good.ts', "import { x } from '../cloud-tasks/task.js'; import { y } from './store.js'; import z from 'node:fs'"],
-    ['payload.ts', "import type { X } from './registry.js'"],
-    ['plugin.ts', "const { x } = await import('./transport/cloud.js'); const y = await import('@google-cloud/tasks')"],
-    ['options.ts', "import type { CloudTasksClient } from '@google-cloud/tasks'"],
+    ['engine/good.ts', "import { x } from '../cloud-tasks/task.js'; import { y } from '../store/store.js'; import z from 'node:fs'"],
+    ['options/options.ts', "import type { X } from '../registry/registry.js'"],
+    ['plugin.ts', "const { x } = await import('./transport/cloud/cloud.js'); const y = await import('@google-cloud/tasks')"],
+    ['options/options.ts', "import type { CloudTasksClient } from '@google-cloud/tasks'"],
     ['cli/main.ts', "const app = await import(name); import { x } from './run.js'; import { y } from '../emulator/server.js'"]
   ]
   for (const [path, text] of good) t.same(complaints(new Map([[path, text]])), [], `${path}: ${text}`)
@@ -129,7 +136,7 @@ t.test('a good import is not', async t => {
 
 function complaints (sources: Sources): string[] {
   return [...sources].flatMap(([path, text]) => {
-    const part = partOf(path)
+    const part = roomOf(path)
     if (part === undefined) return [`${path}: no rule says what it may import`]
     return importsOf(path, text)
       .filter(one => one.local ? !allowed(part, one) : !packageAllowed(part, one))
@@ -138,7 +145,7 @@ function complaints (sources: Sources): string[] {
 }
 
 function allowed (part: string, { to, kind }: Import): boolean {
-  const target = partOf(to)
+  const target = roomOf(to)
   if (target === undefined) return false
   const rule = mayImport[part]!
   return target === part || rule.includes(target) || (kind === 'type' && rule.includes(`type ${target}`))
@@ -163,7 +170,46 @@ function heavyLoads (sources: Sources): string[] {
   return loads
 }
 
-function partOf (path: string): string | undefined {
+function fileGraph (sources: Sources): Map<string, Set<string>> {
+  return new Map([...sources].map(([path, text]) => [path, new Set(importsOf(path, text).filter(one => one.local).map(one => one.to))]))
+}
+
+function roomGraph (sources: Sources): Map<string, Set<string>> {
+  const graph = new Map<string, Set<string>>()
+  const folder = (path: string): string => posix.dirname(path) === '.' ? path : posix.dirname(path)
+  for (const [path, files] of fileGraph(sources)) {
+    const room = folder(path)
+    const rooms = graph.get(room) ?? new Set()
+    graph.set(room, rooms)
+    for (const file of files) if (folder(file) !== room) rooms.add(folder(file))
+  }
+  return graph
+}
+
+/** The first circle that is found, as the path around it. */
+function circle (graph: ReadonlyMap<string, ReadonlySet<string>>): string[] {
+  const done = new Set<string>()
+  const path: string[] = []
+  const visit = (node: string): string[] => {
+    if (path.includes(node)) return [...path.slice(path.indexOf(node)), node]
+    if (done.has(node)) return []
+    path.push(node)
+    for (const next of graph.get(node) ?? []) {
+      const found = visit(next)
+      if (found.length > 0) return found
+    }
+    path.pop()
+    done.add(node)
+    return []
+  }
+  for (const node of graph.keys()) {
+    const found = visit(node)
+    if (found.length > 0) return found
+  }
+  return []
+}
+
+function roomOf (path: string): string | undefined {
   return Object.keys(mayImport)
     .filter(part => path === `${part}.ts` || path.startsWith(`${part}/`))
     .sort((a, b) => b.length - a.length)[0]
@@ -176,7 +222,7 @@ function importsOf (from: string, text: string): Import[] {
     if (specifier === undefined || !ts.isStringLiteralLike(specifier) || specifier.text.startsWith('node:')) return
     const local = specifier.text.startsWith('.')
     const to = local
-      ? posix.join(posix.dirname(from), specifier.text).replace(/\.js$/, '.ts')
+      ? posix.join(posix.dirname(from), specifier.text).replace(/\.js$/, from.endsWith('.js') ? '.js' : '.ts')
       : specifier.text.split('/').slice(0, specifier.text.startsWith('@') ? 2 : 1).join('/')
     found.push({ from, to, local, kind })
   }

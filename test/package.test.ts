@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join, relative, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import t from 'tap'
-import { compile, root } from './compiler.js'
+import { compile, root } from './support/compiler.js'
 
 t.setTimeout(180_000)
 

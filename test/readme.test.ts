@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { errors } from '../lib/index.js'
-import { compile, root, type Complaint } from './compiler.js'
+import { compile, root, type Complaint } from './support/compiler.js'
 
 const readme = await readFile(join(root, 'README.md'), 'utf8')
 
@@ -21,9 +21,9 @@ t.test('the tables of options list exactly the options that exist', async t => {
   const optionKeys = async (file: string, pattern: RegExp) => [...((await readFile(join(root, file), 'utf8')).match(pattern)?.[1] ?? '').matchAll(/'(\w+)'/g)].map(match => match[1])
   const column = (heading: string) => [...(readme.split(`## ${heading}`)[1]?.split(/^#/m)[0] ?? '').matchAll(/^\| (`[^|]*)\|/gm)]
     .flatMap(row => [...row[1]!.replace(/:.*$/, '').matchAll(/`(\w+)(?:\([^`]*\))?`/g)].map(match => match[1]))
-  t.strictSame([...column('Options')].sort(), [...await optionKeys('lib/config.ts', /const KEYS = \[([^\]]+)\]/)].sort())
+  t.strictSame([...column('Options')].sort(), [...await optionKeys('lib/options/config.ts', /const KEYS = \[([^\]]+)\]/)].sort())
   t.strictSame([...column('`app.enqueue(name, payload, options?)`')].sort(), [...await optionKeys('lib/enqueue.ts', /const KEYS = \[([^\]]+)\]/)].sort())
-  t.strictSame([...column('Task definitions')].sort(), [...await optionKeys('lib/registry.ts', /const KEYS = \[([^\]]+)\]/)].sort())
+  t.strictSame([...column('Task definitions')].sort(), [...await optionKeys('lib/registry/registry.ts', /const KEYS = \[([^\]]+)\]/)].sort())
 })
 
 t.test('the quick start compiles as it stands', async t => {

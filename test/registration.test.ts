@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import { resolveConfig } from '../lib/config.js'
+import { resolveConfig } from '../lib/options/config.js'
 import cloudTasks, { defineTasks, tasksOf } from '../lib/index.js'
 
 const payload = Type.Object({ n: Type.Integer() })

@@ -6,7 +6,7 @@ import type Fastify from 'fastify'
 import type { FastifyInstance, FastifyServerOptions } from 'fastify'
 import { nearest } from '../checks.js'
 import type { TaskListing } from '../tasks.js'
-import { TOOL, type Registration, type Tool } from '../tool.js'
+import { LOADER, type Loader, type PluginHandle } from '../plugin-handle.js'
 import { importApp, type AppModule } from './app-module.js'
 import { CommandError, exitCodeOf, type Arguments, type Io } from './command.js'
 
@@ -20,24 +20,24 @@ export const APP_HELP = `  -a, --app APP    the module that exports your app: a 
 /** An app that is ready, does not listen and dispatches nothing. */
 export interface LoadedApp {
   /** Of every instance that the plugin is registered on; at least one. */
-  readonly registrations: readonly Registration[]
+  readonly registrations: readonly PluginHandle[]
 }
 
 export interface FoundTask extends TaskListing {
-  readonly registration: Registration
+  readonly registration: PluginHandle
 }
 
 /**
  * Loads the app that `-a` names, gives it to `use` and closes it, whatever comes of it.
- * @param embeddedQueue see `Tool`
+ * @param embeddedQueue see `Loader`
  * @throws CommandError
  */
-export async function withApp<T> ({ values }: Arguments, io: Io, embeddedQueue: Tool['embeddedQueue'], use: (app: LoadedApp) => Promise<T>, beforeLoading: () => void = () => {}): Promise<T> {
+export async function withApp<T> ({ values }: Arguments, io: Io, embeddedQueue: Loader['embeddedQueue'], use: (app: LoadedApp) => Promise<T>, beforeLoading: () => void = () => {}): Promise<T> {
   beforeLoading()
   const module = await uninterrupted(importApp(io.cwd, values.app as string | undefined), io)
-  const registrations: Registration[] = []
-  const tool: Tool = { embeddedQueue, signal: io.signal, registered: registration => { registrations.push(registration) } }
-  const { root, booted } = await boot(module, tool, io)
+  const registrations: PluginHandle[] = []
+  const loader: Loader = { embeddedQueue, signal: io.signal, registered: registration => { registrations.push(registration) } }
+  const { root, booted } = await boot(module, loader, io)
   try {
     await uninterrupted(booted, io)
   } catch (error) {
@@ -82,10 +82,10 @@ export function findTask (app: LoadedApp, name: string): FoundTask {
 }
 
 /** With the app's own Fastify where it has one: two copies of it do not know each other's plugins. */
-async function boot ({ path, plugin, options }: AppModule, tool: Tool, io: Io): Promise<{ root: FastifyInstance, booted: Promise<unknown> }> {
+async function boot ({ path, plugin, options }: AppModule, loader: Loader, io: Io): Promise<{ root: FastifyInstance, booted: Promise<unknown> }> {
   const { default: create } = await fastifyOf(path)
   const root = create(serverOptions(options, io))
-  root.decorate(TOOL, tool)
+  root.decorate(LOADER, loader)
   // Nobody awaits it: `ready` reports what it throws, and awaiting it would boot the server.
   root.register(plugin, options)
   const booted = root.ready()

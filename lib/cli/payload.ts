@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { text } from 'node:stream/consumers'
-import type { ValidationFault } from '../payload.js'
+import type { ValidationFault } from '../registry/payload.js'
 import { exampleOf } from '../payload-example.js'
 import type { FoundTask } from './app.js'
 import { CommandError, UsageError, codeOf, type Arguments, type Io } from './command.js'

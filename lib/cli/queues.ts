@@ -1,6 +1,6 @@
-import type { Config } from '../config.js'
-import type { QueueOptions } from '../options.js'
-import type { CloudQueues, QueueFields } from '../transport/cloud-queues.js'
+import type { Config } from '../options/config.js'
+import type { QueueOptions } from '../options/options.js'
+import type { CloudQueues, QueueFields } from '../transport/cloud/queues.js'
 import { APP_FLAG, APP_HELP, withApp, type LoadedApp } from './app.js'
 import { CommandError, UsageError, exitCodeOf, type Command, type Io } from './command.js'
 import { nearest } from '../checks.js'
@@ -41,7 +41,7 @@ async function compare (app: LoadedApp, action: 'diff' | 'sync', io: Io): Promis
   let differences = 0
   let refused = false
   for (const { config, wanted } of wantedQueues(app)) {
-    const { CloudQueues } = await import('../transport/cloud-queues.js')
+    const { CloudQueues } = await import('../transport/cloud/queues.js')
     const cloud = new CloudQueues(config, io.signal)
     try {
       for (const [id, fields] of wanted) {

@@ -1,4 +1,4 @@
-import { refusals } from './status.js'
+import { statusErrors } from './status.js'
 import type { AppEngineHttpRequest, HttpRequest, HttpTarget, QueueExtras, Task, UriOverride } from './task.js'
 
 /** The task as its queue has it sent, which may change where it goes and as whom. What is stored stays as it is. */
@@ -19,7 +19,7 @@ export function targetUrl ({ uriOverride }: HttpTarget): string | undefined {
 /** Throws INVALID_ARGUMENT. */
 export function checkHttpTarget ({ uriOverride, oidcToken, oauthToken, headerOverrides = [] }: HttpTarget): void {
   if (uriOverride !== undefined) checkUriOverride(uriOverride)
-  if (headerOverrides.some(({ key }) => key === '')) throw refusals.required('HttpTarget.headerOverrides.header.key')
+  if (headerOverrides.some(({ key }) => key === '')) throw statusErrors.required('HttpTarget.headerOverrides.header.key')
   if (oidcToken !== undefined) checkToken('HttpTarget.oidcToken', oidcToken.serviceAccountEmail, 'audience', oidcToken.audience)
   if (oauthToken !== undefined) checkToken('HttpTarget.oauthToken', oauthToken.serviceAccountEmail, 'scope', oauthToken.scope)
 }
@@ -62,9 +62,9 @@ function overriddenHeaders (headers: HttpRequest['headers'] = {}, overrides: Htt
 }
 
 function checkUriOverride ({ host, port }: UriOverride): void {
-  if (host === '') throw refusals.required('HttpTarget.uriOverride.host')
-  if (host !== undefined && !isHost(host)) throw refusals.notAHost('HttpTarget.uriOverride.host')
-  if (port !== undefined && !(Number.isInteger(port) && port >= 0 && port <= 65_535)) throw refusals.outside('HttpTarget.uriOverride.port', '0 and 65535')
+  if (host === '') throw statusErrors.required('HttpTarget.uriOverride.host')
+  if (host !== undefined && !isHost(host)) throw statusErrors.notAHost('HttpTarget.uriOverride.host')
+  if (port !== undefined && !(Number.isInteger(port) && port >= 0 && port <= 65_535)) throw statusErrors.outside('HttpTarget.uriOverride.port', '0 and 65535')
 }
 
 function isHost (host: string): boolean {
@@ -73,8 +73,8 @@ function isHost (host: string): boolean {
 
 /** On a queue both parts must be given: a default would depend on each task's URL. */
 function checkToken (field: string, email: string, other: string, value: string | undefined): void {
-  if (email === '') throw refusals.required(`${field}.serviceAccountEmail`)
-  if (value === undefined || value === '') throw refusals.required(`${field}.${other}`)
+  if (email === '') throw statusErrors.required(`${field}.serviceAccountEmail`)
+  if (value === undefined || value === '') throw statusErrors.required(`${field}.${other}`)
 }
 
 const BODILESS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS'])

@@ -1,5 +1,5 @@
 import { checkHttpTarget } from './http-target.js'
-import { refusals } from './status.js'
+import { statusErrors } from './status.js'
 import type { NewQueueSettings, QueueExtras, QueueSettings, RetryConfig } from './task.js'
 
 /** What `gcloud tasks queues describe` shows for a queue created without settings. */
@@ -53,21 +53,21 @@ export function checkQueueSettings ({ rateLimits = {}, retryConfig = {}, ...extr
 export function checkRetryConfig (retryConfig: Partial<RetryConfig>): void {
   const { maxAttempts, minBackoffSeconds, maxBackoffSeconds, maxDoublings, maxRetrySeconds } = retryConfig
   checkWhole('RetryConfig.maxAttempts', maxAttempts)
-  if (maxAttempts !== undefined && maxAttempts < -1) throw refusals.maxAttempts()
+  if (maxAttempts !== undefined && maxAttempts < -1) throw statusErrors.maxAttempts()
   checkNumber('RetryConfig.maxDoublings', maxDoublings)
   checkWhole('RetryConfig.maxDoublings', maxDoublings)
   checkNumber('RetryConfig.maxRetryDuration', maxRetrySeconds)
   checkNumber('RetryConfig.minBackoff', minBackoffSeconds)
   checkNumber('RetryConfig.maxBackoff', maxBackoffSeconds)
   if (minBackoffSeconds !== undefined && maxBackoffSeconds && minBackoffSeconds > maxBackoffSeconds) {
-    throw refusals.backoffOrder()
+    throw statusErrors.backoffOrder()
   }
 }
 
 /**
  * Settings with everything filled in. Throws as `checkQueueSettings`. As on the wire, where 0 cannot be told from absent, 0
- * means the default for the rate, the concurrency, the attempts and the maximum back-off. A default that contradicts the
- * other bound of the back-off gives way to it.
+ * means the default for the rate, the concurrency, the attempts and the maximum backoff. A default that contradicts the
+ * other bound of the backoff gives way to it.
  */
 export function completeQueueSettings (given: NewQueueSettings = {}, maxRate?: number): QueueSettings {
   checkQueueSettings(given, maxRate)
@@ -107,17 +107,17 @@ const EXTRAS = ['appEngineRoutingOverride', 'httpTarget', 'samplingRatio', 'chos
 
 function checkNumber (field: string, value: number | undefined, max?: number): void {
   if (value === undefined) return
-  if (!Number.isFinite(value)) throw refusals.notANumber(field)
-  if (value < 0) throw refusals.negative(field)
-  if (max !== undefined && value > max) throw refusals.above(field, max)
+  if (!Number.isFinite(value)) throw statusErrors.notANumber(field)
+  if (value < 0) throw statusErrors.negative(field)
+  if (max !== undefined && value > max) throw statusErrors.above(field, max)
 }
 
 function checkWhole (field: string, value: number | undefined): void {
-  if (value !== undefined && !Number.isInteger(value)) throw refusals.notAnInteger(field)
+  if (value !== undefined && !Number.isInteger(value)) throw statusErrors.notAnInteger(field)
 }
 
 function checkRange (field: string, value: number | undefined, min: number, max: number, range: string): void {
-  if (value !== undefined && !(value >= min && value <= max)) throw refusals.outside(field, range)
+  if (value !== undefined && !(value >= min && value <= max)) throw statusErrors.outside(field, range)
 }
 
 const DAY = 24 * 3600

@@ -1,6 +1,6 @@
 import { DEFAULT_DISPATCH_DEADLINE_MS, MAX_SCHEDULE_AHEAD_MS, checkRetryConfig, completeRetryConfig } from './limits.js'
 import { generateTaskId, isTaskId, parseTaskName, printQueueName } from './names.js'
-import { refusals } from './status.js'
+import { statusErrors } from './status.js'
 import type { AppEngineHttpRequest, HttpMethod, HttpRequest, NewTask, Task } from './task.js'
 
 /**
@@ -10,15 +10,15 @@ import type { AppEngineHttpRequest, HttpMethod, HttpRequest, NewTask, Task } fro
 export function checkNewTask (queueName: string, task: NewTask, now: number): void {
   if (task.name !== undefined) checkName(queueName, task.name)
   const { httpRequest, appEngineHttpRequest } = task
-  if ((httpRequest === undefined) === (appEngineHttpRequest === undefined)) throw refusals.noPayloadType()
+  if ((httpRequest === undefined) === (appEngineHttpRequest === undefined)) throw statusErrors.noPayloadType()
   if (httpRequest !== undefined) checkHttp(httpRequest, task.dispatchDeadlineMs)
   if (appEngineHttpRequest !== undefined) checkAppEngine(appEngineHttpRequest, task.dispatchDeadlineMs)
 
   if (task.retryConfig !== undefined) checkRetryConfig(task.retryConfig)
   const { scheduleAt } = task
   if (scheduleAt === undefined) return
-  if (!Number.isFinite(scheduleAt)) throw refusals.notANumber('Task.scheduleTime')
-  if (scheduleAt > now + MAX_SCHEDULE_AHEAD_MS) throw refusals.scheduleTooFar(pacificTime(scheduleAt))
+  if (!Number.isFinite(scheduleAt)) throw statusErrors.notANumber('Task.scheduleTime')
+  if (scheduleAt > now + MAX_SCHEDULE_AHEAD_MS) throw statusErrors.scheduleTooFar(pacificTime(scheduleAt))
 }
 
 /** The form in which the service stores a valid new task: name, times, method, headers and deadline filled in. */
@@ -52,34 +52,34 @@ function checkName (queueName: string, name: string): void {
   const prefix = `${queueName}/tasks/`
   if (name.startsWith(prefix) && isTaskId(name.slice(prefix.length))) return
   const parsed = parseTaskName(name)
-  if (parsed === undefined) throw refusals.taskName()
+  if (parsed === undefined) throw statusErrors.taskName()
   const named = printQueueName(parsed)
-  if (named !== queueName) throw refusals.taskInOtherQueue(queueName, named)
-  throw refusals.taskId(parsed.task)
+  if (named !== queueName) throw statusErrors.taskInOtherQueue(queueName, named)
+  throw statusErrors.taskId(parsed.task)
 }
 
 function checkHttp (request: HttpRequest, deadlineMs: number | undefined): void {
-  if (request.url === '') throw refusals.urlRequired()
-  if (!/^https?:\/\//i.test(request.url)) throw refusals.urlScheme()
-  if (encodedLength(request.url) > MAX_URL_LENGTH) throw refusals.urlTooLong('HttpRequest.url')
+  if (request.url === '') throw statusErrors.urlRequired()
+  if (!/^https?:\/\//i.test(request.url)) throw statusErrors.urlScheme()
+  if (encodedLength(request.url) > MAX_URL_LENGTH) throw statusErrors.urlTooLong('HttpRequest.url')
   checkBody('HttpRequest', request, ['POST', 'PUT', 'PATCH'])
-  if (headerBytes(request.headers) >= 80 * 1024) throw refusals.headersTooLarge()
-  if (deadlineMs !== undefined && !(deadlineMs >= 15_000 && deadlineMs <= 1_800_000)) throw refusals.deadlineHttp()
+  if (headerBytes(request.headers) >= 80 * 1024) throw statusErrors.headersTooLarge()
+  if (deadlineMs !== undefined && !(deadlineMs >= 15_000 && deadlineMs <= 1_800_000)) throw statusErrors.deadlineHttp()
 }
 
 function checkAppEngine (request: AppEngineHttpRequest, deadlineMs: number | undefined): void {
   const uri = request.relativeUri
   if (uri !== undefined && uri !== '') {
-    if (!uri.startsWith('/') || uri.includes(' ')) throw refusals.relativeUri()
-    if (uri.length > MAX_URL_LENGTH) throw refusals.urlTooLong('AppEngineHttpRequest.relativeUri')
+    if (!uri.startsWith('/') || uri.includes(' ')) throw statusErrors.relativeUri()
+    if (uri.length > MAX_URL_LENGTH) throw statusErrors.urlTooLong('AppEngineHttpRequest.relativeUri')
   }
   checkBody('AppEngineHttpRequest', request, ['POST', 'PUT'])
-  if (deadlineMs !== undefined && !(deadlineMs >= 15_000 && deadlineMs <= 86_415_000)) throw refusals.deadlineAppEngine()
+  if (deadlineMs !== undefined && !(deadlineMs >= 15_000 && deadlineMs <= 86_415_000)) throw statusErrors.deadlineAppEngine()
 }
 
 function checkBody (field: string, request: HttpRequest | AppEngineHttpRequest, methods: readonly HttpMethod[]): void {
   if (request.body === undefined || request.body.length === 0) return
-  if (!methods.includes(request.httpMethod ?? 'POST')) throw refusals.bodyNotAllowed(field, methods.join(', '))
+  if (!methods.includes(request.httpMethod ?? 'POST')) throw statusErrors.bodyNotAllowed(field, methods.join(', '))
 }
 
 function storedHttp (request: HttpRequest): HttpRequest {

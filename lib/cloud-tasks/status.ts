@@ -44,7 +44,7 @@ export class CloudTasksError extends Error {
  * Every refusal, once. Texts are production's unless the line says otherwise; some of them were seen in recordings of the
  * service, the others are quoted by its users.
  */
-export const refusals = {
+export const statusErrors = {
   queueExists: () => new CloudTasksError('ALREADY_EXISTS', 'Queue already exists'),
   queueExistedRecently: () => new CloudTasksError('FAILED_PRECONDITION',
     'The queue cannot be created because a queue with this name existed too recently.'),

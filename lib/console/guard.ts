@@ -1,7 +1,7 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { FST_TASKS_FORBIDDEN } from '../errors.js'
-import { hostName, isFixedName } from '../host-name.js'
+import { hostName, isFixedName } from '../browser-guard.js'
 
 /** Nothing from elsewhere, nothing inline. */
 export const SECURITY_HEADERS: Readonly<Record<string, string>> = {

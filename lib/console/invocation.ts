@@ -1,23 +1,23 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { isPlainObject } from '../checks.js'
 import { lookUp, type EnqueueOptions } from '../enqueue.js'
-import type { Internals } from '../internals.js'
-import type { ValidationFault } from '../payload.js'
-import type { RegisteredTask } from '../registry.js'
-import type { Enqueued, Fault, RunReport, Validation } from './api.js'
-import { errorInfo } from './error-info.js'
-import { LogLines } from './log-lines.js'
-import { teeLog } from './log-tee.js'
-import { cut } from './text.js'
+import type { PluginHandle } from '../plugin-handle.js'
+import type { ValidationFault } from '../registry/payload.js'
+import type { RegisteredTask } from '../registry/registry.js'
+import type { Enqueued, Fault, RunReport, Validation } from './api/api.js'
+import { errorInfo } from './history/error-info.js'
+import { LogLines } from './history/log-lines.js'
+import { teeLog } from './history/log-tee.js'
+import { cut } from './history/text.js'
 
 /** Validates `text` as the route of the task does. */
-export async function validate (app: Internals, name: string, text: string): Promise<Validation> {
+export async function validate (app: PluginHandle, name: string, text: string): Promise<Validation> {
   const read = await readPayload(app, lookUp(app.registry, name), text)
   return read.errors === undefined ? { ok: true, errors: [] } : { ok: false, errors: read.errors }
 }
 
 /** Runs the handler once, here and now, as `app.tasks.run` does. */
-export async function run (app: Internals, name: string, text: string): Promise<RunReport> {
+export async function run (app: PluginHandle, name: string, text: string): Promise<RunReport> {
   const task = lookUp(app.registry, name)
   const startedAt = performance.now()
   const lines = new LogLines()
@@ -35,7 +35,7 @@ export async function run (app: Internals, name: string, text: string): Promise<
 }
 
 /** @throws as `app.enqueue`, and SyntaxError */
-export async function enqueue (app: Internals, name: string, text: string, options: EnqueueOptions): Promise<Enqueued> {
+export async function enqueue (app: PluginHandle, name: string, text: string, options: EnqueueOptions): Promise<Enqueued> {
   const payload: unknown = JSON.parse(text)
   const { id, queue, scheduleTime, duplicate } = await app.app.enqueue(name, payload, options)
   const fullName = app.local?.queueName(queue) ?? queue
@@ -46,13 +46,13 @@ type Read =
   | { readonly errors?: undefined, readonly value: unknown }
   | { readonly errors: readonly Fault[] }
 
-async function readPayload (app: Internals, task: RegisteredTask, text: string): Promise<Read> {
+async function readPayload (app: PluginHandle, task: RegisteredTask, text: string): Promise<Read> {
   try {
     JSON.parse(text)
   } catch (error) {
     return { errors: [{ path: '', message: text.trim() === '' ? 'There is no JSON text' : `This is not JSON: ${(error as Error).message}` }] }
   }
-  let examined: Awaited<ReturnType<Internals['payloads']['examine']>>
+  let examined: Awaited<ReturnType<PluginHandle['payloads']['examine']>>
   try {
     examined = await app.payloads.examine(task, text)
   } catch (error) {

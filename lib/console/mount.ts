@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply } from 'fastify'
 import { FST_TASKS_INVALID_OPTION, FST_TASKS_UNAUTHENTICATED } from '../errors.js'
-import { fieldOf } from '../instance.js'
-import { Console, type Subject } from './console.js'
+import { fieldOf } from '../fastify-internals.js'
+import { TaskConsole, type Subject } from './task-console.js'
 import { Guard } from './guard.js'
 import type { ConsoleAuth, ConsoleConfig } from './options.js'
 import { mountConsoleRoutes } from './routes.js'
@@ -16,7 +16,7 @@ export async function mountConsole (app: FastifyInstance, config: ConsoleConfig,
     throw new FST_TASKS_INVALID_OPTION("Console: 'auth' is 'inherited', but the instance around it has no hook that could refuse anybody; add one with addHook before the console is registered")
   }
   let found: ReturnType<Find> | undefined
-  let console: Console | undefined
+  let console: TaskConsole | undefined
   const routes: FastifyPluginAsync = async scope => {
     const guard = new Guard(auth !== undefined, hosts)
     mountConsoleRoutes(scope, { guard, console: () => console!, app: () => found?.app, ...(typeof auth === 'function' ? { authenticate: hookOf(auth) } : {}) })
@@ -25,7 +25,7 @@ export async function mountConsole (app: FastifyInstance, config: ConsoleConfig,
 
   app.addHook('onReady', async () => {
     found = find()
-    console = new Console({ title, history, ...found })
+    console = new TaskConsole({ title, history, ...found })
   })
   if (auth === undefined) app.addHook('onListen', async () => { warnIfOpen(app) })
   // The streams of events would keep the server from closing.

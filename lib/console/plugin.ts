@@ -1,6 +1,6 @@
 import type { FastifyPluginAsync } from 'fastify'
 import { FST_TASKS_PLUGIN_MISSING } from '../errors.js'
-import { internalsOf } from '../internals.js'
+import { handleOf } from '../plugin-handle.js'
 import { mountConsole } from './mount.js'
 import { refuseOpenProduction, resolveConsole, type ConsoleOptions } from './options.js'
 
@@ -15,9 +15,9 @@ const taskConsole: FastifyPluginAsync<ConsoleOptions> = async (app, options) => 
   const config = resolveConsole(options)
   refuseOpenProduction(config, process.env)
   await mountConsole(app, config, options.prefix, () => {
-    const internals = internalsOf(app)
-    if (internals === undefined) throw new FST_TASKS_PLUGIN_MISSING()
-    return { engine: internals.local?.engine, app: internals }
+    const handle = handleOf(app)
+    if (handle === undefined) throw new FST_TASKS_PLUGIN_MISSING()
+    return { engine: handle.local?.engine, app: handle }
   })
 }
 

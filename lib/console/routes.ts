@@ -4,27 +4,27 @@ import { shortId } from '../cloud-tasks/names.js'
 import { CloudTasksError, type GrpcCode } from '../cloud-tasks/status.js'
 import type { EnqueueOptions } from '../enqueue.js'
 import { FST_TASKS_CONSOLE_REQUEST } from '../errors.js'
-import type { Internals } from '../internals.js'
-import type { ApiError } from './api.js'
-import type { Console } from './console.js'
+import type { PluginHandle } from '../plugin-handle.js'
+import type { ApiError } from './api/api.js'
+import type { TaskConsole } from './task-console.js'
 import { SECURITY_HEADERS, type Guard } from './guard.js'
 import { enqueue, run, validate } from './invocation.js'
 import type { ConsoleAuth } from './options.js'
-import { readAsset } from './page.js'
+import { readAsset } from './asset-files.js'
 import { STATE_FILTERS, type TaskQuery } from './task-pages.js'
 
-export interface Desk {
+export interface ConsoleContext {
   readonly guard: Guard
   /** Once the server is ready. */
-  readonly console: () => Console
+  readonly console: () => TaskConsole
   /** The app whose registry is shown; undefined where there is none. */
-  readonly app: () => Internals | undefined
+  readonly app: () => PluginHandle | undefined
   /** Refuses strangers, before anything is read or sent. */
   readonly authenticate?: ConsoleAuth
 }
 
 /** Mounts the page and its API in an instance of the console's own. */
-export function mountConsoleRoutes (scope: FastifyInstance, desk: Desk): void {
+export function mountConsoleRoutes (scope: FastifyInstance, desk: ConsoleContext): void {
   scope.removeAllContentTypeParsers()
   scope.addContentTypeParser('application/json', { parseAs: 'string', bodyLimit: BODY_LIMIT }, scope.getDefaultJsonParser('error', 'error'))
   scope.addHook('onRequest', async (request, reply) => {
@@ -78,11 +78,11 @@ async function send (reply: FastifyReply, path: string): Promise<FastifyReply> {
   return reply.type(found.type).header('cache-control', 'no-cache').send(found.bytes)
 }
 
-function apiRoutes ({ guard, console, app }: Desk): Record<string, Handler> {
-  const registry = (): Internals => {
-    const internals = app()
-    if (internals === undefined) throw cannot('there is no registry of tasks here', 501)
-    return internals
+function apiRoutes ({ guard, console, app }: ConsoleContext): Record<string, Handler> {
+  const registry = (): PluginHandle => {
+    const handle = app()
+    if (handle === undefined) throw cannot('there is no registry of tasks here', 501)
+    return handle
   }
   return {
     'GET /overview': async () => console().overview(guard.token),
@@ -109,7 +109,7 @@ function apiRoutes ({ guard, console, app }: Desk): Record<string, Handler> {
   }
 }
 
-function sendPayload (console: Console, name: string, reply: FastifyReply): FastifyReply {
+function sendPayload (console: TaskConsole, name: string, reply: FastifyReply): FastifyReply {
   const bytes = console.payload(name)
   if (bytes === undefined) throw payloadGone()
   return reply
@@ -119,7 +119,7 @@ function sendPayload (console: Console, name: string, reply: FastifyReply): Fast
 }
 
 /** From here on the response belongs to the stream of events. */
-function join ({ live }: Console, request: FastifyRequest, reply: FastifyReply): void {
+function join ({ live }: TaskConsole, request: FastifyRequest, reply: FastifyReply): void {
   if (live.full) throw cannot('too many pages are open, or the server is closing', 503)
   reply.hijack()
   reply.raw.writeHead(200, {

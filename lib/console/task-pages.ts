@@ -1,10 +1,10 @@
 import type { Task } from '../cloud-tasks/task.js'
 import type { Engine } from '../engine/engine.js'
 import { FST_TASKS_INVALID_PAGE } from '../errors.js'
-import type { TaskRow, TaskState } from './api.js'
-import type { History } from './history.js'
-import type { TaskRecord } from './task-record.js'
-import { lastResultOf, methodOf, queueNameOf, shortId, urlOf } from './task-view.js'
+import type { TaskRow, TaskState } from './api/api.js'
+import type { History } from './history/history.js'
+import type { TaskRecord } from './history/task-record.js'
+import { lastResultOf, methodOf, queueNameOf, shortId, urlOf } from './api/task-view.js'
 
 /** `pending`: all that have not ended; `ended`: all that have. */
 export type StateFilter = TaskState | 'pending' | 'ended'

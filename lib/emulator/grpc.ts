@@ -1,11 +1,9 @@
 import { Metadata, Server, type handleUnaryCall, type MethodDefinition, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js'
 import type { PackageDefinition } from '@grpc/proto-loader'
 import { CloudTasksError, grpcCodes } from '../cloud-tasks/status.js'
-import { MAX_REQUEST_BYTES } from './limits.js'
-import { loadProtos, messageType, type Protos } from './protos.js'
-import { normalize, packageOf, type Version } from './requests.js'
-import { verbOf } from './verbs.js'
-import type { Service } from './service.js'
+import { loadProtos, messageType, type Protos } from './proto/protos.js'
+import { MAX_REQUEST_BYTES, normalize, packageOf, type Version } from './service/requests.js'
+import { methodOf, type Service } from './service/service.js'
 
 /** A gRPC server with everything that `service` does, bound to nothing: connections are handed to it. */
 export async function createGrpcServer (service: Service): Promise<Server> {
@@ -28,7 +26,7 @@ function addService (server: Server, protos: Protos, name: string, version: Vers
   const implementation: UntypedServiceImplementation = {}
   const toStatus = statusWriter(protos.definitions)
   for (const [method, known] of Object.entries(protos.definitions[name] as ServiceDefinition)) {
-    const { key, call } = verbOf(service, method)
+    const { key, call } = methodOf(service, method)
     if (call === undefined) continue
     const answer = async (request: object): Promise<object> => await call(normalize(protos.schemas, version, key, readable(request)))
     const handle: handleUnaryCall<object, object> = (call, callback) => {

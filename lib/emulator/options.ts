@@ -1,12 +1,12 @@
 import type { FastifyPluginAsync } from 'fastify'
 import { isPlainObject, optionChecks, unknownKey } from '../checks.js'
 import { parseQueueName } from '../cloud-tasks/names.js'
-import type { Clock } from '../engine/clock.js'
-import { systemClock } from '../engine/clock.js'
+import type { Clock } from '../clock/clock.js'
+import { systemClock } from '../clock/clock.js'
 import type { Engine } from '../engine/engine.js'
 import { FST_TASKS_INVALID_OPTION } from '../errors.js'
-import type { EmulatorLogger } from './attempt-log.js'
-import { defaultUrlOf } from './default-url.js'
+import type { EmulatorLogger } from './dispatch/attempt-log.js'
+import { defaultUrlOf } from './service/default-url.js'
 
 /** What `createEmulator` takes: the flags of the command `emulator`, by their names. */
 export interface EmulatorOptions {

@@ -1,22 +1,22 @@
 import type { AddressInfo } from 'node:net'
 import { ServerCredentials, type Server as GrpcServer } from '@grpc/grpc-js'
 import Fastify, { type FastifyInstance } from 'fastify'
-import { Engine, type Answer, type Attempt, type ErrorPlace } from '../engine/engine.js'
-import { isSuccess } from '../engine/outcome.js'
-import { MemoryStore } from '../engine/memory-store.js'
-import type { Store } from '../engine/store.js'
+import { Engine, type Answer, type Attempt, type ErrorContext } from '../engine/engine.js'
+import { isSuccess } from '../engine/transitions.js'
+import { MemoryStore } from '../store/memory-store.js'
+import type { Store } from '../store/store.js'
 import { CloudTasksError } from '../cloud-tasks/status.js'
-import { AttemptLog } from './attempt-log.js'
-import { HttpDispatcher } from './dispatcher.js'
+import { AttemptLog } from './dispatch/attempt-log.js'
+import { HttpDispatcher } from './dispatch/dispatcher.js'
 import { createGrpcServer } from './grpc.js'
-import { TokenIssuer } from './oidc.js'
+import { TokenIssuer } from './tokens/token-issuer.js'
 import { emulatorConfig, type EmulatorConfig, type EmulatorOptions } from './options.js'
 import { Port } from './port.js'
-import { rest, restServerOptions } from './rest.js'
-import { Service } from './service.js'
-import { SigningKey } from './signing-key.js'
-import { tokenRoutes } from './token-routes.js'
-import { Unreachable } from './unreachable.js'
+import { rest, restServerOptions } from './rest/rest.js'
+import { Service } from './service/service.js'
+import { SigningKey } from './tokens/signing-key.js'
+import { tokenRoutes } from './tokens/token-routes.js'
+import { Unreachable } from './dispatch/unreachable.js'
 
 /**
  * Cloud Tasks on one port: gRPC, REST, the keys of its tokens, and dispatch over HTTP.
@@ -161,7 +161,7 @@ function createEngine (config: EmulatorConfig, store: Store, dispatcher: HttpDis
     queueTombstoneMs,
     rememberGeneratedNames: true,
     dispatch: async attempt => logged(attempt, await dispatcher.dispatch(attempt), log),
-    onError: (error: unknown, { during, name = '' }: ErrorPlace) => {
+    onError: (error: unknown, { during, name = '' }: ErrorContext) => {
       if (during === 'dispatch' && error instanceof Unreachable) log.unreachable(name, error)
       else onError(error)
     }
@@ -177,7 +177,7 @@ function logged ({ task, deadlineMs }: Attempt, answer: Answer, log: AttemptLog)
 /** Loads lmdb only where there is a directory. */
 async function createStore (directory: string | undefined): Promise<Store> {
   if (directory === undefined) return new MemoryStore()
-  const { LmdbStore } = await import('../engine/lmdb-store.js')
+  const { LmdbStore } = await import('../store/lmdb/lmdb-store.js')
   return new LmdbStore({ directory })
 }
 

@@ -2,19 +2,19 @@ import { DEFAULT_DISPATCH_DEADLINE_MS } from '../cloud-tasks/limits.js'
 import { dispatchHeaders } from '../cloud-tasks/headers.js'
 import { withOverrides } from '../cloud-tasks/http-target.js'
 import type { Task } from '../cloud-tasks/task.js'
-import type { Answer, Attempt, Dispatcher } from './attempt.js'
-import type { Clock } from './clock.js'
-import type { ErrorPlace, Keeper } from './keeper.js'
+import type { Answer, Attempt, Dispatcher } from './dispatcher.js'
+import type { Clock } from '../clock/clock.js'
+import type { ErrorContext, WriteBehind } from './write-behind.js'
 import type { EndOfTask, Observers } from './observers.js'
-import { afterDispatch, afterFailure, isGivenUp, isSuccess, type AttemptEnd, type AttemptStart } from './outcome.js'
-import type { TaskEntry, TaskQueue } from './queue.js'
+import { afterDispatch, afterFailure, isGivenUp, isSuccess, type AttemptEnd, type AttemptStart } from './transitions.js'
+import type { TaskEntry, TaskQueue } from './task-queue.js'
 
 export interface AttemptsOptions {
   readonly clock: Clock
-  readonly keeper: Keeper
+  readonly writeBehind: WriteBehind
   readonly dispatch: Dispatcher
   readonly observers: Observers
-  readonly onError: (error: unknown, where: ErrorPlace) => void
+  readonly onError: (error: unknown, where: ErrorContext) => void
   /** A slot of the queue is free again, or a task of it due at another time. */
   readonly onEnd: (queue: TaskQueue) => void
 }
@@ -37,7 +37,7 @@ export class Attempts {
    * nothing to send: the task has outlived its retention, or the store cannot say what it is.
    */
   start (queue: TaskQueue, entry: TaskEntry, forced: boolean): Task | undefined {
-    const { clock, keeper } = this.#options
+    const { clock, writeBehind } = this.#options
     const now = clock.now()
     queue.due.remove(entry)
     if (entry.attempts === 0 && now >= entry.expiresAt) {
@@ -52,7 +52,7 @@ export class Attempts {
     entry.attempts++
     queue.running++
     this.#running++
-    keeper.sweep(now)
+    writeBehind.sweep(now)
     this.#send(queue, entry, task, { scheduleAt: stored.scheduleAt, dispatchAt: now, forced })
     return task
   }
@@ -67,9 +67,9 @@ export class Attempts {
     const task = withOverrides(stored, queue.stored.settings)
     const deadlineMs = task.dispatchDeadlineMs ?? DEFAULT_DISPATCH_DEADLINE_MS
     const attempt = { task, queue: queue.id, headers: dispatchHeaders(task), deadlineMs, deadlineAt: start.dispatchAt + deadlineMs }
-    if (!observers.none) observers.tell('started', attempt)
+    if (!observers.none) observers.notify('started', attempt)
     let ended = false
-    const end = (how: AttemptEnd, said?: Said): void => {
+    const end = (how: AttemptEnd, said?: AttemptDetails): void => {
       if (ended) return
       ended = true
       clock.clearTimeout(timer)
@@ -96,7 +96,7 @@ export class Attempts {
     }
   }
 
-  #settle (queue: TaskQueue, entry: TaskEntry, start: AttemptStart, attempt: Attempt, how: AttemptEnd, said: Said | undefined): void {
+  #settle (queue: TaskQueue, entry: TaskEntry, start: AttemptStart, attempt: Attempt, how: AttemptEnd, said: AttemptDetails | undefined): void {
     const { clock, onEnd, observers } = this.#options
     const now = clock.now()
     queue.running--
@@ -105,7 +105,7 @@ export class Attempts {
     if (queue.owns(entry)) end = isSuccess(how) ? 'done' : this.#fail(queue, entry, start, how, now)
     if (!observers.none) {
       const retryAt = end === undefined && entry.position !== -1 ? entry.dueAt : undefined
-      observers.tell('attempted', {
+      observers.notify('attempted', {
         attempt,
         how,
         endedAt: now,
@@ -125,7 +125,7 @@ export class Attempts {
 
   /** Says how the task ends, if it does; else it is due again. */
   #fail (queue: TaskQueue, entry: TaskEntry, start: AttemptStart, how: AttemptEnd, now: number): EndOfTask | undefined {
-    const { keeper } = this.#options
+    const { writeBehind } = this.#options
     const before = this.#read(queue, entry, now)
     if (before === undefined) return undefined
     const retry = before.retryConfig ?? queue.stored.settings.retryConfig
@@ -137,22 +137,22 @@ export class Attempts {
       entry.dueAt = Math.min(task.scheduleAt, entry.expiresAt)
       queue.due.add(entry)
     }
-    keeper.replace(entry, task)
+    writeBehind.replace(entry, task)
     return undefined
   }
 
   #end (queue: TaskQueue, entry: TaskEntry, why: EndOfTask): void {
-    const { keeper, observers } = this.#options
+    const { writeBehind, observers } = this.#options
     queue.remove(entry)
-    keeper.remove(entry)
-    if (!observers.none) observers.tell('ended', entry.name, why)
+    writeBehind.remove(entry)
+    if (!observers.none) observers.notify('ended', entry.name, why)
   }
 
   /** The task's newest state. When the store fails to give it, that is reported and the task is due again in a second. */
   #read (queue: TaskQueue, entry: TaskEntry, now: number): Task | undefined {
-    const { keeper, onError } = this.#options
+    const { writeBehind, onError } = this.#options
     try {
-      const task = keeper.read(entry)
+      const task = writeBehind.read(entry)
       if (task !== undefined) return task
       queue.remove(entry)
       throw new Error(`The store has lost task ${entry.name}`)
@@ -165,7 +165,7 @@ export class Attempts {
 }
 
 /** What else is known of how an attempt ended. */
-interface Said {
+interface AttemptDetails {
   readonly error?: unknown
   readonly text?: string
 }

@@ -2,25 +2,25 @@ import { MAX_DISPATCHES_PER_SECOND } from '../cloud-tasks/limits.js'
 import { checkNewTask, withStoredDefaults } from '../cloud-tasks/new-task.js'
 import { isTaskId, parseQueueName, parseTaskName, printQueueName, queueNameOf } from '../cloud-tasks/names.js'
 import { MAX_TASK_BYTES, storedSize } from '../cloud-tasks/size.js'
-import { refusals } from '../cloud-tasks/status.js'
+import { statusErrors } from '../cloud-tasks/status.js'
 import type { NewQueueSettings, NewTask, Task } from '../cloud-tasks/task.js'
-import type { Dispatcher } from './attempt.js'
+import type { Dispatcher } from './dispatcher.js'
 import { Attempts } from './attempts.js'
-import { systemClock, type Clock } from './clock.js'
-import { Keeper, type ErrorPlace } from './keeper.js'
+import { systemClock, type Clock } from '../clock/clock.js'
+import { WriteBehind, type ErrorContext } from './write-behind.js'
 import { Observers, type EndOfTask, type Observer } from './observers.js'
-import { TaskPages, type PageRequest } from './pages.js'
-import { TaskEntry, type TaskQueue } from './queue.js'
+import { TaskPager, type TaskPageQuery } from './task-pages.js'
+import { TaskEntry, type TaskQueue } from './task-queue.js'
 import { Queues, type QueuePage, type QueueQuery, type SettingsChange } from './queues.js'
-import { Scheduler } from './scheduler.js'
-import type { Store, StoredQueue } from './store.js'
+import { DispatchLoop } from './dispatch-loop.js'
+import type { Store, StoredQueue } from '../store/store.js'
 
-export type { Answer, Attempt, Dispatcher } from './attempt.js'
-export type { ErrorPlace } from './keeper.js'
-export type { EndedAttempt, EndOfTask, Observer } from './observers.js'
-export type { PageRequest } from './pages.js'
+export type { Answer, Attempt, Dispatcher } from './dispatcher.js'
+export type { ErrorContext } from './write-behind.js'
+export type { AttemptReport, EndOfTask, Observer } from './observers.js'
+export type { TaskPageQuery } from './task-pages.js'
 export type { QueuePage, QueueQuery, SettingsChange } from './queues.js'
-export type { StoredQueue } from './store.js'
+export type { StoredQueue } from '../store/store.js'
 
 export interface EngineOptions {
   readonly store: Store
@@ -39,7 +39,7 @@ export interface EngineOptions {
   /** The largest rate that a queue may have, in dispatches a second. @default 500, the most that Cloud Tasks allows */
   readonly maxDispatchesPerSecond?: number
   /** Hears of errors that no caller is there to receive. @default process.emitWarning */
-  readonly onError?: (error: unknown, where: ErrorPlace) => void
+  readonly onError?: (error: unknown, where: ErrorContext) => void
 }
 
 export interface TaskPage {
@@ -59,7 +59,7 @@ export interface QueueCounts {
  * CloudTasksError. A task is either waiting (in its queue's heap) or has attempts under way:
  *
  *   createTask -> stored -> waiting -> [due, slot, token] -> attempt -> 2xx or given up: removed, name remembered
- *                              ^-------- back-off ------------ all else
+ *                              ^-------- backoff ------------ all else
  *
  * Reads answer at once and throw; changes resolve when the store has them. `open` comes first, then anything; `start` and
  * `stop` begin and end dispatching, as often as wanted; after `close` everything is refused.
@@ -67,13 +67,13 @@ export interface QueueCounts {
 export class Engine {
   readonly #store: Store
   readonly #clock: Clock
-  readonly #onError: (error: unknown, where: ErrorPlace) => void
-  readonly #keeper: Keeper
+  readonly #onError: (error: unknown, where: ErrorContext) => void
+  readonly #writeBehind: WriteBehind
   readonly #attempts: Attempts
-  readonly #scheduler: Scheduler
+  readonly #dispatchLoop: DispatchLoop
   readonly #queues: Queues
   readonly #observers: Observers
-  readonly #pages = new TaskPages()
+  readonly #pages = new TaskPager()
   /** Named tasks that are being stored; resolves, whatever their fate. */
   readonly #creating = new Map<string, Promise<void>>()
   #isOpen = false
@@ -85,7 +85,7 @@ export class Engine {
     this.#clock = clock
     this.#onError = onError
     const observers = this.#observers = new Observers(onError)
-    const keeper = this.#keeper = new Keeper({
+    const writeBehind = this.#writeBehind = new WriteBehind({
       store,
       clock,
       onError,
@@ -96,13 +96,13 @@ export class Engine {
       rememberGeneratedNames: options.rememberGeneratedNames ?? false,
       find: name => this.#creating.has(name) ? null : this.#queues.find(queueNameOf(name))?.tasks.get(name)
     })
-    const scheduler = this.#scheduler = new Scheduler(clock, (queue, now) => {
+    const dispatchLoop = this.#dispatchLoop = new DispatchLoop(clock, (queue, now) => {
       queue.limiter.take(now)
       this.#attempts.start(queue, queue.due.first!, false)
     })
-    this.#attempts = new Attempts({ clock, keeper, dispatch, observers, onError, onEnd: queue => { scheduler.changed(queue) } })
+    this.#attempts = new Attempts({ clock, writeBehind, dispatch, observers, onError, onEnd: queue => { dispatchLoop.changed(queue) } })
     this.#queues = new Queues({
-      store, clock, keeper, scheduler, observers, tombstoneMs: options.queueTombstoneMs ?? 7 * 24 * 3600 * 1000, maxRate: options.maxDispatchesPerSecond ?? MAX_DISPATCHES_PER_SECOND
+      store, clock, writeBehind, dispatchLoop, observers, tombstoneMs: options.queueTombstoneMs ?? 7 * 24 * 3600 * 1000, maxRate: options.maxDispatchesPerSecond ?? MAX_DISPATCHES_PER_SECOND
     })
   }
 
@@ -110,7 +110,7 @@ export class Engine {
   async open (): Promise<void> {
     const { queues, tasks, tombstones } = await this.#store.load()
     this.#queues.load(queues)
-    await this.#inSlices(tombstones, tombstone => { this.#keeper.names.add(tombstone) })
+    await this.#inSlices(tombstones, tombstone => { this.#writeBehind.names.add(tombstone) })
     await this.#inSlices(tasks, task => {
       const queue = this.#queues.find(queueNameOf(task.name))
       if (queue !== undefined) queue.add(new TaskEntry(task))
@@ -122,14 +122,14 @@ export class Engine {
   /** Begins to dispatch. Before it, tasks are only stored. */
   start (): void {
     this.#checkOpen()
-    this.#scheduler.start(this.#queues.all())
+    this.#dispatchLoop.start(this.#queues.all())
   }
 
   /** Starts no more attempts. Resolves when those under way have ended and what they came to is stored. */
   async stop (): Promise<void> {
-    this.#scheduler.stop()
+    this.#dispatchLoop.stop()
     await this.#attempts.idle()
-    await this.#keeper.settle()
+    await this.#writeBehind.settle()
   }
 
   /** Stops, then closes the store. Leaves no timer behind. */
@@ -212,17 +212,17 @@ export class Engine {
   async createTask (queueName: string, newTask: NewTask): Promise<Task> {
     this.#checkOpen()
     const now = this.#clock.now()
-    if (this.#queues.find(queueName) === undefined && parseQueueName(queueName) === undefined) throw refusals.queueName()
+    if (this.#queues.find(queueName) === undefined && parseQueueName(queueName) === undefined) throw statusErrors.queueName()
     checkNewTask(queueName, newTask, now)
-    this.#keeper.sweep(now)
+    this.#writeBehind.sweep(now)
     const { name } = newTask
     if (name === undefined) return await this.#add(this.#queue(queueName), newTask, now)
 
     // Whether the name is taken depends on whether the task before it comes to be stored.
     for (let first = this.#creating.get(name); first !== undefined; first = this.#creating.get(name)) await first
     const queue = this.#queue(queueName)
-    if (this.#entry(queue, name) !== undefined) throw refusals.taskExists()
-    if (this.#keeper.names.has(name, now)) throw refusals.taskExistedRecently()
+    if (this.#entry(queue, name) !== undefined) throw statusErrors.taskExists()
+    if (this.#writeBehind.names.has(name, now)) throw statusErrors.taskExistedRecently()
     const creation = this.#add(queue, newTask, now)
     const forget = (): void => { this.#creating.delete(name) }
     this.#creating.set(name, creation.then(forget, forget))
@@ -230,17 +230,17 @@ export class Engine {
   }
 
   getTask (name: string): Task {
-    const task = this.#keeper.read(this.#find(name).entry)
-    if (task === undefined) throw refusals.notFound()
+    const task = this.#writeBehind.read(this.#find(name).entry)
+    if (task === undefined) throw statusErrors.notFound()
     return task
   }
 
   /** A page of the queue's tasks, in no particular order. */
-  listTasks (queueName: string, page: PageRequest = {}): TaskPage {
+  listTasks (queueName: string, page: TaskPageQuery = {}): TaskPage {
     const queue = this.#queue(queueName)
     const { entries, ...next } = this.#pages.page(queue, page, this.#clock.now())
     const live = entries.filter(entry => this.#entry(queue, entry.name) === entry)
-    return { tasks: live.map(entry => this.#keeper.read(entry)).filter(task => task !== undefined), ...next }
+    return { tasks: live.map(entry => this.#writeBehind.read(entry)).filter(task => task !== undefined), ...next }
   }
 
   /** Attempts of a task under way: 0 while it waits. */
@@ -252,15 +252,15 @@ export class Engine {
   async deleteTask (name: string): Promise<void> {
     const { queue, entry } = this.#find(name)
     queue.remove(entry)
-    const tombstone = this.#keeper.bury(entry)
-    this.#scheduler.changed(queue)
+    const tombstone = this.#writeBehind.addTombstone(entry)
+    this.#dispatchLoop.changed(queue)
     try {
       await this.#store.removeTask(name, tombstone)
     } catch (error) {
-      this.#keeper.names.withdraw(name)
+      this.#writeBehind.names.withdraw(name)
       queue.readmit([entry])
-      this.#scheduler.changed(queue)
-      throw refusals.notStored(error)
+      this.#dispatchLoop.changed(queue)
+      throw statusErrors.notStored(error)
     }
     this.#ended(name, 'deleted')
   }
@@ -268,10 +268,10 @@ export class Engine {
   /** Dispatches a task now, whatever its schedule and its queue say. Returns its state after dispatch. */
   async runTask (name: string): Promise<Task> {
     const { queue, entry } = this.#find(name)
-    if (!this.#scheduler.started) throw refusals.notStarted()
+    if (!this.#dispatchLoop.started) throw statusErrors.notStarted()
     const task = this.#attempts.start(queue, entry, true)
-    if (task === undefined) throw refusals.notFound()
-    this.#scheduler.changed(queue)
+    if (task === undefined) throw statusErrors.notFound()
+    this.#dispatchLoop.changed(queue)
     return task
   }
 
@@ -297,22 +297,22 @@ export class Engine {
     this.#isOpen = false
     await this.stop()
     await this.#queues.settle()
-    await this.#keeper.settle()
+    await this.#writeBehind.settle()
     await this.#store.close()
   }
 
   async #add (queue: TaskQueue, newTask: NewTask, now: number): Promise<Task> {
     const task = withStoredDefaults(queue.name, newTask, now)
-    if (storedSize(task) > MAX_TASK_BYTES) throw refusals.taskTooLarge()
+    if (storedSize(task) > MAX_TASK_BYTES) throw statusErrors.taskTooLarge()
     try {
       await this.#store.putTask(task)
     } catch (error) {
-      throw refusals.notStored(error)
+      throw statusErrors.notStored(error)
     }
     // Also when the queue was deleted meanwhile: should the store refuse that, it is still this queue.
     queue.add(new TaskEntry(task))
-    if (!this.#observers.none) this.#observers.tell('added', task)
-    this.#scheduler.changed(queue)
+    if (!this.#observers.none) this.#observers.notify('added', task)
+    this.#dispatchLoop.changed(queue)
     return task
   }
 
@@ -333,13 +333,13 @@ export class Engine {
   #find (name: string): { queue: TaskQueue, entry: TaskEntry } {
     this.#checkOpen()
     const parsed = parseTaskName(name)
-    if (parsed === undefined) throw refusals.taskName()
-    if (!isTaskId(parsed.task)) throw refusals.taskId(parsed.task)
+    if (parsed === undefined) throw statusErrors.taskName()
+    if (!isTaskId(parsed.task)) throw statusErrors.taskId(parsed.task)
     const queue = this.#queues.find(printQueueName(parsed))
-    if (queue === undefined) throw refusals.notFound()
+    if (queue === undefined) throw statusErrors.notFound()
     const entry = this.#entry(queue, name)
     if (entry !== undefined) return { queue, entry }
-    throw this.#keeper.names.has(name, this.#clock.now()) ? refusals.taskGone() : refusals.notFound()
+    throw this.#writeBehind.names.has(name, this.#clock.now()) ? statusErrors.taskGone() : statusErrors.notFound()
   }
 
   /** The task of that name, unless it has outlived its retention; then it ends here. */
@@ -348,17 +348,17 @@ export class Engine {
     const entry = queue.tasks.get(name)
     if (entry === undefined || entry.attempts > 0 || this.#clock.now() < entry.expiresAt) return entry
     queue.remove(entry)
-    this.#keeper.remove(entry)
+    this.#writeBehind.remove(entry)
     this.#ended(name, 'expired')
     return undefined
   }
 
   #ended (name: string, why: EndOfTask): void {
-    if (!this.#observers.none) this.#observers.tell('ended', name, why)
+    if (!this.#observers.none) this.#observers.notify('ended', name, why)
   }
 
   #checkOpen (): void {
-    if (!this.#isOpen) throw refusals.notOpen()
+    if (!this.#isOpen) throw statusErrors.notOpen()
   }
 }
 

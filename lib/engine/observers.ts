@@ -1,12 +1,12 @@
 import type { Task } from '../cloud-tasks/task.js'
-import type { Attempt } from './attempt.js'
-import type { AttemptEnd } from './outcome.js'
-import type { ErrorPlace } from './keeper.js'
+import type { Attempt } from './dispatcher.js'
+import type { AttemptEnd } from './transitions.js'
+import type { ErrorContext } from './write-behind.js'
 
 /** Why a task is no more. expired: it outlived its retention of 31 days. givenUp: its queue's retry limits were reached. */
 export type EndOfTask = 'done' | 'givenUp' | 'expired' | 'deleted'
 
-export interface EndedAttempt {
+export interface AttemptReport {
   readonly attempt: Attempt
   readonly how: AttemptEnd
   readonly endedAt: number
@@ -27,7 +27,7 @@ export interface Observer {
   added? (task: Task): void
   started? (attempt: Attempt): void
   /** Told before `ended`, if the task ends with it. */
-  attempted? (ended: EndedAttempt): void
+  attempted? (ended: AttemptReport): void
   ended? (name: string, why: EndOfTask): void
   /** All tasks that a queue had are gone: it was purged, or deleted. */
   emptied? (queue: string): void
@@ -37,9 +37,9 @@ export interface Observer {
 
 export class Observers {
   readonly #observers = new Set<Observer>()
-  readonly #onError: (error: unknown, where: ErrorPlace) => void
+  readonly #onError: (error: unknown, where: ErrorContext) => void
 
-  constructor (onError: (error: unknown, where: ErrorPlace) => void) {
+  constructor (onError: (error: unknown, where: ErrorContext) => void) {
     this.#onError = onError
   }
 
@@ -54,7 +54,7 @@ export class Observers {
     return () => { this.#observers.delete(observer) }
   }
 
-  tell<E extends keyof Observer> (event: E, ...what: Parameters<NonNullable<Observer[E]>>): void {
+  notify<E extends keyof Observer> (event: E, ...what: Parameters<NonNullable<Observer[E]>>): void {
     for (const observer of this.#observers) {
       try {
         (observer[event] as ((...what: unknown[]) => void) | undefined)?.(...what)

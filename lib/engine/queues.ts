@@ -1,22 +1,22 @@
 import { completeQueueSettings } from '../cloud-tasks/limits.js'
 import { parseLocationName, parseQueueName } from '../cloud-tasks/names.js'
-import { refusals } from '../cloud-tasks/status.js'
+import { statusErrors } from '../cloud-tasks/status.js'
 import type { NewQueueSettings, QueueSettings } from '../cloud-tasks/task.js'
-import type { Clock } from './clock.js'
+import type { Clock } from '../clock/clock.js'
 import type { DueHeap } from './due-heap.js'
-import type { Keeper } from './keeper.js'
-import type { NameMap } from './name-map.js'
+import type { WriteBehind } from './write-behind.js'
+import type { NameMap } from '../store/name-map.js'
 import type { Observers } from './observers.js'
-import { pageSize, type PageRequest } from './pages.js'
-import { TaskQueue, type TaskEntry } from './queue.js'
-import type { Scheduler } from './scheduler.js'
-import type { Store, StoredQueue } from './store.js'
+import { pageSize, type TaskPageQuery } from './task-pages.js'
+import { TaskQueue, type TaskEntry } from './task-queue.js'
+import type { DispatchLoop } from './dispatch-loop.js'
+import type { Store, StoredQueue } from '../store/store.js'
 
 export interface QueuesOptions {
   readonly store: Store
   readonly clock: Clock
-  readonly keeper: Keeper
-  readonly scheduler: Scheduler
+  readonly writeBehind: WriteBehind
+  readonly dispatchLoop: DispatchLoop
   readonly observers: Observers
   /** How long the name of a deleted queue is refused. */
   readonly tombstoneMs: number
@@ -27,7 +27,7 @@ export interface QueuesOptions {
 /** Makes a queue's next settings out of those that it has; undefined where there is no queue yet. What it throws changes nothing. */
 export type SettingsChange = (settings: QueueSettings | undefined) => NewQueueSettings
 
-export interface QueueQuery extends PageRequest {
+export interface QueueQuery extends TaskPageQuery {
   /** Leaves out all others. */
   readonly matches?: (queue: StoredQueue) => boolean
 }
@@ -66,12 +66,12 @@ export class Queues {
     const queue = this.#queues.get(name)
     if (queue !== undefined) return queue
     checkName(name)
-    throw refusals.queueNotFound()
+    throw statusErrors.queueNotFound()
   }
 
   /** The queues of `projects/P/locations/L`, in lexicographic order. */
   list (parent: string, page: QueueQuery): QueuePage {
-    if (parseLocationName(parent) === undefined) throw refusals.locationName()
+    if (parseLocationName(parent) === undefined) throw statusErrors.locationName()
     const after = page.pageToken ? decodeToken(page.pageToken) : ''
     const names = [...this.#queues.keys()].filter(name => name.startsWith(`${parent}/queues/`) && name > after).sort()
     const size = pageSize(page.pageSize, MAX_PAGE)
@@ -90,7 +90,7 @@ export class Queues {
     return this.#change(async () => {
       checkName(name)
       const complete = completeQueueSettings(settings, this.#options.maxRate)
-      if (this.#queues.has(name)) throw refusals.queueExists()
+      if (this.#queues.has(name)) throw statusErrors.queueExists()
       return await this.#add({ name, settings: complete, state: 'RUNNING' })
     })
   }
@@ -121,34 +121,34 @@ export class Queues {
     return this.#change(async () => {
       checkName(name)
       const queue = this.#queues.get(name)
-      if (queue === undefined) throw refusals.notFound()
-      const { clock, keeper, store, tombstoneMs } = this.#options
+      if (queue === undefined) throw statusErrors.notFound()
+      const { clock, writeBehind, store, tombstoneMs } = this.#options
       const tombstone = tombstoneMs === 0 ? undefined : { name, until: clock.now() + tombstoneMs }
       // Memory first: a task that is created from here on must not come to lie behind the removal in the store.
       this.#queues.delete(name)
-      if (tombstone !== undefined) keeper.names.add(tombstone)
+      if (tombstone !== undefined) writeBehind.names.add(tombstone)
       this.#setDeleted(queue, true)
       try {
         await store.removeQueue(name, tombstone)
       } catch (error) {
         this.#queues.set(name, queue)
-        keeper.names.withdraw(name)
+        writeBehind.names.withdraw(name)
         queue.readmit(queue.tasks.values())
         this.#setDeleted(queue, false)
-        throw refusals.notStored(error)
+        throw statusErrors.notStored(error)
       }
-      this.#options.observers.tell('emptied', name)
-      this.#options.observers.tell('changed', name)
+      this.#options.observers.notify('emptied', name)
+      this.#options.observers.notify('changed', name)
     })
   }
 
   async purge (name: string): Promise<StoredQueue> {
-    const { clock, keeper, scheduler } = this.#options
+    const { clock, writeBehind, dispatchLoop } = this.#options
     const queue = this.get(name)
     const purgedAt = clock.now()
-    const removal = keeper.track(this.#removePurged(queue, queue.purge()))
-    this.#options.observers.tell('emptied', name)
-    scheduler.changed(queue)
+    const removal = writeBehind.track(this.#removePurged(queue, queue.purge()))
+    this.#options.observers.notify('emptied', name)
+    dispatchLoop.changed(queue)
     const change = this.#change(async () => await this.#replace(this.get(name), { purgedAt }))
     const [stored] = await Promise.all([change, removal])
     return stored
@@ -160,7 +160,7 @@ export class Queues {
       const entry = tasks.get(name)
       if (entry === undefined) continue
       tasks.delete(name)
-      this.#options.keeper.remove(entry)
+      this.#options.writeBehind.remove(entry)
     }
   }
 
@@ -176,11 +176,11 @@ export class Queues {
   }
 
   async #add (stored: StoredQueue): Promise<StoredQueue> {
-    const { clock, keeper } = this.#options
-    if (keeper.names.has(stored.name, clock.now())) throw refusals.queueExistedRecently()
+    const { clock, writeBehind } = this.#options
+    if (writeBehind.names.has(stored.name, clock.now())) throw statusErrors.queueExistedRecently()
     await this.#put(stored)
     this.#queues.set(stored.name, new TaskQueue(stored, clock.now()))
-    this.#options.observers.tell('changed', stored.name)
+    this.#options.observers.notify('changed', stored.name)
     return stored
   }
 
@@ -188,8 +188,8 @@ export class Queues {
     const stored = { ...queue.stored, ...change }
     await this.#put(stored)
     queue.change(stored, this.#options.clock.now())
-    this.#options.scheduler.changed(queue)
-    this.#options.observers.tell('changed', queue.name)
+    this.#options.dispatchLoop.changed(queue)
+    this.#options.observers.notify('changed', queue.name)
     return stored
   }
 
@@ -197,22 +197,22 @@ export class Queues {
     try {
       await this.#options.store.putQueue(stored)
     } catch (error) {
-      throw refusals.notStored(error)
+      throw statusErrors.notStored(error)
     }
   }
 
   #setDeleted (queue: TaskQueue, deleted: boolean): void {
     queue.deleted = deleted
-    this.#options.scheduler.changed(queue)
+    this.#options.dispatchLoop.changed(queue)
   }
 
   /** In slices: a million removals in one go would hold up the event loop. */
   async #removePurged (queue: TaskQueue, { tasks, due }: ReturnType<TaskQueue['purge']>): Promise<void> {
-    const { clock, keeper } = this.#options
+    const { clock, writeBehind } = this.#options
     let slice: Array<Promise<void>> = []
     for (const entry of inStoredOrder(tasks, due)) {
       if (!tasks.delete(entry.name)) continue
-      slice.push(keeper.remove(entry))
+      slice.push(writeBehind.remove(entry))
       if (slice.length < SLICE) continue
       await Promise.all(slice)
       slice = []
@@ -233,7 +233,7 @@ function * inStoredOrder (tasks: NameMap<TaskEntry>, due: DueHeap<TaskEntry>): G
 }
 
 function checkName (name: string): void {
-  if (parseQueueName(name) === undefined) throw refusals.queueName()
+  if (parseQueueName(name) === undefined) throw statusErrors.queueName()
 }
 
 function encodeToken (name: string): string {
@@ -242,7 +242,7 @@ function encodeToken (name: string): string {
 
 function decodeToken (token: string): string {
   const name = Buffer.from(token, 'base64url').toString()
-  if (parseQueueName(name) === undefined) throw refusals.pageToken()
+  if (parseQueueName(name) === undefined) throw statusErrors.pageToken()
   return name
 }
 

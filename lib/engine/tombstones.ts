@@ -1,5 +1,5 @@
-import { NameMap } from './name-map.js'
-import type { Tombstone } from './store.js'
+import { NameMap } from '../store/name-map.js'
+import type { Tombstone } from '../store/store.js'
 
 /**
  * Names that refuse to be used again. One that has expired counts as absent at once; `sweep` frees its memory later, a few

@@ -4,25 +4,25 @@ import { isExhausted } from '../cloud-tasks/backoff.js'
 import { shortId } from '../cloud-tasks/names.js'
 import { withStoredDefaults } from '../cloud-tasks/new-task.js'
 import { MAX_TASK_BYTES, storedSize } from '../cloud-tasks/size.js'
-import { CloudTasksError, refusals } from '../cloud-tasks/status.js'
+import { CloudTasksError, statusErrors } from '../cloud-tasks/status.js'
 import type { NewTask, Task } from '../cloud-tasks/task.js'
-import type { Config } from '../config.js'
-import { LOCAL_MAX_DISPATCHES_PER_SECOND } from '../queue-options.js'
+import type { Config } from '../options/config.js'
+import { LOCAL_MAX_DISPATCHES_PER_SECOND } from '../options/queues.js'
 import { Engine, type Answer, type Attempt } from '../engine/engine.js'
-import { MemoryStore } from '../engine/memory-store.js'
-import { StoreError } from '../engine/store-error.js'
-import type { Store } from '../engine/store.js'
+import { MemoryStore } from '../store/memory-store.js'
+import { StoreError } from '../store/store-error.js'
+import type { Store } from '../store/store.js'
 import { FST_TASKS_INVALID_PAGE, FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_STORE_UNAVAILABLE } from '../errors.js'
-import type { Passes } from '../passes.js'
-import { RESULT_HEADER, SECRET_HEADER } from '../route-headers.js'
-import { routePath } from '../route-path.js'
-import type { Deleted, Failure, Inspection, OutgoingTask, Page, PageRequest, PendingTask, Sent, Transport } from './transport.js'
+import type { OneTimeSecrets } from '../delivery/one-time-secrets.js'
+import { RESULT_HEADER, SECRET_HEADER } from '../delivery/headers.js'
+import { routePath } from '../delivery/path.js'
+import type { Deleted, Failure, Inspection, OutgoingTask, Page, PendingQuery, PendingTask, Sent, Transport } from './transport.js'
 
 /** The embedded queue: the engine in this process, whose attempts reach the task routes by `app.inject`. */
 export class LocalTransport implements Transport {
   readonly #app: FastifyInstance
   readonly #config: Config
-  readonly #passes: Passes
+  readonly #secrets: OneTimeSecrets
   readonly #parent: string
   readonly #queueIds: ReadonlySet<string>
   #engine!: Engine
@@ -30,10 +30,10 @@ export class LocalTransport implements Transport {
   readonly inspection: Inspection = { counts: () => this.#counts(), page: (queue, page) => this.#page(queue, page) }
 
   /** @param queueIds queues that the registry names; they exist besides those of `config.queues` */
-  constructor (app: FastifyInstance, config: Config, passes: Passes, queueIds: Iterable<string>) {
+  constructor (app: FastifyInstance, config: Config, secrets: OneTimeSecrets, queueIds: Iterable<string>) {
     this.#app = app
     this.#config = config
-    this.#passes = passes
+    this.#secrets = secrets
     this.#parent = `projects/${config.project ?? 'local'}/locations/${config.location}`
     this.#queueIds = new Set([config.queue, ...config.queues.keys(), ...queueIds])
   }
@@ -74,7 +74,7 @@ export class LocalTransport implements Transport {
   async createTask (queue: string, task: OutgoingTask): Promise<Sent> {
     if (this.#refusing) return { outcome: 'closing' }
     // A directory may hold queues that the options named once.
-    if (!this.#queueIds.has(queue)) return this.#failure(queue, refusals.queueNotFound())
+    if (!this.#queueIds.has(queue)) return this.#failure(queue, statusErrors.queueNotFound())
     try {
       const created = await this.#engine.createTask(this.queueName(queue), this.#newTask(queue, task))
       return { outcome: 'created', id: created.name.slice(created.name.lastIndexOf('/') + 1), scheduleAt: created.scheduleAt }
@@ -129,7 +129,7 @@ export class LocalTransport implements Transport {
     return Object.fromEntries([...this.#queueIds].map(id => [id, this.#engine.counts(this.queueName(id))]))
   }
 
-  #page (queue: string, request: PageRequest): Page {
+  #page (queue: string, request: PendingQuery): Page {
     try {
       const { tasks, nextPageToken } = this.#engine.listTasks(this.queueName(queue), request)
       return { tasks: tasks.map(task => this.#pending(queue, task)), nextPageToken }
@@ -155,22 +155,22 @@ export class LocalTransport implements Transport {
   async #dispatch (attempt: Attempt): Promise<Answer> {
     const { task, headers } = attempt
     const request = task.httpRequest ?? task.appEngineHttpRequest
-    const pass = this.#passes.issue()
+    const secret = this.#secrets.issue()
     const options: InjectOptions = {
       method: request?.httpMethod as 'POST',
       url: task.httpRequest?.url.slice(LOCAL_ORIGIN.length) ?? task.appEngineHttpRequest?.relativeUri ?? '/',
-      headers: { ...headers, [SECRET_HEADER]: pass },
+      headers: { ...headers, [SECRET_HEADER]: secret },
       payload: request?.body as Buffer,
       // Checked against a schema for each attempt otherwise, which costs as much as validating the payload.
       validate: false
     }
     try {
       const response = await this.#inject(options)
-      if (response.headers[RESULT_HEADER] === undefined) this.#tellOutsider(attempt, options.url as string, response.statusCode)
+      if (response.headers[RESULT_HEADER] === undefined) this.#warnUnhandled(attempt, options.url as string, response.statusCode)
       return { status: response.statusCode }
     } finally {
       // Where no task route takes it, it must not stay valid.
-      this.#passes.take(pass)
+      this.#secrets.take(secret)
     }
   }
 
@@ -185,7 +185,7 @@ export class LocalTransport implements Transport {
   }
 
   /** The worker did not see this attempt, so nobody else would tell of it. */
-  #tellOutsider ({ task, queue }: Attempt, url: string, status: number): void {
+  #warnUnhandled ({ task, queue }: Attempt, url: string, status: number): void {
     const { retryConfig } = this.#config.queues.get(queue) ?? DEFAULT_QUEUE_SETTINGS
     const ends = status < 300 || isExhausted(retryConfig, task.dispatchCount, task.firstAttempt?.dispatchAt ?? 0, Date.now())
     this.#app.log[ends ? 'error' : 'warn'](
@@ -198,7 +198,7 @@ export class LocalTransport implements Transport {
     if (error.code === 'NOT_FOUND') {
       return { outcome: 'queueNotFound', mend: queueMend(queue) }
     }
-    if (task !== undefined && error.message === refusals.taskTooLarge().message) {
+    if (task !== undefined && error.message === statusErrors.taskTooLarge().message) {
       const stored = withStoredDefaults(this.queueName(queue), this.#newTask(queue, task), Date.now())
       return { outcome: 'tooLarge', bytes: storedSize(stored), limit: MAX_TASK_BYTES }
     }
@@ -215,7 +215,7 @@ function queueMend (queue: string): string {
 async function createStore (directory: string | undefined): Promise<Store> {
   if (directory === undefined) return new MemoryStore()
   try {
-    const { LmdbStore } = await import('../engine/lmdb-store.js')
+    const { LmdbStore } = await import('../store/lmdb/lmdb-store.js')
     return new LmdbStore({ directory })
   } catch (error) {
     throw new FST_TASKS_STORE_UNAVAILABLE(`the package lmdb does not load here (${(error as Error).message}); leave out 'local.directory' to keep tasks in memory`, { cause: error })

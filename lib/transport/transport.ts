@@ -22,19 +22,19 @@ export interface Transport {
 /** A look into the queues. */
 export interface Inspection {
   /** By queue id, in constant time for each. */
-  counts (): Record<string, QueueCounts>
+  counts (): Record<string, TransportCounts>
   /** @throws FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_INVALID_PAGE */
-  page (queue: string, page: PageRequest): Page
+  page (queue: string, page: PendingQuery): Page
 }
 
-export interface QueueCounts {
+export interface TransportCounts {
   /** Tasks that are due or will be. */
   readonly waiting: number
   /** Attempts under way. */
   readonly running: number
 }
 
-export interface PageRequest {
+export interface PendingQuery {
   /** Tasks a page, 1 to 1000. @default 1000 */
   readonly pageSize?: number
   /** `nextPageToken` of the page before. */

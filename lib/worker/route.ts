@@ -1,20 +1,21 @@
 import type { FastifyContextConfig, FastifyError, FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { readAttempt } from '../cloud-tasks/headers.js'
 import { DEFAULT_DISPATCH_DEADLINE_MS } from '../cloud-tasks/limits.js'
-import type { Config } from '../config.js'
+import type { Config } from '../options/config.js'
 import { FST_TASKS_ATTEMPT_FAILED, FST_TASKS_NOT_REGISTERED, FST_TASKS_ROUTE_TAKEN } from '../errors.js'
 import { attemptStartChannel } from '../events.js'
-import { faultsOf, invalidPayload, type PayloadCodec } from '../payload.js'
-import type { RegisteredTask, Registry } from '../registry.js'
-import { DEADLINE_HEADER, RESULT_HEADER } from '../route-headers.js'
-import { routePath } from '../route-path.js'
-import type { Authenticator } from './auth.js'
+import { faultsOf, invalidPayload, type PayloadCodec } from '../registry/payload.js'
+import type { RegisteredTask, Registry } from '../registry/registry.js'
+import { DEADLINE_HEADER, RESULT_HEADER } from '../delivery/headers.js'
+import { routePath } from '../delivery/path.js'
+import type { Authenticator } from './auth/authenticator.js'
 import { AttemptContext } from './context.js'
-import { Settlement, type AttemptResult, type Settled } from './outcome.js'
+import type { AttemptResult } from './attempt-result.js'
+import { Settlement, type Settled } from './settlement.js'
 import type { Runs } from './run.js'
 import type { AttemptWatchers } from './watchers.js'
 
-export interface Worker {
+export interface TaskRoutes {
   /** The instance that handlers get as `this`. */
   readonly app: FastifyInstance
   readonly config: Config
@@ -30,7 +31,7 @@ export interface Worker {
  * Mounts a route for every task that has a handler, in an instance of its own. An attempt goes through it from top to
  * bottom: authenticate -> parse -> validate -> run -> settle -> answer.
  */
-export function mountRoutes (worker: Worker): void {
+export function mountRoutes (worker: TaskRoutes): void {
   const tasks = [...worker.registry.values()].filter(task => task.handler !== undefined)
   if (tasks.length === 0) return
   const { app, config } = worker
@@ -69,7 +70,7 @@ const BODY_LIMIT = 1_048_576
 /** The longest that setTimeout can wait, 24.8 days. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1
 
-function attemptRoute (worker: Worker, task: RegisteredTask): RouteOptions {
+function attemptRoute (worker: TaskRoutes, task: RegisteredTask): RouteOptions {
   return {
     method: task.method,
     url: task.path,
@@ -90,7 +91,7 @@ function attemptRoute (worker: Worker, task: RegisteredTask): RouteOptions {
   }
 }
 
-async function attempt (worker: Worker, task: RegisteredTask, request: FastifyRequest): Promise<Settled> {
+async function attempt (worker: TaskRoutes, task: RegisteredTask, request: FastifyRequest): Promise<Settled> {
   const startedAt = performance.now()
   const context = contextOf(worker, task, request)
   if (attemptStartChannel.hasSubscribers) {
@@ -113,7 +114,7 @@ function answer (reply: FastifyReply, settled: Settled): FastifyReply {
 }
 
 /** Answers what did not come to a run: an unverified caller, a body that is no payload, a hook of the host that threw. */
-async function refuse (worker: Worker, task: RegisteredTask, error: FastifyError & { settled?: Settled }, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+async function refuse (worker: TaskRoutes, task: RegisteredTask, error: FastifyError & { settled?: Settled }, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   if (error.settled !== undefined) return answer(reply, error.settled)
   // A hook of the host that comes before the verification may throw the parser's errors, too.
   if (verified.has(request) && isPayloadFault(error)) {
@@ -135,7 +136,7 @@ function turnAway (task: string | undefined, error: FastifyError, request: Fasti
 }
 
 /** What becomes of an attempt without a payload that its handler could take. */
-function unfit ({ config }: Worker, error: Error): AttemptResult {
+function unfit ({ config }: TaskRoutes, error: Error): AttemptResult {
   return config.invalidPayload === 'drop' ? { result: 'dropped', reason: error.message } : { result: 'invalid', error }
 }
 
@@ -165,7 +166,7 @@ async function unknownTask (request: FastifyRequest, reply: FastifyReply): Promi
   return reply.code(404).send(describe(404, 'retry', error.code))
 }
 
-function contextOf (worker: Worker, task: RegisteredTask, request: FastifyRequest): AttemptContext {
+function contextOf (worker: TaskRoutes, task: RegisteredTask, request: FastifyRequest): AttemptContext {
   const { config, watchers } = worker
   // Cloud Scheduler and people call without the headers of a queue; that is a first attempt.
   const headers = readAttempt(request.headers, config.target.type) ?? {

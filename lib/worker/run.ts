@@ -1,16 +1,8 @@
 import type { FastifyInstance } from 'fastify'
 import { FST_TASKS_ABORTED, FST_TASKS_DEADLINE_EXCEEDED } from '../errors.js'
-import type { TaskHandler } from '../registry.js'
+import type { TaskHandler } from '../registry/registry.js'
+import type { RunResult } from './attempt-result.js'
 import type { AttemptContext } from './context.js'
-
-/** What became of one run of a handler. */
-export type RunResult =
-  | { readonly result: 'done', readonly value: unknown }
-  /** `error` is what `drop` threw. */
-  | { readonly result: 'dropped', readonly reason: string, readonly error?: Error | undefined }
-  | { readonly result: 'failed', readonly error: unknown }
-  | { readonly result: 'deadline', readonly error: Error }
-  | { readonly result: 'aborted', readonly error: Error }
 
 /**
  * Handlers that are running. Each one ends in one of five ways: it returned, it dropped its task, it threw, its deadline

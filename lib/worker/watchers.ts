@@ -1,5 +1,5 @@
 import type { FastifyBaseLogger } from 'fastify'
-import type { AttemptResult } from './outcome.js'
+import type { AttemptResult } from './attempt-result.js'
 
 /** Which attempt, as its headers say; a task context is one. */
 export interface AttemptKey {

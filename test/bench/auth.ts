@@ -5,8 +5,8 @@
 import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
 import cloudTasks, { defineTasks } from '../../lib/index.js'
-import { OidcVerifier } from '../../lib/worker/oidc.js'
-import { ACCOUNT, AUDIENCE, sign, startIssuer } from '../token-issuer.js'
+import { OidcVerifier } from '../../lib/worker/auth/oidc.js'
+import { ACCOUNT, AUDIENCE, sign, startIssuer } from '../support/token-issuer.js'
 import { median } from './measure.js'
 
 const ROUNDS = 7

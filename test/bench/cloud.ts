@@ -10,7 +10,7 @@ import { CloudTasksClient } from '@google-cloud/tasks'
 import { credentials } from '@grpc/grpc-js'
 import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
-import { echo, startRecordingServer } from '../recording-server.js'
+import { echo, startRecordingServer } from '../support/recording-server.js'
 import { inFlight, median, perSecond } from './measure.js'
 
 // Many short runs in turn, so that whatever else the machine does meets both alike.

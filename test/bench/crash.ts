@@ -3,7 +3,7 @@
  * negative control: a store that acknowledges too early, whose losses must be found. Exits with 1 if that was not so, or if
  * anything of the real store was lost.
  */
-import { crash } from '../engine/crash.js'
+import { crash } from '../store/crash.js'
 
 const [kills = 100, acknowledged = 1_000_000, seed = Date.now() % 1_000_000_000] = process.argv.slice(3).map(Number)
 const startedAt = performance.now()

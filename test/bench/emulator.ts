@@ -20,7 +20,7 @@ import { dirname, join } from 'node:path'
 import { CloudTasksClient } from '@google-cloud/tasks'
 import { Client, credentials, type MethodDefinition } from '@grpc/grpc-js'
 import { Pool } from 'undici'
-import { loadProtos } from '../../lib/emulator/protos.js'
+import { loadProtos } from '../../lib/emulator/proto/protos.js'
 import { inFlight, median, perSecond } from './measure.js'
 
 const ROUNDS = 5

@@ -8,8 +8,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Engine } from '../../lib/engine/engine.js'
-import { LmdbStore } from '../../lib/engine/lmdb-store.js'
-import { MemoryStore } from '../../lib/engine/memory-store.js'
+import { LmdbStore } from '../../lib/store/lmdb/lmdb-store.js'
+import { MemoryStore } from '../../lib/store/memory-store.js'
 import { longestPause } from './measure.js'
 
 const onDisk = process.argv.includes('lmdb')

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Engine } from '../../lib/engine/engine.js'
-import { LmdbStore } from '../../lib/engine/lmdb-store.js'
+import { LmdbStore } from '../../lib/store/lmdb/lmdb-store.js'
 import { inFlight, longestPause, median, perSecond } from './measure.js'
 
 const count = Number(process.argv[3] ?? 1_000_000)

@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { maxBurstSize } from '../../lib/cloud-tasks/limits.js'
 import { Engine, type Attempt, type Answer } from '../../lib/engine/engine.js'
-import { MemoryStore } from '../../lib/engine/memory-store.js'
+import { MemoryStore } from '../../lib/store/memory-store.js'
 import { median, percentile } from './measure.js'
 
 const TOLERANCE = 0.02

@@ -70,7 +70,7 @@ function writeApp (name: string, editRegistry: (text: string) => string): string
   const app = join(folder, name)
   mkdirSync(app)
   cpSync(join(folder, 'dist'), join(app, 'dist'), { recursive: true })
-  writeFileSync(join(app, 'dist/registry.d.ts'), editRegistry(readFileSync(join(app, 'dist/registry.d.ts'), 'utf8')))
+  writeFileSync(join(app, 'dist/registry/registry.d.ts'), editRegistry(readFileSync(join(app, 'dist/registry/registry.d.ts'), 'utf8')))
   symlinkSync(join(root, 'node_modules'), join(app, 'node_modules'))
   writeFileSync(join(app, 'package.json'), '{ "type": "module" }')
   writeFileSync(join(app, 'tsconfig.json'), JSON.stringify({

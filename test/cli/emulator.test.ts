@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { parseDuration } from '../../lib/cli/duration.js'
-import { transpile } from '../transpile.js'
+import { transpile } from '../support/transpile.js'
 import { command } from './terminal.js'
 
 const checkout = t.testdir()

@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { WebSocket } from 'undici'
-import { transpile } from '../transpile.js'
+import { transpile } from '../support/transpile.js'
 import { appSource } from './terminal.js'
 
 const cwd = t.testdir()

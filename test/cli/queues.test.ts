@@ -2,10 +2,10 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
-import type { Config } from '../../lib/config.js'
+import type { Config } from '../../lib/options/config.js'
 import { createEmulator } from '../../lib/emulator/index.js'
-import { CloudQueues } from '../../lib/transport/cloud-queues.js'
-import { startRecordingServer, type RecordedCall, type Reply } from '../recording-server.js'
+import { CloudQueues } from '../../lib/transport/cloud/queues.js'
+import { startRecordingServer, type RecordedCall, type Reply } from '../support/recording-server.js'
 import { appSource, command } from './terminal.js'
 
 const CLOUD = "transport: 'cloud', project: 'demo', location: 'us-central1', auth: false, target: { type: 'http', url: 'https://worker.example.com' }, sendTimeoutSeconds: 2,"

@@ -36,7 +36,7 @@ t.test('the burst follows the rate and cannot be set', async t => {
   t.equal(completeQueueSettings({ rateLimits: { maxBurstSize: -5 } }).rateLimits.maxBurstSize, 100)
 })
 
-t.test('a default back-off gives way to the bound that was given', async t => {
+t.test('a default backoff gives way to the bound that was given', async t => {
   t.match(completeQueueSettings({ retryConfig: { maxBackoffSeconds: 0.05 } }).retryConfig, { minBackoffSeconds: 0.05, maxBackoffSeconds: 0.05 })
   t.match(completeQueueSettings({ retryConfig: { minBackoffSeconds: 7200 } }).retryConfig, { minBackoffSeconds: 7200, maxBackoffSeconds: 7200 })
 })

@@ -7,7 +7,7 @@ import {
   generateTaskId, isLocationId, isProjectId, isQueueId, isTaskId, parseLocationName, parseQueueName, parseTaskName,
   printLocationName, printQueueName, printTaskName, queueNameOf, shortId
 } from '../../lib/cloud-tasks/names.js'
-import { CloudTasksError, grpcCodeOf, grpcCodes, httpStatusOf, refusals, responseStatus } from '../../lib/cloud-tasks/status.js'
+import { CloudTasksError, grpcCodeOf, grpcCodes, httpStatusOf, statusErrors, responseStatus } from '../../lib/cloud-tasks/status.js'
 import type { RetryConfig, Task } from '../../lib/cloud-tasks/task.js'
 
 t.test('resource names print and parse to the same parts', async t => {
@@ -80,7 +80,7 @@ t.test('codes map to HTTP as the REST interface has it', async t => {
 })
 
 t.test('refusals carry code, text and the link that production sends', async t => {
-  const error = refusals.taskId('not a valid id')
+  const error = statusErrors.taskId('not a valid id')
   t.type(error, CloudTasksError)
   t.equal(error.code, 'INVALID_ARGUMENT')
   t.equal(error.message, 'Task ID "not a valid id" can contain only letters ([A-Za-z]), numbers ([0-9]), hyphens (-), ' +
@@ -92,10 +92,10 @@ t.test('refusals carry code, text and the link that production sends', async t =
       url: 'https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues.tasks#Task.FIELDS.name'
     }]
   }])
-  t.match(refusals.queueName().details, [{ links: [{ description: 'Definition of queue name' }] }])
-  t.equal(refusals.notFound().details, undefined)
+  t.match(statusErrors.queueName().details, [{ links: [{ description: 'Definition of queue name' }] }])
+  t.equal(statusErrors.notFound().details, undefined)
   const cause = new Error('disk full')
-  t.equal(refusals.notStored(cause).cause, cause)
+  t.equal(statusErrors.notStored(cause).cause, cause)
 })
 
 function retry (config: Partial<RetryConfig>): RetryConfig {
@@ -106,7 +106,7 @@ function curve (config: RetryConfig, attempts: number): number[] {
   return Array.from({ length: attempts }, (_, i) => backoffMs(config, i + 1) / 1000)
 }
 
-t.test("back-off follows the documentation's sequences", async t => {
+t.test("backoff follows the documentation's sequences", async t => {
   t.same(curve(retry({ minBackoffSeconds: 10, maxBackoffSeconds: 300, maxDoublings: 3 }), 8), [10, 20, 40, 80, 160, 240, 300, 300])
   t.same(curve(retry({ minBackoffSeconds: 1, maxBackoffSeconds: 10, maxDoublings: 0 }), 12), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 10, 10])
   t.same(curve(retry({}), 5), [0.1, 0.2, 0.4, 0.8, 1.6], 'the default curve keeps fractions of a second')
@@ -114,7 +114,7 @@ t.test("back-off follows the documentation's sequences", async t => {
   t.equal(backoffMs(retry({ maxDoublings: 5000 }), 4000), 3_600_000, 'no overflow')
 })
 
-t.test('back-off never shrinks, starts at the minimum, doubles while it may and then grows in equal steps', async t => {
+t.test('backoff never shrinks, starts at the minimum, doubles while it may and then grows in equal steps', async t => {
   fc.assert(fc.property(
     fc.double({ min: 0.001, max: 100, noNaN: true }), fc.double({ min: 1, max: 1000, noNaN: true }), fc.nat(20), fc.integer({ min: 1, max: 60 }),
     (min, factor, maxDoublings, attempt) => {

@@ -1,15 +1,15 @@
 import { PassThrough } from 'node:stream'
 import Fastify, { type FastifyBaseLogger } from 'fastify'
 import t, { type Test } from 'tap'
-import type { LogLine } from '../../lib/console/api.js'
-import { errorInfo } from '../../lib/console/error-info.js'
-import { History, type HistoryOptions } from '../../lib/console/history.js'
-import { LogLines } from '../../lib/console/log-lines.js'
-import { teeLog } from '../../lib/console/log-tee.js'
+import type { LogLine } from '../../lib/console/api/api.js'
+import { errorInfo } from '../../lib/console/history/error-info.js'
+import { History, type HistoryOptions } from '../../lib/console/history/history.js'
+import { LogLines } from '../../lib/console/history/log-lines.js'
+import { teeLog } from '../../lib/console/history/log-tee.js'
 import { TaskPages, type TaskQuery } from '../../lib/console/task-pages.js'
-import { payloadOf } from '../../lib/console/task-view.js'
-import { Timeline } from '../../lib/console/timeline.js'
-import { httpRequest, parent, queue, stage, type Stage } from '../engine/stage.js'
+import { payloadOf } from '../../lib/console/api/task-view.js'
+import { Timeline } from '../../lib/console/history/timeline.js'
+import { httpRequest, parent, queue, stage, type Stage } from '../support/engine-harness.js'
 
 interface Watched extends Stage {
   readonly history: History

@@ -1,18 +1,18 @@
 import { readFileSync, readdirSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { Type } from '@sinclair/typebox'
 import t from 'tap'
 
 const assets = resolve(import.meta.dirname, '../../lib/console/assets')
 const load = async (file: string): Promise<any> => await import(join(assets, file))
 
-const { describe, rulesOf, variantName } = await load('schema.js')
-const { fieldPointers, initialValue, resembles, variantOf } = await load('schema-value.js')
-const { layout } = await load('json-layout.js')
-const { fill, gather, nice } = await load('timeline-columns.js')
-const { distance, duration, bytes } = await load('quantity.js')
-const { visible } = await load('visible-text.js')
-const { readable, under } = await load('pointer.js')
+const { describe, rulesOf, variantName } = await load('form/schema.js')
+const { fieldPointers, initialValue, resembles, variantOf } = await load('form/schema-value.js')
+const { layout } = await load('parts/json-layout.js')
+const { fill, gather, nice } = await load('tasks/timeline-columns.js')
+const { distance, duration, bytes } = await load('tasks/quantity.js')
+const { visible } = await load('parts/visible-text.js')
+const { readable, under } = await load('form/pointer.js')
 
 t.test('a schema is told apart by what a form shows for it', async t => {
   const kind = (schema: unknown): string => describe(schema, schema).kind
@@ -130,7 +130,7 @@ t.test('nothing in a text passes unseen', async t => {
 })
 
 t.test('no file of the page inserts HTML, runs text or asks for anything elsewhere', async t => {
-  const files = readdirSync(assets)
+  const files = readdirSync(assets, { recursive: true, encoding: 'utf8' }).filter(file => /\.\w+$/.test(file))
   t.ok(files.includes('index.html'))
   const complaints = files.flatMap(file => {
     const text = readFileSync(join(assets, file), 'utf8')
@@ -139,7 +139,7 @@ t.test('no file of the page inserts HTML, runs text or asks for anything elsewhe
       ...text.match(/innerHTML|outerHTML|insertAdjacent|document\.write|dangerously|\beval\b|new Function|srcdoc|setInterval\([^)]*(?:get|post|fetch)/) ?? [],
       ...elsewhere.match(/https?:\/\//) ?? [],
       ...(file.endsWith('.html') ? text.match(/<script(?![^>]*\bsrc=)|<style|\bstyle=|\bon\w+=/) ?? [] : []),
-      ...[...text.matchAll(/from '\.\/([^']+)'/g)].map(([, to]) => to!).filter(to => to !== 'htm-preact.js' && !files.includes(to))
+      ...[...text.matchAll(/from '(\.[^']+)'/g)].map(([, to]) => join(dirname(file), to!)).filter(to => to !== 'htm-preact.js' && !files.includes(to))
     ].map(found => `${file}: ${found}`)
   })
   t.same(complaints, [])

@@ -1,10 +1,10 @@
 import { connect } from 'node:net'
 import fc from 'fast-check'
 import t from 'tap'
-import { parseJson, printJson } from '../../lib/emulator/json.js'
-import { loadProtos, messageType } from '../../lib/emulator/protos.js'
-import type { Field, Message } from '../../lib/emulator/schema.js'
-import { faces, type Answer, type RestAnswer } from './stage.js'
+import { parseJson, printJson } from '../../lib/emulator/proto/json.js'
+import { loadProtos, messageType } from '../../lib/emulator/proto/protos.js'
+import type { Field, Message } from '../../lib/emulator/proto/schema.js'
+import { faces, type Answer, type RestAnswer } from '../support/emulator-harness.js'
 
 const parent = 'projects/p/locations/l'
 const queue = `${parent}/queues/q`

@@ -4,14 +4,14 @@ import { gzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'
 import { dispatchHeaders } from '../../lib/cloud-tasks/headers.js'
 import type { AppEngineHttpRequest, HttpRequest } from '../../lib/cloud-tasks/task.js'
-import { HttpDispatcher, type HttpDispatcherOptions } from '../../lib/emulator/dispatcher.js'
-import { TokenIssuer } from '../../lib/emulator/oidc.js'
-import { SigningKey } from '../../lib/emulator/signing-key.js'
-import { Unreachable } from '../../lib/emulator/unreachable.js'
-import { Engine, type Attempt, type EndedAttempt } from '../../lib/engine/engine.js'
-import { systemClock } from '../../lib/engine/clock.js'
-import { MemoryStore } from '../../lib/engine/memory-store.js'
-import { ManualClock } from '../manual-clock.js'
+import { HttpDispatcher, type HttpDispatcherOptions } from '../../lib/emulator/dispatch/dispatcher.js'
+import { TokenIssuer } from '../../lib/emulator/tokens/token-issuer.js'
+import { SigningKey } from '../../lib/emulator/tokens/signing-key.js'
+import { Unreachable } from '../../lib/emulator/dispatch/unreachable.js'
+import { Engine, type Attempt, type AttemptReport } from '../../lib/engine/engine.js'
+import { systemClock } from '../../lib/clock/clock.js'
+import { MemoryStore } from '../../lib/store/memory-store.js'
+import { ManualClock } from '../support/manual-clock.js'
 
 t.test('a request carries the headers of the task and of Cloud Tasks, and what the wire needs', async t => {
   const { url, requests } = await rawTarget(t, () => OK)
@@ -297,10 +297,10 @@ async function retries (t: Test, kind: 'http' | 'appEngine', answers: ReadonlyAr
   t.teardown(async () => { await engine.close() })
   await engine.createQueue(QUEUE)
   engine.start()
-  let ended: (attempt: EndedAttempt) => void = () => {}
+  let ended: (attempt: AttemptReport) => void = () => {}
   engine.observe({ attempted: attempt => { ended(attempt) } })
 
-  let next = new Promise<EndedAttempt>(resolve => { ended = resolve })
+  let next = new Promise<AttemptReport>(resolve => { ended = resolve })
   const hanging = new Promise<void>(resolve => { arrived = resolve })
   await engine.createTask(QUEUE, {
     ...(kind === 'http' ? { httpRequest: { url: urlOf(server) } } : { appEngineHttpRequest: {} }), dispatchDeadlineMs: 15_000
@@ -312,7 +312,7 @@ async function retries (t: Test, kind: 'http' | 'appEngine', answers: ReadonlyAr
       await clock.advance(15_000)
     }
     const { retryAt } = await next
-    next = new Promise<EndedAttempt>(resolve => { ended = resolve })
+    next = new Promise<AttemptReport>(resolve => { ended = resolve })
     if (retryAt !== undefined) await clock.advance(retryAt - clock.now())
   }
   await clock.advance(60_000)

@@ -1,6 +1,6 @@
 import t from 'tap'
-import { loadProtos, messageType } from '../../lib/emulator/protos.js'
-import { faces, type Faces } from './stage.js'
+import { loadProtos, messageType } from '../../lib/emulator/proto/protos.js'
+import { faces, type Faces } from '../support/emulator-harness.js'
 
 const parent = 'projects/p/locations/l'
 const queue = `${parent}/queues/q`
@@ -63,8 +63,8 @@ const rows: Row[] = [
   invalid('a concurrency that is too high', createQueue({ rateLimits: { maxConcurrentDispatches: 5001 } }), 'RateLimits.maxConcurrentDispatches must be less than or equal to 5000.'),
   invalid('attempts below -1', createQueue({ retryConfig: { maxAttempts: -2 } }), 'RetryConfig.maxAttempts must be greater or equal to -1.'),
   invalid('negative doublings', createQueue({ retryConfig: { maxDoublings: -1 } }), 'RetryConfig.maxDoublings cannot be negative.'),
-  invalid('a negative back-off', createQueue({ retryConfig: { minBackoff: '-1s' } }), 'RetryConfig.minBackoff cannot be negative.'),
-  invalid('a least back-off above the greatest', createQueue({ retryConfig: { minBackoff: '2s', maxBackoff: '1.5s' } }), 'RetryConfig.minBackoff must be less than or equal to RetryConfig.maxBackoff.'),
+  invalid('a negative backoff', createQueue({ retryConfig: { minBackoff: '-1s' } }), 'RetryConfig.minBackoff cannot be negative.'),
+  invalid('a least backoff above the greatest', createQueue({ retryConfig: { minBackoff: '2s', maxBackoff: '1.5s' } }), 'RetryConfig.minBackoff must be less than or equal to RetryConfig.maxBackoff.'),
   invalid('a negative retry duration', createQueue({ retryConfig: { maxRetryDuration: '-1s' } }), 'RetryConfig.maxRetryDuration cannot be negative.'),
   invalid('a sampling ratio above 1', createQueue({ stackdriverLoggingConfig: { samplingRatio: 1.1 } }), 'StackdriverLoggingConfig.samplingRatio must be less than or equal to 1.'),
 

@@ -1,9 +1,9 @@
 import t from 'tap'
-import { loadProtos, messageType } from '../../lib/emulator/protos.js'
-import { LmdbStore } from '../../lib/engine/lmdb-store.js'
+import { loadProtos, messageType } from '../../lib/emulator/proto/protos.js'
+import { LmdbStore } from '../../lib/store/lmdb/lmdb-store.js'
 import type { Engine } from '../../lib/engine/engine.js'
-import { stage } from '../engine/stage.js'
-import { faces } from './stage.js'
+import { stage } from '../support/engine-harness.js'
+import { faces } from '../support/emulator-harness.js'
 
 const parent = 'projects/p/locations/l'
 const queue = `${parent}/queues/q`

@@ -1,8 +1,8 @@
 import t from 'tap'
 import { Engine } from '../../lib/engine/engine.js'
-import { MemoryStore } from '../../lib/engine/memory-store.js'
-import { ManualClock } from '../manual-clock.js'
-import { FragileStore, httpRequest, parent, queue, stage } from './stage.js'
+import { MemoryStore } from '../../lib/store/memory-store.js'
+import { ManualClock } from '../support/manual-clock.js'
+import { FragileStore, httpRequest, parent, queue, stage } from '../support/engine-harness.js'
 
 const day = 24 * 3600 * 1000
 const named = (id: string) => ({ name: `${queue}/tasks/${id}`, httpRequest })
@@ -50,7 +50,7 @@ for (const [kind, request, counts, prefix, reason] of [
   })
 }
 
-t.test('a retry is due a back-off after the end of the failed attempt', async t => {
+t.test('a retry is due a backoff after the end of the failed attempt', async t => {
   const { engine, clock, attempts, last } = await stage()
   const { name } = await engine.createTask(queue, { httpRequest })
   const start = clock.now()

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { DueHeap, type Due } from '../../lib/engine/due-heap.js'
-import { NameMap } from '../../lib/engine/name-map.js'
+import { NameMap } from '../../lib/store/name-map.js'
 import { RateLimiter } from '../../lib/engine/rate-limiter.js'
 import { Tombstones } from '../../lib/engine/tombstones.js'
 

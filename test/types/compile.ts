@@ -1,7 +1,7 @@
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, sep } from 'node:path'
-import { compile, root, type Complaint } from '../compiler.js'
+import { compile, root, type Complaint } from '../support/compiler.js'
 
 export interface Variant {
   readonly program: 'registered' | 'unregistered'

@@ -6,28 +6,28 @@ t.setTimeout(180_000)
 /** Each takes one promise of the types back. */
 const broken: Array<[what: string, Variant['program'], NonNullable<Variant['edits']>]> = [
   ['a union of names passes', 'registered', {
-    'lib/registry.d.ts': replace('true extends (string extends keyof M ? false : IsUnion<N>) ? never : ', '')
+    'lib/registry/registry.d.ts': replace('true extends (string extends keyof M ? false : IsUnion<N>) ? never : ', '')
   }],
   ['a union of names is refused where nothing is registered', 'unregistered', {
-    'lib/registry.d.ts': replace('(string extends keyof M ? false : IsUnion<N>)', 'IsUnion<N>')
+    'lib/registry/registry.d.ts': replace('(string extends keyof M ? false : IsUnion<N>)', 'IsUnion<N>')
   }],
   ['payloads are any', 'registered', {
-    'lib/registry.d.ts': replace('}] ? P : never', '}] ? P & any : never')
+    'lib/registry/registry.d.ts': replace('}] ? P : never', '}] ? P & any : never')
   }],
   ['Register is not looked at', 'registered', {
-    'lib/registry.d.ts': replace('Register extends {\n    tasks: infer M;\n} ? M : ', '')
+    'lib/registry/registry.d.ts': replace('Register extends {\n    tasks: infer M;\n} ? M : ', '')
   }],
   ['Register cannot be reached', 'registered', {
     'lib/index.d.ts': replace('Register, ', '')
   }],
   ['a forgotten handler goes unnoticed', 'registered', {
-    'lib/registry.d.ts': replace('[N in keyof M & string]: TaskHandler', '[N in keyof M & string]?: TaskHandler')
+    'lib/registry/registry.d.ts': replace('[N in keyof M & string]: TaskHandler', '[N in keyof M & string]?: TaskHandler')
   }],
   ['handlers have no this', 'registered', {
-    'lib/registry.d.ts': replace('(this: FastifyInstance, payload: P', '(payload: P')
+    'lib/registry/registry.d.ts': replace('(this: FastifyInstance, payload: P', '(payload: P')
   }],
   ['drop returns', 'registered', {
-    'lib/registry.d.ts': replace('drop(reason: string): never', 'drop(reason: string): void')
+    'lib/registry/registry.d.ts': replace('drop(reason: string): never', 'drop(reason: string): void')
   }],
   ['any name can be enqueued', 'registered', {
     'lib/enqueue.d.ts': replace('<N extends keyof M & string>(name: N, payload: TaskPayload<N, M>', '(name: string, payload: unknown')
@@ -36,10 +36,10 @@ const broken: Array<[what: string, Variant['program'], NonNullable<Variant['edit
     'lib/tasks.d.ts': replace('Iterable<EnqueueItem<TaskPayload<N, M>>>', 'Iterable<EnqueueItem<any>>')
   }],
   ['a plugin needs all handlers', 'registered', {
-    'lib/options.d.ts': replace('handlers?: Partial<TaskHandlers<M>>', 'handlers?: TaskHandlers<M>')
+    'lib/options/options.d.ts': replace('handlers?: Partial<TaskHandlers<M>>', 'handlers?: TaskHandlers<M>')
   }],
   ['a plugin takes any handlers', 'registered', {
-    'lib/options.d.ts': replace('handlers?: Partial<TaskHandlers<M>>', 'handlers?: Record<string, any>')
+    'lib/options/options.d.ts': replace('handlers?: Partial<TaskHandlers<M>>', 'handlers?: Record<string, any>')
   }],
   ["Fastify's own signatures of register fit", 'registered', {
     'lib/plugin.d.ts': replace(' & {\n        readonly [everyHandlerHasItsTask]: never;\n    }', '')

@@ -4,7 +4,7 @@ import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import cloudTasks, { defineTasks, tasksOf, type TaskContext } from '../../lib/index.js'
-import { gate, start, watchAttempts } from '../app.js'
+import { gate, start, watchAttempts } from '../support/app.js'
 
 const tasks = defineTasks({ work: { payload: Type.Object({ n: Type.Integer() }) } })
 const quick = { default: { retryConfig: { minBackoffSeconds: 0.005, maxAttempts: 3 } } }

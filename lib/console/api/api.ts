@@ -1,0 +1,202 @@
+import type { QueueState, RateLimits, RetryConfig } from '../../cloud-tasks/task.js'
+
+/**
+ * What the console's page and its server say to each other: JSON below `PREFIX/api/`. Times named `…At` are epoch milliseconds.
+ * Every POST takes JSON, and carries `token` of the overview in the header `x-console-token`. Failures are `{ error: ApiError }`.
+ *
+ *   GET  overview                           Overview
+ *   GET  tasks?queue&state&pageToken&limit  TaskPage. `queue`: full name; `state`: a TaskState, `pending` (all that have not ended,
+ *                                           the default) or `ended`; `limit`: 1 to 100, 50 by default. A page may be short,
+ *                                           or empty, and have a next one. What has ended comes latest first
+ *   GET  task?name                          TaskDetail
+ *   GET  payload?name                       the whole payload, as it is, to be saved; 410 once it is no longer kept
+ *   POST validate  { task, text }           Validation
+ *   POST run       { task, text }           RunReport
+ *   POST enqueue   { task, text, id?, scheduleDelaySeconds? }   Enqueued
+ *   POST task/run, task/delete, task/copy   { name } -> TaskRow | {}
+ *   POST queue/pause, queue/resume, queue/purge   { name } -> QueueInfo
+ *   GET  events                             server-sent events: `live` with a Live, at most four a second, only when something changed,
+ *                                           and `reload` with {} when messages were left out because this page was slow
+ */
+export interface ApiError {
+  readonly code: string
+  /** Written for people. */
+  readonly message: string
+}
+
+export interface Overview {
+  readonly title: string
+  readonly now: number
+  /** To be sent with every POST. */
+  readonly token: string
+  /** The registry; null where there is none, as in the emulator. */
+  readonly tasks: readonly TaskInfo[] | null
+  /** Null where the queues live elsewhere: in Google Cloud. */
+  readonly queues: readonly QueueInfo[] | null
+  readonly timeline: readonly Bucket[]
+}
+
+export interface TaskInfo {
+  readonly name: string
+  readonly method: string
+  readonly path: string
+  /** Short id. */
+  readonly queue: string
+  /** JSON schema of the payload. */
+  readonly schema: unknown
+  /** A payload that fits the schema, as far as one can be made from it. */
+  readonly example: unknown
+  /** Whether this process can run it. */
+  readonly handler: boolean
+  readonly counts: { readonly done: number, readonly retry: number, readonly dropped: number, readonly exhausted: number }
+}
+
+export interface QueueInfo {
+  /** Full name. */
+  readonly name: string
+  /** Short id. */
+  readonly id: string
+  readonly state: QueueState
+  readonly waiting: number
+  readonly running: number
+  readonly rateLimits: RateLimits
+  readonly retryConfig: RetryConfig
+}
+
+/** `waiting` has not been tried; `retrying` waits after a failed attempt; from `done` on it has ended. `failed`: given up. */
+export type TaskState = 'waiting' | 'retrying' | 'running' | 'done' | 'dropped' | 'failed' | 'deleted' | 'expired'
+
+export interface TaskRow {
+  /** Full name. */
+  readonly name: string
+  readonly id: string
+  /** Full name of its queue. */
+  readonly queue: string
+  /** Name in the registry; undefined when none has its path. */
+  readonly task?: string
+  readonly method: string
+  readonly url: string
+  readonly state: TaskState
+  readonly attempts: number
+  readonly createdAt: number
+  /** When it is due next; absent once it has ended. */
+  readonly scheduleAt?: number
+  readonly endedAt?: number
+  /** What the last attempt came to. */
+  readonly lastResult?: AttemptResult
+}
+
+/** `deadline`: no answer came in time; `unreachable`: none came. */
+export type AttemptResult = number | 'deadline' | 'unreachable'
+
+export interface TaskPage {
+  readonly tasks: readonly TaskRow[]
+  readonly nextPageToken?: string
+}
+
+export interface TaskDetail extends TaskRow {
+  readonly headers: Readonly<Record<string, string>>
+  readonly payload: Payload
+  /** Oldest first; of many, the first and the latest ones. */
+  readonly attemptList: readonly AttemptInfo[]
+  /** Attempts left out of the list. */
+  readonly omitted: number
+}
+
+export interface Payload {
+  /** The beginning, at most 16 KiB of it. Base64 when `kind` is `binary`. */
+  readonly text: string
+  readonly kind: 'json' | 'text' | 'binary' | 'none'
+  readonly bytes: number
+  readonly cut: boolean
+}
+
+export interface AttemptInfo {
+  /** 1 for the first. */
+  readonly number: number
+  readonly startedAt: number
+  /** Absent while it runs. */
+  readonly endedAt?: number
+  readonly result?: AttemptResult
+  /** As sent, without what authorises. */
+  readonly headers: Readonly<Record<string, string>>
+  /** What the target answered, cut; of HTTP targets. */
+  readonly text?: string
+  /** The first ones and the latest ones. */
+  readonly logs: readonly LogLine[]
+  /** Lines between them that were too many to keep. */
+  readonly logsOmitted: number
+  readonly error?: ErrorInfo
+  /** What `task.drop` was given. */
+  readonly dropReason?: string
+  /** When it is tried again. */
+  readonly retryAt?: number
+}
+
+export interface LogLine {
+  readonly at: number
+  readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal'
+  readonly message: string
+  /** What else was logged, as JSON text, cut; absent when nothing. */
+  readonly fields?: string
+}
+
+export interface ErrorInfo {
+  readonly name: string
+  readonly message: string
+  readonly stack?: string
+  readonly code?: string
+  /** The causes, outermost first. */
+  readonly causes?: ReadonlyArray<Omit<ErrorInfo, 'causes'>>
+}
+
+export interface Validation {
+  readonly ok: boolean
+  readonly errors: readonly Fault[]
+}
+
+/** `path` is a JSON pointer into the payload, '' for all of it. */
+export interface Fault {
+  readonly path: string
+  readonly message: string
+}
+
+export interface RunReport {
+  readonly outcome: 'done' | 'failed' | 'dropped' | 'invalid'
+  readonly durationMs: number
+  /** JSON text of what the handler returned, cut; absent when it returned nothing. */
+  readonly value?: string
+  readonly faults?: readonly Fault[]
+  readonly error?: ErrorInfo
+  readonly dropReason?: string
+  readonly logs: readonly LogLine[]
+}
+
+export interface Enqueued {
+  readonly id: string
+  readonly name: string
+  /** Full name of its queue, where the queues are here. */
+  readonly queue: string
+  readonly scheduleAt?: number
+  readonly duplicate: boolean
+}
+
+/** One second. */
+export interface Bucket {
+  readonly at: number
+  readonly arrived: number
+  readonly succeeded: number
+  readonly failed: number
+  /** Tasks that waited at its end. */
+  readonly waiting: number
+}
+
+export interface Live {
+  readonly now: number
+  /** All of them. */
+  readonly queues: ReadonlyArray<Pick<QueueInfo, 'name' | 'id' | 'state' | 'waiting' | 'running'>> | null
+  /** The last few seconds; those of the overview with the same `at` are older. */
+  readonly timeline: readonly Bucket[]
+  /** Tasks that changed since the last message, the latest 50 of them. */
+  readonly changed: readonly TaskRow[]
+}

@@ -1,0 +1,58 @@
+import { useClock } from '../data/clock.js'
+import { connection } from '../data/connection.js'
+import { overview } from '../data/desk.js'
+import { html, useCallback } from '../htm-preact.js'
+import { Icon } from './icon.js'
+import { duration } from '../tasks/quantity.js'
+import { address } from '../data/route.js'
+import { help } from './shortcuts.js'
+import { useStore } from '../data/store.js'
+import { isDark, systemIsDark, theme, toggleTheme } from './theme.js'
+import { visible } from './visible-text.js'
+
+/** What stays in sight: where one is, whether what is shown is of now, and how it looks. */
+export function PageHead ({ view }) {
+  const loaded = useStore(overview)
+  useStore(theme)
+  useStore(systemIsDark)
+  const here = view === 'task' ? 'tasks' : view
+  const link = (name, label) => html`<a href=${address(name === 'overview' ? '' : name)} aria-current=${here === name ? 'page' : undefined}>${label}</a>`
+  const other = isDark() ? 'light' : 'dark'
+  return html`
+    <header class="head">
+      <div class="head-row">
+        <a class="brand" href="#/"><span class="brand-mark" aria-hidden="true"></span><bdi>${visible(loaded?.title ?? 'Tasks')}</bdi></a>
+        <nav aria-label="Views">
+          ${link('overview', 'Overview')}
+          ${link('tasks', 'Tasks')}
+          ${loaded?.tasks === null ? null : link('run', 'Run a task')}
+        </nav>
+        <${Connection} />
+        <div class="head-tools">
+          <button class="icon-button" aria-label=${`Switch to the ${other} theme`} title=${`Switch to the ${other} theme (t)`} onClick=${toggleTheme}><${Icon} name=${other === 'dark' ? 'moon' : 'sun'} /></button>
+          <button class="icon-button" aria-label="Keyboard shortcuts" title="Keyboard shortcuts (?)" onClick=${() => { help.set(true) }}><${Icon} name="help" /></button>
+        </div>
+      </div>
+      <${Lost} />
+    </header>`
+}
+
+function Connection () {
+  const { state } = useStore(connection)
+  const text = { connecting: 'Connecting', live: 'Live', lost: 'Offline' }[state]
+  const title = { connecting: 'Connecting to the server', live: 'Changes are shown as they happen', lost: 'Connecting again' }[state]
+  return html`<span class="connection ${state}" title=${title} role="status">${text}</span>`
+}
+
+function Lost () {
+  const { state, since } = useStore(connection)
+  if (state !== 'lost') return null
+  return html`<div class="lost" role="alert">The connection to the server is lost. What you see is from <${Ago} since=${since} />. Connecting again by itself…</div>`
+}
+
+function Ago ({ since }) {
+  // By the clock of this machine, as nothing is heard of the other.
+  const read = useCallback(() => `${duration(Math.max(1000, Date.now() - since))} ago`, [since])
+  // Not read out with each second that passes.
+  return html`<span aria-live="off">${useClock(read)}</span>`
+}

@@ -1,0 +1,79 @@
+import { Confirm } from '../parts/confirm.js'
+import { putQueue } from '../data/desk.js'
+import { html, useState } from '../htm-preact.js'
+import { Icon } from '../parts/icon.js'
+import { attempt, tell } from '../parts/notice.js'
+import { count, counted, duration } from './quantity.js'
+import { address } from '../data/route.js'
+import { post } from '../data/server.js'
+import { StateBadge } from './state.js'
+import { visible } from '../parts/visible-text.js'
+
+export function QueueTable ({ queues }) {
+  return html`
+    <table class="table queues">
+      <caption class="unseen">Queues</caption>
+      <thead>
+        <tr>
+          <th scope="col">Queue</th>
+          <th scope="col" class="narrow wide-only">State</th>
+          <th scope="col" class="number">Waiting</th>
+          <th scope="col" class="number">Running</th>
+          <th scope="col" class="wide-only">Rate limit</th>
+          <th scope="col" class="wide-only">Retries</th>
+          <th scope="col" class="actions-cell"><span class="unseen">Actions</span></th>
+        </tr>
+      </thead>
+      <tbody>${queues.map(queue => html`<${Row} key=${queue.name} queue=${queue} />`)}</tbody>
+    </table>`
+}
+
+function Row ({ queue }) {
+  const { name, id, state, waiting, running, rateLimits, retryConfig } = queue
+  const shown = visible(id)
+  const tasks = (state, number) => html`<a class=${number === 0 ? 'quiet' : ''} href=${address('tasks', { state, queue: name })} aria-label=${`${counted(number, 'task')} ${state} in ${shown}`}>${count(number)}</a>`
+  return html`
+    <tr>
+      <th scope="row" class="queue-cell"><a href=${address('tasks', { state: 'all', queue: name })} title=${visible(name)}><bdi>${shown}</bdi></a> <span class="narrow-only"><${StateBadge} state=${state} /></span></th>
+      <td class="narrow wide-only"><${StateBadge} state=${state} /></td>
+      <td class="number">${tasks('waiting', waiting)}</td>
+      <td class="number">${tasks('running', running)}</td>
+      <td class="wide-only">${printLimits(rateLimits)}</td>
+      <td class="wide-only">${printRetries(retryConfig)}</td>
+      <td class="actions-cell"><${Actions} queue=${queue} /></td>
+    </tr>`
+}
+
+function Actions ({ queue }) {
+  const [asking, setAsking] = useState(false)
+  const { name, state, waiting } = queue
+  const id = visible(queue.id)
+  const paused = state !== 'RUNNING'
+  const change = (what, told) => attempt(async () => {
+    putQueue(await post(`queue/${what}`, { name }))
+    tell(told)
+  })
+  const toggle = () => paused ? change('resume', `Queue ${id} runs again.`) : change('pause', `Queue ${id} is paused: its tasks wait.`)
+  return html`
+    <span class="actions">
+      <button class="button small" aria-label=${`${paused ? 'Resume' : 'Pause'} queue ${id}`} onClick=${toggle}><${Icon} name=${paused ? 'play' : 'pause'} />${paused ? 'Resume' : 'Pause'}</button>
+      <button class="button small danger" aria-label=${`Purge queue ${id}…`} onClick=${() => { setAsking(true) }}>Purge…</button>
+    </span>
+    ${asking ? html`<${Confirm} steps=${purgeSteps(id, waiting)} onYes=${() => change('purge', `Queue ${id} is purged.`)} onClose=${() => { setAsking(false) }} />` : null}`
+}
+
+function purgeSteps (id, waiting) {
+  return [
+    { title: `Purge queue ${id}?`, text: `This deletes every task in it: ${waiting === 0 ? 'none waits at this moment' : `${counted(waiting, 'task')} at this moment`}. Those that run are not stopped, but not retried either.`, yes: 'Purge it…' },
+    { title: `Really purge ${id}?`, text: 'There is no way to bring its tasks back.', yes: 'Yes, delete its tasks' }
+  ]
+}
+
+function printLimits ({ maxDispatchesPerSecond, maxConcurrentDispatches }) {
+  return `${count(maxDispatchesPerSecond)} a second, ${count(maxConcurrentDispatches)} at once`
+}
+
+function printRetries ({ maxAttempts, minBackoffSeconds, maxBackoffSeconds }) {
+  const attempts = maxAttempts === -1 ? 'without limit' : counted(maxAttempts, 'attempt')
+  return `${attempts}, ${duration(minBackoffSeconds * 1000)} to ${duration(maxBackoffSeconds * 1000)} apart`
+}

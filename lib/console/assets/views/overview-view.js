@@ -1,0 +1,53 @@
+import { Blank } from '../parts/blank.js'
+import { html } from '../htm-preact.js'
+import { QueueTable } from '../tasks/queue-table.js'
+import { address } from '../data/route.js'
+import { TaskTable } from '../tasks/task-table.js'
+import { useTaskPage } from './task-page.js'
+import { Timeline } from '../tasks/timeline.js'
+
+/** How the queues do, and what needs somebody's attention. */
+export function OverviewView ({ overview }) {
+  const { queues, timeline, tasks } = overview
+  if (queues === null) {
+    return html`
+      <h1>Overview</h1>
+      <${Blank} title="The queues of this app live in Cloud Tasks">
+        <p>Look at them in the Cloud console, or where the emulator stands for Cloud Tasks, on its page. From here you can run the app's handlers, and enqueue tasks.</p>
+        <p><a class="button primary" href="#/run">Run a task</a></p>
+      <//>`
+  }
+  return html`
+    <h1 class="unseen">Overview</h1>
+    <${Timeline} buckets=${timeline} queues=${queues} />
+    <section class="panel" aria-labelledby="queues-title">
+      <div class="panel-head"><h2 id="queues-title">Queues</h2></div>
+      ${queues.length === 0 ? html`<${Blank} title="There is no queue yet."><p>The emulator makes one when it is asked to, or for the first task with <code>--auto-create-queues</code>.</p><//>` : html`<${QueueTable} queues=${queues} />`}
+    </section>
+    <${Trouble} canRun=${tasks !== null} />`
+}
+
+/** Tasks that fail, and those that have failed for good. */
+function Trouble ({ canRun }) {
+  const retrying = useTaskPage({ state: 'retrying', limit: SHOWN })
+  const failed = useTaskPage({ state: 'failed', limit: SHOWN })
+  const error = retrying.error ?? failed.error
+  const rows = [...retrying.rows ?? [], ...failed.rows ?? []]
+  const loaded = retrying.rows !== undefined && failed.rows !== undefined
+  return html`
+    <section class="panel" aria-labelledby="trouble-title">
+      <div class="panel-head">
+        <h2 id="trouble-title">Failing</h2>
+        <span class="panel-links"><a href=${address('tasks', { state: 'retrying' })}>Retrying</a><a href=${address('tasks', { state: 'failed' })}>Failed</a></span>
+      </div>
+      ${error !== undefined
+        ? html`<${Blank} title="They could not be loaded" tone="bad"><p>${error.message}</p><//>`
+        : !loaded
+            ? html`<p class="loading">Loading…</p>`
+            : rows.length === 0
+              ? html`<${Blank} title="No task is failing. Good.">${canRun ? html`<p>New here? <a href="#/run">Run a task</a> with a payload of yours and see what it does.</p>` : null}<//>`
+              : html`<${TaskTable} rows=${rows} caption="Tasks that fail" />`}
+    </section>`
+}
+
+const SHOWN = 8

@@ -1,0 +1,71 @@
+import { inspect } from 'node:util'
+import type { ErrorInfo } from '../api/api.js'
+import { cut } from './text.js'
+
+/** What there is to read of anything that was thrown. Never throws, whatever its getters do, and keeps no hold of it. */
+export function errorInfo (thrown: unknown): ErrorInfo {
+  const info = describe(thrown)
+  const causes: ErrorInfo[] = []
+  const seen = new Set<unknown>([thrown])
+  for (let error = causeOf(thrown); error !== undefined && !seen.has(error) && causes.length < MAX_CAUSES; error = causeOf(error)) {
+    seen.add(error)
+    causes.push(describe(error))
+  }
+  return causes.length === 0 ? info : { ...info, causes }
+}
+
+/** Characters that an error takes. */
+export function sizeOf (info: ErrorInfo): number {
+  const own = info.name.length + info.message.length + (info.stack?.length ?? 0) + (info.code?.length ?? 0)
+  return (info.causes ?? []).reduce((sum, cause) => sum + sizeOf(cause), own)
+}
+
+function describe (thrown: unknown): ErrorInfo {
+  if (typeof thrown !== 'object' || thrown === null || !isError(thrown)) return { name: 'thrown', message: cut(print(thrown), MAX_MESSAGE) }
+  const stack = read(thrown, 'stack')
+  const code = read(thrown, 'code')
+  return {
+    name: cut(String(read(thrown, 'name') ?? 'Error'), MAX_NAME),
+    message: cut(String(read(thrown, 'message') ?? ''), MAX_MESSAGE),
+    ...(stack === undefined ? undefined : { stack: cut(stack, MAX_STACK) }),
+    ...(code === undefined ? undefined : { code: cut(code, MAX_NAME) })
+  }
+}
+
+/** The cause; of several errors in one, the first of them. */
+function causeOf (thrown: unknown): unknown {
+  if (typeof thrown !== 'object' || thrown === null) return undefined
+  try {
+    const { cause, errors } = thrown as { readonly cause?: unknown, readonly errors?: unknown }
+    return cause ?? (Array.isArray(errors) ? errors[0] as unknown : undefined)
+  } catch {
+    return undefined
+  }
+}
+
+function isError (value: object): boolean {
+  return value instanceof Error || (typeof read(value, 'message') === 'string' && typeof read(value, 'stack') === 'string')
+}
+
+function read (error: object, key: string): string | undefined {
+  try {
+    const value = (error as Readonly<Record<string, unknown>>)[key]
+    return typeof value === 'string' || typeof value === 'number' ? String(value) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function print (value: unknown): string {
+  if (typeof value === 'string') return value
+  try {
+    return inspect(value, { depth: 2, maxArrayLength: 20, maxStringLength: 1000, getters: false })
+  } catch {
+    return `a ${typeof value} that cannot be printed`
+  }
+}
+
+const MAX_CAUSES = 8
+const MAX_NAME = 200
+const MAX_MESSAGE = 4096
+const MAX_STACK = 8192

@@ -1,0 +1,75 @@
+import { parseTaskName } from '../../cloud-tasks/names.js'
+import { appEngineHost } from '../../cloud-tasks/size.js'
+import type { AppEngineHttpRequest, HttpRequest } from '../../cloud-tasks/task.js'
+import type { Attempt } from '../../engine/engine.js'
+import { Unreachable } from './unreachable.js'
+
+/** An attempt as it goes over the wire, without its token. */
+export interface OutgoingRequest {
+  /** Scheme, host and port. */
+  readonly origin: string
+  readonly path: string
+  readonly method: string
+  /** Valid in name and value: nothing in them can end a header early. */
+  readonly headers: Record<string, string>
+  readonly body: Uint8Array | undefined
+}
+
+/**
+ * Throws `Unreachable` for what no request can be made of: a URL that is none, a header that would break the request, an App
+ * Engine task without `appEngineUrl`.
+ */
+export function outgoingRequest (attempt: Attempt, appEngineUrl?: string): OutgoingRequest {
+  const { httpRequest, appEngineHttpRequest } = attempt.task
+  if (httpRequest !== undefined) return request(urlOf(httpRequest.url), httpRequest, attempt.headers)
+  if (appEngineUrl === undefined) {
+    throw new Unreachable('appEngineUrl', 'it is an App Engine task and there is no URL to send those to: start the emulator with --app-engine-url (appEngineUrl)')
+  }
+  const { relativeUri = '/', appEngineRouting } = appEngineHttpRequest!
+  // Joined as text: as a reference, '//host/path' would lead to another host.
+  const url = urlOf(appEngineUrl.replace(/\/$/, '') + relativeUri)
+  const host = appEngineHost(appEngineRouting, parseTaskName(attempt.task.name)!.project)
+  return request(url, appEngineHttpRequest!, { ...attempt.headers, Host: host })
+}
+
+function urlOf (text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:')) throw new Unreachable('url', `its URL is none: ${quoted(text.slice(0, 200))}`)
+  return url
+}
+
+function request (url: URL, { httpMethod = 'POST', body }: HttpRequest | AppEngineHttpRequest, given: Readonly<Record<string, string>>): OutgoingRequest {
+  const headers: Record<string, string> = {}
+  let encodings = false
+  for (const name of Object.keys(given)) {
+    if (!TOKEN.test(name)) throw new Unreachable('header', `its header ${quoted(name.slice(0, 100))} has a name that no HTTP header can have`)
+    const lower = name.toLowerCase()
+    if (HOP_BY_HOP.has(lower)) continue
+    if (lower === 'accept-encoding') encodings = true
+    headers[name] = headerValue(name, given[name]!)
+  }
+  if (!encodings) headers['accept-encoding'] = 'gzip'
+  return { origin: url.origin, path: url.pathname + url.search, method: httpMethod, headers, body: body?.length === 0 ? undefined : body }
+}
+
+/** Anything beyond ASCII goes out as UTF-8: one character here stands for one byte there. */
+function headerValue (name: string, value: string): string {
+  if (!VALUE.test(value)) throw new Unreachable('header', `its header ${name} has a value with a line break or another control character, which no HTTP header can have`)
+  return ASCII.test(value) ? value : Buffer.from(value).toString('latin1')
+}
+
+/** As JSON, and nothing in it that a terminal obeys: it takes C1 controls for commands and turns the direction of writing. */
+function quoted (text: string): string {
+  return JSON.stringify(text).replace(UNSEEN, character => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
+}
+
+const UNSEEN = /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g
+const TOKEN = /^[\w!#$%&'*+.^`|~-]+$/
+// eslint-disable-next-line no-control-regex
+const VALUE = /^[^\x00-\x08\x0a-\x1f\x7f]*$/
+const ASCII = /^[\t\x20-\x7e]*$/
+
+/** They are about one connection, and that one is not the task's. */
+const HOP_BY_HOP: ReadonlySet<string> = new Set([
+  'connection', 'expect', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade'
+])

@@ -1,0 +1,38 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import { CloudTasksError } from '../../cloud-tasks/status.js'
+import { hostName, isFixedName } from '../../browser-guard.js'
+
+/**
+ * Keeps web pages out of the REST interface, which asks nobody who they are. A browser sends what any page tells it to, also to
+ * this machine: POST without a type or without a body needs no leave. It says that a page is behind it, though (Origin,
+ * Sec-Fetch-Site), and clients of Cloud Tasks are no browsers.
+ *
+ * A page whose name was pointed to this machine (DNS rebinding) reads without an Origin. Where the emulator listens for this
+ * machine alone it therefore answers to names that cannot be such a page's.
+ *
+ * @param listensOn the option `host`
+ * @param allowed more names to answer to, in lower case
+ */
+export function callerCheck (listensOn: string, allowed: readonly string[] = []): (headers: IncomingHttpHeaders) => void {
+  const anyName = !isLoopback(listensOn)
+  return ({ origin, host, 'sec-fetch-site': site }) => {
+    if (origin !== undefined || (site !== undefined && site !== 'none' && site !== 'same-origin')) {
+      throw new CloudTasksError('PERMISSION_DENIED', `The emulator takes no calls from web pages, and this one comes from ${(origin ?? 'another site').slice(0, MAX_ECHO)}. Call it from a server.`)
+    }
+    const name = hostName(host)
+    // HTTP/1.0 has no Host, and no browser speaks it.
+    if (anyName || name === '' || isFixedName(name) || isPrivate(name) || name === listensOn.toLowerCase() || allowed.includes(name)) return
+    throw new CloudTasksError('PERMISSION_DENIED', `The emulator listens on ${listensOn}, for this machine alone, and does not answer to the name ${name.slice(0, MAX_ECHO)}. Call it by localhost or 127.0.0.1, or allow that name with --allow-host.`)
+  }
+}
+
+function isLoopback (host: string): boolean {
+  return /^127\.|^::1$|^localhost$/i.test(host)
+}
+
+/** Names that no domain on the web can have: without a dot, as of containers, and below what is set aside for such use. */
+function isPrivate (name: string): boolean {
+  return !name.includes('.') || /\.(?:internal|local|test)$/.test(name)
+}
+
+const MAX_ECHO = 100

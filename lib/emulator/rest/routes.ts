@@ -1,0 +1,105 @@
+import type { ServiceDefinition } from '@grpc/grpc-js'
+import type { Protos } from '../proto/protos.js'
+import { packageOf, type Version } from '../service/requests.js'
+import type { Method } from '../proto/schema.js'
+
+/** What an HTTP method and path mean. */
+export interface Route extends Method {
+  readonly version: Version
+  /** As the protos name it: `CreateTask`. */
+  readonly method: string
+  /** Where the resource of the path goes in the request: names of fields, joined by dots. */
+  readonly variable: string
+  /** What the body is: the request ('*'), one field of it, a payload of any kind ('raw'), or nothing. */
+  readonly body: string | undefined
+}
+
+export interface FoundRoute extends Route {
+  readonly resource: string
+}
+
+/** The paths of Google's REST interface: those that the protos annotate, and those that only REST has. */
+export class Routes {
+  readonly #routes = new Map<string, Route & { resourceLength: number }>()
+  readonly #suffixes = new Set<string>()
+
+  constructor ({ definitions, schemas }: Protos) {
+    for (const version of ['v2', 'v2beta3'] as const) {
+      const service = `${packageOf(version)}.CloudTasks`
+      for (const [method, { options }] of Object.entries(definitions[service] as ServiceDefinition & Record<string, { options?: object }>)) {
+        const http = (options as Readonly<Record<string, Readonly<Record<string, string>>>>)['(google.api.http)']
+        if (http === undefined) continue
+        const [httpMethod, template] = Object.entries(http).find(([key]) => key !== 'body')!
+        this.#add(httpMethod.toUpperCase(), template, { version, method, body: http.body, ...schemas.method(`${service}.${method}`) })
+      }
+      for (const [httpMethod, path, method, request, response, body] of REST_ONLY) {
+        this.#add(httpMethod, `/${version}/${path}`, {
+          version, method, body, request: schemas.message(fullName(version, request)), response: schemas.message(fullName(version, response))
+        })
+      }
+    }
+    for (const root of ['v1', 'v2', 'v2beta3']) {
+      for (const [path, method] of [['{name=projects/*}/locations', 'ListLocations'], ['{name=projects/*/locations/*}', 'GetLocation']] as const) {
+        this.#add('GET', `/${root}/${path}`, { version: 'v2', method, body: undefined, ...schemas.method(`google.cloud.location.Locations.${method}`) })
+      }
+    }
+  }
+
+  /** @param path without a query, as it stands in the request line. Undefined when there is no such route. */
+  find (httpMethod: string, path: string): FoundRoute | undefined {
+    const segments = decoded(path)
+    if (segments === undefined) return undefined
+    const last = segments.at(-1)!
+    const colon = last.lastIndexOf(':')
+    const suffix = colon !== -1 && this.#suffixes.has(last.slice(colon)) ? last.slice(colon) : ''
+    if (suffix !== '') segments[segments.length - 1] = last.slice(0, colon)
+    const [version, ...rest] = segments
+    const route = this.#routes.get(`${httpMethod} ${version} ${shapeOf(rest)}${suffix}`)
+    return route === undefined ? undefined : { ...route, resource: rest.slice(0, route.resourceLength).join('/') }
+  }
+
+  /** What the protos say goes first. */
+  #add (httpMethod: string, template: string, route: Omit<Route, 'variable'>): void {
+    const match = TEMPLATE.exec(template)
+    if (match === null) throw new Error(`The protos of @google-cloud/tasks have an unexpected path: ${template}`)
+    const [, version, variable, resource, collection, suffix = ''] = match as unknown as [string, string, string, string, string?, string?]
+    if (suffix !== '') this.#suffixes.add(suffix)
+    const segments = [...resource.split('/'), ...(collection === undefined ? [] : [collection])]
+    const key = `${httpMethod} ${version} ${shapeOf(segments)}${suffix}`
+    if (!this.#routes.has(key)) this.#routes.set(key, { ...route, variable, resourceLength: resource.split('/').length })
+  }
+}
+
+/** Collections and ids take turns; which ids they are makes no difference to the route. */
+function shapeOf (segments: readonly string[]): string {
+  return segments.map((segment, index) => index % 2 === 0 ? segment : '*').join('/')
+}
+
+/** Undefined for what is no path. */
+function decoded (path: string): string[] | undefined {
+  try {
+    return path.slice(1).split('/').map(decodeURIComponent)
+  } catch {
+    return undefined
+  }
+}
+
+/** A name without a package is one of Cloud Tasks'. */
+function fullName (version: Version, name: string): string {
+  return name.includes('.') ? name : `${packageOf(version)}.${name}`
+}
+
+const TEMPLATE = /^\/(\w+)\/\{([\w.]+)=([^}]+)\}(?:\/(\w+))?(:\w+)?$/
+
+const QUEUE = 'projects/*/locations/*/queues/*'
+
+/** HTTP method, path, method, request, response, body. */
+const REST_ONLY: ReadonlyArray<readonly [string, string, string, string, string, string?]> = [
+  ['POST', `{queue=${QUEUE}}/tasks:buffer`, 'BufferTask', 'google.api.HttpBody', 'BufferTaskResponse', 'raw'],
+  ['POST', `{name=${QUEUE}/tasks/*}:buffer`, 'BufferTask', 'google.api.HttpBody', 'BufferTaskResponse', 'raw'],
+  ['POST', `{parent=${QUEUE}}/tasks:batchCreate`, 'BatchCreateTasks', 'BatchCreateTasksRequest', 'google.longrunning.Operation', '*'],
+  ['POST', `{parent=${QUEUE}}/tasks:batchDelete`, 'BatchDeleteTasks', 'BatchDeleteTasksRequest', 'google.longrunning.Operation', '*'],
+  ['GET', '{name=projects/*/locations/*/cmekConfig}', 'GetCmekConfig', 'GetCmekConfigRequest', 'CmekConfig'],
+  ['PATCH', '{cmek_config.name=projects/*/locations/*/cmekConfig}', 'UpdateCmekConfig', 'UpdateCmekConfigRequest', 'CmekConfig', 'cmek_config'],
+  ['GET', '{name=projects/*/locations/*/operations/*}', 'GetOperation', 'google.longrunning.GetOperationRequest', 'google.longrunning.Operation']
+]

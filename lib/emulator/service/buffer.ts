@@ -1,0 +1,46 @@
+import { targetUrl } from '../../cloud-tasks/http-target.js'
+import { statusErrors } from '../../cloud-tasks/status.js'
+import type { HttpTarget, NewTask } from '../../cloud-tasks/task.js'
+
+/** google.api.HttpBody */
+export interface HttpBodyMessage {
+  readonly contentType?: string
+  readonly data?: Uint8Array
+}
+
+/** The task that buffering a body makes: where it goes, the queue's target says. Throws when the queue has none. */
+export function bufferedTask (target: HttpTarget | undefined, name: string | undefined, { contentType, data }: HttpBodyMessage): NewTask {
+  const url = target === undefined ? undefined : targetUrl(target)
+  if (target === undefined || url === undefined) throw statusErrors.noHttpTarget()
+  const httpMethod = target.httpMethod ?? 'POST'
+  const hasBody = data !== undefined && data.length > 0 && BODY_METHODS.has(httpMethod)
+  return {
+    ...(name === undefined ? undefined : { name }),
+    httpRequest: {
+      url,
+      httpMethod,
+      ...(contentType ? { headers: { 'Content-Type': contentType } } : undefined),
+      ...(hasBody ? { body: data } : undefined)
+    }
+  }
+}
+
+/** The body of a buffer call: `{"body": HttpBody}` as the reference has it, or else a payload as it is, as Google's samples send it. */
+export function readBufferBody (body: Buffer | undefined, contentType: string | undefined, parse: (json: unknown) => HttpBodyMessage): HttpBodyMessage {
+  if (body === undefined || body.length === 0) return {}
+  const json = jsonObject(body)
+  if (json !== undefined && Object.keys(json).length === 0) return {}
+  if (json !== undefined && Object.keys(json).join() === 'body' && typeof json.body === 'object' && json.body !== null) return parse(json.body)
+  return { data: body, ...(contentType === undefined ? undefined : { contentType }) }
+}
+
+function jsonObject (body: Buffer): Record<string, unknown> | undefined {
+  try {
+    const json: unknown = JSON.parse(body.toString())
+    return typeof json === 'object' && json !== null && !Array.isArray(json) ? json as Record<string, unknown> : undefined
+  } catch {
+    return undefined
+  }
+}
+
+const BODY_METHODS: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH'])

@@ -1,0 +1,97 @@
+import { randomUUID } from 'node:crypto'
+import { grpcCodes, statusErrors, type CloudTasksError } from '../../cloud-tasks/status.js'
+import type { TimestampMessage } from '../proto/time.js'
+import { timestampMessage } from '../messages/times.js'
+
+/** google.longrunning.Operation. What is an Any there has its type in '@type' and its fields beside that. */
+export interface OperationMessage {
+  readonly name: string
+  readonly done: true
+  readonly metadata: { readonly '@type': string, readonly [field: string]: unknown }
+  readonly response?: { readonly '@type': string, readonly [field: string]: unknown }
+  readonly error?: StatusMessage
+}
+
+interface StatusMessage {
+  readonly code: number
+  readonly message: string
+}
+
+export interface Batch<R, T> {
+  /** The queue. */
+  readonly parent: string
+  readonly requestId: string
+  readonly requests: readonly R[]
+  readonly maxRequests: number
+  /** Full name of the metadata's message. */
+  readonly metadata: string
+  readonly run: (request: R) => Promise<T>
+  readonly response: (results: T[]) => NonNullable<OperationMessage['response']>
+}
+
+/**
+ * Batches of tasks. None is atomic: each request succeeds or fails alone, and the operation's metadata say which failed and
+ * why. All are done by the time they are answered; the newest can be asked for again.
+ */
+export class Operations {
+  readonly #now: () => number
+  readonly #refusal: (error: unknown) => CloudTasksError
+  readonly #operations = new Map<string, Promise<OperationMessage>>()
+
+  /** @param refusal what the caller is told of anything thrown */
+  constructor (now: () => number, refusal: (error: unknown) => CloudTasksError) {
+    this.#now = now
+    this.#refusal = refusal
+  }
+
+  async get (name: string): Promise<OperationMessage> {
+    const operation = this.#operations.get(name)
+    if (operation === undefined) throw statusErrors.notFound()
+    return await operation
+  }
+
+  /** A request id that was used in the same queue gives the same operation again, and nothing is done twice. */
+  async run<R, T> (batch: Batch<R, T>): Promise<OperationMessage> {
+    const { parent, requestId, requests, maxRequests } = batch
+    if (requests.length === 0) throw statusErrors.emptyBatch()
+    if (requests.length > maxRequests) throw statusErrors.largeBatch(maxRequests)
+    if (requestId !== '' && !UUID4.test(requestId)) throw statusErrors.requestId()
+    const location = parent.slice(0, parent.indexOf('/queues/'))
+    const name = `${location}/operations/${requestId === '' ? randomUUID() : `${parent.slice(parent.lastIndexOf('/') + 1)}-${requestId.toLowerCase()}`}`
+    const known = this.#operations.get(name)
+    if (known !== undefined) return await known
+    const operation = this.#execute(name, batch)
+    this.#operations.set(name, operation)
+    if (this.#operations.size > MAX_REMEMBERED) this.#operations.delete(this.#operations.keys().next().value!)
+    return await operation
+  }
+
+  async #execute<R, T> (name: string, { requests, metadata, run, response }: Batch<R, T>): Promise<OperationMessage> {
+    const startTime = timestampMessage(this.#now())
+    const results = await Promise.allSettled(requests.map(run))
+    const failedRequests: Record<number, StatusMessage> = {}
+    const succeeded: T[] = []
+    for (const [index, result] of results.entries()) {
+      if (result.status === 'fulfilled') succeeded.push(result.value)
+      else failedRequests[index] = statusOf(this.#refusal(result.reason))
+    }
+    const state = succeeded.length === results.length ? 'SUCCEEDED' : succeeded.length === 0 ? 'FAILED' : 'PARTIALLY_SUCCEEDED'
+    return {
+      name,
+      done: true,
+      metadata: metadataOf(metadata, startTime, timestampMessage(this.#now()), state, failedRequests),
+      ...(state === 'FAILED' ? { error: statusOf(statusErrors.wholeBatchFailed(metadata.slice(metadata.lastIndexOf('.') + 1))) } : { response: response(succeeded) })
+    }
+  }
+}
+
+function metadataOf (type: string, startTime: TimestampMessage, endTime: TimestampMessage, state: string, failedRequests: object): OperationMessage['metadata'] {
+  return { '@type': `type.googleapis.com/${type}`, startTime, endTime, state, failedRequests }
+}
+
+function statusOf ({ code, message }: CloudTasksError): StatusMessage {
+  return { code: grpcCodes[code], message }
+}
+
+const UUID4 = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i
+const MAX_REMEMBERED = 1000

@@ -1,0 +1,129 @@
+import { parseFilter, type Predicate } from '../proto/filter.js'
+import { resolveMask, type FieldMaskMessage } from '../proto/field-mask.js'
+import type { PolicyMessage } from './iam.js'
+import type { QueueMessage, TaskMessage } from '../messages/messages.js'
+import type { PageFields } from './page-token.js'
+import type { Message, Schemas } from '../proto/schema.js'
+
+/** Requests as the service takes them: Google's, with masks as lists of keys and filters ready to be asked. */
+
+/** What production takes in one request, over either interface. */
+export const MAX_REQUEST_BYTES = 10 * 1024 * 1024
+
+export interface Named {
+  readonly name?: string
+}
+
+export interface ListQueuesRequest extends PageFields {
+  readonly parent?: string
+  readonly filter?: string
+  readonly matches?: Predicate
+  readonly readMask?: string[][]
+}
+
+export interface GetQueueRequest extends Named {
+  readonly readMask?: string[][]
+}
+
+export interface UpdateQueueRequest {
+  readonly queue?: QueueMessage
+  readonly updateMask?: string[][]
+}
+
+export interface ListTasksRequest extends PageFields {
+  readonly parent?: string
+  readonly responseView?: string | number
+}
+
+export interface TaskRequest extends Named {
+  readonly responseView?: string | number
+}
+
+export interface CreateTaskRequest {
+  readonly parent?: string
+  readonly task?: TaskMessage
+  readonly responseView?: string | number
+  /** It came by the paths that firebase-admin uses. */
+  readonly unprefixed?: boolean
+}
+
+export interface BatchCreateRequest {
+  readonly parent?: string
+  readonly requests?: readonly CreateTaskRequest[]
+  readonly requestId?: string
+  readonly version?: Version
+}
+
+export interface BatchDeleteRequest {
+  readonly parent?: string
+  readonly names?: readonly string[]
+  readonly requestId?: string
+  readonly version?: Version
+}
+
+export interface SetIamPolicyRequest {
+  readonly resource?: string
+  readonly policy?: PolicyMessage
+  readonly updateMask?: string[][]
+}
+
+export interface TestIamPermissionsRequest {
+  readonly resource?: string
+  readonly permissions?: readonly string[]
+}
+
+export interface ListLocationsRequest extends PageFields, Named {
+  readonly filter?: string
+  readonly matches?: Predicate
+}
+
+export type Version = 'v2' | 'v2beta3'
+
+export function packageOf (version: Version): string {
+  return `google.cloud.tasks.${version}`
+}
+
+/** A verb's request in the form that the service takes. Throws INVALID_ARGUMENT. */
+export function normalize (schemas: Schemas, version: Version, verb: string, request: object): object {
+  const schema = subjectOf(schemas, version, verb)
+  if (schema === undefined) return verb.startsWith('batch') ? { ...request, version } : request
+  const { queue, updateMask, readMask, filter } = request as { queue?: QueueMessage, updateMask?: FieldMaskMessage, readMask?: FieldMaskMessage, filter?: string }
+  return {
+    ...request,
+    ...(queue === undefined ? undefined : { queue: version === 'v2' ? withoutBurst(queue) : flattened(queue) }),
+    ...(updateMask === undefined ? undefined : { updateMask: resolveMask(schema, updateMask, 'update_mask').map(flattenedPath) }),
+    ...(readMask === undefined ? undefined : { readMask: resolveMask(schema, readMask, 'read_mask') }),
+    ...(filter === undefined || filter.trim() === '' ? undefined : { matches: parseFilter(schema, filter) })
+  }
+}
+
+/** What masks and filters of a verb are about. */
+function subjectOf (schemas: Schemas, version: Version, verb: string): Message | undefined {
+  switch (verb) {
+    case 'listQueues':
+    case 'getQueue':
+    case 'createQueue':
+    case 'updateQueue': return schemas.message(`${packageOf(version)}.Queue`)
+    case 'setIamPolicy': return schemas.message('google.iam.v1.Policy')
+    case 'listLocations': return schemas.message('google.cloud.location.Location')
+    default: return undefined
+  }
+}
+
+/** In v2 the service alone chooses the burst, and any value passes. */
+function withoutBurst (queue: QueueMessage): QueueMessage {
+  if (queue.rateLimits === undefined) return queue
+  const { maxBurstSize, ...rateLimits } = queue.rateLimits
+  return { ...queue, rateLimits }
+}
+
+/** What v2beta3 has one level down goes where v2 has it. */
+function flattened ({ appEngineHttpQueue, ...queue }: QueueMessage): QueueMessage {
+  const appEngineRoutingOverride = appEngineHttpQueue?.appEngineRoutingOverride
+  return appEngineRoutingOverride === undefined ? queue : { ...queue, appEngineRoutingOverride }
+}
+
+function flattenedPath (path: string[]): string[] {
+  if (path[0] !== 'appEngineHttpQueue') return path
+  return path.length === 1 ? ['appEngineRoutingOverride'] : path.slice(1)
+}

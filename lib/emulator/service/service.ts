@@ -1,0 +1,263 @@
+import { targetUrl } from '../../cloud-tasks/http-target.js'
+import { parseLocationName, parseQueueName, queueNameOf } from '../../cloud-tasks/names.js'
+import { CloudTasksError, statusErrors } from '../../cloud-tasks/status.js'
+import type { NewTask } from '../../cloud-tasks/task.js'
+import { systemClock, type Clock } from '../../clock/clock.js'
+import type { Engine, StoredQueue } from '../../engine/engine.js'
+import { creationOf, deletionOf } from './batches.js'
+import { bufferedTask, type HttpBodyMessage } from './buffer.js'
+import { defaultUrlOf } from './default-url.js'
+import { masked, picked } from '../proto/field-mask.js'
+import { Iam, type PolicyMessage } from './iam.js'
+import { Locations, type LocationMessage } from './locations.js'
+import type { QueueMessage, TaskMessage } from '../messages/messages.js'
+import { Operations, type OperationMessage } from './operations.js'
+import { decodeToken, encodeToken } from './page-token.js'
+import { queueMessage, readQueue, settingsMessage } from '../messages/queue.js'
+import { QueueStats } from './queue-stats.js'
+import { checkLocation, checkPage, checkParent, readView } from './request-checks.js'
+import type { BatchCreateRequest, BatchDeleteRequest, CreateTaskRequest, GetQueueRequest, ListLocationsRequest, ListQueuesRequest, ListTasksRequest, Named, SetIamPolicyRequest, TaskRequest, TestIamPermissionsRequest, UpdateQueueRequest } from './requests.js'
+import { readTask, taskMessage } from '../messages/task.js'
+
+export interface ServiceOptions {
+  /** @default systemClock */
+  readonly clock?: Clock
+  /** CreateTask creates a queue that is missing, with default settings. @default false */
+  readonly autoCreateQueues?: boolean
+  /** Where tasks go that come without a URL by the paths that firebase-admin uses, see `defaultUrlOf`. @default none: they are refused */
+  readonly defaultUrl?: string
+  /** Hears of faults that the caller is only told of as INTERNAL. @default process.emitWarning */
+  readonly onError?: (error: unknown) => void
+}
+
+/**
+ * Cloud Tasks' verbs over an engine, each once. Requests and answers are plain messages; gRPC and REST only translate. What it
+ * refuses, it refuses with a CloudTasksError.
+ */
+export class Service {
+  readonly #engine: Engine
+  readonly #options: ServiceOptions
+  readonly #now: () => number
+  readonly #iam: Iam
+  readonly #locations: Locations
+  readonly #operations: Operations
+  readonly #stats: QueueStats
+
+  constructor (engine: Engine, options: ServiceOptions = {}) {
+    const { clock = systemClock } = options
+    this.#engine = engine
+    this.#options = options
+    this.#now = () => clock.now()
+    this.#iam = new Iam(engine)
+    this.#locations = new Locations(engine, this.#now)
+    this.#operations = new Operations(this.#now, this.refusal)
+    this.#stats = new QueueStats(engine, this.#now)
+  }
+
+  /** Makes of anything thrown what the caller is told. */
+  readonly refusal = (error: unknown): CloudTasksError => {
+    if (error instanceof CloudTasksError) return error
+    const { onError = warn } = this.#options
+    onError(error)
+    return statusErrors.internal(error)
+  }
+
+  listQueues ({ parent = '', filter = '', matches, readMask = [], ...page }: ListQueuesRequest): { queues: QueueMessage[], nextPageToken?: string } {
+    checkParent(parent)
+    const { pageSize = 0, pageToken = '' } = checkPage(page)
+    const now = this.#now()
+    const query = `${parent} ${filter}`
+    const { queues, nextPageToken } = this.#engine.listQueues(parent, {
+      pageSize,
+      pageToken: decodeToken(pageToken, query, now),
+      ...(matches === undefined ? undefined : { matches: stored => matches(queueMessage(stored)) })
+    })
+    return {
+      queues: queues.map(stored => this.#read(stored, readMask)),
+      ...(nextPageToken === undefined ? undefined : { nextPageToken: encodeToken(nextPageToken, query, now) })
+    }
+  }
+
+  getQueue ({ name = '', readMask = [] }: GetQueueRequest): QueueMessage {
+    checkLocation(name)
+    return this.#read(this.#engine.getQueue(name), readMask)
+  }
+
+  async createQueue ({ parent = '', queue = {} }: { parent?: string, queue?: QueueMessage }): Promise<QueueMessage> {
+    checkParent(parent)
+    const { name = '' } = queue
+    checkLocation(name)
+    if (parseQueueName(name) === undefined) throw statusErrors.queueName()
+    if (!name.startsWith(`${parent}/queues/`)) throw statusErrors.queueElsewhere(parent, name)
+    return queueMessage(await this.#engine.createQueue(name, readQueue(queue)))
+  }
+
+  async updateQueue ({ queue = {}, updateMask = [] }: UpdateQueueRequest): Promise<QueueMessage> {
+    const { name = '' } = queue
+    checkLocation(name)
+    return queueMessage(await this.#engine.updateQueue(name, settings =>
+      readQueue(masked(settings === undefined ? {} : settingsMessage(settings), queue, updateMask))))
+  }
+
+  async deleteQueue ({ name = '' }: Named): Promise<object> {
+    checkLocation(name)
+    await this.#engine.deleteQueue(name)
+    return {}
+  }
+
+  async purgeQueue ({ name = '' }: Named): Promise<QueueMessage> {
+    checkLocation(name)
+    return queueMessage(await this.#engine.purgeQueue(name))
+  }
+
+  async pauseQueue ({ name = '' }: Named): Promise<QueueMessage> {
+    checkLocation(name)
+    return queueMessage(await this.#engine.pauseQueue(name))
+  }
+
+  async resumeQueue ({ name = '' }: Named): Promise<QueueMessage> {
+    checkLocation(name)
+    return queueMessage(await this.#engine.resumeQueue(name))
+  }
+
+  getIamPolicy ({ resource = '' }: { resource?: string }): PolicyMessage {
+    checkLocation(resource)
+    return this.#iam.get(resource)
+  }
+
+  async setIamPolicy ({ resource = '', policy = {}, updateMask = [] }: SetIamPolicyRequest): Promise<PolicyMessage> {
+    checkLocation(resource)
+    return await this.#iam.set(resource, policy, updateMask)
+  }
+
+  testIamPermissions ({ resource = '', permissions = [] }: TestIamPermissionsRequest): { permissions: readonly string[] } {
+    checkLocation(resource)
+    return this.#iam.test(resource, permissions)
+  }
+
+  listTasks ({ parent = '', responseView, ...page }: ListTasksRequest): { tasks: TaskMessage[], nextPageToken?: string } {
+    checkLocation(parent)
+    const view = readView(responseView)
+    const { tasks, ...next } = this.#engine.listTasks(parent, checkPage(page))
+    return { tasks: tasks.map(task => taskMessage(task, view)), ...next }
+  }
+
+  getTask ({ name = '', responseView }: TaskRequest): TaskMessage {
+    checkLocation(name)
+    const view = readView(responseView)
+    return taskMessage(this.#engine.getTask(name), view)
+  }
+
+  async createTask ({ parent = '', task = {}, responseView, unprefixed }: CreateTaskRequest): Promise<TaskMessage> {
+    checkLocation(parent)
+    const view = readView(responseView)
+    const wanted = readTask(task)
+    return taskMessage(await this.#create(parent, this.#withUrl(parent, wanted, unprefixed === true)), view)
+  }
+
+  async deleteTask ({ name = '' }: Named): Promise<object> {
+    checkLocation(name)
+    await this.#engine.deleteTask(name)
+    return {}
+  }
+
+  async runTask ({ name = '', responseView }: TaskRequest): Promise<TaskMessage> {
+    checkLocation(name)
+    const view = readView(responseView)
+    return taskMessage(await this.#engine.runTask(name), view)
+  }
+
+  /** @param request `name` is of the task, its id may be empty; else `queue` alone says where */
+  async bufferTask ({ queue = '', name = '', body = {} }: { queue?: string, name?: string, body?: HttpBodyMessage }): Promise<{ task: TaskMessage }> {
+    const parent = name === '' ? queue : queueNameOf(name)
+    checkLocation(parent)
+    const { settings } = this.#engine.getQueue(parent)
+    const task = bufferedTask(settings.httpTarget, name === '' || name.endsWith('/tasks/') ? undefined : name, body)
+    return { task: taskMessage(await this.#engine.createTask(parent, task), 'BASIC') }
+  }
+
+  async batchCreateTasks (request: BatchCreateRequest): Promise<OperationMessage> {
+    this.#checkQueue(request.parent ?? '')
+    return await this.#operations.run(creationOf(request, async one => await this.createTask(one)))
+  }
+
+  async batchDeleteTasks (request: BatchDeleteRequest): Promise<OperationMessage> {
+    this.#checkQueue(request.parent ?? '')
+    return await this.#operations.run(deletionOf(request, async name => { await this.#engine.deleteTask(name) }))
+  }
+
+  async getOperation ({ name = '' }: Named): Promise<OperationMessage> {
+    return await this.#operations.get(name)
+  }
+
+  getLocation ({ name = '' }: Named): LocationMessage {
+    return this.#locations.get(name)
+  }
+
+  listLocations ({ name = '', filter = '', matches, ...page }: ListLocationsRequest): { locations: LocationMessage[], nextPageToken?: string } {
+    return this.#locations.list(name, filter, matches, page)
+  }
+
+  /** App Engine's, for gcloud. */
+  getApplication ({ name = '' }: Named): object {
+    return this.#locations.application(name)
+  }
+
+  /** Nothing here is encrypted by anybody's key. */
+  getCmekConfig ({ name = '' }: Named): { name: string, kmsKey: string } {
+    const location = name.endsWith('/cmekConfig') ? name.slice(0, -'/cmekConfig'.length) : ''
+    if (parseLocationName(location) === undefined) throw statusErrors.locationName()
+    checkLocation(location)
+    return { name, kmsKey: '' }
+  }
+
+  #checkQueue (name: string): void {
+    checkLocation(name)
+    this.#engine.getQueue(name)
+  }
+
+  #read (stored: StoredQueue, readMask: readonly string[][]): QueueMessage {
+    const message = queueMessage(stored)
+    // Statistics are only for those who ask for them.
+    if (!readMask.some(([first]) => first === 'stats')) return picked(message, readMask)
+    return picked({ ...message, stats: this.#stats.of(stored.name) }, readMask)
+  }
+
+  /** A task without a URL may get one from its queue's target, or as firebase-admin leaves it to its emulator. */
+  #withUrl (queue: string, task: NewTask, unprefixed: boolean): NewTask {
+    if (task.httpRequest?.url !== '') return task
+    const { defaultUrl } = this.#options
+    if (unprefixed && defaultUrl !== undefined) return { ...task, httpRequest: { ...task.httpRequest, url: defaultUrlOf(defaultUrl, queue) } }
+    const httpTarget = this.#engine.findQueue(queue)?.settings.httpTarget
+    const url = httpTarget === undefined ? undefined : targetUrl(httpTarget)
+    return url === undefined ? task : { ...task, httpRequest: { ...task.httpRequest, url } }
+  }
+
+  async #create (queue: string, task: NewTask): ReturnType<Engine['createTask']> {
+    try {
+      return await this.#engine.createTask(queue, task)
+    } catch (error) {
+      if (this.#options.autoCreateQueues !== true || !isRefusal(error, 'NOT_FOUND')) throw error
+      await this.#engine.createQueue(queue).catch((fault: unknown) => {
+        // Somebody else may have been faster. A queue that was deleted recently stays missing.
+        if (!isRefusal(fault, 'ALREADY_EXISTS')) throw isRefusal(fault, 'FAILED_PRECONDITION') ? error : fault
+      })
+      return await this.#engine.createTask(queue, task)
+    }
+  }
+}
+
+function warn (error: unknown): void {
+  process.emitWarning(error instanceof Error ? error : new Error(String(error)))
+}
+
+function isRefusal (error: unknown, code: CloudTasksError['code']): boolean {
+  return error instanceof CloudTasksError && error.code === code
+}
+
+/** A method of the service by the name that a proto gives it: `CreateTask` is `createTask`. */
+export function methodOf (service: Service, method: string): { key: string, call: ((request: object) => Promise<object>) | undefined } {
+  const key = method[0]!.toLowerCase() + method.slice(1)
+  const verb = (service as unknown as Readonly<Record<string, unknown>>)[key]
+  return { key, call: typeof verb === 'function' ? async request => await (verb.call(service, request) as object) : undefined }
+}

@@ -1,0 +1,107 @@
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { CompactSign, calculateJwkThumbprint, compactVerify, exportJWK, generateKeyPair, importJWK, type CryptoKey, type JWK } from 'jose'
+import { syncDirectory } from '../../store/lmdb/directory.js'
+import { StoreError } from '../../store/store-error.js'
+
+export interface KeyPair {
+  readonly privateKey: CryptoKey
+  /** What the key set says of it. */
+  readonly publicKey: JWK
+  readonly keyId: string
+}
+
+/** The RSA key that signs tokens. Made when it is first needed; with a directory, kept there for the next start. */
+export class SigningKey {
+  readonly #directory: string | undefined
+  #pair: Promise<KeyPair> | undefined
+
+  /** @param directory one that this process has to itself, as an open store's is */
+  constructor (directory?: string) {
+    this.#directory = directory
+  }
+
+  get (): Promise<KeyPair> {
+    if (this.#pair === undefined) {
+      this.#pair = this.#make()
+      // Asked again, it tries again.
+      this.#pair.catch(() => { this.#pair = undefined })
+    }
+    return this.#pair
+  }
+
+  /** Resolves once a key that is kept has been read. @throws StoreError damaged, access */
+  async load (): Promise<void> {
+    if (this.#directory === undefined) return
+    const file = join(this.#directory, FILE)
+    const kept = readKept(file)
+    if (kept === undefined) return
+    try {
+      const pair = await pairOf(kept)
+      await check(pair)
+      this.#pair = Promise.resolve(pair)
+    } catch (error) {
+      throw damaged(file, error)
+    }
+  }
+
+  async #make (): Promise<KeyPair> {
+    const { privateKey } = await generateKeyPair('RS256', { extractable: true })
+    const jwk = await exportJWK(privateKey)
+    if (this.#directory !== undefined) keep(this.#directory, jwk)
+    return await pairOf(jwk)
+  }
+}
+
+async function pairOf (jwk: JWK): Promise<KeyPair> {
+  const { kty, n, e } = jwk
+  const keyId = await calculateJwkThumbprint(jwk)
+  return {
+    privateKey: await importJWK(jwk, 'RS256') as CryptoKey,
+    publicKey: { kty, n, e, alg: 'RS256', use: 'sig', kid: keyId } as JWK,
+    keyId
+  }
+}
+
+/** A key may be well-formed and no key. */
+async function check ({ privateKey, publicKey }: KeyPair): Promise<void> {
+  const signed = await new CompactSign(Buffer.from('probe')).setProtectedHeader({ alg: 'RS256' }).sign(privateKey)
+  await compactVerify(signed, await importJWK(publicKey, 'RS256'))
+}
+
+/** Undefined when there is none. */
+function readKept (file: string): JWK | undefined {
+  let text: string
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw new StoreError('access', `${file} cannot be read: ${(error as Error).message}`, error)
+  }
+  const jwk = parse(text) as JWK | null | undefined
+  if (jwk?.kty === 'RSA' && [jwk.n, jwk.e, jwk.d, jwk.p, jwk.q, jwk.dp, jwk.dq, jwk.qi].every(part => typeof part === 'string')) return jwk
+  throw damaged(file)
+}
+
+function damaged (file: string, cause?: unknown): StoreError {
+  return new StoreError('damaged', `${file} holds no private RSA key; delete it, and the next start makes another`, cause)
+}
+
+/** Whole or not at all, and for nobody else to read. */
+function keep (directory: string, jwk: JWK): void {
+  const draft = join(directory, `.${FILE}`)
+  rmSync(draft, { force: true })
+  writeFileSync(draft, JSON.stringify(jwk) + '\n', { flush: true, flag: 'wx', mode: 0o600 })
+  renameSync(draft, join(directory, FILE))
+  syncDirectory(directory)
+}
+
+function parse (text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+const FILE = 'oidc-key.json'

@@ -1,0 +1,74 @@
+import { randomUUID } from 'node:crypto'
+import { statusErrors } from '../cloud-tasks/status.js'
+import type { TaskEntry, TaskQueue } from './task-queue.js'
+
+export interface TaskPageQuery {
+  readonly pageSize?: number
+  readonly pageToken?: string
+}
+
+/** Resolves a requested page size to what the service gives: absent, 0 and too much mean the maximum. */
+export function pageSize (asked: number | undefined, max: number): number {
+  return asked === undefined || asked <= 0 || asked > max ? max : asked
+}
+
+/**
+ * Walks the tasks of a queue page by page, each page costing no more than its size. A token stands for a walk that has
+ * come so far; asked for again, it gives the same tasks, less those that are gone by then.
+ */
+export class TaskPager {
+  readonly #walks = new Map<string, Walk>()
+
+  /** Throws INVALID_ARGUMENT for a token that is unknown, of another queue or older than two hours. */
+  page (queue: TaskQueue, request: TaskPageQuery, now: number): { entries: TaskEntry[], nextPageToken?: string } {
+    const walk = request.pageToken ? this.#continue(queue, request.pageToken, now) : startWalk(queue, now)
+    walk.page ??= this.#advance(walk, pageSize(request.pageSize, MAX_PAGE), now)
+    const { entries, next } = walk.page
+    return { entries: entries.filter(entry => queue.owns(entry)), ...(next === undefined ? undefined : { nextPageToken: next }) }
+  }
+
+  #continue (queue: TaskQueue, token: string, now: number): Walk {
+    const walk = this.#walks.get(token)
+    if (walk === undefined || walk.queue !== queue || walk.startedAt + TOKEN_TTL_MS <= now) throw statusErrors.pageToken()
+    return walk
+  }
+
+  #advance (walk: Walk, size: number, now: number): Page {
+    const entries = walk.ahead === undefined ? [] : [walk.ahead]
+    // One more than asked for tells whether there is a next page.
+    while (entries.length <= size) {
+      const { value, done } = walk.rest.next()
+      if (done === true) return { entries }
+      entries.push(value)
+    }
+    const token = randomUUID()
+    this.#walks.set(token, { queue: walk.queue, rest: walk.rest, ahead: entries.pop()!, startedAt: now })
+    if (this.#walks.size > MAX_WALKS) this.#walks.delete(this.#walks.keys().next().value!)
+    return { entries, next: token }
+  }
+}
+
+interface Page {
+  readonly entries: TaskEntry[]
+  readonly next?: string
+}
+
+interface Walk {
+  readonly queue: TaskQueue
+  readonly rest: Iterator<TaskEntry, undefined>
+  /** Read already, first on this walk's page. */
+  readonly ahead?: TaskEntry
+  readonly startedAt: number
+  page?: Page
+}
+
+function startWalk (queue: TaskQueue, now: number): Walk {
+  return { queue, rest: queue.tasks.values(), startedAt: now }
+}
+
+/** Both are ListTasks' documented limits. */
+const MAX_PAGE = 1000
+const TOKEN_TTL_MS = 2 * 3600 * 1000
+
+/** Walks remembered at once; the oldest goes first. */
+const MAX_WALKS = 100

@@ -1,0 +1,116 @@
+import { shortId } from '../cloud-tasks/names.js'
+import type { Task } from '../cloud-tasks/task.js'
+import { RETENTION_MS } from '../cloud-tasks/backoff.js'
+import { DueHeap, type Due } from './due-heap.js'
+import { NameMap } from '../store/name-map.js'
+import { RateLimiter } from './rate-limiter.js'
+import type { StoredQueue, TaskIndexEntry } from '../store/store.js'
+
+/**
+ * What memory holds of a task. There may be a million of these: a field more is 8 bytes more. A task is in its queue's heap
+ * exactly while no attempt of it runs.
+ */
+export class TaskEntry implements Due {
+  readonly name: string
+  dueAt: number
+  order = 0
+  position = -1
+  /** Attempts under way: more than one only through RunTask. */
+  attempts = 0
+  readonly generatedId: boolean
+  // Whole seconds fit a machine word, milliseconds take another object.
+  readonly #createdSecond: number
+  /** The task's state while it is newer than what the store has confirmed. */
+  unstored: Task | undefined = undefined
+
+  constructor ({ name, scheduleAt, createdAt, generatedId }: TaskIndexEntry) {
+    this.name = name
+    this.#createdSecond = Math.floor(createdAt / 1000)
+    this.generatedId = generatedId === true
+    this.dueAt = Math.min(scheduleAt, this.expiresAt)
+  }
+
+  /** When the task ends, whatever became of it. */
+  get expiresAt (): number {
+    return this.#createdSecond * 1000 + RETENTION_MS
+  }
+}
+
+/** One queue: its tasks, which of them is due next, and whether it may be dispatched. Does nothing by itself. */
+export class TaskQueue implements Due {
+  readonly name: string
+  /** Short id. */
+  readonly id: string
+  readonly limiter: RateLimiter
+  stored: StoredQueue
+  tasks = new NameMap<TaskEntry>()
+  due = new DueHeap<TaskEntry>()
+  /** Tasks that were purged and still have to be removed from the store. */
+  readonly purged = new Set<NameMap<TaskEntry>>()
+  /** Attempts under way, those of tasks that are gone included. */
+  running = 0
+  deleted = false
+
+  /** The queue's own place among queues that wait for a time; the dispatchLoop's. */
+  dueAt = Infinity
+  order = 0
+  position = -1
+  /** Stands in line to dispatch; the dispatchLoop's. */
+  ready = false
+
+  #added = 0
+
+  constructor (stored: StoredQueue, now: number) {
+    this.name = stored.name
+    this.id = shortId(stored.name)
+    this.stored = stored
+    this.limiter = new RateLimiter(stored.settings.rateLimits, now)
+  }
+
+  change (stored: StoredQueue, now: number): void {
+    this.stored = stored
+    this.limiter.configure(stored.settings.rateLimits, now)
+  }
+
+  add (entry: TaskEntry): void {
+    this.tasks.set(entry.name, entry)
+    entry.order = this.#added++
+    this.due.add(entry)
+  }
+
+  remove (entry: TaskEntry): void {
+    this.tasks.delete(entry.name)
+    this.due.remove(entry)
+  }
+
+  /** Whether the task still exists: late results of those that were deleted or purged mean nothing. */
+  owns (entry: TaskEntry): boolean {
+    return !this.deleted && this.tasks.get(entry.name) === entry
+  }
+
+  /** When the next task may be dispatched, as things stand: not after `now` means at once, Infinity not before a change. */
+  nextAt (now: number): number {
+    const { settings, state } = this.stored
+    const first = this.due.first
+    if (first === undefined || this.deleted || state !== 'RUNNING') return Infinity
+    if (this.running >= settings.rateLimits.maxConcurrentDispatches) return Infinity
+    return first.dueAt > now ? Math.max(first.dueAt, this.limiter.nextAt(now)) : this.limiter.nextAt(now)
+  }
+
+  /** Takes all tasks away in one step, however many there are. */
+  purge (): { tasks: NameMap<TaskEntry>, due: DueHeap<TaskEntry> } {
+    const { tasks, due } = this
+    this.tasks = new NameMap()
+    this.due = new DueHeap()
+    this.purged.add(tasks)
+    return { tasks, due }
+  }
+
+  /** Puts tasks back in line that lost their place while the queue or they themselves counted as gone. */
+  readmit (entries: Iterable<TaskEntry>): void {
+    for (const entry of entries) {
+      this.tasks.set(entry.name, entry)
+      if (entry.attempts === 0 && entry.position === -1) this.due.add(entry)
+    }
+  }
+}

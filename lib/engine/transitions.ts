@@ -1,0 +1,56 @@
+import { backoffMs, isExhausted } from '../cloud-tasks/backoff.js'
+import { deadlineStatus, responseStatus, unreachableStatus } from '../cloud-tasks/status.js'
+import type { RetryConfig, Task } from '../cloud-tasks/task.js'
+
+/** How an attempt ended: with a response, without one at the deadline, or without one before it. */
+export type AttemptEnd = number | 'deadline' | 'unreachable'
+
+/** What the engine remembers of an attempt while it runs. */
+export interface AttemptStart {
+  readonly scheduleAt: number
+  readonly dispatchAt: number
+  /** Started by RunTask: the next one counts from the call. */
+  readonly forced: boolean
+}
+
+/** The task's state once an attempt has been dispatched and before its target has it. */
+export function afterDispatch (task: Task, now: number): Task {
+  const attempt = { scheduleAt: task.scheduleAt, dispatchAt: now }
+  return {
+    ...task,
+    dispatchCount: task.dispatchCount + 1,
+    firstAttempt: task.firstAttempt ?? attempt,
+    lastAttempt: attempt
+  }
+}
+
+/** Any 2xx is success; all else, and no response, is retried. */
+export function isSuccess (end: AttemptEnd): boolean {
+  return typeof end === 'number' && end >= 200 && end <= 299
+}
+
+/** The task's state after a failed attempt, due again after its backoff. */
+export function afterFailure (task: Task, start: AttemptStart, end: AttemptEnd, retry: RetryConfig, now: number): Task {
+  const { scheduleAt, dispatchAt } = start
+  const next = {
+    ...task,
+    scheduleAt: (start.forced ? dispatchAt : now) + backoffMs(retry, task.dispatchCount),
+    previousResponse: typeof end === 'number' ? end : 0
+  }
+  if (typeof end !== 'number') {
+    const responseStatus = end === 'deadline' ? deadlineStatus() : unreachableStatus()
+    return { ...next, lastAttempt: { scheduleAt, dispatchAt, responseStatus } }
+  }
+  const counts = task.httpRequest === undefined || end < 500
+  return {
+    ...next,
+    responseCount: task.responseCount + 1,
+    executionCount: task.executionCount + (counts ? 1 : 0),
+    lastAttempt: { scheduleAt, dispatchAt, responseAt: now, responseStatus: responseStatus(end) }
+  }
+}
+
+/** Whether the queue's limits end a task that failed just now. */
+export function isGivenUp (task: Task, retry: RetryConfig, now: number): boolean {
+  return isExhausted(retry, task.dispatchCount, task.firstAttempt!.dispatchAt, now)
+}

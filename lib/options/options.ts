@@ -1,0 +1,106 @@
+import type { CloudTasksClient } from '@google-cloud/tasks'
+import type { RateLimits, RetryConfig } from '../cloud-tasks/task.js'
+import type { TaskContext, TaskDefinitions, TaskHandlers } from '../registry/registry.js'
+
+/** What `app.register(cloudTasks, options)` takes. Checked once, at registration; unknown keys and bad values are refused. */
+export interface CloudTasksOptions<M extends TaskDefinitions = TaskDefinitions> {
+  /** The registry, from `defineTasks`. */
+  readonly tasks: M
+  /** What runs here. Partial: this process runs only some tasks. Absent: it only enqueues, and mounts no route. */
+  readonly handlers?: Partial<TaskHandlers<M>>
+  /** Where the task routes are mounted, below the prefix of the instance. `''` mounts them at its root. @default '/tasks' */
+  readonly prefix?: string
+  /**
+   * Where tasks go: to Google Cloud Tasks, or to the embedded queue in this process.
+   * Environment: `CLOUD_TASKS_TRANSPORT`.
+   * @default 'cloud' if `CLOUD_TASKS_EMULATOR_HOST`, `K_SERVICE` or `GAE_SERVICE` is set, else 'local'
+   */
+  readonly transport?: 'cloud' | 'local'
+  /** Project of the queues. Environment: `GOOGLE_CLOUD_PROJECT`. @default the project of the credentials */
+  readonly project?: string
+  /** Region of the queues, such as `us-central1`. It may differ from the app's, so it is never guessed. Environment: `CLOUD_TASKS_LOCATION`. */
+  readonly location?: string
+  /** Queue of every task whose definition names none. Environment: `CLOUD_TASKS_QUEUE`. @default 'default' */
+  readonly queue?: string
+  /** Settings of the queues, by id; what is left out has Cloud Tasks' default. The embedded queue obeys them; in the cloud they tell handlers which attempt is the last. */
+  readonly queues?: Readonly<Record<string, QueueOptions>>
+  /** How Cloud Tasks reaches the task routes. @default App Engine if `GAE_SERVICE` is set, else HTTP from the environment */
+  readonly target?: AppEngineTarget | HttpTarget
+  /** Settings of the embedded queue. */
+  readonly local?: LocalOptions
+  /** A client of your own: used as it is and never closed. @default one is made on first use */
+  readonly client?: CloudTasksClient
+  /** Who may call a task route. `false` lets anybody who reaches the server run any task, and logs a warning. @default verify, by the target's rules */
+  readonly auth?: false | AuthOptions
+  /**
+   * Seconds that `enqueue` keeps trying while Cloud Tasks is unavailable, overloaded or out of reach, 0.1 to 600. A task
+   * without an `id` may then be enqueued twice, when a try arrived and its answer did not. @default 10
+   */
+  readonly sendTimeoutSeconds?: number
+  /** Calls that `enqueueMany` has under way at once, 1 to 1000. @default 64 */
+  readonly enqueueConcurrency?: number
+  /** Seconds that attempts under way have at close before their signal aborts. @default 10 */
+  readonly closeGraceSeconds?: number
+  /** What becomes of an attempt whose payload does not fit the schema: `retry` keeps it for a rollback, `drop` ends it. @default 'retry' */
+  readonly invalidPayload?: 'retry' | 'drop'
+  /** Whether OpenAPI documents list the task routes. @default false */
+  readonly exposeRoutes?: boolean
+  /** Level of the log of the task routes, `task.log` included: `warn` silences Fastify's two lines for each request. @default the server's */
+  readonly logLevel?: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent'
+  /** Runs when the last attempt has failed, before it is answered. What it throws is logged. @default logged at error */
+  readonly onExhausted?: (payload: unknown, error: unknown, task: TaskContext) => unknown
+  /** Runs when a task was dropped, before that is answered. What it throws is logged. @default logged at warn */
+  readonly onDropped?: (payload: unknown, reason: string, task: TaskContext) => unknown
+}
+
+/** Named as in firebase-functions. */
+export interface QueueOptions {
+  readonly rateLimits?: Partial<Omit<RateLimits, 'maxBurstSize'>>
+  readonly retryConfig?: Partial<RetryConfig>
+}
+
+export interface AppEngineTarget {
+  readonly type: 'appEngine'
+  /** @default the service of the queue's routing override, or `default` */
+  readonly service?: string
+  readonly version?: string
+}
+
+export interface HttpTarget {
+  readonly type: 'http'
+  /** Origin of the server, with the path it is served below, if any. Environment: `CLOUD_TASKS_TARGET_URL`. */
+  readonly url?: string
+  /** Whose OIDC token Cloud Tasks attaches, and the only caller that the routes accept. Environment: `CLOUD_TASKS_SERVICE_ACCOUNT`. */
+  readonly serviceAccountEmail?: string
+  /** Audience of that token. @default the origin of `url` */
+  readonly audience?: string
+}
+
+export interface LocalOptions {
+  /**
+   * Where the embedded queue keeps its tasks: a directory of its own, made where there is none, for one process at a time.
+   * `enqueue` then resolves when the task would survive a power cut. Environment: `CLOUD_TASKS_DIRECTORY`.
+   * @default in memory, for as long as the process lives
+   */
+  readonly directory?: string
+  /** Seconds for which the `id` of an ended task refuses to be used again. @default 3600, as in the v2 API's description */
+  readonly taskTombstoneSeconds?: number
+}
+
+/** Which OIDC tokens the routes of an HTTP target accept. */
+export interface AuthOptions {
+  /** @default Google's: `https://accounts.google.com` and `accounts.google.com` */
+  readonly issuer?: string | readonly string[]
+  /** @default Google's: `https://www.googleapis.com/oauth2/v3/certs` */
+  readonly jwksUri?: string
+  /** @default the audience of `target` */
+  readonly audience?: string | readonly string[]
+  /** @default the service account of `target` */
+  readonly serviceAccountEmail?: string | readonly string[]
+  /**
+   * Set it when Cloud Run itself authenticates every request of this service (`--no-allow-unauthenticated`): it verifies a
+   * token's signature and cuts it off, so that here only the claims can be checked. On a service that the public may
+   * invoke it would let anybody in. @default false
+   */
+  readonly cloudRunIam?: boolean
+}

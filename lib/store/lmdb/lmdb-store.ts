@@ -1,0 +1,277 @@
+import type { Task } from '../../cloud-tasks/task.js'
+import { GroupCommit, type Batch } from './group-commit.js'
+import { beginRun, entriesOf, openDatabases, printQueue, type Databases } from './databases.js'
+import { DiskSpace } from './disk-space.js'
+import type { JournalFile } from './journal-file.js'
+import { RecordIndex, idOf, type IndexedQueue } from './record-index.js'
+import { NameMap } from '../name-map.js'
+import { OrphanCleaner } from './orphans.js'
+import { decodeState, decodeTask, encodeState, encodeTask, encodeTombstone } from './record-format.js'
+import { accessProblem, prepareDirectory, syncDirectory } from './directory.js'
+import { StoreError } from '../store-error.js'
+import { StoreLock } from './lock.js'
+import type { Store, StoredQueue, StoredState, Tombstone } from '../store.js'
+import { WriteAhead, recover } from './write-ahead.js'
+
+export interface LmdbStoreOptions {
+  /** Made where there is none. One engine at a time. */
+  readonly directory: string
+  /** Bytes that the disk still has room for. @default asks the file system */
+  readonly freeBytes?: () => number
+  /** Makes the files that changes are written to first. @default files that sync */
+  readonly createJournalFile?: (path: string) => Promise<JournalFile>
+  /** What gathers in those files before it goes to the databases. @default 8 MiB */
+  readonly journalBytes?: number
+}
+
+/** What the open batches change, so that reading sees it at once and a failed commit can be taken back. */
+interface Change {
+  readonly queue: IndexedQueue
+  /** Undefined: removed. */
+  readonly task: Task | undefined
+  /** What the queue said of the task before; undefined when it was not there. */
+  readonly before: number | undefined
+}
+
+interface TaskBatch extends Batch {
+  readonly changes: Map<string, Change>
+  readonly undo: Array<() => void>
+}
+
+/**
+ * Keeps tasks in a directory. A promise resolves once its change would survive a power cut, which is when it is in the
+ * journal; what is still there after a while goes to lmdb's databases, and what a killed process left goes there at the start.
+ *
+ * Tasks are kept under ascending numbers, not names: new ones then land side by side, on few pages, however many are waiting.
+ */
+export class LmdbStore implements Store {
+  readonly #directory: string
+  readonly #options: LmdbStoreOptions
+  readonly #queues = new RecordIndex()
+  /** Where names are remembered. */
+  readonly #names = new NameMap<number>()
+  #lastName = 0
+  #lock!: StoreLock
+  #databases!: Databases
+  #writeAhead!: WriteAhead
+  #commits!: GroupCommit<TaskBatch>
+  /** The last batch that was committed. Most tasks are dispatched as soon as they are stored, so most reads end here. */
+  #recent: TaskBatch | undefined
+  readonly #orphans = new OrphanCleaner(async tasks => {
+    await this.#change(batch => { for (const task of tasks) this.#erase(batch, task) })
+  })
+
+  #opened = false
+  #closing = false
+
+  constructor (options: LmdbStoreOptions) {
+    this.#directory = options.directory
+    this.#options = options
+  }
+
+  /** @throws StoreError */
+  async load (): Promise<StoredState> {
+    const files = prepareDirectory(this.#directory)
+    this.#lock = new StoreLock(files.lock)
+    this.#lock.check()
+    const databases = this.#databases = await openDatabases(this.#directory, files.data)
+    const space = new DiskSpace(this.#directory, databases, this.#options.freeBytes)
+    try {
+      space.check(0, true)
+      // Nobody else is inside: lmdb lets one transaction write at a time, of all processes.
+      const run = databases.root.transactionSync(() => {
+        this.#lock.take()
+        return beginRun(databases)
+      })
+      syncDirectory(this.#directory)
+      await recover(this.#directory, databases, space, run)
+    } catch (error) {
+      await databases.root.close()
+      this.#lock.release()
+      throw error instanceof StoreError ? error : accessProblem(this.#directory, error)
+    }
+    const { createJournalFile: createFile, journalBytes } = this.#options
+    this.#writeAhead = new WriteAhead({ directory: this.#directory, databases, space, lock: this.#lock, createFile, journalBytes })
+    this.#commits = new GroupCommit<TaskBatch>({
+      begin: batch => ({ ...batch, changes: new Map(), undo: [] }),
+      write: ({ rows, shrinks }) => this.#writeAhead.write(rows, shrinks),
+      onDone: (batch, failed) => { this.#done(batch, failed) }
+    })
+    this.#opened = true
+    return {
+      queues: this.#queues.loadQueues(databases),
+      tasks: this.#queues.loadTasks(databases, orphans => { this.#orphans.add(orphans) }),
+      tombstones: this.#loadTombstones()
+    }
+  }
+
+  putTask (task: Task): Promise<void> {
+    return this.#change(batch => {
+      const { name } = task
+      const queue = this.#queues.ofTask(name)
+      if (queue === undefined) throw new Error(`The store has no queue for task ${name}`)
+      const before = queue.tasks.get(name)
+      const number = before === undefined ? this.#queues.nextTask() : Math.abs(before)
+      const attempted = task.dispatchCount > 0
+      if (before === undefined || !attempted) {
+        const record = encodeTask(task, queue.number, idOf(queue, name))
+        batch.rows.push(before === undefined ? ['tasks', number, record, true] : ['tasks', number, record])
+        batch.shrinks = false
+      }
+      const hasState = before !== undefined && before < 0
+      if (attempted) batch.rows.push(hasState ? ['states', number, encodeState(task)] : ['states', number, encodeState(task), true])
+      else if (hasState) batch.rows.push(['states', number, undefined])
+      queue.tasks.set(name, attempted ? -number : number)
+      this.#note(batch, name, { queue, task, before })
+    })
+  }
+
+  getTask (name: string): Task | undefined {
+    for (const batch of this.#commits.open()) {
+      const change = batch.changes.get(name)
+      if (change !== undefined) return this.#queues.has(change.queue) ? change.task : undefined
+    }
+    const number = this.#queues.ofTask(name)?.tasks.get(name)
+    if (number === undefined) return undefined
+    return this.#recent?.changes.get(name)?.task ?? this.#read(number, name)
+  }
+
+  removeTask (name: string, tombstone?: Tombstone): Promise<void> {
+    return this.#change(batch => {
+      this.#remember(batch, tombstone)
+      const queue = this.#queues.ofTask(name)
+      const number = queue?.tasks.get(name)
+      if (queue === undefined || number === undefined) return
+      queue.tasks.delete(name)
+      this.#erase(batch, number)
+      this.#note(batch, name, { queue, task: undefined, before: number })
+    })
+  }
+
+  putQueue (queue: StoredQueue): Promise<void> {
+    return this.#change(batch => {
+      const { name } = queue
+      checkKey(name)
+      let kept = this.#queues.get(name)
+      if (kept === undefined) {
+        const added = kept = this.#queues.add(name)
+        batch.undo.push(() => { this.#queues.remove(added) })
+      }
+      batch.shrinks = false
+      batch.rows.push(['queues', name, printQueue(queue, kept.number)])
+    })
+  }
+
+  removeQueue (name: string, tombstone?: Tombstone): Promise<void> {
+    const queue = this.#queues.get(name)
+    const removed = this.#change(batch => {
+      this.#remember(batch, tombstone)
+      if (queue === undefined) return
+      this.#queues.remove(queue)
+      batch.undo.push(() => { this.#queues.restore(queue) })
+      batch.rows.push(['queues', name, undefined])
+    })
+    if (queue === undefined) return removed
+    return removed.then(() => { this.#orphans.add(queue.tasks.values()) })
+  }
+
+  forget (names: readonly string[]): Promise<void> {
+    return this.#change(batch => {
+      for (const name of names) {
+        const number = this.#names.get(name)
+        if (number === undefined) continue
+        this.#names.delete(name)
+        batch.rows.push(['names', number, undefined])
+        batch.undo.push(() => { if (!this.#names.has(name)) this.#names.set(name, number) })
+      }
+    })
+  }
+
+  async close (): Promise<void> {
+    if (!this.#opened || this.#closing) return
+    this.#closing = true
+    this.#orphans.stop()
+    await this.#commits.close()
+    await this.#writeAhead.close()
+    await this.#databases.root.close()
+    this.#lock.release()
+  }
+
+  /** `edit` throws before it changes anything, or not at all. */
+  #change (edit: (batch: TaskBatch) => void): Promise<void> {
+    try {
+      const batch = this.#commits.batch()
+      edit(batch)
+      return batch.promise
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  #note (batch: TaskBatch, name: string, change: Change): void {
+    const earlier = batch.changes.get(name)
+    batch.changes.set(name, earlier?.queue === change.queue ? { ...change, before: earlier.before } : change)
+  }
+
+  #remember (batch: TaskBatch, tombstone: Tombstone | undefined): void {
+    if (tombstone === undefined) return
+    const { name } = tombstone
+    const [before, number] = [this.#names.get(name), ++this.#lastName]
+    this.#names.set(name, number)
+    batch.rows.push(['names', number, encodeTombstone(tombstone), true])
+    if (before !== undefined) batch.rows.push(['names', before, undefined])
+    batch.undo.push(() => {
+      if (this.#names.get(name) !== number) return
+      if (before === undefined) this.#names.delete(name)
+      else this.#names.set(name, before)
+    })
+  }
+
+  #erase (batch: TaskBatch, kept: number): void {
+    batch.rows.push(['tasks', Math.abs(kept), undefined])
+    if (kept < 0) batch.rows.push(['states', -kept, undefined])
+  }
+
+  #read (kept: number, name: string): Task | undefined {
+    const number = Math.abs(kept)
+    const record = this.#record('tasks', number)
+    if (record === undefined) return undefined
+    const task = decodeTask(record, record.length, name)
+    const state = kept > 0 ? undefined : this.#record('states', number)
+    return state === undefined ? task : { ...task, ...decodeState(state, state.length) }
+  }
+
+  #record (table: 'tasks' | 'states', number: number): Buffer | undefined {
+    const recent = this.#writeAhead.get(table, number)
+    return recent === null ? this.#databases[table].getBinaryFast(number) : recent
+  }
+
+  #done (batch: TaskBatch, failed: boolean): void {
+    if (!failed) {
+      this.#recent = batch
+      return
+    }
+    for (const undo of batch.undo.reverse()) undo()
+    const [gathering] = this.#commits.open()
+    for (const [name, { queue, before }] of batch.changes) {
+      if (gathering?.changes.has(name)) continue
+      if (before === undefined) queue.tasks.delete(name)
+      else queue.tasks.set(name, before)
+    }
+  }
+
+  * #loadTombstones (): Generator<Tombstone, void> {
+    for (const { key: number, value: tombstone } of entriesOf(this.#databases.names)) {
+      this.#lastName = number
+      this.#names.set(tombstone.name, number)
+      yield tombstone
+    }
+  }
+}
+
+function checkKey (name: string): void {
+  if (name.length > MAX_KEY_BYTES) throw new Error(`A name of ${name.length} characters is too long to be stored`)
+}
+
+/** lmdb takes 1978; names are ASCII. */
+const MAX_KEY_BYTES = 1900

@@ -1,0 +1,98 @@
+import { queueNameOf } from '../../cloud-tasks/names.js'
+import { entriesOf, parseQueue, type Databases } from './databases.js'
+import { NameMap } from '../name-map.js'
+import type { StoredQueue, TaskIndexEntry } from '../store.js'
+
+/** A queue, and where its tasks are kept. A queue that is deleted and made anew is another queue. */
+export interface IndexedQueue {
+  readonly number: number
+  readonly name: string
+  /** By name, the number of the task's record; negative where a record of its attempts lies beside it. */
+  readonly tasks: NameMap<number>
+}
+
+/** Which record holds what: names to numbers, for queues and their tasks. Numbers ascend and are never given twice. */
+export class RecordIndex {
+  readonly #queues = new Map<string, IndexedQueue>()
+  #lastQueue = 0
+  #lastTask = 0
+
+  get (name: string): IndexedQueue | undefined {
+    return this.#queues.get(name)
+  }
+
+  /** The queue that a task's name says. */
+  ofTask (name: string): IndexedQueue | undefined {
+    return this.#queues.get(queueNameOf(name))
+  }
+
+  /** Whether this very queue is there. */
+  has (queue: IndexedQueue): boolean {
+    return this.#queues.get(queue.name) === queue
+  }
+
+  add (name: string): IndexedQueue {
+    const queue: IndexedQueue = { number: ++this.#lastQueue, name, tasks: new NameMap() }
+    this.#queues.set(name, queue)
+    return queue
+  }
+
+  restore (queue: IndexedQueue): void {
+    this.#queues.set(queue.name, queue)
+  }
+
+  remove (queue: IndexedQueue): void {
+    if (this.has(queue)) this.#queues.delete(queue.name)
+  }
+
+  nextTask (): number {
+    return ++this.#lastTask
+  }
+
+  loadQueues ({ queues }: Databases): StoredQueue[] {
+    const loaded: StoredQueue[] = []
+    for (const { value } of entriesOf(queues)) {
+      const { number, queue } = parseQueue(value)
+      this.#queues.set(queue.name, { number, name: queue.name, tasks: new NameMap() })
+      this.#lastQueue = Math.max(this.#lastQueue, number)
+      loaded.push(queue)
+    }
+    return loaded
+  }
+
+  /** All tasks of the queues that were loaded. In the end `onOrphans` is told of those whose queue is gone. */
+  * loadTasks ({ tasks, states }: Databases, onOrphans: (tasks: number[]) => void): Generator<TaskIndexEntry, void> {
+    const byNumber = new Map<number, IndexedQueue>()
+    for (const queue of this.#queues.values()) byNumber.set(queue.number, queue)
+    const orphans: number[] = []
+    const attempted = entriesOf(states)
+    let state = attempted.next().value
+    for (const { key: number, value: head } of entriesOf(tasks)) {
+      this.#lastTask = number
+      this.#lastQueue = Math.max(this.#lastQueue, head.queue)
+      while (state !== undefined && state.key < number) state = attempted.next().value
+      const dueAgainAt = state?.key === number ? state.value : undefined
+      const kept = dueAgainAt === undefined ? number : -number
+      const queue = byNumber.get(head.queue)
+      if (queue === undefined) {
+        orphans.push(kept)
+        continue
+      }
+      const name = taskName(queue, head.id)
+      queue.tasks.set(name, kept)
+      yield { name, scheduleAt: dueAgainAt ?? head.scheduleAt, createdAt: head.createdAt, ...(head.generatedId ? { generatedId: true } : undefined) }
+    }
+    onOrphans(orphans)
+  }
+}
+
+/** A task's id: what its name says besides the queue. */
+export function idOf (queue: IndexedQueue, task: string): string {
+  return task.slice(queue.name.length + TASKS.length)
+}
+
+function taskName (queue: IndexedQueue, id: string): string {
+  return queue.name + TASKS + id
+}
+
+const TASKS = '/tasks/'

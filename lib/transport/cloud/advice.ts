@@ -1,0 +1,105 @@
+import { MAX_TASK_BYTES } from '../../cloud-tasks/size.js'
+import type { CloudFault } from './fault.js'
+import type { Failure } from '../transport.js'
+
+/** What a call was about, for the advice that its failure gets. */
+export interface CallContext {
+  readonly action: 'create' | 'delete' | 'viewQueue' | 'changeQueue'
+  readonly project: string | undefined
+  readonly location: string
+  readonly queue: string
+  readonly emulatorHost: string | undefined
+  readonly serviceAccountEmail: string | undefined
+  readonly tries: number
+  readonly budgetMs: number
+  /** Bytes of the task as it would be stored. */
+  readonly bytes: () => number
+}
+
+/** A failed call as the value that the seam wants: what happened, and what to do about it. */
+export function failureOf (fault: CloudFault, site: CallContext): Failure {
+  if (isQueueMissing(fault, site)) return { outcome: 'queueNotFound', mend: mendQueue(site), cause: fault.error }
+  if (fault.code === 'INVALID_ARGUMENT' && /size too large/i.test(fault.details)) {
+    return { outcome: 'tooLarge', bytes: site.bytes(), limit: MAX_TASK_BYTES }
+  }
+  return { outcome: 'failed', problem: problemOf(fault, site), cause: fault.error }
+}
+
+/** "Queue does not exist. ..." came as FAILED_PRECONDITION for years. Deleting a task of no queue says only NOT_FOUND, as for a task that is gone. */
+function isQueueMissing ({ code, details }: CloudFault, { action }: CallContext): boolean {
+  if (code !== 'NOT_FOUND' && code !== 'FAILED_PRECONDITION') return false
+  if (/queue (?:does not exist|not found)/i.test(details)) return true
+  return code === 'NOT_FOUND' && action === 'create' && !/service ?account/i.test(details)
+}
+
+function mendQueue ({ queue, project, location, emulatorHost }: CallContext): string {
+  const create = `gcloud tasks queues create ${queue} --location=${location} --project=${project ?? 'PROJECT'}`
+  return emulatorHost === undefined
+    ? `create it with '${create}' (a new queue takes a minute to become known), or mend 'queue', 'location' and 'project'`
+    : `create it in the emulator at ${emulatorHost}, whose name for it is projects/${project ?? 'PROJECT'}/locations/${location}/queues/${queue}`
+}
+
+function problemOf (fault: CloudFault, site: CallContext): string {
+  switch (fault.code) {
+    case 'UNAVAILABLE':
+    case 'DEADLINE_EXCEEDED':
+    case 'RESOURCE_EXHAUSTED': return transientProblem(fault, site)
+    case 'PERMISSION_DENIED': return permissionProblem(fault, site)
+    case 'UNAUTHENTICATED':
+      return 'there are no valid credentials (UNAUTHENTICATED); on Google Cloud run the app as a service account, elsewhere run ' +
+        "'gcloud auth application-default login' or point GOOGLE_APPLICATION_CREDENTIALS at a key file"
+    case 'NO_PROJECT': return "the credentials name no project; set the option 'project' or GOOGLE_CLOUD_PROJECT"
+    case 'NOT_FOUND':
+      return `Cloud Tasks does not know the service account ${site.serviceAccountEmail ?? ''} (NOT_FOUND); create it, or mend ` +
+        "'target.serviceAccountEmail' or CLOUD_TASKS_SERVICE_ACCOUNT"
+    case 'INVALID_ARGUMENT': return `Cloud Tasks refused the task (INVALID_ARGUMENT: ${quote(fault)})${adviceOn(fault.details)}`
+    default: return `Cloud Tasks answered ${fault.code}: ${quote(fault)}`
+  }
+}
+
+const TRANSIENT_TEXTS = {
+  UNAVAILABLE: 'could not be reached',
+  DEADLINE_EXCEEDED: 'did not answer in time',
+  RESOURCE_EXHAUSTED: 'said that a quota is used up'
+} as const
+
+function transientProblem (fault: CloudFault, { tries, budgetMs, emulatorHost }: CallContext): string {
+  const who = emulatorHost === undefined ? 'Cloud Tasks' : `the emulator at ${emulatorHost} (CLOUD_TASKS_EMULATOR_HOST)`
+  const doubt = fault.mayHaveArrived ? '; it may have arrived all the same' : ''
+  return `${who} ${TRANSIENT_TEXTS[fault.code as keyof typeof TRANSIENT_TEXTS]} (${fault.code}: ${quote(fault)}), tried ${tries} times ` +
+    `within the ${budgetMs / 1000} s of 'sendTimeoutSeconds'${doubt}`
+}
+
+const ROLES: Readonly<Record<CallContext['action'], string>> = {
+  create: 'roles/cloudtasks.enqueuer',
+  delete: 'roles/cloudtasks.taskDeleter',
+  viewQueue: 'roles/cloudtasks.viewer',
+  changeQueue: 'roles/cloudtasks.queueAdmin'
+}
+
+function permissionProblem ({ details }: CloudFault, { action, queue, location, project = 'PROJECT', serviceAccountEmail }: CallContext): string {
+  if (/SERVICE_DISABLED|has not been used in project|is disabled/i.test(details)) {
+    return `the Cloud Tasks API is off in project ${project} (PERMISSION_DENIED); run 'gcloud services enable cloudtasks.googleapis.com --project=${project}'`
+  }
+  if (/actAs/i.test(details)) {
+    return "the app's own account may not use the service account of the target (PERMISSION_DENIED); grant it roles/iam.serviceAccountUser: " +
+      `'gcloud iam service-accounts add-iam-policy-binding ${serviceAccountEmail ?? 'ACCOUNT'} --member=serviceAccount:APP_ACCOUNT --role=roles/iam.serviceAccountUser'`
+  }
+  const role = ROLES[action]
+  return `the app's own account lacks ${role} on queue ${queue} in ${location} (PERMISSION_DENIED), or 'project' or 'location' is wrong; grant it: ` +
+    `'gcloud tasks queues add-iam-policy-binding ${queue} --location=${location} --project=${project} --member=serviceAccount:APP_ACCOUNT --role=${role}'`
+}
+
+function adviceOn (details: string): string {
+  if (/not a valid location/i.test(details)) return "; set 'location' or CLOUD_TASKS_LOCATION to the region of the queue"
+  if (/https:\/\//.test(details) || /\.url\b/i.test(details)) return "; mend 'target.url' or CLOUD_TASKS_TARGET_URL"
+  if (/service ?account|oidc/i.test(details)) return "; mend 'target.serviceAccountEmail' or CLOUD_TASKS_SERVICE_ACCOUNT"
+  if (/relative_?uri|app ?engine/i.test(details)) return "; mend 'target', 'prefix' or the task's 'path'"
+  if (/project/i.test(details)) return "; mend 'project' or GOOGLE_CLOUD_PROJECT"
+  return ''
+}
+
+function quote ({ details }: CloudFault): string {
+  const line = details.split('\n', 1)[0]!
+  return line.length > 300 ? `${line.slice(0, 300)}...` : line
+}

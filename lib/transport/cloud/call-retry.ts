@@ -1,0 +1,73 @@
+import { setTimeout as delay } from 'node:timers/promises'
+
+/** Time and chance of the retries. Tests bring their own. */
+export interface RetryTimer {
+  now (): number
+  /** From 0 to 1. */
+  random (): number
+  /** Rejects as soon as `signal` aborts. */
+  sleep (ms: number, signal: AbortSignal): Promise<unknown>
+}
+
+export const systemRetryTimer: RetryTimer = {
+  now: () => performance.now(),
+  random: () => Math.random(),
+  sleep: async (ms, signal) => await delay(ms, undefined, { signal })
+}
+
+/** What went wrong with a call, as far as retries care. */
+export interface Fault {
+  /** Trying again may help. */
+  readonly transient: boolean
+  /** The receiver may have done what it was asked to, though it did not say so. */
+  readonly mayHaveArrived: boolean
+}
+
+/** A call that was tried until it went through, failed for good, or its time was up. */
+export type CallResult<T, F extends Fault> =
+  | { readonly ok: true, readonly value: T }
+  /** `inDoubt`: a try before the last one may have done its work. */
+  | { readonly ok: false, readonly fault: F, readonly tries: number, readonly inDoubt: boolean }
+
+export interface RetryOptions<F extends Fault> {
+  readonly classifyError: (error: unknown) => F
+  /** Milliseconds that all tries together may take. */
+  readonly budgetMs: number
+  /** Ends the wait between tries, and with it the call. */
+  readonly signal: AbortSignal
+  readonly timer: RetryTimer
+}
+
+const FIRST_DELAY_MS = 100
+const MAX_DELAY_MS = 2000
+
+/**
+ * Tries `call` within a budget of time. Never rejects. The waits double from 100 ms to 2 s, each shortened by chance to
+ * between a half and the whole of it, so that servers that failed together do not come back together.
+ * @param call gets the milliseconds that this try may take: half the budget at first, so that a connection that hangs
+ * leaves time for another one
+ */
+export async function withRetries<T, F extends Fault> (call: (timeoutMs: number) => Promise<T>, options: RetryOptions<F>): Promise<CallResult<T, F>> {
+  const { classifyError, budgetMs, signal, timer } = options
+  const startedAt = timer.now()
+  let remainingMs = budgetMs
+  let inDoubt = false
+  for (let tries = 1; ; tries++) {
+    try {
+      return { ok: true, value: await call(tries === 1 ? budgetMs / 2 : remainingMs) }
+    } catch (error) {
+      const fault = classifyError(error)
+      const failed = { ok: false, fault, tries, inDoubt } as const
+      if (!fault.transient) return failed
+      const waitMs = Math.min(FIRST_DELAY_MS * 2 ** (tries - 1), MAX_DELAY_MS) * (1 + timer.random()) / 2
+      remainingMs = budgetMs - (timer.now() - startedAt) - waitMs
+      if (remainingMs <= 0 || signal.aborted) return failed
+      try {
+        await timer.sleep(waitMs, signal)
+      } catch {
+        return failed
+      }
+      inDoubt ||= fault.mayHaveArrived
+    }
+  }
+}

@@ -1,0 +1,127 @@
+import type { FastifyInstance } from 'fastify'
+import { printQueueName, shortId } from '../../cloud-tasks/names.js'
+import { withStoredDefaults } from '../../cloud-tasks/new-task.js'
+import { MAX_TASK_BYTES, storedSize } from '../../cloud-tasks/size.js'
+import type { NewTask } from '../../cloud-tasks/task.js'
+import type { Config } from '../../options/config.js'
+import { routePath } from '../../delivery/path.js'
+import { failureOf, type CallContext } from './advice.js'
+import { ClientSource, type ReadyClient } from './client.js'
+import { classifyError, type CloudFault } from './fault.js'
+import { newTask, parseTime, printTask } from './task.js'
+import { systemRetryTimer, withRetries, type RetryTimer, type CallResult } from './call-retry.js'
+import type { Deleted, Failure, OutgoingTask, Sent, Transport } from '../transport.js'
+
+/** Google Cloud Tasks, or an emulator of it, by the official client. */
+export class CloudTransport implements Transport {
+  readonly #app: FastifyInstance
+  readonly #config: Config
+  readonly #clients: ClientSource
+  readonly #retryTimer: RetryTimer
+  readonly #closing = new AbortController()
+
+  /** Cloud Tasks lists tasks a few times a minute only, and its v2 counts none. */
+  readonly inspection = undefined
+
+  constructor (app: FastifyInstance, config: Config, retryTimer: RetryTimer = systemRetryTimer) {
+    this.#app = app
+    this.#config = config
+    this.#clients = new ClientSource(config)
+    this.#retryTimer = retryTimer
+  }
+
+  async open (): Promise<void> {
+    this.#app.addHook('onListen', () => { this.#clients.warmUp() })
+  }
+
+  /** Nothing yet: loading the client keeps the event loop busy for 100 ms, so that waits until the server listens. */
+  start (): void {}
+
+  async createTask (queue: string, outgoing: OutgoingTask): Promise<Sent> {
+    const large = this.#tooLarge(queue, outgoing)
+    if (large !== undefined) return large
+    const tried = await this.#call(({ client, project }, timeout) => {
+      const parent = this.#queueName(project, queue)
+      return client.createTask({ parent, task: printTask(this.#newTask(parent, outgoing)) }, { timeout })
+    })
+    if (tried === undefined) return { outcome: 'closing' }
+    const { id, scheduleAt = Date.now() } = outgoing
+    if (tried.ok) {
+      const [{ name, scheduleTime }] = tried.value
+      return { outcome: 'created', id: id ?? shortId(name ?? ''), scheduleAt: scheduleTime ? parseTime(scheduleTime) : scheduleAt }
+    }
+    if (tried.fault.code === 'ALREADY_EXISTS') {
+      // After a try whose fate is unknown, what exists is most likely what that try made.
+      return tried.inDoubt && id !== undefined ? { outcome: 'created', id, scheduleAt } : { outcome: 'duplicate' }
+    }
+    return this.#failure('create', queue, tried, () => this.#bytes(queue, outgoing))
+  }
+
+  async deleteTask (queue: string, id: string): Promise<Deleted> {
+    const tried = await this.#call(({ client, project }, timeout) => {
+      // The client would retry this one itself, without a thought for our budget.
+      return client.deleteTask({ name: `${this.#queueName(project, queue)}/tasks/${id}` }, { timeout, retry: null })
+    })
+    if (tried === undefined) return { outcome: 'closing' }
+    if (tried.ok) return { outcome: 'deleted' }
+    const failure = this.#failure('delete', queue, tried)
+    if (tried.fault.code !== 'NOT_FOUND' || failure.outcome === 'queueNotFound') return failure
+    return { outcome: tried.inDoubt ? 'deleted' : 'notFound' }
+  }
+
+  /** Goes on taking tasks: requests in flight may still enqueue, and what Cloud Tasks has outlives this process. */
+  async stop (): Promise<void> {}
+
+  async close (): Promise<void> {
+    this.#closing.abort()
+    await this.#clients.close()
+  }
+
+  /** Undefined when closed. */
+  #call<T> (call: (ready: ReadyClient, timeoutMs: number) => Promise<T>): Promise<CallResult<T, CloudFault>> | undefined {
+    const { signal } = this.#closing
+    if (signal.aborted) return undefined
+    const options = { classifyError, budgetMs: this.#config.sendTimeoutMs, signal, timer: this.#retryTimer }
+    return withRetries(timeoutMs => {
+      const { ready } = this.#clients
+      return ready === undefined ? this.#clients.open().then(ready => call(ready, timeoutMs)) : call(ready, timeoutMs)
+    }, options)
+  }
+
+  #queueName (project: string, queue: string): string {
+    return printQueueName({ project, location: this.#config.location, queue })
+  }
+
+  #newTask (parent: string, outgoing: OutgoingTask): NewTask {
+    const { target, prefix } = this.#config
+    return newTask(parent, target, routePath(this.#app, prefix, outgoing.path), outgoing)
+  }
+
+  #tooLarge (queue: string, outgoing: OutgoingTask): Failure | undefined {
+    // The rest of a task is far smaller than the difference, so only huge ones need measuring.
+    if (outgoing.body.length < MAX_TASK_BYTES / 2) return undefined
+    const bytes = this.#bytes(queue, outgoing)
+    return bytes > MAX_TASK_BYTES ? { outcome: 'tooLarge', bytes, limit: MAX_TASK_BYTES } : undefined
+  }
+
+  /** As stored. Where only the credentials know the project, it may be a few bytes more. */
+  #bytes (queue: string, outgoing: OutgoingTask): number {
+    const parent = this.#queueName(this.#config.project ?? this.#clients.ready?.project ?? '', queue)
+    return storedSize(withStoredDefaults(parent, this.#newTask(parent, outgoing), Date.now()))
+  }
+
+  #failure (action: CallContext['action'], queue: string, { fault, tries }: { fault: CloudFault, tries: number }, bytes: () => number = () => 0): Failure {
+    const { project, location, emulatorHost, target, sendTimeoutMs } = this.#config
+    return failureOf(fault, {
+      action,
+      project: project ?? this.#clients.ready?.project,
+      location,
+      queue,
+      emulatorHost,
+      serviceAccountEmail: target.type === 'http' ? target.serviceAccountEmail : undefined,
+      tries,
+      budgetMs: sendTimeoutMs,
+      bytes
+    })
+  }
+}

@@ -1,0 +1,138 @@
+import type { CloudTasksClient, protos } from '@google-cloud/tasks'
+import { printQueueName } from '../../cloud-tasks/names.js'
+import type { Config } from '../../options/config.js'
+import { failureOf, type CallContext } from './advice.js'
+import { ClientSource } from './client.js'
+import { classifyError } from './fault.js'
+import { systemRetryTimer, withRetries, type CallResult } from './call-retry.js'
+
+type IQueue = protos.google.cloud.tasks.v2.IQueue
+type IDuration = protos.google.protobuf.IDuration
+
+/** Settings of a queue by their names in the option `queues`, as in `rateLimits.maxDispatchesPerSecond`. */
+export type QueueFields = ReadonlyMap<string, number>
+
+/** Each setting, as the service calls it, and how it is read and written. */
+const FIELDS: Readonly<Record<string, { readonly mask: string, readonly read: (queue: IQueue) => number, readonly write: (queue: WritableQueue, value: number) => void }>> = {
+  'rateLimits.maxDispatchesPerSecond': rate('maxDispatchesPerSecond', 'max_dispatches_per_second'),
+  'rateLimits.maxConcurrentDispatches': rate('maxConcurrentDispatches', 'max_concurrent_dispatches'),
+  'retryConfig.maxAttempts': retry('maxAttempts', 'max_attempts'),
+  'retryConfig.maxRetrySeconds': duration('maxRetryDuration', 'max_retry_duration'),
+  'retryConfig.minBackoffSeconds': duration('minBackoff', 'min_backoff'),
+  'retryConfig.maxBackoffSeconds': duration('maxBackoff', 'max_backoff'),
+  'retryConfig.maxDoublings': retry('maxDoublings', 'max_doublings')
+}
+
+interface WritableQueue {
+  name: string
+  rateLimits?: Record<string, number>
+  retryConfig?: Record<string, number | IDuration>
+}
+
+/** The queues of an app in Cloud Tasks, or in an emulator of it. */
+export class CloudQueues {
+  readonly #config: Config
+  readonly #signal: AbortSignal
+  readonly #clients: ClientSource
+
+  /** @param signal ends waiting for a service that does not answer */
+  constructor (config: Config, signal: AbortSignal) {
+    this.#config = config
+    this.#signal = signal
+    this.#clients = new ClientSource(config)
+  }
+
+  /** All settings of a queue; undefined where there is none of that id. Rejects with a message that says what to do. */
+  async read (id: string): Promise<QueueFields | undefined> {
+    const tried = await this.#call(id, (client, name, timeout) => client.getQueue({ name }, { timeout, retry: null }))
+    if (tried.ok) return fieldsOf(tried.value[0])
+    if (tried.fault.code === 'NOT_FOUND') return undefined
+    throw this.#problem('viewQueue', id, tried)
+  }
+
+  /**
+   * Makes a queue; what `fields` leave out gets the service's defaults, and so may a 0, which the wire format does not tell
+   * from what is left out. Resolves with all settings as they now are.
+   */
+  async create (id: string, fields: QueueFields): Promise<QueueFields> {
+    const tried = await this.#call(id, (client, name, timeout) => {
+      return client.createQueue({ parent: name.slice(0, name.lastIndexOf('/queues/')), queue: write(name, fields) }, { timeout })
+    })
+    if (tried.ok) return fieldsOf(tried.value[0])
+    // A try whose answer was lost has made it.
+    const made = tried.fault.code === 'ALREADY_EXISTS' && tried.inDoubt ? await this.read(id) : undefined
+    if (made === undefined) throw this.#problem('changeQueue', id, tried)
+    return made
+  }
+
+  /** Sets `fields` and leaves all others as they are. Resolves with all settings as they now are. */
+  async update (id: string, fields: QueueFields): Promise<QueueFields> {
+    const paths = [...fields.keys()].map(field => FIELDS[field]!.mask)
+    const tried = await this.#call(id, (client, name, timeout) => client.updateQueue({ queue: write(name, fields), updateMask: { paths } }, { timeout }))
+    if (!tried.ok) throw this.#problem('changeQueue', id, tried)
+    return fieldsOf(tried.value[0])
+  }
+
+  async close (): Promise<void> {
+    await this.#clients.close()
+  }
+
+  async #call<T> (id: string, call: (client: CloudTasksClient, name: string, timeoutMs: number) => Promise<T>): Promise<CallResult<T, ReturnType<typeof classifyError>>> {
+    return await withRetries(async timeoutMs => {
+      const { client, project } = await this.#clients.open()
+      return await call(client, printQueueName({ project, location: this.#config.location, queue: id }), timeoutMs)
+    }, { classifyError, budgetMs: this.#config.sendTimeoutMs, signal: this.#signal, timer: systemRetryTimer })
+  }
+
+  #problem (action: CallContext['action'], queue: string, { fault, tries }: Extract<CallResult<unknown, ReturnType<typeof classifyError>>, { ok: false }>): Error {
+    const { project, location, emulatorHost, sendTimeoutMs } = this.#config
+    const failure = failureOf(fault, {
+      action, queue, location, emulatorHost, tries, project: project ?? this.#clients.ready?.project, serviceAccountEmail: undefined, budgetMs: sendTimeoutMs, bytes: () => 0
+    })
+    const problem = failure.outcome === 'failed' ? failure.problem : fault.details
+    return new Error(`queue '${queue}': ${problem}`, { cause: fault.error })
+  }
+}
+
+function fieldsOf (queue: IQueue): QueueFields {
+  return new Map(Object.entries(FIELDS).map(([field, { read }]) => [field, read(queue)]))
+}
+
+function write (name: string, fields: QueueFields): WritableQueue {
+  const queue: WritableQueue = { name }
+  for (const [field, value] of fields) FIELDS[field]!.write(queue, value)
+  return queue
+}
+
+function rate (key: 'maxDispatchesPerSecond' | 'maxConcurrentDispatches', mask: string) {
+  return {
+    mask: `rate_limits.${mask}`,
+    read: (queue: IQueue) => queue.rateLimits?.[key] ?? 0,
+    write: (queue: WritableQueue, value: number) => { (queue.rateLimits ??= {})[key] = value }
+  }
+}
+
+function retry (key: 'maxAttempts' | 'maxDoublings', mask: string) {
+  return {
+    mask: `retry_config.${mask}`,
+    read: (queue: IQueue) => queue.retryConfig?.[key] ?? 0,
+    write: (queue: WritableQueue, value: number) => { (queue.retryConfig ??= {})[key] = value }
+  }
+}
+
+function duration (key: 'maxRetryDuration' | 'minBackoff' | 'maxBackoff', mask: string) {
+  return {
+    mask: `retry_config.${mask}`,
+    read: (queue: IQueue) => secondsOf(queue.retryConfig?.[key]),
+    write: (queue: WritableQueue, value: number) => { (queue.retryConfig ??= {})[key] = durationOf(value) }
+  }
+}
+
+function secondsOf (duration: IDuration | null | undefined): number {
+  return Number(duration?.seconds ?? 0) + Math.round((duration?.nanos ?? 0) / 1000) / 1_000_000
+}
+
+function durationOf (value: number): IDuration {
+  const micros = Math.round(value * 1_000_000)
+  return { seconds: Math.floor(micros / 1_000_000), nanos: micros % 1_000_000 * 1000 }
+}

@@ -1,0 +1,44 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { isQueueId } from '../../cloud-tasks/names.js'
+import type { Callers, OidcCallers } from '../../options/config.js'
+import { FST_TASKS_UNAUTHENTICATED } from '../../errors.js'
+import type { OneTimeSecrets } from '../../delivery/one-time-secrets.js'
+import { SECRET_HEADER } from '../../delivery/headers.js'
+
+/** Lets a request pass, or throws FST_TASKS_UNAUTHENTICATED or FST_TASKS_FORBIDDEN. Looks at headers only: the body is not read yet. */
+export type Authenticator = (request: FastifyRequest) => void | Promise<void>
+
+export async function createAuthenticator (app: FastifyInstance, callers: Callers, secrets: OneTimeSecrets): Promise<Authenticator> {
+  switch (callers.verify) {
+    case 'nobody': return () => {}
+    case 'secret': return bySecret(secrets)
+    case 'appEngine': return byAppEngine
+    case 'oidc': return await byOidc(app, callers)
+  }
+}
+
+function bySecret (secrets: OneTimeSecrets): Authenticator {
+  return request => {
+    const given = request.headers[SECRET_HEADER]
+    // Handlers see the request; the secret is none of their business.
+    delete request.headers[SECRET_HEADER]
+    if (typeof given !== 'string') throw new FST_TASKS_UNAUTHENTICATED('task routes take calls from the embedded queue only')
+    if (!secrets.take(given)) throw new FST_TASKS_UNAUTHENTICATED('the secret is not that of an attempt that is on its way')
+  }
+}
+
+async function byOidc (app: FastifyInstance, callers: OidcCallers): Promise<Authenticator> {
+  const { OidcVerifier } = await import('./oidc.js')
+  const verifier = new OidcVerifier(callers)
+  app.addHook('onListen', () => { verifier.warmUp() })
+  app.addHook('onClose', async () => { await verifier.close() })
+  return async request => { await verifier.verify(request.raw) }
+}
+
+/** App Engine strips this header from every request that comes from outside. Elsewhere anybody can set it: such a configuration does not boot. */
+function byAppEngine (request: FastifyRequest): void {
+  const queue = request.headers['x-appengine-queuename']
+  if (typeof queue !== 'string' || !isQueueId(queue)) {
+    throw new FST_TASKS_UNAUTHENTICATED('task routes take calls from App Engine task queues only')
+  }
+}

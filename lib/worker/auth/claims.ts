@@ -1,0 +1,41 @@
+import type { OidcCallers } from '../../options/config.js'
+
+/** Seconds by which the clocks of an issuer and of this machine may differ. */
+const TOLERANCE_SECONDS = 30
+
+/** What the claims of an authentic token come to: the epoch second until which they hold, or why they do not. */
+export type ClaimsVerdict =
+  | { readonly accepted: true, readonly untilSeconds: number }
+  /** `stranger`: the token is in order, but it is somebody else's. */
+  | { readonly accepted: false, readonly stranger: boolean, readonly problem: string }
+
+/** Every comparison is exact: no prefixes, no letter case, no lists of audiences. Problems quote nothing from the token. */
+export function checkClaims (claims: unknown, callers: OidcCallers, nowSeconds: number): ClaimsVerdict {
+  if (typeof claims !== 'object' || claims === null || Array.isArray(claims)) return unusable('its claims are no object')
+  const { iss, aud, exp, nbf, iat, email, email_verified: verified } = claims as Readonly<Record<string, unknown>>
+  if (!isOneOf(iss, callers.issuers)) return unusable('its issuer is not the expected one')
+  if (!isOneOf(aud, callers.audiences)) return unusable("its audience is not the expected one, which is the origin of 'target.url' unless 'target.audience' says otherwise")
+  if (!isTime(exp) || !isTime(iat)) return unusable('it does not say when it was issued and when it expires')
+  if (exp <= nowSeconds - TOLERANCE_SECONDS) return unusable('it has expired')
+  if (iat > nowSeconds + TOLERANCE_SECONDS) return unusable('it was issued in the future')
+  if (nbf !== undefined && !(isTime(nbf) && nbf <= nowSeconds + TOLERANCE_SECONDS)) return unusable('it is not valid yet')
+  if (verified !== true) return stranger('its e-mail address is not verified')
+  if (!isOneOf(email, callers.emails)) return stranger('it belongs to another account than the service account of the tasks')
+  return { accepted: true, untilSeconds: exp + TOLERANCE_SECONDS }
+}
+
+function isOneOf (value: unknown, allowed: readonly string[]): boolean {
+  return typeof value === 'string' && allowed.includes(value)
+}
+
+function isTime (value: unknown): value is number {
+  return typeof value === 'number' && Number.isFinite(value)
+}
+
+function unusable (problem: string): ClaimsVerdict {
+  return { accepted: false, stranger: false, problem }
+}
+
+function stranger (problem: string): ClaimsVerdict {
+  return { accepted: false, stranger: true, problem }
+}

@@ -1,0 +1,148 @@
+import { hash } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
+import { compactVerify, decodeJwt, decodeProtectedHeader, errors, type CompactJWSHeaderParameters, type CryptoKey } from 'jose'
+import type { OidcCallers } from '../../options/config.js'
+import { FST_TASKS_FORBIDDEN, FST_TASKS_KEYS_UNAVAILABLE, FST_TASKS_UNAUTHENTICATED } from '../../errors.js'
+import { checkClaims } from './claims.js'
+import { KeySet, type KeySetOptions } from './key-set.js'
+
+type Headers = Pick<IncomingMessage, 'headers' | 'rawHeaders'>
+
+/**
+ * Tells Cloud Tasks from everybody else by the OIDC token that it sends: a token of Google's, for us, of our service
+ * account. All three matter: any customer of Google's can have a genuine token for any audience.
+ */
+export class OidcVerifier {
+  readonly #callers: OidcCallers
+  readonly #keys: KeySet
+  readonly #verdicts: Verdicts
+  readonly #now: () => number
+
+  constructor (callers: OidcCallers, options: KeySetOptions = {}) {
+    this.#callers = callers
+    this.#keys = new KeySet(callers.jwksUri, options)
+    this.#now = options.now ?? Date.now
+    this.#verdicts = new Verdicts(this.#now)
+  }
+
+  /** Fetches the keys before the first attempt needs them. Never rejects. */
+  async warmUp (): Promise<void> {
+    await this.#keys.refresh()
+  }
+
+  /**
+   * `Authorization` alone counts, and nothing is asked of the body.
+   * @throws FST_TASKS_UNAUTHENTICATED, FST_TASKS_FORBIDDEN, FST_TASKS_KEYS_UNAVAILABLE
+   */
+  async verify (request: Headers): Promise<void> {
+    const token = tokenOf(request.headers.authorization)
+    if (token.endsWith(`.${REMOVED_SIGNATURE}`)) {
+      this.#check(this.#claimsCheckedByCloudRun(token, request))
+      return
+    }
+    const digest = hash('sha256', token)
+    const keys = this.#keys.version
+    if (this.#verdicts.accepts(digest, keys)) return
+    const untilSeconds = this.#check(await this.#claims(token))
+    // Keys that came meanwhile may be without the one that was used.
+    if (keys === this.#keys.version) this.#verdicts.remember(digest, keys, untilSeconds * 1000)
+  }
+
+  async close (): Promise<void> {
+    await this.#keys.close()
+  }
+
+  /** The claims of a token whose signature is right. */
+  async #claims (token: string): Promise<unknown> {
+    try {
+      const { payload } = await compactVerify(token, this.#key, { algorithms: ['RS256'] })
+      return JSON.parse(Buffer.from(payload).toString())
+    } catch (error) {
+      // What jose and JSON throw holds claims or quotes them, so it ends here.
+      throw error instanceof FST_TASKS_KEYS_UNAVAILABLE ? error : unusable(problemOf(error))
+    }
+  }
+
+  readonly #key = async (header: CompactJWSHeaderParameters): Promise<CryptoKey> => {
+    // Google uses no extensions, and what an extension changes is not for a caller to choose.
+    if (typeof header.kid !== 'string' || header.crit !== undefined) throw new errors.JWSInvalid()
+    const key = await this.#keys.find(header)
+    if (key === undefined) throw new errors.JWKSNoMatchingKey()
+    return key
+  }
+
+  #claimsCheckedByCloudRun (token: string, { headers, rawHeaders }: Headers): unknown {
+    if (!this.#callers.cloudRunIam) {
+      throw unusable("Cloud Run has cut off its signature, as it does on a service that requires authentication; if this is one, set 'auth.cloudRunIam'")
+    }
+    // Cloud Run looks at one header and prefers the other one; then nobody has looked at this one.
+    if (headers['x-serverless-authorization'] !== undefined) throw unusable('it has no signature, and Cloud Run has checked another header')
+    const given = rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'authorization')
+    if (given.length !== 1) throw unusable('it has no signature, and there are several of them')
+    try {
+      if (decodeProtectedHeader(token).alg !== 'RS256') throw new errors.JOSEAlgNotAllowed()
+      return decodeJwt(token)
+    } catch (error) {
+      throw unusable(problemOf(error))
+    }
+  }
+
+  /** The epoch second until which the claims hold. */
+  #check (claims: unknown): number {
+    const verdict = checkClaims(claims, this.#callers, this.#now() / 1000)
+    if (verdict.accepted) return verdict.untilSeconds
+    throw verdict.stranger ? new FST_TASKS_FORBIDDEN(verdict.problem) : unusable(verdict.problem)
+  }
+}
+
+/** What Cloud Run puts in the place of a signature that its IAM check has verified. */
+const REMOVED_SIGNATURE = 'SIGNATURE_REMOVED_BY_GOOGLE'
+
+function tokenOf (authorization: string | undefined): string {
+  if (authorization === undefined) throw new FST_TASKS_UNAUTHENTICATED('the request carries no token in its Authorization header')
+  const token = /^Bearer ([\w-]+\.[\w-]+\.[\w-]+)$/i.exec(authorization)?.[1]
+  if (token === undefined) throw new FST_TASKS_UNAUTHENTICATED('the Authorization header is no bearer token of three parts')
+  return token
+}
+
+function unusable (problem: string): Error {
+  return new FST_TASKS_UNAUTHENTICATED(`the token is not accepted: ${problem}`)
+}
+
+function problemOf (error: unknown): string {
+  if (error instanceof errors.JOSEAlgNotAllowed) return 'it is not signed with RS256'
+  if (error instanceof errors.JWKSNoMatchingKey) return 'its issuer has no such key'
+  if (error instanceof errors.JWSSignatureVerificationFailed) return 'its signature is wrong'
+  return 'it is malformed'
+}
+
+/** A token counts as verified for this long, and no longer than it lives or the keys it was verified with are current. */
+const VERDICT_MS = 300_000
+
+/** Accepted tokens are few: Cloud Tasks' for one account and one audience. */
+const MAX_VERDICTS = 1000
+
+/**
+ * Tokens that were accepted lately. Refusals are not remembered, so nobody else can fill it; digests instead of tokens, so
+ * that a dump of the memory gives none away.
+ */
+class Verdicts {
+  readonly #now: () => number
+  readonly #untilByDigest = new Map<string, number>()
+  #keys: object | undefined
+
+  constructor (now: () => number) {
+    this.#now = now
+  }
+
+  accepts (digest: string, keys: object | undefined): boolean {
+    const until = keys === this.#keys ? this.#untilByDigest.get(digest) : undefined
+    return until !== undefined && this.#now() < until
+  }
+
+  remember (digest: string, keys: object | undefined, untilAt: number): void {
+    if (keys !== this.#keys || this.#untilByDigest.size >= MAX_VERDICTS) this.#untilByDigest.clear()
+    this.#keys = keys
+    this.#untilByDigest.set(digest, Math.min(untilAt, this.#now() + VERDICT_MS))
+  }
+}

@@ -1,0 +1,105 @@
+import { DEFAULT_QUEUE_SETTINGS } from '../cloud-tasks/limits.js'
+import type { RetryConfig } from '../cloud-tasks/task.js'
+import type { Config } from '../options/config.js'
+import { attemptEndChannel } from '../events.js'
+import type { RegisteredTask } from '../registry/registry.js'
+import type { AttemptResult } from './attempt-result.js'
+import type { AttemptContext } from './context.js'
+import type { Runs } from './run.js'
+import type { AttemptWatchers } from './watchers.js'
+
+/** What an attempt came to, and the HTTP status that tells Cloud Tasks so. */
+export interface Settled {
+  readonly result: 'done' | 'retry' | 'dropped'
+  readonly status: 200 | 204 | 400 | 500 | 503 | 504
+  readonly error: unknown
+  readonly code: string | undefined
+}
+
+/** How many attempts of a task ended in which way, in this process. */
+export interface OutcomeCounts { done: number, retry: number, dropped: number, exhausted: number }
+
+/** Turns what happened into an outcome, logs and counts it, and calls `onDropped` and `onExhausted` before the answer goes out. */
+export class Settlement {
+  readonly #config: Config
+  readonly #runs: Runs
+  readonly #watchers: AttemptWatchers
+  readonly #counts = new Map<string, OutcomeCounts>()
+
+  constructor (config: Config, runs: Runs, watchers: AttemptWatchers) {
+    this.#config = config
+    this.#runs = runs
+    this.#watchers = watchers
+  }
+
+  /** Undefined for a queue in the cloud that the options do not name: it may have been created with any settings. */
+  retryConfigOf (queue: string): RetryConfig | undefined {
+    return (this.#config.queues.get(queue) ?? (this.#config.transport === 'local' ? DEFAULT_QUEUE_SETTINGS : undefined))?.retryConfig
+  }
+
+  countsOf (name: string): Readonly<OutcomeCounts> {
+    return this.#counts.get(name) ?? { done: 0, retry: 0, dropped: 0, exhausted: 0 }
+  }
+
+  /** Never rejects. */
+  async settle (task: RegisteredTask, payload: unknown, context: AttemptContext, attempt: AttemptResult, durationMs: number): Promise<Settled> {
+    const settled = outcomeOf(attempt)
+    const exhausted = settled.result === 'retry' && context.isLastAttempt
+    this.#count(task.name, settled, exhausted)
+    if (!this.#watchers.none) this.#watchers.settled(context, attempt)
+
+    if (attempt.result === 'dropped') {
+      await this.#dropped(payload, attempt.reason, context)
+    } else if (exhausted) {
+      await this.#exhausted(payload, settled.error, context)
+    } else if (settled.result === 'retry') {
+      context.log.warn({ err: settled.error, status: settled.status, maxAttempts: context.maxAttempts }, 'attempt failed, it will be retried')
+    } else {
+      context.debug({ durationMs }, 'task done')
+    }
+
+    if (attemptEndChannel.hasSubscribers) {
+      attemptEndChannel.publish({
+        task: context.name, id: context.id, queue: context.queue, attempt: context.attempt, result: settled.result, status: settled.status, durationMs, exhausted, error: settled.error
+      })
+    }
+    return settled
+  }
+
+  async #dropped (payload: unknown, reason: string, context: AttemptContext): Promise<void> {
+    context.log.warn({ reason }, 'task dropped')
+    try {
+      await Promise.race([this.#config.onDropped?.(payload, reason, context), this.#runs.graceEnded])
+    } catch (err) {
+      context.log.error({ err }, 'onDropped failed')
+    }
+  }
+
+  async #exhausted (payload: unknown, error: unknown, context: AttemptContext): Promise<void> {
+    context.log.error({ err: error }, 'last attempt failed, the task ends here')
+    try {
+      await Promise.race([this.#config.onExhausted?.(payload, error, context), this.#runs.graceEnded])
+    } catch (err) {
+      context.log.error({ err }, 'onExhausted failed')
+    }
+  }
+
+  #count (name: string, settled: Settled, exhausted: boolean): void {
+    let counts = this.#counts.get(name)
+    if (counts === undefined) this.#counts.set(name, counts = { done: 0, retry: 0, dropped: 0, exhausted: 0 })
+    counts[settled.result]++
+    if (exhausted) counts.exhausted++
+  }
+}
+
+/** The table of outcomes. Cloud Tasks retries whatever is not 2xx, and slows its whole queue on 429 and 503: only a closing server says 503. */
+function outcomeOf (attempt: AttemptResult): Settled {
+  switch (attempt.result) {
+    case 'done': return { result: 'done', status: 204, error: undefined, code: undefined }
+    case 'dropped': return { result: 'dropped', status: 200, error: undefined, code: 'FST_TASKS_DROPPED' }
+    case 'failed': return { result: 'retry', status: 500, error: attempt.error, code: 'FST_TASKS_ATTEMPT_FAILED' }
+    case 'deadline': return { result: 'retry', status: 504, error: attempt.error, code: 'FST_TASKS_DEADLINE_EXCEEDED' }
+    case 'aborted': return { result: 'retry', status: 503, error: attempt.error, code: 'FST_TASKS_ABORTED' }
+    case 'invalid': return { result: 'retry', status: 400, error: attempt.error, code: 'FST_TASKS_INVALID_PAYLOAD' }
+  }
+}

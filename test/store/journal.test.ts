@@ -1,0 +1,358 @@
+import { constants, cpSync, readdirSync, readlinkSync } from 'node:fs'
+import { appendFile, cp, mkdtemp, open, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import fc from 'fast-check'
+import t, { type Test } from 'tap'
+import { DEFAULT_QUEUE_SETTINGS } from '../../lib/cloud-tasks/limits.js'
+import type { Task } from '../../lib/cloud-tasks/task.js'
+import { Memtable } from '../../lib/store/lmdb/memtable.js'
+import { beginRun, openDatabases, readProgress, writeRows } from '../../lib/store/lmdb/databases.js'
+import { createJournalFile, type JournalFile } from '../../lib/store/lmdb/journal-file.js'
+import { decodeFile, encodeFileHead, encodeFrame, wholeSectors } from '../../lib/store/lmdb/journal-frame.js'
+import { Journal, readJournal } from '../../lib/store/lmdb/journal.js'
+import { LmdbStore, type LmdbStoreOptions } from '../../lib/store/lmdb/lmdb-store.js'
+import { encodeTombstone } from '../../lib/store/lmdb/record-format.js'
+import type { Row } from '../../lib/store/lmdb/row.js'
+import type { TaskIndexEntry } from '../../lib/store/store.js'
+import { queue } from '../support/engine-harness.js'
+
+async function folder (t: Test): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), 'journal-'))
+  t.teardown(async () => { await rm(path, { recursive: true }) })
+  return path
+}
+
+function newTask (id: string, body: Buffer = Buffer.from(id)): Task {
+  return { name: `${queue}/tasks/${id}`, scheduleAt: 5, createdAt: 1000, dispatchCount: 0, responseCount: 0, executionCount: 0, httpRequest: { url: 'http://localhost/', body } }
+}
+
+async function opened (t: Test, options: LmdbStoreOptions): Promise<{ store: LmdbStore, tasks: TaskIndexEntry[] }> {
+  const store = new LmdbStore(options)
+  t.teardown(() => store.close())
+  const { queues, tasks, tombstones } = await store.load()
+  const [known] = [[...queues], [...tombstones]]
+  const found = [...tasks]
+  if (known.length === 0) await store.putQueue({ name: queue, settings: DEFAULT_QUEUE_SETTINGS, state: 'RUNNING' })
+  return { store, tasks: found }
+}
+
+/** The directory as a crash would leave it now. */
+async function crashed (t: Test, directory: string): Promise<string> {
+  const copy = join(await folder(t), 'store')
+  await cp(directory, copy, { recursive: true })
+  await rm(join(copy, 'owner.json'))
+  return copy
+}
+
+function journalsIn (directory: string): string[] {
+  return readdirSync(directory).filter(name => name.endsWith('.journal')).map(name => join(directory, name))
+}
+
+const ids = (tasks: readonly TaskIndexEntry[]): string[] => tasks.map(({ name }) => name.slice(queue.length + '/tasks/'.length))
+
+t.test('a journal gives back all commits that it took, whatever they hold and however its last one was cut', async t => {
+  const number = fc.integer({ min: 1, max: 2 ** 53 - 1 })
+  const value = fc.option(fc.uint8Array({ maxLength: 1500 }).map(bytes => Buffer.from(bytes)), { nil: undefined })
+  const row: fc.Arbitrary<Row> = fc.oneof(
+    fc.tuple(fc.constantFrom('tasks' as const, 'states' as const, 'names' as const), number, value),
+    fc.tuple(fc.constant('queues' as const), fc.stringMatching(/^[a-z/-]{1,100}$/), value))
+  const commits = fc.array(fc.array(row, { minLength: 1, maxLength: 5 }), { minLength: 1, maxLength: 6 })
+  await fc.assert(fc.asyncProperty(commits, fc.nat(10_000), async (commits, cut) => {
+    const directory = await mkdtemp(join(tmpdir(), 'journal-'))
+    try {
+      const journal = new Journal({ directory, progress: { sequence: 7, run: 3 } })
+      const frames = []
+      for (const rows of commits) {
+        await journal.append(rows)
+        frames.push({ sequence: journal.sequence, rows })
+      }
+      await journal.close()
+      const [path] = journalsIn(directory)
+      t.same(await readJournal(directory, { sequence: 7, run: 3 }, 4), frames)
+      t.same(await readJournal(directory, { sequence: 8, run: 3 }, 4), frames.slice(1), 'what the databases have is passed over')
+
+      const lastSize = encodeFrame(1, commits.at(-1)!, 0, size => size).length
+      let begin = 512
+      for (const rows of commits.slice(0, -1)) begin += encodeFrame(1, rows, 0, wholeSectors).length
+      await truncate(path!, begin + cut % lastSize)
+      t.same(await readJournal(directory, { sequence: 7, run: 3 }, 4), frames.slice(0, -1), 'one that was cut short is as if it had never been')
+    } finally {
+      await rm(directory, { recursive: true })
+    }
+  }), { numRuns: 25 })
+})
+
+t.test('a payload that looks like a commit is none', async t => {
+  const directory = await folder(t)
+  const forged = encodeFrame(2, [['tasks', 1, undefined]], 0, wholeSectors)
+  const journal = new Journal({ directory, progress: { sequence: 0, run: 1 } })
+  // Wherever in the payload a sector begins, a frame does.
+  const payload = Buffer.concat([Buffer.alloc(512 * 3 - 512 - 20 - 13), forged, forged])
+  await journal.append([['tasks', 5, payload]])
+  await journal.close()
+  const [path] = journalsIn(directory)
+  const bytes = await readFile(path!)
+  const at = bytes.indexOf(forged)
+  t.equal(at % 512, 0, 'the forgery is well placed')
+  await truncate(path!, at + forged.length)
+  t.same(await readJournal(directory, { sequence: 0, run: 1 }, 2), [], 'nothing of it counts when the commit around it was cut short')
+  const head = { salt: 0, run: 1 }
+  t.equal([...decodeFile(Buffer.concat([encodeFileHead(head), forged]), head)].length, 1, 'in a file without a salt it would have been one')
+})
+
+t.test('an acknowledged task is there after a crash, without any close', async t => {
+  const directory = join(await folder(t), 'store')
+  const { store } = await opened(t, { directory })
+  await Promise.all(Array.from({ length: 100 }, (_, i) => store.putTask(newTask(`t${i}`))))
+  await store.removeTask(`${queue}/tasks/t0`, { name: `${queue}/tasks/t0`, until: 99 })
+  const copy = await crashed(t, directory)
+  const [journal] = journalsIn(copy)
+  t.ok(journal, 'it is in the journal, and nowhere else yet')
+  await appendFile(journal!, Buffer.alloc(5000, 'x'))
+  const next = await opened(t, { directory: copy })
+  t.equal(next.tasks.length, 99)
+  t.equal(Buffer.from(next.store.getTask(`${queue}/tasks/t7`)!.httpRequest!.body!).toString(), 't7')
+  await next.store.putTask(newTask('more'))
+  const again = await opened(t, { directory: await crashed(t, copy) })
+  t.equal(again.tasks.length, 100, 'and after the next')
+  await again.store.close()
+  await next.store.close()
+  t.same(journalsIn(copy), [], 'a clean end leaves no journal')
+})
+
+t.test('what ends before its turn never gets to the databases, and all else does', async t => {
+  const directory = join(await folder(t), 'store')
+  const { store } = await opened(t, { directory, journalBytes: 100_000 })
+  const body = Buffer.alloc(1000)
+  const kept: string[] = []
+  for (let i = 0; i < 2000; i += 20) {
+    const some = Array.from({ length: 20 }, (_, j) => `t${i + j}`)
+    await Promise.all(some.map(id => store.putTask(newTask(id, body))))
+    kept.push(some[0]!)
+    await Promise.all(some.slice(1).map(id => store.removeTask(`${queue}/tasks/${id}`)))
+  }
+  t.ok(journalsIn(directory).length === 2, 'two files took turns')
+  const sizes = await Promise.all(journalsIn(directory).map(async path => (await stat(path)).size))
+  t.ok(Math.max(...sizes) < 1_000_000, `and did not grow on and on: ${sizes.join()}`)
+  for (const id of kept) t.ok(store.getTask(`${queue}/tasks/${id}`))
+  await store.close()
+  t.ok((await stat(join(directory, 'tasks.mdb'))).size < 1_500_000, 'of 2 MB of payload 0.1 MB stayed')
+  const next = await opened(t, { directory })
+  t.same(ids(next.tasks).sort(), kept.sort())
+})
+
+t.test('a journal that is damaged is refused and left as it was', async t => {
+  const source = join(await folder(t), 'store')
+  const { store } = await opened(t, { directory: source })
+  for (let i = 0; i < 5; i++) await store.putTask(newTask(`t${i}`))
+  const spoil: Array<[title: string, spoil: (path: string) => Promise<unknown>]> = [
+    ['a commit in its middle is something else', async path => {
+      const file = await open(path, 'r+')
+      await file.write(Buffer.alloc(20, 'x'), 0, 20, 512 * 3 + 50)
+      await file.close()
+    }],
+    ['its first commit is lost', async path => {
+      const file = await open(path, 'r+')
+      await file.write(Buffer.alloc(512), 0, 512, 512)
+      await file.close()
+    }],
+    ['its beginning is lost', path => writeFile(path, Buffer.alloc(5000))]
+  ]
+  for (const [title, change] of spoil) {
+    t.test(title, async t => {
+      const directory = await crashed(t, source)
+      const [path] = journalsIn(directory)
+      await change(path!)
+      const before = await readFile(path!)
+      await t.rejects(new LmdbStore({ directory }).load(), { name: 'StoreError', problem: 'damaged', message: /journal/ })
+      t.ok(before.equals(await readFile(path!)), 'nothing was changed')
+      t.notOk(readdirSync(directory).includes('owner.json'))
+    })
+  }
+  t.test('but one that a crash cut short while it was made is none', async t => {
+    const directory = await crashed(t, source)
+    await writeFile(join(directory, '999.journal'), '')
+    await writeFile(join(directory, '998.journal'), Buffer.alloc(100))
+    const next = await opened(t, { directory })
+    t.equal(next.tasks.length, 5)
+  })
+})
+
+t.test('who took a directory over has all that was acknowledged before, and is not disturbed by the former owner', async t => {
+  const directory = join(await folder(t), 'store')
+  const { store } = await opened(t, { directory })
+  await store.putTask(newTask('before'))
+  // As from another container, whose processes cannot be seen here.
+  await writeFile(join(directory, 'owner.json'), '{"pid":1,"startedAt":"another container"}')
+  cpSync(join(directory, 'format.json'), join(directory, 'owner.json'))
+  const next = await opened(t, { directory })
+  t.same(ids(next.tasks), ['before'])
+  await t.rejects(store.putTask(newTask('late')), { name: 'StoreError', problem: 'inUse' })
+  await next.store.putTask(newTask('after'))
+  await t.rejects(store.putTask(newTask('later')), { name: 'StoreError', problem: 'inUse' })
+  await store.close()
+  const last = await opened(t, { directory: await crashed(t, directory) })
+  t.same(ids(last.tasks).sort(), ['after', 'before'])
+})
+
+t.test('what a process writes at the very moment when it loses its directory disturbs nobody', async t => {
+  const directory = join(await folder(t), 'store')
+  const { store } = await opened(t, { directory })
+  await store.putTask(newTask('kept'))
+  await store.close()
+  await opened(t, { directory }).then(({ store }) => store.close())
+
+  t.test('the databases take nothing of it', async t => {
+    const databases = await openDatabases(directory, join(directory, 'tasks.mdb'))
+    t.teardown(() => databases.root.close())
+    const { run } = readProgress(databases)
+    const rows: Row[] = Array.from({ length: 2500 }, (_, i) => ['names', i + 1, encodeTombstone({ name: 'n', until: 5 })])
+    databases.root.transactionSync(() => { t.equal(beginRun(databases), run + 1) })
+    t.equal(await writeRows(databases, rows, { sequence: 10_000, run }, () => {}), false)
+    t.equal(databases.names.getCount(), 0)
+    t.same(readProgress(databases).run, run)
+    t.not(readProgress(databases).sequence, 10_000)
+    t.equal(await writeRows(databases, rows.slice(0, 1), { sequence: 10_000, run: run + 1 }, () => {}), true)
+    t.same([...databases.names.getKeys()], [1])
+  })
+
+  t.test('its journal is passed over', async t => {
+    const late = new Journal({ directory, progress: { sequence: 10_000, run: 1 } })
+    await late.append([['names', 7, encodeTombstone({ name: 'late', until: 5 })]])
+    await late.close()
+    const next = await opened(t, { directory })
+    t.same(ids(next.tasks), ['kept'])
+    t.same(journalsIn(directory).filter(path => path.includes('/1-')), [], 'and swept away')
+    await next.store.close()
+  })
+
+  t.test('but a journal that is newer than the databases, as after half a restore, is refused', async t => {
+    const newer = new Journal({ directory, progress: { sequence: 10_000, run: 1000 } })
+    await newer.append([['names', 7, encodeTombstone({ name: 'late', until: 5 })]])
+    await newer.close()
+    await t.rejects(new LmdbStore({ directory }).load(), { name: 'StoreError', problem: 'damaged', message: /newer than tasks.mdb/ })
+    t.equal(journalsIn(directory).length, 1, 'and left as it is')
+  })
+})
+
+/** A disk whose next writes fail with `fault.code`, after some of the bytes, or wait for `fault.gate`. */
+function fragile (fault: { code?: string, gate?: Promise<void>, writes: number }) {
+  return async (path: string): Promise<JournalFile> => {
+    const file = await createJournalFile(path)
+    return {
+      async write (bytes, position) {
+        fault.writes++
+        await fault.gate
+        if (fault.code === undefined) return await file.write(bytes, position)
+        // Zeros go where something is already, for which there is room.
+        if (bytes.every(byte => byte === 0)) return await file.write(bytes, position)
+        await file.write(bytes.subarray(0, bytes.length / 2), position)
+        throw Object.assign(new Error('the disk says no'), { code: fault.code })
+      },
+      truncate: size => file.truncate(size),
+      close: () => file.close()
+    }
+  }
+}
+
+t.test('concurrent changes share a sync, and one alone has its own at once', async t => {
+  const fault: Parameters<typeof fragile>[0] = { writes: 0 }
+  const directory = join(await folder(t), 'store')
+  const { store } = await opened(t, { directory, createJournalFile: fragile(fault) })
+  const before = fault.writes
+  const timers = t.intercept(globalThis, 'setTimeout')
+  await store.putTask(newTask('alone'))
+  t.equal(fault.writes, before + 1)
+  t.same(timers(), [], 'no timer held it up')
+  await Promise.all(Array.from({ length: 64 }, (_, i) => store.putTask(newTask(`t${i}`))))
+  t.equal(fault.writes, before + 2)
+
+  let open = (): void => {}
+  fault.gate = new Promise(resolve => { open = resolve })
+  let acknowledged = 0
+  const puts = [store.putTask(newTask('a')).then(() => { acknowledged++ })]
+  await new Promise(resolve => setImmediate(resolve))
+  for (let i = 0; i < 64; i++) puts.push(store.putTask(newTask(`late${i}`)).then(() => { acknowledged++ }))
+  for (let turn = 0; turn < 20; turn++) await new Promise(resolve => setImmediate(resolve))
+  t.equal(acknowledged, 0, 'nothing is acknowledged before it is synced')
+  open()
+  await Promise.all(puts)
+  t.equal(fault.writes, before + 4, 'what comes while a sync is under way shares the next one')
+})
+
+t.test('a full disk refuses what it cannot take, and takes the next when there is space', async t => {
+  const fault: Parameters<typeof fragile>[0] = { writes: 0 }
+  const directory = join(await folder(t), 'store')
+  const { store } = await opened(t, { directory, createJournalFile: fragile(fault) })
+  await store.putTask(newTask('a'))
+  for (const [code, size] of [['ENOSPC', 10], ['EDQUOT', 300_000]] as const) {
+    fault.code = code
+    await t.rejects(store.putTask(newTask('refused', Buffer.alloc(size))), { name: 'StoreError', problem: 'full' })
+    t.equal(store.getTask(`${queue}/tasks/refused`), undefined)
+    t.notOk(ids((await opened(t, { directory: await crashed(t, directory) })).tasks).includes('refused'), 'a crash does not bring it back')
+    delete fault.code
+    await store.putTask(newTask(code))
+  }
+  const next = await opened(t, { directory: await crashed(t, directory) })
+  t.same(ids(next.tasks), ['a', 'ENOSPC', 'EDQUOT'])
+})
+
+t.test('after a failed sync nothing more is acknowledged, and what was is there at the next start', async t => {
+  const fault: Parameters<typeof fragile>[0] = { writes: 0 }
+  const directory = join(await folder(t), 'store')
+  const { store } = await opened(t, { directory, createJournalFile: fragile(fault) })
+  await store.putTask(newTask('a'))
+  fault.code = 'EIO'
+  const failing = store.putTask(newTask('b'))
+  await new Promise<void>(resolve => { queueMicrotask(resolve) })
+  const waiting = store.putTask(newTask('c'))
+  await t.rejects(failing, { name: 'StoreError', problem: 'broken', cause: { code: 'EIO' } })
+  await t.rejects(waiting, { name: 'StoreError', problem: 'broken' }, 'also what was waiting for that sync')
+  delete fault.code
+  await t.rejects(store.putTask(newTask('d')), { name: 'StoreError', problem: 'broken' }, 'on a disk that cannot be trusted')
+  t.ok(store.getTask(`${queue}/tasks/a`), 'what is stored goes on to run')
+  await store.close()
+  const next = await opened(t, { directory })
+  // Nobody can tell what became of the one whose sync has failed.
+  t.same(ids(next.tasks).filter(id => id !== 'b'), ['a'])
+})
+
+t.test('a backlog knows the newest of each record, wherever it was written', async t => {
+  const backlog = new Memtable()
+  const [a, b] = [Buffer.from('a'), Buffer.from('b')]
+  backlog.taking.add([['tasks', 1, a, true], ['states', 1, a, true], ['queues', 'q', a]])
+  backlog.complete()
+  t.equal(backlog.get('tasks', 1), a)
+  t.equal(backlog.get('tasks', 2), null, 'the databases have to say')
+  backlog.taking.add([['tasks', 1, undefined], ['states', 1, b], ['tasks', 2, b, true], ['tasks', 2, undefined], ['tasks', 3, undefined]])
+  t.equal(backlog.get('tasks', 1), undefined)
+  t.equal(backlog.get('states', 1), b)
+  t.same([...backlog.taking.rows()], [['tasks', 1, undefined], ['tasks', 3, undefined], ['states', 1, b]], 'what was made and removed in one go leaves no trace')
+  backlog.drop()
+  t.equal(backlog.get('tasks', 1), undefined)
+  t.equal(backlog.get('queues', 'q'), null)
+  // A state that was removed and then made anew.
+  backlog.taking.add([['states', 9, undefined], ['states', 9, a, true]])
+  t.equal(backlog.get('states', 9), a)
+  t.same([...backlog.taking.rows()].filter(([table, key]) => table === 'states' && key === 9), [['states', 9, undefined], ['states', 9, a]])
+  backlog.taking.add([['states', 9, undefined]])
+  t.equal(backlog.get('states', 9), undefined)
+})
+
+t.test('a journal is written so that each write is durable', { skip: process.platform !== 'linux' && 'flags are read from /proc' }, async t => {
+  const path = join(await folder(t), 'file')
+  const file = await createJournalFile(path)
+  const linkOf = (fd: string): string => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`)
+    } catch {
+      return 'closed since'
+    }
+  }
+  const fd = readdirSync('/proc/self/fd').find(fd => linkOf(fd) === path)
+  const flags = /flags:\s+(\d+)/.exec(await readFile(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1]
+  t.ok((parseInt(flags!, 8) & constants.O_DSYNC) === constants.O_DSYNC, `flags ${flags}`)
+  t.equal((await stat(path)).mode & 0o777, 0o600)
+  await file.close()
+})

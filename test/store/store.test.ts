@@ -1,0 +1,225 @@
+import { deepEqual } from 'node:assert/strict'
+import { cp, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import fc from 'fast-check'
+import t, { type Test } from 'tap'
+import { DEFAULT_QUEUE_SETTINGS } from '../../lib/cloud-tasks/limits.js'
+import type { Task } from '../../lib/cloud-tasks/task.js'
+import { afterDispatch, afterFailure } from '../../lib/engine/transitions.js'
+import { LmdbStore, type LmdbStoreOptions } from '../../lib/store/lmdb/lmdb-store.js'
+import { MemoryStore } from '../../lib/store/memory-store.js'
+import type { Store, StoredQueue, TaskIndexEntry, Tombstone } from '../../lib/store/store.js'
+import { queue as q } from '../support/engine-harness.js'
+
+const now = Date.parse('2030-01-01T00:00:00Z')
+const keptQueue = (name: string): StoredQueue => ({ name, settings: DEFAULT_QUEUE_SETTINGS, state: 'RUNNING' })
+
+function newTask (name: string, more: Partial<Task> = {}): Task {
+  const httpRequest = { url: 'http://localhost/work', httpMethod: 'POST' as const, headers: { 'content-type': 'application/json' }, body: Buffer.from(`{"for":"${name}"}`) }
+  return { name, scheduleAt: now, createdAt: now, dispatchCount: 0, responseCount: 0, executionCount: 0, ...(more.appEngineHttpRequest === undefined ? { httpRequest } : {}), ...more }
+}
+
+function failed (task: Task, at: number = now): Task {
+  return afterFailure(afterDispatch(task, at), { scheduleAt: task.scheduleAt, dispatchAt: at, forced: false }, 500, DEFAULT_QUEUE_SETTINGS.retryConfig, at + 5)
+}
+
+/** What a store holds. */
+interface Content {
+  readonly queues: StoredQueue[]
+  readonly tasks: TaskIndexEntry[]
+  readonly tombstones: Tombstone[]
+}
+
+async function contentOf (store: Store): Promise<Content> {
+  const { queues, tombstones, tasks } = await store.load()
+  return { queues: [...queues], tombstones: [...tombstones], tasks: [...tasks] }
+}
+
+/** Both stores, as a way to make an empty one and a way to come back to it as the next process would. */
+const stores: Record<string, (t: Test) => Promise<{ store: Store, reopen: (store: Store) => Promise<Store> }>> = {
+  memory: async () => ({ store: new MemoryStore(), reopen: async store => store }),
+  disk: onDisk({}, store => store.close()),
+  'disk, whose journal goes to the databases with every commit': onDisk({ journalBytes: 1 }, store => store.close()),
+  'disk, after a crash': onDisk({}, async () => {})
+}
+
+/** @param leave what happens to a store before the next process comes, on a copy of its files */
+function onDisk (options: Partial<LmdbStoreOptions>, leave: (store: Store) => Promise<void>) {
+  return async (t: Test) => {
+    const folder = await mkdtemp(join(tmpdir(), 'store-'))
+    const opened: Store[] = []
+    const next = (): Store => {
+      const store = new LmdbStore({ directory: join(folder, String(opened.length)), ...options })
+      opened.push(store)
+      return store
+    }
+    t.teardown(async () => {
+      for (const store of opened) await store.close()
+      await rm(folder, { recursive: true })
+    })
+    return {
+      store: next(),
+      reopen: async (store: Store) => {
+        await leave(store)
+        await cp(join(folder, String(opened.length - 1)), join(folder, String(opened.length)), { recursive: true })
+        // The copy has no owner: the process that is said to have it, this one, lives.
+        await rm(join(folder, String(opened.length), 'owner.json'), { force: true })
+        return next()
+      }
+    }
+  }
+}
+
+for (const [name, create] of Object.entries(stores)) {
+  t.test(`a store: ${name}`, async t => {
+    const opened = async (t: Test) => {
+      const { store, reopen } = await create(t)
+      t.same(await contentOf(store), { queues: [], tasks: [], tombstones: [] })
+      await store.putQueue(keptQueue(q))
+      return { store, reopen }
+    }
+
+    t.test('gives a task back as it was put, at once and after a restart, whatever it consists of', async t => {
+      const { store, reopen } = await opened(t)
+      const big = Buffer.alloc(1_000_000, 'é')
+      const tasks = [
+        newTask(`${q}/tasks/plain`, { dispatchDeadlineMs: 15_000 }),
+        newTask(`${q}/tasks/${'9'.repeat(500)}`, { generatedId: true, scheduleAt: now + 86_400_000.125 }),
+        newTask(`${q}/tasks/bodyless`, { httpRequest: { url: 'https://example.com/ü?a=b', httpMethod: 'GET', oidcToken: { serviceAccountEmail: 'a@b.c', audience: 'x' } } }),
+        newTask(`${q}/tasks/empty-body`, { httpRequest: { url: 'http://localhost/', body: Buffer.alloc(0), headers: { a: '"\u2028' } } }),
+        newTask(`${q}/tasks/big`, { httpRequest: { url: 'http://localhost/', body: big } }),
+        newTask(`${q}/tasks/app-engine`, { appEngineHttpRequest: { relativeUri: '/work', appEngineRouting: { service: 's', host: 'h' }, body: Buffer.from([0, 255, 10]) } })
+      ]
+      const puts = tasks.map(task => store.putTask(task))
+      for (const task of tasks) t.strictSame(store.getTask(task.name), task, 'before it is durable')
+      await Promise.all(puts)
+      await store.putQueue({ ...keptQueue(q), state: 'PAUSED' })
+      for (const task of tasks) t.strictSame(store.getTask(task.name), task, 'once it is durable')
+      const next = await reopen(store)
+      const { tasks: index, queues } = await contentOf(next)
+      t.same(queues, [{ ...keptQueue(q), state: 'PAUSED' }])
+      const indexed = (tasks: readonly TaskIndexEntry[]) =>
+        new Map(tasks.map(({ name, scheduleAt, createdAt, generatedId }) => [name, { scheduleAt, createdAt, generatedId }]))
+      t.same(indexed(index), indexed(tasks))
+      for (const task of tasks) t.strictSame(next.getTask(task.name), task, 'after a restart')
+      t.equal(next.getTask(`${q}/tasks/other`), undefined)
+      t.equal(next.getTask('projects/p/locations/l/queues/other/tasks/plain'), undefined)
+    })
+
+    t.test('keeps what attempts leave behind, and the request as it was', async t => {
+      const { store, reopen } = await opened(t)
+      const first = newTask(`${q}/tasks/a`)
+      const untouched = newTask(`${q}/tasks/b`)
+      await Promise.all([store.putTask(first), store.putTask(untouched)])
+      const second = failed(first)
+      const third = failed(second, now + 60_000)
+      const puts = [store.putTask(second), store.putTask(third)]
+      t.match(store.getTask(first.name), { dispatchCount: 2, previousResponse: 500, scheduleAt: third.scheduleAt })
+      await Promise.all(puts)
+      const next = await reopen(store)
+      t.same((await contentOf(next)).tasks.map(task => task.scheduleAt).sort(), [untouched.scheduleAt, third.scheduleAt])
+      t.same(next.getTask(first.name), third)
+      t.same(next.getTask(untouched.name), untouched)
+
+      await next.removeTask(first.name)
+      await next.putTask({ ...first, scheduleAt: now + 9 })
+      t.same(next.getTask(first.name), { ...first, scheduleAt: now + 9 }, 'a new task of that name starts afresh')
+      await next.putTask({ ...first, scheduleAt: now + 10 })
+      const last = await reopen(next)
+      t.match((await contentOf(last)).tasks.map(task => task.scheduleAt).sort(), [now, now + 10], 'and so does one that is put over it')
+      t.same(last.getTask(first.name), { ...first, scheduleAt: now + 10 })
+    })
+
+    t.test('remembers names until told to forget them', async t => {
+      const { store, reopen } = await opened(t)
+      const [a, b] = [newTask(`${q}/tasks/a`), newTask(`${q}/tasks/b`)]
+      await Promise.all([a, b].map(task => store.putTask(task)))
+      const removed = store.removeTask(a.name, { name: a.name, until: now + 0.5 })
+      t.equal(store.getTask(a.name), undefined, 'gone at once')
+      await Promise.all([removed, store.removeTask(b.name), store.removeTask('never', { name: 'never', until: now })])
+      const next = await reopen(store)
+      const { tasks, tombstones } = await contentOf(next)
+      t.same(tasks, [])
+      t.same(tombstones.sort((x, y) => x.until - y.until), [{ name: 'never', until: now }, { name: a.name, until: now + 0.5 }])
+      await next.forget(['never', 'unknown'])
+      t.same((await contentOf(await reopen(next))).tombstones, [{ name: a.name, until: now + 0.5 }])
+    })
+
+    t.test('removes a queue with all its tasks; a queue made under that name later is empty, and stays so', async t => {
+      const { store, reopen } = await opened(t)
+      const other = `${q}-other`
+      await store.putQueue(keptQueue(other))
+      const tasks = Array.from({ length: 1300 }, (_, i) => newTask(`${i % 13 === 0 ? other : q}/tasks/t${i}`))
+      await Promise.all(tasks.map(task => store.putTask(task)))
+      const gone = store.removeQueue(q, { name: q, until: now })
+      t.equal(store.getTask(`${q}/tasks/t1`), undefined, 'gone at once')
+      await gone
+      await store.putQueue(keptQueue(q))
+      await store.putTask(newTask(`${q}/tasks/t2`, { scheduleAt: now + 7 }))
+      t.equal(store.getTask(`${q}/tasks/t1`), undefined)
+      const next = await reopen(store)
+      const content = await contentOf(next)
+      t.same(content.tombstones, [{ name: q, until: now }])
+      t.same(content.queues.map(queue => queue.name).sort(), [q, other])
+      t.equal(content.tasks.length, 101)
+      t.match(content.tasks.filter(task => task.name.startsWith(`${q}/`)), [{ name: `${q}/tasks/t2`, scheduleAt: now + 7 }])
+      await next.removeQueue(`${q}-unknown`)
+    })
+
+    t.test('holds after any sequence of changes, awaited or not, what was asked for last', async t => {
+      const names = ['a', 'b', 'c'].flatMap(id => [`${q}/tasks/${id}`, `${q}-2/tasks/${id}`])
+      const step = fc.oneof(
+        { weight: 6, arbitrary: fc.record({ do: fc.constantFrom('put', 'fail', 'remove', 'bury'), name: fc.constantFrom(...names) }) },
+        { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('removeQueue', 'putQueue'), name: fc.constantFrom(q, `${q}-2`) }) },
+        { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('await', 'reopen', 'forget'), name: fc.constant(names[0]!) }) }
+      )
+      await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 40 }), async steps => {
+        let { store, reopen } = await create(t)
+        const queues = new Set<string>()
+        const tasks = new Map<string, Task>()
+        const tombstones = new Map<string, number>()
+        await contentOf(store)
+        let asked: Array<Promise<void>> = []
+        let until = now
+        const queueOf = (name: string): string => name.slice(0, name.indexOf('/tasks/'))
+        for (const { do: change, name } of [...steps, { do: 'reopen', name: q }]) {
+          const task = tasks.get(name)
+          if (change === 'put' && queues.has(queueOf(name))) {
+            const added = newTask(name, { scheduleAt: until++ })
+            asked.push(store.putTask(added))
+            tasks.set(name, added)
+          } else if (change === 'fail' && task !== undefined) {
+            asked.push(store.putTask(failed(task)))
+            tasks.set(name, failed(task))
+          } else if (change === 'remove' || change === 'bury') {
+            asked.push(change === 'remove' ? store.removeTask(name) : store.removeTask(name, { name, until: ++until }))
+            tasks.delete(name)
+            if (change === 'bury') tombstones.set(name, until)
+          } else if (change === 'putQueue') {
+            asked.push(store.putQueue(keptQueue(name)))
+            queues.add(name)
+          } else if (change === 'removeQueue') {
+            asked.push(store.removeQueue(name))
+            queues.delete(name)
+            for (const task of [...tasks.keys()]) if (queueOf(task) === name) tasks.delete(task)
+          } else if (change === 'forget') {
+            asked.push(store.forget([name]))
+            tombstones.delete(name)
+          } else if (change === 'await' || change === 'reopen') {
+            await Promise.all(asked)
+            asked = []
+            if (change === 'reopen') {
+              store = await reopen(store)
+              const content = await contentOf(store)
+              deepEqual(new Set(content.queues.map(queue => queue.name)), queues)
+              deepEqual(new Map(content.tasks.map(task => [task.name, task.scheduleAt])), new Map([...tasks].map(([name, task]) => [name, task.scheduleAt])))
+              deepEqual(new Map(content.tombstones.map(({ name, until }) => [name, until])), tombstones)
+            }
+          }
+          for (const name of names) deepEqual(store.getTask(name), tasks.get(name))
+        }
+      }), { numRuns: name === 'memory' ? 60 : 20 })
+    })
+  })
+}

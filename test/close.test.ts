@@ -2,6 +2,7 @@ import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import cloudTasks, { defineTasks } from '../lib/index.js'
+import { resolveConfig } from '../lib/options/config.js'
 import { gate, start, watchAttempts } from './support/app.js'
 
 const tasks = defineTasks({ work: { payload: Type.Object({}) } })
@@ -49,6 +50,11 @@ t.test('closing', async t => {
     await app.close()
     t.match(attempts.ends, [{ result: 'retry', status: 503, error: { code: 'FST_TASKS_ABORTED' } }])
     t.match(reason, { code: 'FST_TASKS_ABORTED' })
+  })
+
+  t.test('gives attempts 8 s by default, less than the 10 s after which Cloud Run kills a container', async t => {
+    t.equal(resolveConfig({ tasks, transport: 'local' }, {}, true).closeGraceMs, 8000)
+    t.equal(resolveConfig({ tasks, transport: 'local', closeGraceSeconds: 25 }, {}, true).closeGraceMs, 25_000)
   })
 
   t.test('is not held up by a handler that ignores its signal', async t => {

@@ -71,7 +71,7 @@ export function resolveConfig (options: unknown, environment: Environment, worke
     taskTombstoneMs: check.number(local, 'taskTombstoneSeconds', 0, 9 * 86_400, 3600, "'local.taskTombstoneSeconds'") * 1000,
     sendTimeoutMs: check.number(options, 'sendTimeoutSeconds', 0.1, 600, 10) * 1000,
     enqueueConcurrency: check.integer(options, 'enqueueConcurrency', 1, 1000, 64),
-    closeGraceMs: check.number(options, 'closeGraceSeconds', 0, 86_400, 10) * 1000,
+    closeGraceMs: check.number(options, 'closeGraceSeconds', 0, 86_400, 8) * 1000,
     invalidPayload: check.oneOf(options, 'invalidPayload', ['retry', 'drop'] as const) ?? 'retry',
     exposeRoutes: check.boolean(options, 'exposeRoutes') ?? false,
     logLevel: check.oneOf(options, 'logLevel', ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const),

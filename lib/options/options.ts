@@ -39,7 +39,10 @@ export interface CloudTasksOptions<M extends TaskDefinitions = TaskDefinitions> 
   readonly sendTimeoutSeconds?: number
   /** Calls that `enqueueMany` has under way at once, 1 to 1000. @default 64 */
   readonly enqueueConcurrency?: number
-  /** Seconds that attempts under way have at close before their signal aborts. @default 10 */
+  /**
+   * Seconds that running attempts get at close before their signal aborts, 0 to 86400. Cloud Run kills a container 10 s after
+   * SIGTERM; the default leaves two seconds for the last answers and for the `onClose` hooks of the host. @default 8
+   */
   readonly closeGraceSeconds?: number
   /** What becomes of an attempt whose payload does not fit the schema: `retry` keeps it for a rollback, `drop` ends it. @default 'retry' */
   readonly invalidPayload?: 'retry' | 'drop'

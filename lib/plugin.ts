@@ -1,4 +1,3 @@
-import { isIP } from 'node:net'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { deadlineProblem } from './checks.js'
@@ -11,14 +10,14 @@ import type { CloudTasksOptions } from './options/options.js'
 import { OneTimeSecrets } from './delivery/one-time-secrets.js'
 import { PayloadCodec } from './registry/payload.js'
 import { createRegistry, type RegisteredTasks, type Registry, type TaskDefinitions } from './registry/registry.js'
-import { GOOGLE_KEYS } from './options/target.js'
-import { createTasks, runHandler, type Tasks } from './tasks.js'
+import { createTasks, type Tasks } from './tasks.js'
 import { LocalTransport } from './transport/local.js'
 import type { Transport } from './transport/transport.js'
-import { createAuthenticator } from './worker/auth/authenticator.js'
+import { createAuthenticator, warnAboutCallers } from './worker/auth/authenticator.js'
 import { Settlement } from './worker/settlement.js'
 import { mountRoutes } from './worker/route.js'
 import { Runs } from './worker/run.js'
+import { runHandler } from './worker/run-once.js'
 import { AttemptWatchers } from './worker/watchers.js'
 
 declare module 'fastify' {
@@ -58,7 +57,7 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
   const watchers = new AttemptWatchers()
   const settlement = new Settlement(config, runs, watchers)
 
-  if (hasHandlers && loader === undefined) warnOfCallers(app, config)
+  if (hasHandlers && loader === undefined) warnAboutCallers(app.log, config)
   if (hasHandlers) {
     const authenticate = await createAuthenticator(app, config.callers, secrets)
     mountRoutes({ app, config, registry, payloads, authenticate, runs, settlement, watchers })
@@ -105,19 +104,6 @@ async function createTransport (app: FastifyInstance, config: Config, registry: 
   }
   const queueIds = [...registry.values()].flatMap(task => task.queue ?? [])
   return new LocalTransport(app, config, secrets, queueIds)
-}
-
-function warnOfCallers (app: FastifyInstance, { callers, emulatorHost }: Config): void {
-  if (callers.verify === 'nobody') app.log.warn("'auth' is false: whoever reaches this server can run any task")
-  if (callers.verify === 'oidc' && callers.jwksUri === GOOGLE_KEYS && emulatorHost !== undefined) {
-    app.log.warn(`CLOUD_TASKS_EMULATOR_HOST is set, but the task routes take Google's tokens only; for those of this package's emulator set auth: { issuer: '${emulatorIssuer(emulatorHost)}', jwksUri: 'http://${emulatorHost}/jwks' }; its issuer is the address that it listens on`)
-  }
-}
-
-/** The emulator calls itself by its address, and by 127.0.0.1 where it listens on all, whatever name leads to it. */
-function emulatorIssuer (host: string): string {
-  const { hostname, port } = new URL(`http://${host}`)
-  return `http://${isIP(hostname.replace(/[[\]]/g, '')) === 0 ? '127.0.0.1' : hostname}${port === '' ? '' : `:${port}`}`
 }
 
 /** The embedded queue is easily mistaken for one that other processes share. */

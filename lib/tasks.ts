@@ -1,19 +1,16 @@
-import { randomUUID } from 'node:crypto'
 import type { TSchema } from '@sinclair/typebox'
-import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import { isPlainObject, optionChecks } from './checks.js'
-import { DEFAULT_DISPATCH_DEADLINE_MS } from './cloud-tasks/limits.js'
 import type { Config } from './options/config.js'
 import { lookUp, type Enqueue, type EnqueueOptions, type EnqueueResult, type Producer } from './enqueue.js'
-import { FST_TASKS_ABORTED, FST_TASKS_INVALID_ENQUEUE_OPTION, FST_TASKS_INVALID_PAGE, FST_TASKS_LOCAL_ONLY, FST_TASKS_NO_HANDLER, FST_TASKS_NOT_REGISTERED } from './errors.js'
+import { FST_TASKS_INVALID_ENQUEUE_OPTION, FST_TASKS_INVALID_PAGE, FST_TASKS_LOCAL_ONLY, FST_TASKS_NO_HANDLER, FST_TASKS_NOT_REGISTERED } from './errors.js'
 import type { PayloadCodec } from './registry/payload.js'
-import type { RegisteredTask, RegisteredTasks, Registry, TaskDefinitions, TaskPayload } from './registry/registry.js'
+import type { RegisteredTasks, Registry, TaskDefinitions, TaskPayload } from './registry/registry.js'
 import { routePath } from './delivery/path.js'
 import type { Inspection, PendingQuery, PendingTask, TransportCounts, Transport } from './transport/transport.js'
-import { AttemptContext } from './worker/context.js'
 import type { OutcomeCounts, Settlement } from './worker/settlement.js'
-import type { RunResult } from './worker/attempt-result.js'
 import type { Runs } from './worker/run.js'
+import { runHandler } from './worker/run-once.js'
 
 export type { PendingQuery, PendingTask, TransportCounts }
 
@@ -169,25 +166,6 @@ export function createTasks ({ app, config, registry, payloads, producer, runs, 
       const { tasks, nextPageToken } = inspection('pending').page(queue, checkPage(page))
       return { tasks: tasks.map(task => ({ ...task, name: byPath.get(task.path) })), nextPageToken }
     }
-  }
-}
-
-/** Runs a handler in no queue's name: without a request, without a deadline. */
-export async function runHandler (
-  { app, config, runs, settlement, signal }: Pick<TasksParts, 'app' | 'config' | 'runs' | 'settlement' | 'signal'>, task: RegisteredTask, value: unknown, log: FastifyBaseLogger
-): Promise<RunResult> {
-  const { handler, name } = task
-  if (handler === undefined) throw new FST_TASKS_NO_HANDLER(name)
-  const queue = task.queue ?? config.queue
-  const headers = { id: `run-${randomUUID()}`, queue, retryCount: 0, executionCount: 0, scheduledAt: Date.now() }
-  const deadlineAt = Date.now() + (task.dispatchDeadlineSeconds === undefined ? DEFAULT_DISPATCH_DEADLINE_MS : task.dispatchDeadlineSeconds * 1000)
-  const context = new AttemptContext(name, headers, settlement.retryConfigOf(queue), deadlineAt, log, undefined)
-  const abort = (): void => { context.abort(new FST_TASKS_ABORTED(name)) }
-  signal?.addEventListener('abort', abort)
-  try {
-    return await runs.attempt(async () => await runs.run(app, handler, value, context, Infinity))
-  } finally {
-    signal?.removeEventListener('abort', abort)
   }
 }
 

@@ -11,7 +11,7 @@ import { routePath } from '../delivery/path.js'
 import type { Authenticator } from './auth/authenticator.js'
 import { AttemptContext } from './context.js'
 import type { AttemptResult } from './attempt-result.js'
-import { Settlement, type Settled } from './settlement.js'
+import type { Outcome, Settlement } from './settlement.js'
 import type { Runs } from './run.js'
 import type { AttemptWatchers } from './watchers.js'
 
@@ -64,6 +64,9 @@ export function mountRoutes (worker: TaskRoutes): void {
 /** Requests whose caller has been verified. */
 const verified = new WeakSet<FastifyRequest>()
 
+/** What the attempt of a request came to. It stands, whatever a hook of the host throws afterwards. */
+const outcomes = new WeakMap<FastifyRequest, Outcome>()
+
 /** A payload has at most the size of a task, so the limit of the host must not be lower. */
 const BODY_LIMIT = 1_048_576
 
@@ -86,12 +89,21 @@ function attemptRoute (worker: TaskRoutes, task: RegisteredTask): RouteOptions {
     validatorCompiler: () => worker.payloads.finalValidator(task) as never,
     // Attempts have deadlines of their own; the host's limit for its handlers would answer 503 and slow the queue down.
     ...((worker.app.initialConfig as { handlerTimeout?: number }).handlerTimeout ? { handlerTimeout: MAX_TIMEOUT_MS } : {}),
-    handler: async (request, reply) => answer(reply, await worker.runs.attempt(async () => await attempt(worker, task, request))),
-    errorHandler: async (error, request, reply) => refuse(worker, task, error, request, reply)
+    handler: async (request, reply) => {
+      const outcome = await worker.runs.attempt(async () => await attempt(worker, task, request))
+      outcomes.set(request, outcome)
+      // Only an error reaches the host's onError hooks. The error handler then answers with the outcome that is kept above.
+      if (outcome.status === 500) throw new FST_TASKS_ATTEMPT_FAILED(task.name, { cause: outcome.error })
+      return answer(reply, outcome)
+    },
+    errorHandler: async (error, request, reply) => {
+      const outcome = outcomes.get(request)
+      return outcome === undefined ? await refuse(worker, task, error, request, reply) : answer(reply, outcome)
+    }
   }
 }
 
-async function attempt (worker: TaskRoutes, task: RegisteredTask, request: FastifyRequest): Promise<Settled> {
+async function attempt (worker: TaskRoutes, task: RegisteredTask, request: FastifyRequest): Promise<Outcome> {
   const startedAt = performance.now()
   const context = contextOf(worker, task, request)
   if (attemptStartChannel.hasSubscribers) {
@@ -99,23 +111,17 @@ async function attempt (worker: TaskRoutes, task: RegisteredTask, request: Fasti
   }
   if (!hasBody(request)) return await worker.settlement.settle(task, undefined, context, unfit(worker, missingPayload(task)), 0)
   const run = await worker.runs.run(worker.app, task.handler!, request.body, context, context.deadline.getTime() - Date.now())
-  const settled = await worker.settlement.settle(task, request.body, context, run, performance.now() - startedAt)
-  if (settled.result === 'retry' && settled.status === 500) {
-    // Thrown, so that the host's onError hooks hear of it; `refuse` below answers.
-    throw Object.assign(new FST_TASKS_ATTEMPT_FAILED(task.name, { cause: settled.error }), { settled })
-  }
-  return settled
+  return await worker.settlement.settle(task, request.body, context, run, performance.now() - startedAt)
 }
 
-function answer (reply: FastifyReply, settled: Settled): FastifyReply {
-  reply.code(settled.status).header(RESULT_HEADER, settled.result)
-  if (settled.status === 503) reply.header('retry-after', '1')
-  return settled.result === 'done' ? reply.send() : reply.send(describe(settled.status, settled.result, settled.code))
+function answer (reply: FastifyReply, { status, result, code }: Outcome): FastifyReply {
+  reply.code(status).header(RESULT_HEADER, result)
+  if (status === 503) reply.header('retry-after', '1')
+  return result === 'done' ? reply.send() : reply.send(describe(status, result, code))
 }
 
 /** Answers what did not come to a run: an unverified caller, a body that is no payload, a hook of the host that threw. */
-async function refuse (worker: TaskRoutes, task: RegisteredTask, error: FastifyError & { settled?: Settled }, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
-  if (error.settled !== undefined) return answer(reply, error.settled)
+async function refuse (worker: TaskRoutes, task: RegisteredTask, error: FastifyError, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   // A hook of the host that comes before the verification may throw the parser's errors, too.
   if (verified.has(request) && isPayloadFault(error)) {
     // What the parser says is Fastify's own text; a validator's or a formatter's may quote the payload.

@@ -9,7 +9,7 @@ import type { Runs } from './run.js'
 import type { AttemptWatchers } from './watchers.js'
 
 /** What an attempt came to, and the HTTP status that tells Cloud Tasks so. */
-export interface Settled {
+export interface Outcome {
   readonly result: 'done' | 'retry' | 'dropped'
   readonly status: 200 | 204 | 400 | 500 | 503 | 504
   readonly error: unknown
@@ -42,28 +42,28 @@ export class Settlement {
   }
 
   /** Never rejects. */
-  async settle (task: RegisteredTask, payload: unknown, context: AttemptContext, attempt: AttemptResult, durationMs: number): Promise<Settled> {
-    const settled = outcomeOf(attempt)
-    const exhausted = settled.result === 'retry' && context.isLastAttempt
-    this.#count(task.name, settled, exhausted)
+  async settle (task: RegisteredTask, payload: unknown, context: AttemptContext, attempt: AttemptResult, durationMs: number): Promise<Outcome> {
+    const outcome = outcomeOf(attempt)
+    const exhausted = outcome.result === 'retry' && context.isLastAttempt
+    this.#count(task.name, outcome, exhausted)
     if (!this.#watchers.none) this.#watchers.settled(context, attempt)
 
     if (attempt.result === 'dropped') {
       await this.#dropped(payload, attempt.reason, context)
     } else if (exhausted) {
-      await this.#exhausted(payload, settled.error, context)
-    } else if (settled.result === 'retry') {
-      context.log.warn({ err: settled.error, status: settled.status, maxAttempts: context.maxAttempts }, 'attempt failed, it will be retried')
+      await this.#exhausted(payload, outcome.error, context)
+    } else if (outcome.result === 'retry') {
+      context.log.warn({ err: outcome.error, status: outcome.status, maxAttempts: context.maxAttempts }, 'attempt failed, it will be retried')
     } else {
       context.debug({ durationMs }, 'task done')
     }
 
     if (attemptEndChannel.hasSubscribers) {
       attemptEndChannel.publish({
-        task: context.name, id: context.id, queue: context.queue, attempt: context.attempt, result: settled.result, status: settled.status, durationMs, exhausted, error: settled.error
+        task: context.name, id: context.id, queue: context.queue, attempt: context.attempt, result: outcome.result, status: outcome.status, durationMs, exhausted, error: outcome.error
       })
     }
-    return settled
+    return outcome
   }
 
   async #dropped (payload: unknown, reason: string, context: AttemptContext): Promise<void> {
@@ -84,16 +84,16 @@ export class Settlement {
     }
   }
 
-  #count (name: string, settled: Settled, exhausted: boolean): void {
+  #count (name: string, outcome: Outcome, exhausted: boolean): void {
     let counts = this.#counts.get(name)
     if (counts === undefined) this.#counts.set(name, counts = { done: 0, retry: 0, dropped: 0, exhausted: 0 })
-    counts[settled.result]++
+    counts[outcome.result]++
     if (exhausted) counts.exhausted++
   }
 }
 
 /** The table of outcomes. Cloud Tasks retries whatever is not 2xx, and slows its whole queue on 429 and 503: only a closing server says 503. */
-function outcomeOf (attempt: AttemptResult): Settled {
+function outcomeOf (attempt: AttemptResult): Outcome {
   switch (attempt.result) {
     case 'done': return { result: 'done', status: 204, error: undefined, code: undefined }
     case 'dropped': return { result: 'dropped', status: 200, error: undefined, code: 'FST_TASKS_DROPPED' }

@@ -332,6 +332,23 @@ t.test('the host', async t => {
     app.log.level = 'silent'
   })
 
+  t.test('\'s onSend hook that throws does not change the outcome of an attempt that has run', async t => {
+    const { app } = await start(t, { tasks, auth: false, handlers: { work: (_, task) => { if (task.request?.headers['x-drop'] !== undefined) task.drop('unwanted') } } }, app => {
+      const failed = new WeakSet()
+      app.addHook('onSend', async request => {
+        if (failed.has(request)) return
+        failed.add(request)
+        throw new Error('no compression today')
+      })
+    })
+    for (const [headers, status, result] of [[{}, 204, 'done'], [{ 'x-drop': '1' }, 200, 'dropped']] as const) {
+      const response = await app.inject({ method: 'POST', url: '/tasks/work', headers, payload: { n: 1 } })
+      t.equal(response.statusCode, status)
+      t.equal(response.headers['fastify-cloud-tasks-result'], result)
+    }
+    t.strictSame(app.tasks.list()[0]?.counts, { done: 1, retry: 0, dropped: 1, exhausted: 0 })
+  })
+
   t.test('\'s hook that answers for the handler is told in the log, above all when the task ends of it', async t => {
     const { app, log } = await start(t, { tasks, queues: { default: { retryConfig: { maxAttempts: 2, minBackoffSeconds: 0.005 } } }, handlers: { work: () => { t.fail('must not run') } } }, app => {
       app.addHook('onRequest', async (request, reply) => await reply.code(401).send({ login: true }))

@@ -1,6 +1,8 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { isIP } from 'node:net'
+import type { FastifyBaseLogger, FastifyInstance, FastifyRequest } from 'fastify'
 import { isQueueId } from '../../cloud-tasks/names.js'
-import type { Callers, OidcCallers } from '../../options/config.js'
+import type { Callers, Config, OidcCallers } from '../../options/config.js'
+import { GOOGLE_KEYS } from '../../options/target.js'
 import { FST_TASKS_UNAUTHENTICATED } from '../../errors.js'
 import type { OneTimeSecrets } from '../../delivery/one-time-secrets.js'
 import { SECRET_HEADER } from '../../delivery/headers.js'
@@ -41,4 +43,18 @@ function byAppEngine (request: FastifyRequest): void {
   if (typeof queue !== 'string' || !isQueueId(queue)) {
     throw new FST_TASKS_UNAUTHENTICATED('task routes take calls from App Engine task queues only')
   }
+}
+
+/** Logs, at boot, a configuration that lets anyone in, and one that rejects every attempt of the emulator it is used with. */
+export function warnAboutCallers (log: FastifyBaseLogger, { callers, emulatorHost }: Pick<Config, 'callers' | 'emulatorHost'>): void {
+  if (callers.verify === 'nobody') log.warn("'auth' is false: anyone who reaches this server can run any task")
+  if (callers.verify !== 'oidc' || callers.jwksUri !== GOOGLE_KEYS || emulatorHost === undefined) return
+  log.warn("CLOUD_TASKS_EMULATOR_HOST is set, but the task routes accept Google's tokens only; for those of this package's emulator set " +
+    `auth: { issuer: '${emulatorIssuer(emulatorHost)}', jwksUri: 'http://${emulatorHost}/jwks' }; its issuer is the address that it listens on`)
+}
+
+/** The emulator names itself by its address, and by 127.0.0.1 where it listens on all, whatever host name leads to it. */
+function emulatorIssuer (host: string): string {
+  const { hostname, port } = new URL(`http://${host}`)
+  return `http://${isIP(hostname.replace(/[[\]]/g, '')) === 0 ? '127.0.0.1' : hostname}${port === '' ? '' : `:${port}`}`
 }

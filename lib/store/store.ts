@@ -29,6 +29,11 @@ export interface StoredState {
   readonly queues: Iterable<StoredQueue>
   readonly tasks: Iterable<TaskIndexEntry>
   readonly tombstones: Iterable<Tombstone>
+  /**
+   * Time of the last change that the former run stored, by that run's clock; undefined in a store without one. A clock that is
+   * far ahead of it at the start may have jumped.
+   */
+  readonly lastKnownAt?: number
 }
 
 /**

@@ -131,6 +131,16 @@ for (const [name, create] of Object.entries(stores)) {
       t.same(last.getTask(first.name), { ...first, scheduleAt: now + 10 })
     })
 
+    t.test('knows when the former run stored something last, where it survives one', async t => {
+      const before = Date.now()
+      const { store, reopen } = await opened(t)
+      await store.putTask(newTask(`${q}/tasks/a`))
+      const { lastKnownAt } = await (await reopen(store)).load()
+      if (name === 'memory') t.equal(lastKnownAt, undefined)
+      // File systems count time in steps of some milliseconds.
+      else t.ok(lastKnownAt! > before - 50 && lastKnownAt! <= Date.now(), `${lastKnownAt! - before} ms after the start`)
+    })
+
     t.test('remembers names until told to forget them', async t => {
       const { store, reopen } = await opened(t)
       const [a, b] = [newTask(`${q}/tasks/a`), newTask(`${q}/tasks/b`)]

@@ -1,4 +1,4 @@
-import { accessSync, closeSync, constants, fsyncSync, mkdirSync, openSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { accessSync, closeSync, constants, fsyncSync, mkdirSync, openSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { StoreError } from '../store-error.js'
 
@@ -85,6 +85,14 @@ function create (directory: string, files: StoreFiles): void {
   writeFileSync(draft, text, { flush: true, flag: 'wx', mode: 0o600 })
   renameSync(draft, files.format)
   syncDirectory(directory)
+}
+
+/** When the newest of the files that hold tasks was written; undefined where there is none. */
+export function lastWriteAt (directory: string): number | undefined {
+  const times = readdirSync(directory)
+    .filter(name => name === 'tasks.mdb' || name.endsWith('.journal'))
+    .map(name => statSync(join(directory, name), { throwIfNoEntry: false })?.mtimeMs ?? 0)
+  return times.length === 0 ? undefined : Math.max(...times)
 }
 
 /** Makes names in a directory durable. */

@@ -7,7 +7,7 @@ import { RecordIndex, idOf, type IndexedQueue } from './record-index.js'
 import { NameMap } from '../name-map.js'
 import { OrphanCleaner } from './orphans.js'
 import { decodeState, decodeTask, encodeState, encodeTask, encodeTombstone } from './record-format.js'
-import { accessProblem, prepareDirectory, syncDirectory } from './directory.js'
+import { accessProblem, lastWriteAt, prepareDirectory, syncDirectory } from './directory.js'
 import { StoreError } from '../store-error.js'
 import { StoreLock } from './lock.js'
 import type { Store, StoredQueue, StoredState, Tombstone } from '../store.js'
@@ -74,6 +74,7 @@ export class LmdbStore implements Store {
     const files = prepareDirectory(this.#directory)
     this.#lock = new StoreLock(files.lock)
     this.#lock.check()
+    const lastKnownAt = lastWriteAt(this.#directory)
     const databases = this.#databases = await openDatabases(this.#directory, files.data)
     const space = new DiskSpace(this.#directory, databases, this.#options.freeBytes)
     try {
@@ -101,7 +102,8 @@ export class LmdbStore implements Store {
     return {
       queues: this.#queues.loadQueues(databases),
       tasks: this.#queues.loadTasks(databases, orphans => { this.#orphans.add(orphans) }),
-      tombstones: this.#loadTombstones()
+      tombstones: this.#loadTombstones(),
+      ...(lastKnownAt === undefined ? undefined : { lastKnownAt })
     }
   }
 

@@ -1,11 +1,14 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
+import { hostName, initiatorOf, isFixedName } from '../browser-guard.js'
 import { FST_TASKS_FORBIDDEN } from '../errors.js'
-import { hostName, isFixedName } from '../browser-guard.js'
 
-/** Nothing from elsewhere, nothing inline. */
+/** The page loads only what this server serves, and runs nothing inline. */
 export const SECURITY_HEADERS: Readonly<Record<string, string>> = {
-  'content-security-policy': "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  'content-security-policy': [
+    "default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'", "img-src 'self' data:",
+    "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"
+  ].join('; '),
   'x-content-type-options': 'nosniff',
   'x-frame-options': 'DENY',
   'referrer-policy': 'no-referrer',
@@ -14,17 +17,17 @@ export const SECURITY_HEADERS: Readonly<Record<string, string>> = {
 }
 
 /**
- * Keeps other sites out. A browser sends what other pages tell it to, so a request must come from the console's own page
- * (Sec-Fetch-Site, Origin), a write must carry a token that only that page could read, and where nobody is asked to log in
- * the page must have been loaded by a name that nobody else can point to this machine (DNS rebinding).
+ * Protects against other sites, which can have a browser send requests in the name of its user (CSRF). A request must come
+ * from the console's own page; a write must also carry a token that only that page can read. Without `auth`, the page must
+ * have been loaded by a name that nobody else can point to this machine (DNS rebinding).
  */
 export class Guard {
-  /** Of this console, until the process ends. */
+  /** The token of this console. It changes when the process restarts. */
   readonly token = randomBytes(32).toString('base64url')
   readonly #anyHost: boolean
   readonly #hosts: ReadonlySet<string>
 
-  /** @param anyHost whether callers prove who they are, so that the host's name does not matter */
+  /** @param anyHost whether callers authenticate, so that the name of the host does not matter */
   constructor (anyHost: boolean, hosts: readonly string[]) {
     this.#anyHost = anyHost
     this.#hosts = new Set(hosts.map(host => host.toLowerCase()))
@@ -33,39 +36,41 @@ export class Guard {
   /** @throws FST_TASKS_FORBIDDEN */
   checkHost (request: FastifyRequest): void {
     const { host, ':authority': authority } = request.raw.headers
-    // Behind a proxy that is trusted `request.host` is X-Forwarded-Host, which without one any page may have written.
-    if (this.#anyHost || (this.#isOurs(host ?? authority as string | undefined) && this.#isOurs(request.host))) return
-    throw new FST_TASKS_FORBIDDEN("the console answers to localhost, to addresses and to the names in its option 'hosts' only, unless it has 'auth'")
+    // With `trustProxy`, `request.host` is X-Forwarded-Host, which any page can set where no proxy is in front.
+    if (this.#anyHost || (this.#isAllowed(host ?? authority as string | undefined) && this.#isAllowed(request.host))) return
+    throw new FST_TASKS_FORBIDDEN("without 'auth' the console answers only to localhost, to IP addresses and to the names in its option 'hosts'")
   }
 
-  /** @throws FST_TASKS_FORBIDDEN */
-  checkOrigin (request: FastifyRequest): void {
-    const { origin, 'sec-fetch-site': site } = request.headers
-    const strange = (site !== undefined && site !== 'same-origin' && site !== 'none') || (origin !== undefined && !isOriginOf(origin, request.host))
-    if (strange) throw new FST_TASKS_FORBIDDEN('the call comes from another site')
+  /**
+   * Refuses what a page of another site sends.
+   * @throws FST_TASKS_FORBIDDEN
+   */
+  checkRead (request: FastifyRequest): void {
+    if (initiatorOf(request.headers, request.host) !== 'other') return
+    throw new FST_TASKS_FORBIDDEN(request.headers['sec-fetch-site'] === undefined
+      ? 'the request has an Origin that is not the host it was sent to; behind a proxy that rewrites Host, use HTTPS, pass the Host header on, or set trustProxy'
+      : 'the request comes from another site')
   }
 
-  /** @throws FST_TASKS_FORBIDDEN */
+  /**
+   * Allows only what the console's own page sends.
+   * @throws FST_TASKS_FORBIDDEN
+   */
   checkWrite (request: FastifyRequest): void {
-    if (request.headers.origin === undefined && request.headers['sec-fetch-site'] !== 'same-origin') {
-      throw new FST_TASKS_FORBIDDEN('the call does not say from which site it comes')
+    this.checkRead(request)
+    if (initiatorOf(request.headers, request.host) === 'none') {
+      throw new FST_TASKS_FORBIDDEN('the request has neither Sec-Fetch-Site nor Origin; browsers send at least one of them with every write')
     }
     const token = request.headers['x-console-token']
     if (typeof token !== 'string' || !equal(token, this.token)) {
-      throw new FST_TASKS_FORBIDDEN('the call has no valid token; the page must be loaded again after a restart')
+      throw new FST_TASKS_FORBIDDEN('the request has no valid token; reload the page after the server has restarted')
     }
   }
 
-  #isOurs (host: string | undefined): boolean {
+  #isAllowed (host: string | undefined): boolean {
     const name = hostName(host)
     return isFixedName(name) || this.#hosts.has(name)
   }
-}
-
-/** The scheme is left out: a proxy in front may have ended TLS. */
-function isOriginOf (origin: string, host: string | undefined): boolean {
-  const match = /^https?:\/\/([^/]+)$/i.exec(origin)
-  return match !== null && match[1]!.toLowerCase() === (host ?? '').toLowerCase()
 }
 
 function equal (given: string, expected: string): boolean {

@@ -39,8 +39,8 @@ export function mountConsoleRoutes (scope: FastifyInstance, desk: ConsoleContext
   scope.register(async api => {
     api.addHook('onRequest', async (request, reply) => {
       reply.header('cache-control', 'no-store')
-      desk.guard.checkOrigin(request)
       if (request.method === 'POST') desk.guard.checkWrite(request)
+      else desk.guard.checkRead(request)
     })
     for (const [route, handler] of Object.entries(apiRoutes(desk))) {
       const [method, url] = route.split(' ') as ['GET' | 'POST', string]

@@ -1,23 +1,24 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { CloudTasksError } from '../../cloud-tasks/status.js'
-import { hostName, isFixedName } from '../../browser-guard.js'
+import { hostName, initiatorOf, isFixedName } from '../../browser-guard.js'
 
 /**
- * Keeps web pages out of the REST interface, which asks nobody who they are. A browser sends what any page tells it to, also to
- * this machine: POST without a type or without a body needs no leave. It says that a page is behind it, though (Origin,
- * Sec-Fetch-Site), and clients of Cloud Tasks are no browsers.
+ * Refuses web pages at the REST interface, which authenticates nobody: a browser sends what any page asks for, also to this
+ * machine, and a POST without a content type or a body needs no CORS preflight. Clients of Cloud Tasks are not browsers, so
+ * pages of the emulator's own origin are refused, too, once they send an Origin.
  *
- * A page whose name was pointed to this machine (DNS rebinding) reads without an Origin. Where the emulator listens for this
- * machine alone it therefore answers to names that cannot be such a page's.
+ * A page whose name was pointed to this machine (DNS rebinding) reads without an Origin. Where the emulator listens on a
+ * loopback address it therefore answers only to names that cannot be such a page's.
  *
  * @param listensOn the option `host`
  * @param allowed more names to answer to, in lower case
  */
 export function callerCheck (listensOn: string, allowed: readonly string[] = []): (headers: IncomingHttpHeaders) => void {
   const anyName = !isLoopback(listensOn)
-  return ({ origin, host, 'sec-fetch-site': site }) => {
-    if (origin !== undefined || (site !== undefined && site !== 'none' && site !== 'same-origin')) {
-      throw new CloudTasksError('PERMISSION_DENIED', `The emulator takes no calls from web pages, and this one comes from ${(origin ?? 'another site').slice(0, MAX_ECHO)}. Call it from a server.`)
+  return headers => {
+    const { origin, host } = headers
+    if (origin !== undefined || initiatorOf(headers, host) === 'other') {
+      throw new CloudTasksError('PERMISSION_DENIED', `The emulator accepts no calls from web pages, and this one comes from ${(origin ?? 'another site').slice(0, MAX_ECHO)}. Call it from a server.`)
     }
     const name = hostName(host)
     // HTTP/1.0 has no Host, and no browser speaks it.

@@ -1,15 +1,15 @@
 /**
- * `npx tsx test/console/browser-screenshots.ts [FOLDER]`: pictures of every view, on a desktop and a phone, in both themes, into
+ * `npx tsx test/console/browser/screenshots.ts [FOLDER]`: pictures of every view, on a desktop and a phone, in both themes, into
  * FOLDER (a new one by default). `--readme` makes docs/console.png instead. Needs Chromium.
  */
 import { mkdirSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { Browser, Page } from 'playwright-core'
-import { findChromium, launchChromium } from './browser-chromium.js'
-import { demoApp, seed } from './demo.js'
+import { findChromium, launchChromium } from './chromium.js'
+import { demoApp, seed } from '../demo.js'
 
-const root = resolve(import.meta.dirname, '../..')
+const root = resolve(import.meta.dirname, '../../..')
 const SIZES = { desktop: { width: 1280, height: 800 }, phone: { width: 390, height: 844 } }
 const CHARGE = { customer: '8f14e45f-ceea-4671-a7d2-1a1b2c3d4e5f', cents: 900_000, method: 'transfer' }
 

@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
-import taskConsole from '../../lib/console/plugin.js'
-import cloudTasks, { defineTasks, tasksOf } from '../../lib/index.js'
+import taskConsole from '../../../lib/console/plugin.js'
+import cloudTasks, { defineTasks, tasksOf } from '../../../lib/index.js'
 
 /** What would show that it was taken for HTML, or that it turned the text around it. */
 export const HOSTILE = '<img src=x onerror="window.owned=1"><script>window.owned=1</script>"\'&\u202egnp.exe\u202c\u001b[31m'

@@ -1,0 +1,45 @@
+import { once } from 'node:events'
+import { createServer, request } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import t, { type Test } from 'tap'
+import { browserApp, type BrowserApp } from './app.js'
+import { badge, browserTests } from './chromium.js'
+
+const { skip, open } = browserTests(t)
+
+let running: BrowserApp
+t.before(async () => { running = await browserApp() })
+t.teardown(() => running.app.close())
+
+t.test('behind a proxy that rewrites Host, the page reads and writes', { skip }, async t => {
+  const hosts = new Set<string | undefined>()
+  running.app.server.on('request', ({ headers }) => { hosts.add(headers.host) })
+  const page = await open(t, await proxyTo(t, running.page))
+  const row = page.getByRole('row', { name: /^slow/ })
+  await row.getByRole('button', { name: 'Pause queue slow' }).click()
+  await badge(row, 'Paused').waitFor()
+  await row.getByRole('button', { name: 'Resume queue slow' }).click()
+  await badge(row, 'Running').waitFor()
+  t.strictSame([...hosts], [new URL(running.page).host], 'the server never saw the address of the proxy')
+})
+
+/** Starts a proxy as nginx is by default: Host is the address of the upstream server. Returns the address of `page` through it. */
+async function proxyTo (t: Test, page: string): Promise<string> {
+  const { host, port, hostname, pathname } = new URL(page)
+  const proxy = createServer((incoming, response) => {
+    const { method, url: path, headers } = incoming
+    const upstream = request({ hostname, port, method, path, headers: { ...headers, host } }, answer => {
+      response.writeHead(answer.statusCode!, answer.headers)
+      answer.pipe(response)
+    })
+    upstream.on('error', () => { response.destroy() })
+    response.on('close', () => { upstream.destroy() })
+    incoming.pipe(upstream)
+  }).listen(0, '127.0.0.1')
+  t.teardown(() => {
+    proxy.closeAllConnections()
+    proxy.close()
+  })
+  await once(proxy, 'listening')
+  return `http://localhost:${(proxy.address() as AddressInfo).port}${pathname}`
+}

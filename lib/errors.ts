@@ -125,6 +125,10 @@ export const FST_TASKS_ATTEMPT_FAILED = createError<[name: string, options?: Err
 export const FST_TASKS_DEADLINE_EXCEEDED = createError<[name: string, seconds: number]>(
   'FST_TASKS_DEADLINE_EXCEEDED', "An attempt of task '%s' did not end within its deadline of %d s", 504)
 
+/** The caller closed the connection before the handler ended, so no answer can reach it. It is retried. */
+export const FST_TASKS_DISCONNECTED = createError<[name: string]>(
+  'FST_TASKS_DISCONNECTED', "The caller of an attempt of task '%s' closed the connection before the handler ended; if a proxy or the platform did, raise its request timeout to the dispatch deadline", 499)
+
 /** The server closed before the handler ended. It is retried. */
 export const FST_TASKS_ABORTED = createError<[name: string]>(
   'FST_TASKS_ABORTED', "An attempt of task '%s' was cut short because the server is closing", 503)

@@ -74,7 +74,7 @@ export interface TaskContext {
   readonly isLastAttempt: boolean
   /** When Cloud Tasks stops waiting for this attempt. */
   readonly deadline: Date
-  /** Aborts at the deadline, or when the server closes and the grace period has passed. */
+  /** Aborts at the deadline, when the caller closes the connection, or when the server closes and the grace period has passed. */
   readonly signal: AbortSignal
   /** Carries `task`, `id` and `attempt` in every line. */
   readonly log: FastifyBaseLogger

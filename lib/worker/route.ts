@@ -9,6 +9,7 @@ import type { RegisteredTask, Registry } from '../registry/registry.js'
 import { DEADLINE_HEADER, RESULT_HEADER } from '../delivery/headers.js'
 import { routePath } from '../delivery/path.js'
 import type { Authenticator } from './auth/authenticator.js'
+import { AttemptConnection } from './connection.js'
 import { AttemptContext } from './context.js'
 import type { AttemptResult } from './attempt-result.js'
 import type { Outcome, Settlement } from './settlement.js'
@@ -70,6 +71,9 @@ const outcomes = new WeakMap<FastifyRequest, Outcome>()
 /** A payload has at most the size of a task, so the limit of the host must not be lower. */
 const BODY_LIMIT = 1_048_576
 
+/** How long settling may take beyond the deadline (`onExhausted`, `onDropped`, the answer itself) before an idle connection is closed. */
+const ANSWER_MS = 30_000
+
 /** The longest that setTimeout can wait, 24.8 days. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1
 
@@ -90,7 +94,7 @@ function attemptRoute (worker: TaskRoutes, task: RegisteredTask): RouteOptions {
     // Attempts have deadlines of their own; the host's limit for its handlers would answer 503 and slow the queue down.
     ...((worker.app.initialConfig as { handlerTimeout?: number }).handlerTimeout ? { handlerTimeout: MAX_TIMEOUT_MS } : {}),
     handler: async (request, reply) => {
-      const outcome = await worker.runs.attempt(async () => await attempt(worker, task, request))
+      const outcome = await worker.runs.attempt(async () => await attempt(worker, task, request, reply))
       outcomes.set(request, outcome)
       // Only an error reaches the host's onError hooks. The error handler then answers with the outcome that is kept above.
       if (outcome.status === 500) throw new FST_TASKS_ATTEMPT_FAILED(task.name, { cause: outcome.error })
@@ -103,14 +107,23 @@ function attemptRoute (worker: TaskRoutes, task: RegisteredTask): RouteOptions {
   }
 }
 
-async function attempt (worker: TaskRoutes, task: RegisteredTask, request: FastifyRequest): Promise<Outcome> {
-  const startedAt = performance.now()
+async function attempt (worker: TaskRoutes, task: RegisteredTask, request: FastifyRequest, reply: FastifyReply): Promise<Outcome> {
   const context = contextOf(worker, task, request)
+  const connection = new AttemptConnection(request.raw, reply.raw, context.deadline.getTime() - Date.now() + ANSWER_MS)
+  try {
+    return await runAndSettle(worker, task, request, context, connection)
+  } finally {
+    connection.release()
+  }
+}
+
+async function runAndSettle (worker: TaskRoutes, task: RegisteredTask, request: FastifyRequest, context: AttemptContext, connection: AttemptConnection): Promise<Outcome> {
+  const startedAt = performance.now()
   if (attemptStartChannel.hasSubscribers) {
     attemptStartChannel.publish({ task: context.name, id: context.id, queue: context.queue, attempt: context.attempt })
   }
   if (!hasBody(request)) return await worker.settlement.settle(task, undefined, context, unfit(worker, missingPayload(task)), 0)
-  const run = await worker.runs.run(worker.app, task.handler!, request.body, context, context.deadline.getTime() - Date.now())
+  const run = await worker.runs.run(worker.app, task.handler!, request.body, context, context.deadline.getTime() - Date.now(), connection)
   return await worker.settlement.settle(task, request.body, context, run, performance.now() - startedAt)
 }
 

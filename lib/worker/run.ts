@@ -1,12 +1,13 @@
 import type { FastifyInstance } from 'fastify'
-import { FST_TASKS_ABORTED, FST_TASKS_DEADLINE_EXCEEDED } from '../errors.js'
+import { FST_TASKS_ABORTED, FST_TASKS_DEADLINE_EXCEEDED, FST_TASKS_DISCONNECTED } from '../errors.js'
 import type { TaskHandler } from '../registry/registry.js'
 import type { RunResult } from './attempt-result.js'
+import type { AttemptConnection } from './connection.js'
 import type { AttemptContext } from './context.js'
 
 /**
- * Handlers that are running. Each one ends in one of five ways: it returned, it dropped its task, it threw, its deadline
- * passed, or the server closed. In the last two the handler's signal has aborted and its later fate no longer counts.
+ * Handlers that are running. Each run ends in one of six ways: the handler returned, it dropped its task, it threw, its deadline
+ * passed, its caller hung up, or the server closed. In the last three its signal has aborted, and how it ends later no longer counts.
  */
 export class Runs {
   readonly #running = new Map<AttemptContext, (result: RunResult) => void>()
@@ -27,8 +28,14 @@ export class Runs {
     }
   }
 
-  /** Runs a handler. Never rejects. `deadlineMs` of Infinity sets no deadline. */
-  run (app: FastifyInstance, handler: TaskHandler<any>, payload: unknown, context: AttemptContext, deadlineMs: number): Promise<RunResult> {
+  /**
+   * Runs a handler. Never rejects.
+   * @param deadlineMs Infinity sets no deadline
+   * @param connection ends the run when its caller hangs up
+   */
+  run (
+    app: FastifyInstance, handler: TaskHandler<any>, payload: unknown, context: AttemptContext, deadlineMs: number, connection?: AttemptConnection
+  ): Promise<RunResult> {
     if (this.#draining) return Promise.resolve({ result: 'aborted', error: new FST_TASKS_ABORTED(context.name) })
     return new Promise(resolve => {
       let timer: NodeJS.Timeout | undefined
@@ -45,6 +52,13 @@ export class Runs {
           settle({ result: 'deadline', error })
         }, deadlineMs)
       }
+      connection?.onHangUp(() => {
+        const error = new FST_TASKS_DISCONNECTED(context.name)
+        context.abort(error)
+        settle({ result: 'disconnected', error })
+      })
+      // Where the caller is gone already, nobody could acknowledge the work: it is left to the next attempt.
+      if (!this.#running.has(context)) return
       call(app, handler, payload, context).then(
         value => { settle(context.dropReason === undefined ? { result: 'done', value } : { result: 'dropped', reason: context.dropReason, error: context.dropError }) },
         error => { settle(context.dropReason === undefined ? { result: 'failed', error } : { result: 'dropped', reason: context.dropReason, error: context.dropError }) }

@@ -11,7 +11,7 @@ import type { AttemptWatchers } from './watchers.js'
 /** What an attempt came to, and the HTTP status that tells Cloud Tasks so. */
 export interface Outcome {
   readonly result: 'done' | 'retry' | 'dropped'
-  readonly status: 200 | 204 | 400 | 500 | 503 | 504
+  readonly status: 200 | 204 | 400 | 499 | 500 | 503 | 504
   readonly error: unknown
   readonly code: string | undefined
 }
@@ -99,6 +99,8 @@ function outcomeOf (attempt: AttemptResult): Outcome {
     case 'dropped': return { result: 'dropped', status: 200, error: undefined, code: 'FST_TASKS_DROPPED' }
     case 'failed': return { result: 'retry', status: 500, error: attempt.error, code: 'FST_TASKS_ATTEMPT_FAILED' }
     case 'deadline': return { result: 'retry', status: 504, error: attempt.error, code: 'FST_TASKS_DEADLINE_EXCEEDED' }
+    // Sent to nobody: the number by which nginx logs such requests.
+    case 'disconnected': return { result: 'retry', status: 499, error: attempt.error, code: 'FST_TASKS_DISCONNECTED' }
     case 'aborted': return { result: 'retry', status: 503, error: attempt.error, code: 'FST_TASKS_ABORTED' }
     case 'invalid': return { result: 'retry', status: 400, error: attempt.error, code: 'FST_TASKS_INVALID_PAYLOAD' }
   }

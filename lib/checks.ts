@@ -1,18 +1,180 @@
 import { closest, distance } from 'fastest-levenshtein'
 
+/**
+ * One option of anything that accepts options: its check, its default and the environment variable that stands in for it,
+ * declared together. Nothing is coerced: a value of the wrong type or range is refused under the option's own name.
+ */
+export interface Option<T> {
+  /**
+   * The value to use: `value`, or else the variable's, or else the default.
+   * @param path where the option stands, such as `local.directory`
+   * @throws what `reading.refuse` makes of a bad value
+   */
+  readonly read: (value: unknown, path: string, reading: Reading) => T
+  /** Undefined: none. */
+  readonly default?: T | undefined
+  /** Name of the environment variable. An empty one counts as unset. */
+  readonly variable?: string | undefined
+  /** Of an option that is an object: its own options. */
+  readonly options?: Declaration | undefined
+}
+
+/** An option for each key of `O`: a forgotten key, or a check for another type, does not compile. */
+export type Declared<O> = { readonly [K in keyof O]-?: Option<Exclude<O[K], undefined> | undefined> }
+
+export type Declaration = Readonly<Record<string, Option<unknown>>>
+
+/** What `readOptions` makes of a declaration: every option that has a value, defaults included. */
+export type Read<D extends Declaration> =
+  & { readonly [K in keyof D as undefined extends Value<D[K]> ? never : K]: Value<D[K]> }
+  & { readonly [K in keyof D as undefined extends Value<D[K]> ? K : never]?: Exclude<Value<D[K]>, undefined> }
+
+type Value<O extends Option<unknown>> = ReturnType<O['read']>
+
+/** What all options of one object have in common. */
+export interface Reading {
+  /** The error to throw for a problem. */
+  readonly refuse: (problem: string) => Error
+  readonly environment?: Environment
+  /** How messages call an option. @default its path in quotes */
+  readonly nameOf?: (path: string) => string
+}
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+type Fields = Readonly<Record<string, unknown>>
+
+/** Every option of `declared`, checked and complete. `path` leads to `given` where that is an option itself. */
+export function readOptions<D extends Declaration> (declared: D, given: unknown, reading: Reading, path = ''): Read<D> {
+  const fields = knownFields(declared, given, reading, path)
+  const values = Object.entries(declared).map(([key, option]) => [key, option.read(fields[key], path === '' ? key : `${path}.${key}`, reading)])
+  return Object.fromEntries(values.filter(([, value]) => value !== undefined)) as Read<D>
+}
+
+/** Checks what is given, and fills in nothing: cheap enough for every call. */
+export function checkOptions (declared: Declaration, given: unknown, reading: Reading): void {
+  const fields = knownFields(declared, given, reading, '')
+  for (const key in fields) declared[key]!.read(fields[key], key, reading)
+}
+
+function knownFields (declared: Declaration, given: unknown, { refuse, nameOf = quoted }: Reading, path: string): Fields {
+  if (!isPlainObject(given)) throw refuse(`${path === '' ? 'the options' : nameOf(path)} must be an object`)
+  for (const key of Object.keys(given)) {
+    if (Object.hasOwn(declared, key)) continue
+    const known = Object.keys(declared)
+    const hint = nearest(key, known) || `; known are ${known.map(quoted).join(', ')}`
+    throw refuse(`${path === '' ? 'option ' : `${nameOf(path)}: `}${quoted(key)} is not known here${hint}`)
+  }
+  return given
+}
+
+interface Rest<D> {
+  readonly default?: D
+  readonly variable?: string
+}
+
+/**
+ * An option with a check of its own.
+ * @param problemOf what a bad value must be instead, such as 'must be a URL'; undefined for a good one
+ */
+export function option<T, D extends T | undefined = undefined> (problemOf: (value: unknown) => string | undefined, rest: Rest<D> = {}): Option<T | D> {
+  const { default: initial, variable } = rest
+  return {
+    default: initial,
+    variable,
+    read (given, path, { refuse, environment = {}, nameOf = quoted }) {
+      const fallback = given === undefined && variable !== undefined ? environment[variable] || undefined : undefined
+      const value = given === undefined ? fallback : given
+      if (value === undefined) return initial as D
+      const problem = problemOf(value)
+      if (problem !== undefined) throw refuse(`${fallback === undefined ? nameOf(path) : variable} ${problem}`)
+      return value as T
+    }
+  }
+}
+
+/** A value that is checked elsewhere. */
+export function anything<T> (): Option<T | undefined> {
+  return option<T>(() => undefined)
+}
+
+/** `valid` decides about a string, and `must` says what it must be. */
+export function string<D extends string | undefined = undefined> (
+  rest: Rest<D> & { readonly valid?: (value: string) => boolean, readonly must?: string } = {}
+): Option<string | D> {
+  const { valid = () => true, must = 'must be a string' } = rest
+  return option<string, D>(value => typeof value === 'string' && valid(value) ? undefined : must, rest)
+}
+
+/** A string that is not empty. */
+export function text<D extends string | undefined = undefined> (rest: Rest<D> = {}): Option<string | D> {
+  return option<string, D>(value => typeof value !== 'string' ? 'must be a string' : value === '' ? 'must not be empty' : undefined, rest)
+}
+
+export function boolean<D extends boolean | undefined = undefined> (rest: Rest<D> = {}): Option<boolean | D> {
+  return option<boolean, D>(value => typeof value === 'boolean' ? undefined : 'must be true or false', rest)
+}
+
+export function number<D extends number | undefined = undefined> (min: number, max: number, rest: Rest<D> = {}): Option<number | D> {
+  const fits = (value: unknown) => typeof value === 'number' && value >= min && value <= max
+  return option<number, D>(value => fits(value) ? undefined : `must be a number from ${min} to ${max}`, rest)
+}
+
+export function integer<D extends number | undefined = undefined> (min: number, max: number, rest: Rest<D> = {}): Option<number | D> {
+  const fits = (value: unknown) => typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max
+  return option<number, D>(value => fits(value) ? undefined : `must be a whole number from ${min} to ${max}`, rest)
+}
+
+export function oneOf<const T extends string, D extends T | undefined = undefined> (values: readonly T[], rest: Rest<D> = {}): Option<T | D> {
+  const must = `must be ${values.map(quoted).join(' or ')}`
+  return option<T, D>(value => {
+    if (values.includes(value as T)) return undefined
+    return typeof value === 'string' ? must + nearest(value, values) : must
+  }, rest)
+}
+
+/** One string or several; never none, and none that is empty. `valid` decides about each. */
+export function strings<D extends readonly string[] | undefined = undefined> (
+  rest: Rest<D> & { readonly valid?: (value: string) => boolean, readonly must?: string } = {}
+): Option<readonly string[] | D> {
+  const { valid = () => true, must = 'must be a string or a list of strings' } = rest
+  const list = (value: unknown): unknown[] => Array.isArray(value) ? value : [value]
+  const fits = (values: unknown[]) => values.length > 0 && values.every(one => typeof one === 'string' && one !== '' && valid(one))
+  const checked = option<string | readonly string[], D>(value => fits(list(value)) ? undefined : must, rest)
+  return {
+    ...checked,
+    default: rest.default,
+    read (value, path, reading) {
+      const read = checked.read(value, path, reading)
+      return typeof read === 'string' ? [read] : read as readonly string[] | D
+    }
+  }
+}
+
+// `any`: what a function accepts cannot be checked.
+export function callable<T extends (...parameters: any[]) => unknown, D extends T | undefined = undefined> (rest: Rest<D> = {}): Option<T | D> {
+  return option<T, D>(value => typeof value === 'function' ? undefined : 'must be a function', rest)
+}
+
+/** An object with the method `method`, such as a client or a logger. */
+export function instance<T extends object, D extends T | undefined = undefined> (method: keyof T & string, rest: Rest<D> = {}): Option<T | D> {
+  const fits = (value: unknown) => typeof value === 'object' && value !== null && typeof (value as Record<string, unknown>)[method] === 'function'
+  return option<T, D>(value => fits(value) ? undefined : `must be an object with the method ${method}`, rest)
+}
+
+/** An object of options. Left out, it is read as empty, so that its defaults and its variables count. */
+export function section<D extends Declaration> (declared: D): Option<Read<D>> {
+  return {
+    options: declared,
+    read: (value = {}, path, reading) => readOptions(declared, value, reading, path)
+  }
+}
+
 /** Whether `value` was written as an object literal, or looks like it: no class, no array, no smuggled prototype. */
 export function isPlainObject (value: unknown): value is Record<string, unknown> {
   if (typeof value !== 'object' || value === null) return false
   const prototype = Object.getPrototypeOf(value)
   return prototype === Object.prototype || prototype === null
-}
-
-/** Names the first key of `object` that is not in `known`, and the one that was probably meant. */
-export function unknownKey (object: object, known: readonly string[]): string | undefined {
-  for (const key of Object.keys(object)) {
-    if (!known.includes(key)) return `'${key}' is not known here${nearest(key, known) || `; known are ${list(known)}`}`
-  }
-  return undefined
 }
 
 /** "; did you mean 'x'?", or nothing when no name is near. */
@@ -22,78 +184,6 @@ export function nearest (name: string, names: readonly string[]): string {
   return distance(name.toLowerCase(), best.toLowerCase()) <= Math.max(2, name.length / 3) ? `; did you mean '${best}'?` : ''
 }
 
-type Fields = Readonly<Record<string, unknown>>
-
-/** Readers for one key of an object each. They never coerce: what has the wrong type or range is refused, naming `where`. */
-export function optionChecks (refuse: (problem: string) => Error) {
-  const typed = <T>(is: (value: unknown) => value is T, what: string) =>
-    (from: Fields, key: string, where = `'${key}'`): T | undefined => {
-      const value = from[key]
-      if (value === undefined) return undefined
-      if (!is(value)) throw refuse(`${where} must be ${what}`)
-      return value
-    }
-  const ranged = (whole: boolean) =>
-    (from: Fields, key: string, min: number, max: number, initial: number, where = `'${key}'`): number => {
-      const value = from[key]
-      if (value === undefined) return initial
-      if (typeof value !== 'number' || !(value >= min && value <= max) || (whole && !Number.isInteger(value))) {
-        throw refuse(`${where} must be a ${whole ? 'whole ' : ''}number from ${min} to ${max}`)
-      }
-      return value
-    }
-
-  return {
-    string: typed((value): value is string => typeof value === 'string', 'a string'),
-    boolean: typed((value): value is boolean => typeof value === 'boolean', 'true or false'),
-    function: typed((value): value is Function => typeof value === 'function', 'a function'),
-    number: ranged(false),
-    integer: ranged(true),
-
-    oneOf<const T extends string> (from: Fields, key: string, values: readonly T[], where = `'${key}'`): T | undefined {
-      const value = from[key]
-      if (value === undefined) return undefined
-      if (!values.includes(value as T)) throw refuse(`${where} must be ${values.map(one => `'${one}'`).join(' or ')}${typeof value === 'string' ? nearest(value, values) : ''}`)
-      return value as T
-    },
-
-    /** One string or several; never none. */
-    strings (from: Fields, key: string, where = `'${key}'`): readonly string[] | undefined {
-      const value = from[key]
-      if (value === undefined) return undefined
-      const values: unknown[] = Array.isArray(value) ? value : [value]
-      if (values.length === 0 || values.some(one => typeof one !== 'string' || one === '')) throw refuse(`${where} must be a string or a list of strings`)
-      return values as string[]
-    },
-
-    /** An object with no other keys than `known`; empty when it is not given. */
-    object (from: Fields, key: string, known: readonly string[], where = `'${key}'`): Fields {
-      const value = from[key]
-      if (value === undefined) return {}
-      if (!isPlainObject(value)) throw refuse(`${where} must be an object`)
-      const unknown = unknownKey(value, known)
-      if (unknown !== undefined) throw refuse(`${where}: ${unknown}`)
-      return value
-    },
-
-    /** An object that has the method `method`. */
-    instance (from: Fields, key: string, method: string, where = `'${key}'`): object | undefined {
-      const value = from[key] as Record<string, unknown> | undefined
-      if (value === undefined) return undefined
-      if (typeof value !== 'object' || value === null || typeof value[method] !== 'function') throw refuse(`${where} must be an object with the method ${method}`)
-      return value
-    }
-  }
-}
-
-/** Why `seconds` is no dispatch deadline, if it is none. Limits: "Task.dispatchDeadline must be between [15s, 30m]", on App Engine [15s, 24h15s]. */
-export function deadlineProblem (seconds: unknown, target: 'http' | 'appEngine' | undefined): string | undefined {
-  const max = target === 'http' ? 1800 : 86_415
-  if (typeof seconds === 'number' && seconds >= 15 && seconds <= max) return undefined
-  const range = { http: '1800', appEngine: '86415', undefined: '1800 (86415 on App Engine)' }[String(target) as 'undefined']
-  return `must be a number of seconds from 15 to ${range}`
-}
-
-function list (names: readonly string[]): string {
-  return names.map(name => `'${name}'`).join(', ')
+function quoted (name: string): string {
+  return `'${name}'`
 }

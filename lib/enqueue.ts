@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
-import { deadlineProblem, isPlainObject, nearest, unknownKey } from './checks.js'
+import { checkOptions, isPlainObject, nearest, number, option, string, type Declared, type Option } from './checks.js'
 import { DEADLINE_HEADER, reservedHeader } from './delivery/headers.js'
-import { MAX_SCHEDULE_AHEAD_MS } from './cloud-tasks/limits.js'
+import { MAX_SCHEDULE_AHEAD_MS, deadlineProblem } from './cloud-tasks/limits.js'
 import { isQueueId, isTaskId } from './cloud-tasks/names.js'
 import type { Config } from './options/config.js'
 import {
@@ -58,12 +58,14 @@ export class Producer {
   readonly #config: Config
   readonly #payloads: PayloadCodec
   readonly #transport: Transport
+  readonly #options: ReturnType<typeof enqueueOptions>
 
   constructor (registry: Registry, config: Config, payloads: PayloadCodec, transport: Transport) {
     this.#registry = registry
     this.#config = config
     this.#payloads = payloads
     this.#transport = transport
+    this.#options = enqueueOptions(config.target.type)
   }
 
   readonly enqueue = async (name: string, payload: unknown, options: EnqueueOptions = {}): Promise<EnqueueResult> => {
@@ -74,7 +76,7 @@ export class Producer {
       queue = task.queue ?? queue
       const text = this.#payloads.print(task, payload)
       await this.#payloads.read(task, text)
-      checkOptions(task, options, this.#config)
+      this.#check(task, options)
       queue = options.queue ?? queue
       outgoing = outgoingTask(task, text, options)
       const result = await this.#send(task, queue, outgoing)
@@ -90,7 +92,7 @@ export class Producer {
   readonly delete = async (name: string, id: string, options: { readonly queue?: string } = {}): Promise<boolean> => {
     const task = lookUp(this.#registry, name)
     if (typeof id !== 'string') throw new FST_TASKS_INVALID_ENQUEUE_OPTION(name, "'id' must be a string")
-    checkOptions(task, { ...options, id }, this.#config)
+    this.#check(task, { ...options, id })
     const queue = options.queue ?? task.queue ?? this.#config.queue
     const candidates = isTaskId(id) ? [taskId(name, id), id] : [taskId(name, id)]
     for (const candidate of candidates) {
@@ -99,6 +101,14 @@ export class Producer {
       if (deleted.outcome !== 'notFound') throw failure(name, queue, deleted)
     }
     return false
+  }
+
+  #check ({ name }: RegisteredTask, options: EnqueueOptions): void {
+    const refuse = (problem: string) => new FST_TASKS_INVALID_ENQUEUE_OPTION(name, problem)
+    checkOptions(this.#options, options, { refuse })
+    if (options.scheduleTime !== undefined && options.scheduleDelaySeconds !== undefined) {
+      throw refuse("'scheduleTime' and 'scheduleDelaySeconds' exclude each other; give one of them")
+    }
   }
 
   async #send (task: RegisteredTask, queue: string, outgoing: OutgoingTask): Promise<EnqueueResult> {
@@ -146,41 +156,37 @@ function outgoingTask (task: RegisteredTask, text: string, options: EnqueueOptio
   }
 }
 
-const KEYS = ['id', 'scheduleTime', 'scheduleDelaySeconds', 'dispatchDeadlineSeconds', 'queue', 'headers'] satisfies Array<keyof EnqueueOptions>
-
 const MAX_DELAY_SECONDS = MAX_SCHEDULE_AHEAD_MS / 1000
 
-function checkOptions (task: RegisteredTask, options: EnqueueOptions, config: Config): void {
-  const refuse = (problem: string) => new FST_TASKS_INVALID_ENQUEUE_OPTION(task.name, problem)
-  if (!isPlainObject(options)) throw refuse('the options must be an object')
-  const unknown = unknownKey(options, KEYS)
-  if (unknown !== undefined) throw refuse(`option ${unknown}`)
-
-  const { id, scheduleTime, scheduleDelaySeconds, dispatchDeadlineSeconds, queue, headers } = options
-  if (id !== undefined && (typeof id !== 'string' || id.length < 1 || id.length > 500)) throw refuse("'id' must be a string of 1 to 500 characters")
-  if (scheduleTime !== undefined && scheduleDelaySeconds !== undefined) throw refuse("'scheduleTime' and 'scheduleDelaySeconds' say the same thing; give one of them")
-  if (scheduleTime !== undefined) {
-    if (!(scheduleTime instanceof Date) || Number.isNaN(scheduleTime.getTime())) throw refuse("'scheduleTime' must be a valid Date")
-    if (scheduleTime.getTime() > Date.now() + MAX_DELAY_SECONDS * 1000) throw refuse("'scheduleTime' may be at most 30 days ahead")
+const headers: Option<EnqueueOptions['headers']> = {
+  read (value, path, { refuse }) {
+    if (value === undefined) return undefined
+    if (!isPlainObject(value)) throw refuse(`'${path}' must be an object of strings`)
+    for (const [key, one] of Object.entries(value)) {
+      if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(key)) throw refuse(`'${path}' has a name that HTTP does not allow`)
+      if (typeof one !== 'string' || !/^[\t\x20-\x7e]*$/.test(one)) throw refuse(`'${path}.${key}' must be a string of printable ASCII characters`)
+      if (reservedHeader(key)) throw refuse(`'${path}.${key}' is set by Cloud Tasks or by this package and cannot be chosen`)
+    }
+    return value as Readonly<Record<string, string>>
   }
-  if (scheduleDelaySeconds !== undefined && !(typeof scheduleDelaySeconds === 'number' && scheduleDelaySeconds >= 0 && scheduleDelaySeconds <= MAX_DELAY_SECONDS)) {
-    throw refuse(`'scheduleDelaySeconds' must be a number from 0 to ${MAX_DELAY_SECONDS} (30 days)`)
-  }
-  if (dispatchDeadlineSeconds !== undefined) {
-    const problem = deadlineProblem(dispatchDeadlineSeconds, config.target.type)
-    if (problem !== undefined) throw refuse(`'dispatchDeadlineSeconds' ${problem}`)
-  }
-  if (queue !== undefined && (typeof queue !== 'string' || !isQueueId(queue))) throw refuse("'queue' must be 1 to 100 letters, digits or hyphens")
-  if (headers !== undefined) checkHeaders(headers, refuse)
 }
 
-function checkHeaders (headers: unknown, refuse: (problem: string) => Error): void {
-  if (!isPlainObject(headers)) throw refuse("'headers' must be an object of strings")
-  for (const [key, value] of Object.entries(headers)) {
-    if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(key)) throw refuse("'headers' has a name that HTTP does not allow")
-    if (typeof value !== 'string' || !/^[\t\x20-\x7e]*$/.test(value)) throw refuse(`'headers.${key}' must be a string of printable ASCII characters`)
-    if (reservedHeader(key)) throw refuse(`'headers.${key}' is set by Cloud Tasks or by this package and cannot be chosen`)
-  }
+/**
+ * How each option of `enqueue` is checked. None has a default here: the definition and the plugin give them.
+ * @param target decides how long an attempt may take
+ */
+export function enqueueOptions (target: 'http' | 'appEngine') {
+  return {
+    id: string({ valid: id => id.length >= 1 && id.length <= 500, must: 'must be a string of 1 to 500 characters' }),
+    scheduleTime: option<Date>(time => {
+      if (!(time instanceof Date) || Number.isNaN(time.getTime())) return 'must be a valid Date'
+      return time.getTime() > Date.now() + MAX_SCHEDULE_AHEAD_MS ? 'may be at most 30 days ahead' : undefined
+    }),
+    scheduleDelaySeconds: number(0, MAX_DELAY_SECONDS),
+    dispatchDeadlineSeconds: option<number>(seconds => deadlineProblem(seconds, target)),
+    queue: string({ valid: isQueueId, must: 'must be a queue id: 1 to 100 letters, digits or hyphens' }),
+    headers
+  } satisfies Declared<EnqueueOptions>
 }
 
 function failure (name: string, queue: string, sent: Failure): Error {

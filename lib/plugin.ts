@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import { deadlineProblem } from './checks.js'
+import { deadlineProblem } from './cloud-tasks/limits.js'
 import { resolveConfig, type Config } from './options/config.js'
 import { Producer, type Enqueue } from './enqueue.js'
 import { FST_TASKS_ALREADY_REGISTERED, FST_TASKS_INVALID_DEFINITION } from './errors.js'
@@ -78,12 +78,12 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
   })
   app.addHook('onReady', async () => {
     for (const task of registry.values()) payloads.finalValidator(task)
-    if (config.transport === 'local' && loader === undefined) logLocalQueue(app, config, registry)
+    if (config.embedded && loader === undefined) logLocalQueue(app, config, registry)
     // Added last, it runs first: before Fastify refuses calls, and before its preClose hooks, which get only `pluginTimeout`.
     app.addHook('onClose', async () => { await Promise.all([transport.stop(), runs.drain(config.closeGraceMs)]) })
     // Not before every onReady hook has passed: no task runs, or loses an attempt, in a server that does not come up. Nor
     // where there is no handler at all: the host might answer 200 for what it does not know.
-    if (loader === undefined && (hasHandlers || config.transport === 'cloud')) rootOf(app).ready(error => { if (!error) transport.start() })
+    if (loader === undefined && (hasHandlers || !config.embedded)) rootOf(app).ready(error => { if (!error) transport.start() })
   })
   app.addHook('onClose', async () => { await transport.close() })
 }
@@ -94,7 +94,7 @@ export default fp(cloudTasks as unknown as FastifyPluginAsync<CloudTasksOptions>
 }) as CloudTasksPlugin
 
 async function createTransport (app: FastifyInstance, config: Config, registry: Registry, secrets: OneTimeSecrets, loader: Loader | undefined): Promise<Transport> {
-  if (config.transport === 'cloud') {
+  if (!config.embedded) {
     const { CloudTransport } = await import('./transport/cloud/cloud.js')
     return new CloudTransport(app, config)
   }

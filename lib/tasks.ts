@@ -1,6 +1,6 @@
 import type { TSchema } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
-import { isPlainObject, optionChecks } from './checks.js'
+import { integer, isPlainObject, readOptions, string, type Declared } from './checks.js'
 import type { Config } from './options/config.js'
 import { lookUp, type Enqueue, type EnqueueOptions, type EnqueueResult, type Producer } from './enqueue.js'
 import { FST_TASKS_INVALID_ENQUEUE_OPTION, FST_TASKS_INVALID_PAGE, FST_TASKS_LOCAL_ONLY, FST_TASKS_NO_HANDLER, FST_TASKS_NOT_REGISTERED } from './errors.js'
@@ -163,18 +163,19 @@ export function createTasks ({ app, config, registry, payloads, producer, runs, 
     },
 
     pending (queue = config.queue, page = {}) {
-      const { tasks, nextPageToken } = inspection('pending').page(queue, checkPage(page))
+      const { tasks, nextPageToken } = inspection('pending').page(queue, readPage(page))
       return { tasks: tasks.map(task => ({ ...task, name: byPath.get(task.path) })), nextPageToken }
     }
   }
 }
 
-function checkPage (page: unknown): PendingQuery {
-  const refuse = (problem: string) => new FST_TASKS_INVALID_PAGE(problem)
-  const check = optionChecks(refuse)
-  const given = check.object({ page }, 'page', ['pageSize', 'pageToken'])
-  const pageToken = check.string(given, 'pageToken')
-  return { pageSize: check.integer(given, 'pageSize', 1, 1000, 1000), ...(pageToken === undefined ? {} : { pageToken }) }
+const pageOptions = {
+  pageSize: integer(1, 1000, { default: 1000 }),
+  pageToken: string()
+} satisfies Declared<PendingQuery>
+
+function readPage (page: unknown): PendingQuery {
+  return readOptions(pageOptions, page, { refuse: problem => new FST_TASKS_INVALID_PAGE(problem) })
 }
 
 async function enqueueItem (producer: Producer, name: string, item: unknown): Promise<EnqueueResult> {

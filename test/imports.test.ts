@@ -72,6 +72,11 @@ t.test('importing the package loads no heavy package', async t => {
   t.same(heavyLoads(sources), [])
 })
 
+t.test("one file tells the transport 'cloud' from 'local'", async t => {
+  const comparing = [...sources].filter(([, text]) => /[!=]==? '(?:cloud|local)'|case '(?:cloud|local)'/.test(text)).map(([path]) => path)
+  t.strictSame(comparing, ['options/transports.ts'])
+})
+
 t.test('no imports go in a circle, between files or between rooms', async t => {
   const page: Sources = new Map(readdirSync(join(lib, 'console/assets'), { recursive: true, encoding: 'utf8' })
     .filter(path => path.endsWith('.js'))

@@ -2,7 +2,14 @@ import { mkdtemp, readFile, realpath, rm, symlink, writeFile } from 'node:fs/pro
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
+import ts from 'typescript'
+import type { Declaration, Option } from '../lib/checks.js'
+import { consoleOptions } from '../lib/console/options.js'
+import { emulatorOptions } from '../lib/emulator/options.js'
+import { enqueueOptions } from '../lib/enqueue.js'
 import { errors } from '../lib/index.js'
+import { pluginOptions } from '../lib/options/options.js'
+import { definitionOptions } from '../lib/registry/registry.js'
 import { compile, root, type Complaint } from './support/compiler.js'
 
 const readme = await readFile(join(root, 'README.md'), 'utf8')
@@ -17,14 +24,92 @@ t.test('the table of errors lists exactly the errors that exist, with their stat
   t.strictSame(listed.sort(), existing.sort())
 })
 
-t.test('the tables of options list exactly the options that exist', async t => {
-  const optionKeys = async (file: string, pattern: RegExp) => [...((await readFile(join(root, file), 'utf8')).match(pattern)?.[1] ?? '').matchAll(/'(\w+)'/g)].map(match => match[1])
-  const column = (heading: string) => [...(readme.split(`## ${heading}`)[1]?.split(/^#/m)[0] ?? '').matchAll(/^\| (`[^|]*)\|/gm)]
-    .flatMap(row => [...row[1]!.replace(/:.*$/, '').matchAll(/`(\w+)(?:\([^`]*\))?`/g)].map(match => match[1]))
-  t.strictSame([...column('Options')].sort(), [...await optionKeys('lib/options/config.ts', /const KEYS = \[([^\]]+)\]/)].sort())
-  t.strictSame([...column('`app.enqueue(name, payload, options?)`')].sort(), [...await optionKeys('lib/enqueue.ts', /const KEYS = \[([^\]]+)\]/)].sort())
-  t.strictSame([...column('Task definitions')].sort(), [...await optionKeys('lib/registry/registry.ts', /const KEYS = \[([^\]]+)\]/)].sort())
+/** First column of the table below a heading, and the others by what it holds: a row may describe several keys. */
+function rowsOf (heading: string): Array<{ readonly keys: string[], readonly cells: string[] }> {
+  const section = readme.split(`## ${heading}\n`)[1]?.split(/^#/m)[0] ?? ''
+  return [...section.matchAll(/^\|\s*(`.*)\|$/gm)].map(row => {
+    const [first, ...cells] = row[1]!.split('|').map(cell => cell.trim())
+    const keys = first!.replace(/:.*$/, '').matchAll(/`(\w+)(?:\([^`]*\))?`/g)
+    return { keys: [...keys].map(match => match[1]!), cells: [first!, ...cells] }
+  })
+}
+
+t.test('the tables of options list exactly the options that are declared', async t => {
+  const tables: Array<[heading: string, declared: Declaration]> = [
+    ['Options', pluginOptions],
+    ['`app.enqueue(name, payload, options?)`', enqueueOptions('http')],
+    ['Task definitions', definitionOptions],
+    ['Console', consoleOptions]
+  ]
+  for (const [heading, declared] of tables) {
+    t.strictSame(rowsOf(heading).flatMap(row => row.keys).sort(), Object.keys(declared).sort(), heading)
+  }
 })
+
+t.test('the table of options has the default and the environment variables that are declared', async t => {
+  const variablesOf = (option: Option<unknown>): string[] => {
+    return [option.variable, ...Object.values(option.options ?? {}).flatMap(variablesOf)].filter(name => name !== undefined)
+  }
+  const found = new Set<string>()
+  for (const { keys, cells: [, variables, initial] } of rowsOf('Options')) {
+    const options = keys.map(key => pluginOptions[key as keyof typeof pluginOptions] as Option<unknown>)
+    const named = [...variables!.matchAll(/`(\w+)`/g)].map(match => match[1])
+    t.strictSame(named.sort(), options.flatMap(variablesOf).sort(), `${keys} is set by ${variables || 'no variable'}`)
+    for (const option of options) {
+      if (option.default === undefined) continue
+      found.add(keys[0]!)
+      t.equal(initial!.replaceAll('`', ''), String(option.default), `${keys} is ${initial}`)
+    }
+  }
+  t.ok(found.has('prefix') && found.has('sendTimeoutSeconds') && found.has('invalidPayload'))
+})
+
+t.test('the keys of options that are objects are those that are declared', async t => {
+  const listed = (key: string): string[] => {
+    const row = rowsOf('Options').find(({ keys }) => keys.includes(key))!.cells[0]!
+    return [...new Set([...row.matchAll(/\{ ([^}]*) \}/g)].flatMap(match => match[1]!.split(',').map(name => name.replace(/:.*$/, '').trim())))]
+  }
+  for (const key of ['target', 'local', 'auth'] as const) {
+    t.strictSame(listed(key).sort(), Object.keys(pluginOptions[key].options!).sort(), key)
+  }
+  const { rateLimits, retryConfig } = pluginOptions.queues.options!
+  const prose = readme.split('`queues` takes the names')[1]!.split('\n\n')[0]!
+  const settings = [...prose.matchAll(/(max\w+|min\w+)`\s\(/g)].map(match => match[1])
+  t.strictSame(settings.sort(), [...Object.keys(rateLimits!.options!), ...Object.keys(retryConfig!.options!)].sort(), 'queues')
+})
+
+t.test('the docstring of an option names the default and the variable that are declared', async t => {
+  const declared: Array<[file: string, name: string, options: Declaration]> = [
+    ['options/options.ts', 'CloudTasksOptions', pluginOptions],
+    ['options/options.ts', 'LocalOptions', pluginOptions.local.options!],
+    ['options/target.ts', 'HttpTarget', pluginOptions.target.options!],
+    ['options/auth.ts', 'AuthOptions', pluginOptions.auth.options!],
+    ['registry/registry.ts', 'TaskDefinition', definitionOptions],
+    ['console/options.ts', 'ConsoleOptions', consoleOptions],
+    ['emulator/options.ts', 'EmulatorOptions', emulatorOptions]
+  ]
+  for (const [file, name, options] of declared) {
+    const docs = await docstrings(file, name)
+    for (const [key, doc] of docs) {
+      const { variable, default: initial } = options[key]!
+      if (variable !== undefined) t.ok(doc.includes(`Environment: \`${variable}\``), `${name}.${key}: ${variable}`)
+      if (typeof initial !== 'object' && typeof initial !== 'function' && initial !== undefined) {
+        const [, documented] = /@default (\S+)/.exec(doc) ?? []
+        t.equal(documented?.replace(/^'|'?,?$/g, ''), String(initial), `${name}.${key} is ${initial}`)
+      }
+    }
+    t.ok(docs.size > 0, name)
+  }
+})
+
+/** The docstring of each property of an interface in lib/. */
+async function docstrings (file: string, name: string): Promise<Map<string, string>> {
+  const source = ts.createSourceFile(file, await readFile(join(root, 'lib', file), 'utf8'), ts.ScriptTarget.Latest, true)
+  const found = source.statements.find(node => ts.isInterfaceDeclaration(node) && node.name.text === name) as ts.InterfaceDeclaration
+  return new Map(found.members.filter(ts.isPropertySignature).map(member => {
+    return [(member.name as ts.Identifier).text, ts.getJSDocCommentsAndTags(member).map(doc => doc.getText()).join('\n')]
+  }))
+}
 
 t.test('the quick start compiles as it stands', async t => {
   const source = readme.split('## Quick start')[1]?.match(/```ts\n([\s\S]*?)```/)?.[1] ?? ''

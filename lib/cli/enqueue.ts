@@ -58,7 +58,7 @@ function readOptions ({ values }: Arguments): EnqueueOptions {
 
 /** What memory takes is gone when this process ends. */
 function refuseMemory ({ name, registration: { config } }: FoundTask): void {
-  if (config.transport !== 'local' || config.directory !== undefined) return
+  if (!config.volatile) return
   throw new CommandError(`the app keeps tasks in the memory of its own process (transport 'local'), which no other process reaches. To run '${name}' now, use 'run'; ` +
     "to enqueue from here, start the emulator ('fastify-cloud-tasks emulator') and set CLOUD_TASKS_EMULATOR_HOST for the server and this command, or give the app a 'local.directory' and stop its server first")
 }

@@ -1,5 +1,5 @@
 import type { Config } from '../options/config.js'
-import type { QueueOptions } from '../options/options.js'
+import type { QueueOptions } from '../options/queues.js'
 import type { CloudQueues, QueueFields } from '../transport/cloud/queues.js'
 import { APP_FLAG, APP_HELP, withApp, type LoadedApp } from './app.js'
 import { CommandError, UsageError, exitCodeOf, type Command, type Io } from './command.js'
@@ -99,7 +99,7 @@ function inParentheses (fields: QueueFields): string {
 /** What each instance with the plugin asks of its queues; several may share one place, and even a queue. */
 function wantedQueues ({ registrations }: LoadedApp): Array<{ readonly config: Config, readonly wanted: ReadonlyMap<string, QueueFields> }> {
   return registrations.map(({ config, queues, registry }) => {
-    if (config.transport === 'local') {
+    if (config.embedded) {
       throw new CommandError("the app's transport is 'local', whose queues live in its own process and follow the option 'queues' at every start. For Cloud Tasks set " +
         'CLOUD_TASKS_TRANSPORT=cloud and what belongs to it (CLOUD_TASKS_LOCATION, GOOGLE_CLOUD_PROJECT, CLOUD_TASKS_TARGET_URL, CLOUD_TASKS_SERVICE_ACCOUNT), as where it is deployed')
     }

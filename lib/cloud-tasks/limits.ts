@@ -21,6 +21,18 @@ export const DEFAULT_QUEUE_SETTINGS: QueueSettings = {
 /** How long an attempt may take when its task does not say. */
 export const DEFAULT_DISPATCH_DEADLINE_MS = 600_000
 
+/**
+ * What a dispatch deadline must be instead, if `seconds` is not one. Cloud Tasks: "Task.dispatchDeadline must be between [15s, 30m]",
+ * on App Engine [15s, 24h15s].
+ * @param target undefined where it is not known yet: what either allows then passes
+ */
+export function deadlineProblem (seconds: unknown, target: 'http' | 'appEngine' | undefined): string | undefined {
+  const max = target === 'http' ? 1800 : 86_415
+  if (typeof seconds === 'number' && seconds >= 15 && seconds <= max) return undefined
+  const range = { http: '1800', appEngine: '86415', undefined: '1800 (86415 on App Engine)' }[String(target) as 'undefined']
+  return `must be a number of seconds from 15 to ${range}`
+}
+
 export const MAX_SCHEDULE_AHEAD_MS = 30 * 24 * 3600 * 1000
 
 /** The burst that the service derives from a rate. Unpublished: this fits the two pairs seen, 500/s with 100 and 1/s with 10. */

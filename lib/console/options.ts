@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { isPlainObject, optionChecks, unknownKey } from '../checks.js'
+import { anything, integer, option, readOptions, string, strings, type Declared, type Read } from '../checks.js'
 import { FST_TASKS_INVALID_OPTION, FST_TASKS_NOT_FOR_PRODUCTION } from '../errors.js'
 
 /** What `app.register(taskConsole, options)` takes. Checked once, at registration; unknown keys and bad values are refused. */
@@ -23,28 +23,25 @@ export interface ConsoleOptions {
 
 export type ConsoleAuth = (this: FastifyInstance, request: FastifyRequest, reply: FastifyReply) => unknown
 
-/** The options, resolved: complete and checked. */
-export interface ConsoleConfig {
-  readonly auth: ConsoleAuth | 'inherited' | undefined
-  readonly hosts: readonly string[]
-  readonly history: number
-  readonly title: string
-}
+/** How each option is checked, and its default. */
+export const consoleOptions = {
+  // Fastify's own, as for every plugin.
+  prefix: anything<string>(),
+  auth: option<ConsoleAuth | 'inherited'>(auth => auth === 'inherited' || typeof auth === 'function' ? undefined : "must be a function or 'inherited'"),
+  hosts: strings({ default: [] }),
+  history: integer(0, 10_000, { default: 1000 }),
+  title: string({ default: 'Tasks' })
+} satisfies Declared<ConsoleOptions>
+
+/** What Fastify reads of every plugin's options, besides `prefix`. */
+const fastifyOptions = { logLevel: anything(), logSerializers: anything() }
+
+/** The options, checked and complete. */
+export type ConsoleConfig = Read<typeof consoleOptions>
 
 /** @throws FST_TASKS_INVALID_OPTION */
 export function resolveConsole (options: unknown): ConsoleConfig {
-  if (!isPlainObject(options)) throw refuse('the options must be an object')
-  const unknown = unknownKey(options, KEYS)
-  if (unknown !== undefined) throw refuse(`option ${unknown}`)
-  const check = optionChecks(refuse)
-  const { auth } = options
-  if (auth !== undefined && auth !== 'inherited' && typeof auth !== 'function') throw refuse("'auth' must be a function or 'inherited'")
-  return {
-    auth: auth as ConsoleConfig['auth'],
-    hosts: check.strings(options, 'hosts') ?? [],
-    history: check.integer(options, 'history', 0, 10_000, 1000),
-    title: check.string(options, 'title') ?? 'Tasks'
-  }
+  return readOptions({ ...consoleOptions, ...fastifyOptions }, options, { refuse })
 }
 
 /** @throws FST_TASKS_NOT_FOR_PRODUCTION */
@@ -52,9 +49,6 @@ export function refuseOpenProduction ({ auth }: ConsoleConfig, environment: Read
   if (auth !== undefined || environment.NODE_ENV !== 'production') return
   throw new FST_TASKS_NOT_FOR_PRODUCTION("NODE_ENV is 'production' and whoever reaches this server could use the console; give it 'auth', a function that refuses strangers, or 'inherited' where a hook of the instance around it does")
 }
-
-/** The last ones are Fastify's own, for every plugin. */
-const KEYS = ['auth', 'hosts', 'history', 'title', 'prefix', 'logLevel', 'logSerializers']
 
 function refuse (problem: string): Error {
   return new FST_TASKS_INVALID_OPTION(`Console: ${problem}`)

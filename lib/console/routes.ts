@@ -1,5 +1,5 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest, onRequestAsyncHookHandler, RouteOptions } from 'fastify'
-import { isPlainObject, optionChecks } from '../checks.js'
+import { integer, isPlainObject, number, oneOf, string } from '../checks.js'
 import { shortId } from '../cloud-tasks/names.js'
 import { CloudTasksError, type GrpcCode } from '../cloud-tasks/status.js'
 import type { EnqueueOptions } from '../enqueue.js'
@@ -142,7 +142,11 @@ function payloadGone (): Error {
   return cannot('the payload of this task is no longer kept: newer ones needed the room', 410)
 }
 
-const check = optionChecks(bad)
+const reading = { refuse: bad }
+const textOption = string()
+const stateOption = oneOf(STATE_FILTERS, { default: 'pending' })
+const limitOption = integer(1, 100, { default: 50 })
+const delayOption = number(0, 30 * 86_400, { default: 0 })
 
 function fields (from: unknown): Record<string, unknown> {
   if (!isPlainObject(from)) throw bad('a JSON object is needed')
@@ -150,7 +154,7 @@ function fields (from: unknown): Record<string, unknown> {
 }
 
 function text (from: unknown, key: string): string {
-  const value = check.string(fields(from), key)
+  const value = textOption.read(fields(from)[key], key, reading)
   if (value === undefined) throw bad(`'${key}' is needed`)
   return value
 }
@@ -158,17 +162,17 @@ function text (from: unknown, key: string): string {
 function taskQuery (from: Readonly<Record<string, unknown>>): TaskQuery {
   const limit = from.limit === undefined ? undefined : Number(from.limit)
   return {
-    queue: check.string(from, 'queue') || undefined,
-    state: check.oneOf(from, 'state', STATE_FILTERS) ?? 'pending',
-    pageToken: check.string(from, 'pageToken') || undefined,
-    limit: check.integer({ limit }, 'limit', 1, 100, 50)
+    queue: textOption.read(from.queue, 'queue', reading) || undefined,
+    state: stateOption.read(from.state, 'state', reading),
+    pageToken: textOption.read(from.pageToken, 'pageToken', reading) || undefined,
+    limit: limitOption.read(limit, 'limit', reading)
   }
 }
 
 function enqueueOptions (body: unknown): EnqueueOptions {
   const from = fields(body)
-  const id = check.string(from, 'id')
-  const delay = check.number(from, 'scheduleDelaySeconds', 0, 30 * 86_400, 0)
+  const id = textOption.read(from.id, 'id', reading)
+  const delay = delayOption.read(from.scheduleDelaySeconds, 'scheduleDelaySeconds', reading)
   return { ...(id === undefined ? undefined : { id }), ...(delay === 0 ? undefined : { scheduleDelaySeconds: delay }) }
 }
 

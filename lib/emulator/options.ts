@@ -1,5 +1,5 @@
 import type { FastifyPluginAsync } from 'fastify'
-import { isPlainObject, optionChecks, unknownKey } from '../checks.js'
+import { boolean, callable, instance, integer, number, option, readOptions, string, text, type Declared, type Read } from '../checks.js'
 import { parseQueueName } from '../cloud-tasks/names.js'
 import type { Clock } from '../clock/clock.js'
 import { systemClock } from '../clock/clock.js'
@@ -23,7 +23,7 @@ export interface EmulatorOptions {
   readonly data?: string
   /** Full names of queues to create at the start where they are missing: `projects/P/locations/L/queues/Q`. */
   readonly queues?: readonly string[]
-  /** Creates a queue that is missing when a task for it comes. @default false: NOT_FOUND, as Cloud Tasks answers */
+  /** Creates a missing queue when a task for it arrives. Otherwise the answer is NOT_FOUND, as from Cloud Tasks. @default false */
   readonly autoCreateQueues?: boolean
   /** Where App Engine tasks go: their relative URI is put behind it. @default none: their attempts fail */
   readonly appEngineUrl?: string
@@ -46,22 +46,37 @@ export interface EmulatorOptions {
   readonly clock?: Clock
 }
 
-export interface EmulatorConfig {
-  readonly host: string
+/** A hundred years, so that adding one to a date leaves a date. */
+const MAX_SECONDS = 36_525 * 86_400
+
+/** How each option is checked, and its default. */
+export const emulatorOptions = {
+  host: text({ default: '127.0.0.1' }),
+  allowedHosts: option<readonly string[], readonly string[]>(allowedHostsProblem, { default: [] }),
+  port: integer(0, 65_535, { default: 8123 }),
+  data: text(),
+  queues: option<readonly string[], readonly string[]>(queuesProblem, { default: [] }),
+  autoCreateQueues: boolean({ default: false }),
+  appEngineUrl: string({ valid: isAppEngineUrl, must: 'must be an http:// or https:// URL without a query, such as http://127.0.0.1:3000' }),
+  defaultUrl: string({
+    valid: isDefaultUrl,
+    must: 'must be an http:// or https:// URL, in which {project}, {location} and {queue} may stand',
+    default: 'http://127.0.0.1:5001/{project}/{location}/{queue}'
+  }),
+  taskTombstoneSeconds: number(0, MAX_SECONDS, { default: 3600 }),
+  queueTombstoneSeconds: number(0, MAX_SECONDS, { default: 7 * 86_400 }),
+  logger: instance<EmulatorLogger, EmulatorLogger>('warn', { default: { info () {}, warn () {}, error () {} } }),
+  onError: callable<NonNullable<EmulatorOptions['onError']>, NonNullable<EmulatorOptions['onError']>>({ default: warn }),
+  plugin: callable<NonNullable<EmulatorOptions['plugin']>>(),
+  clock: instance<Clock, Clock>('now', { default: systemClock })
+} satisfies Declared<EmulatorOptions>
+
+/** The options, checked and complete. */
+export interface EmulatorConfig extends Omit<Read<typeof emulatorOptions>, 'taskTombstoneSeconds' | 'queueTombstoneSeconds'> {
   /** In lower case. */
   readonly allowedHosts: readonly string[]
-  readonly port: number
-  readonly data: string | undefined
-  readonly queues: readonly string[]
-  readonly autoCreateQueues: boolean
-  readonly appEngineUrl: string | undefined
-  readonly defaultUrl: string
   readonly taskTombstoneMs: number
   readonly queueTombstoneMs: number
-  readonly logger: EmulatorLogger
-  readonly onError: (error: unknown) => void
-  readonly plugin: ((engine: Engine) => FastifyPluginAsync) | undefined
-  readonly clock: Clock
 }
 
 /**
@@ -69,91 +84,49 @@ export interface EmulatorConfig {
  * @param nameOf how messages call an option
  * @throws FST_TASKS_INVALID_OPTION
  */
-export function emulatorConfig (options: EmulatorOptions, nameOf: (key: string) => string = key => `'${key}'`): EmulatorConfig {
-  if (!isPlainObject(options)) throw invalid("createEmulator's options must be an object")
-  const unknown = unknownKey(options, KEYS)
-  if (unknown !== undefined) throw invalid(unknown)
-  const given = options as Readonly<Record<string, unknown>>
+export function emulatorConfig (options: EmulatorOptions, nameOf?: (key: string) => string): EmulatorConfig {
+  const { taskTombstoneSeconds, queueTombstoneSeconds, ...given } = readOptions(emulatorOptions, options, { refuse, ...(nameOf === undefined ? {} : { nameOf }) })
   return Object.freeze({
-    host: text(given, 'host', nameOf) ?? '127.0.0.1',
-    allowedHosts: hostNames(given, nameOf('allowedHosts')),
-    port: check.integer(given, 'port', 0, 65_535, 8123, nameOf('port')),
-    data: text(given, 'data', nameOf),
-    queues: queueNames(given, nameOf('queues')),
-    autoCreateQueues: check.boolean(given, 'autoCreateQueues', nameOf('autoCreateQueues')) ?? false,
-    appEngineUrl: appEngineUrl(given, nameOf),
-    defaultUrl: defaultUrl(given, nameOf('defaultUrl')),
-    taskTombstoneMs: 1000 * check.number(given, 'taskTombstoneSeconds', 0, MAX_SECONDS, 3600, nameOf('taskTombstoneSeconds')),
-    queueTombstoneMs: 1000 * check.number(given, 'queueTombstoneSeconds', 0, MAX_SECONDS, 7 * 86_400, nameOf('queueTombstoneSeconds')),
-    logger: (check.instance(given, 'logger', 'warn', nameOf('logger')) as EmulatorLogger | undefined) ?? nobody,
-    onError: (check.function(given, 'onError', nameOf('onError')) as EmulatorConfig['onError'] | undefined) ?? warn,
-    plugin: check.function(given, 'plugin', nameOf('plugin')) as EmulatorConfig['plugin'],
-    clock: (check.instance(given, 'clock', 'now', nameOf('clock')) as Clock | undefined) ?? systemClock
+    ...given,
+    allowedHosts: given.allowedHosts.map(name => name.toLowerCase()),
+    taskTombstoneMs: 1000 * taskTombstoneSeconds,
+    queueTombstoneMs: 1000 * queueTombstoneSeconds
   })
 }
 
-type Fields = Readonly<Record<string, unknown>>
-type NameOf = (key: string) => string
-
-function text (given: Fields, key: string, nameOf: NameOf): string | undefined {
-  const value = check.string(given, key, nameOf(key))
-  if (value === '') throw invalid(`${nameOf(key)} must not be empty`)
-  return value
-}
-
-function queueNames (given: Fields, where: string): readonly string[] {
-  const { queues = [] } = given
-  if (!Array.isArray(queues)) throw invalid(`${where} must be a list of queue names`)
+function queuesProblem (queues: unknown): string | undefined {
+  if (!Array.isArray(queues)) return 'must be a list of queue names'
   for (const name of queues) {
-    if (typeof name !== 'string' || parseQueueName(name) === undefined) {
-      throw invalid(`${where}: ${JSON.stringify(name)} is no queue name; one looks like projects/demo/locations/us-central1/queues/mail, the last part of letters, digits and hyphens`)
-    }
+    if (typeof name === 'string' && parseQueueName(name) !== undefined) continue
+    return `must be full queue names such as projects/demo/locations/us-central1/queues/mail, the last part of letters, digits and hyphens, not ${JSON.stringify(name)}`
   }
-  return queues
+  return undefined
 }
 
-/** As the header Host names them, which tells the port besides. */
-function hostNames (given: Fields, where: string): readonly string[] {
-  const { allowedHosts = [] } = given
-  if (!Array.isArray(allowedHosts)) throw invalid(`${where} must be a list of host names`)
-  for (const name of allowedHosts) {
-    if (typeof name !== 'string' || !/^[a-z\d_.-]+$/i.test(name)) {
-      throw invalid(`${where} must be a name such as tasks.example.com, without scheme and port, not ${JSON.stringify(name)}`)
-    }
+/** As the Host header has them, less the port. */
+function allowedHostsProblem (names: unknown): string | undefined {
+  if (!Array.isArray(names)) return 'must be a list of host names'
+  for (const name of names) {
+    if (typeof name === 'string' && /^[a-z\d_.-]+$/i.test(name)) continue
+    return `must be a name such as tasks.example.com, without scheme and port, not ${JSON.stringify(name)}`
   }
-  return allowedHosts.map((name: string) => name.toLowerCase())
+  return undefined
 }
 
-function appEngineUrl (given: Fields, nameOf: NameOf): string | undefined {
-  const value = check.string(given, 'appEngineUrl', nameOf('appEngineUrl'))
-  if (value === undefined) return undefined
-  const url = URL.canParse(value) ? new URL(value) : undefined
-  if (url === undefined || !/^https?:$/.test(url.protocol) || url.search !== '' || url.hash !== '') {
-    throw invalid(`${nameOf('appEngineUrl')} must be an http:// or https:// URL without a query, such as http://127.0.0.1:3000`)
-  }
-  return value
+function isAppEngineUrl (value: string): boolean {
+  if (!URL.canParse(value)) return false
+  const { protocol, search, hash } = new URL(value)
+  return /^https?:$/.test(protocol) && search === '' && hash === ''
 }
 
-function defaultUrl (given: Fields, where: string): string {
-  const value = check.string(given, 'defaultUrl', where) ?? 'http://127.0.0.1:5001/{project}/{location}/{queue}'
-  if (/^https?:\/\//i.test(value) && URL.canParse(defaultUrlOf(value, 'projects/p/locations/l/queues/q'))) return value
-  throw invalid(`${where} must be an http:// or https:// URL, in which {project}, {location} and {queue} may stand`)
+function isDefaultUrl (value: string): boolean {
+  return /^https?:\/\//i.test(value) && URL.canParse(defaultUrlOf(value, 'projects/p/locations/l/queues/q'))
 }
 
-function invalid (problem: string): Error {
+function refuse (problem: string): Error {
   return new FST_TASKS_INVALID_OPTION(problem)
 }
 
 function warn (error: unknown): void {
   process.emitWarning(error instanceof Error ? error : new Error(String(error)))
 }
-
-const check = optionChecks(invalid)
-/** A hundred years, so that adding one to a date leaves a date. */
-const MAX_SECONDS = 36_525 * 86_400
-
-const nobody: EmulatorLogger = { info () {}, warn () {}, error () {} }
-
-const KEYS: ReadonlyArray<keyof EmulatorOptions> = [
-  'host', 'allowedHosts', 'port', 'data', 'queues', 'autoCreateQueues', 'appEngineUrl', 'defaultUrl', 'taskTombstoneSeconds', 'queueTombstoneSeconds', 'logger', 'onError', 'plugin', 'clock'
-]

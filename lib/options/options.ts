@@ -1,6 +1,10 @@
 import type { CloudTasksClient } from '@google-cloud/tasks'
-import type { RateLimits, RetryConfig } from '../cloud-tasks/task.js'
+import { anything, boolean, callable, instance, integer, number, oneOf, section, string, type Declared, type Option } from '../checks.js'
+import { isLocationId, isProjectId, isQueueId } from '../cloud-tasks/names.js'
 import type { TaskContext, TaskDefinitions, TaskHandlers } from '../registry/registry.js'
+import { authOption, type AuthOptions } from './auth.js'
+import { queuesOption, type QueueOptions } from './queues.js'
+import { targetOption, type AppEngineTarget, type HttpTarget } from './target.js'
 
 /** What `app.register(cloudTasks, options)` takes. Checked once, at registration; unknown keys and bad values are refused. */
 export interface CloudTasksOptions<M extends TaskDefinitions = TaskDefinitions> {
@@ -56,29 +60,6 @@ export interface CloudTasksOptions<M extends TaskDefinitions = TaskDefinitions> 
   readonly onDropped?: (payload: unknown, reason: string, task: TaskContext) => unknown
 }
 
-/** Named as in firebase-functions. */
-export interface QueueOptions {
-  readonly rateLimits?: Partial<Omit<RateLimits, 'maxBurstSize'>>
-  readonly retryConfig?: Partial<RetryConfig>
-}
-
-export interface AppEngineTarget {
-  readonly type: 'appEngine'
-  /** @default the service of the queue's routing override, or `default` */
-  readonly service?: string
-  readonly version?: string
-}
-
-export interface HttpTarget {
-  readonly type: 'http'
-  /** Origin of the server, with the path it is served below, if any. Environment: `CLOUD_TASKS_TARGET_URL`. */
-  readonly url?: string
-  /** Whose OIDC token Cloud Tasks attaches, and the only caller that the routes accept. Environment: `CLOUD_TASKS_SERVICE_ACCOUNT`. */
-  readonly serviceAccountEmail?: string
-  /** Audience of that token. @default the origin of `url` */
-  readonly audience?: string
-}
-
 export interface LocalOptions {
   /**
    * Where the embedded queue keeps its tasks: a directory of its own, made where there is none, for one process at a time.
@@ -90,20 +71,36 @@ export interface LocalOptions {
   readonly taskTombstoneSeconds?: number
 }
 
-/** Which OIDC tokens the routes of an HTTP target accept. */
-export interface AuthOptions {
-  /** @default Google's: `https://accounts.google.com` and `accounts.google.com` */
-  readonly issuer?: string | readonly string[]
-  /** @default Google's: `https://www.googleapis.com/oauth2/v3/certs` */
-  readonly jwksUri?: string
-  /** @default the audience of `target` */
-  readonly audience?: string | readonly string[]
-  /** @default the service account of `target` */
-  readonly serviceAccountEmail?: string | readonly string[]
-  /**
-   * Set it when Cloud Run itself authenticates every request of this service (`--no-allow-unauthenticated`): it verifies a
-   * token's signature and cuts it off, so that here only the claims can be checked. On a service that the public may
-   * invoke it would let anybody in. @default false
-   */
-  readonly cloudRunIam?: boolean
-}
+const localOptions = {
+  directory: string({ valid: path => path !== '', must: 'must be the path of a directory', variable: 'CLOUD_TASKS_DIRECTORY' }),
+  taskTombstoneSeconds: number(0, 9 * 86_400, { default: 3600 })
+} satisfies Declared<LocalOptions>
+
+/** How each option is checked, its default, and its environment variable. What depends on other options, `resolveConfig` decides. */
+export const pluginOptions = {
+  // The registry checks these two.
+  tasks: anything<TaskDefinitions>(),
+  handlers: anything<Partial<TaskHandlers<TaskDefinitions>>>(),
+  prefix: string({
+    valid: prefix => prefix === '' || /^(?:\/[A-Za-z0-9._~-]+)+$/.test(prefix),
+    must: "must start with '/', end without one, and have only letters, digits, '-', '.', '_', '~' and '/' in it; '' mounts the tasks at the root",
+    default: '/tasks'
+  }),
+  transport: oneOf(['cloud', 'local'], { variable: 'CLOUD_TASKS_TRANSPORT' }),
+  project: string({ valid: isProjectId, must: 'must be a project id: letters, digits, hyphens, colons and periods', variable: 'GOOGLE_CLOUD_PROJECT' }),
+  location: string({ valid: isLocationId, must: "must be a region such as 'us-central1'", variable: 'CLOUD_TASKS_LOCATION' }),
+  queue: string({ valid: isQueueId, must: 'must be a queue id: 1 to 100 letters, digits or hyphens', variable: 'CLOUD_TASKS_QUEUE', default: 'default' }),
+  queues: queuesOption,
+  target: targetOption,
+  local: section(localOptions),
+  client: instance<NonNullable<CloudTasksOptions['client']>>('createTask') as Option<CloudTasksOptions['client']>,
+  auth: authOption,
+  sendTimeoutSeconds: number(0.1, 600, { default: 10 }),
+  enqueueConcurrency: integer(1, 1000, { default: 64 }),
+  closeGraceSeconds: number(0, 86_400, { default: 8 }),
+  invalidPayload: oneOf(['retry', 'drop'], { default: 'retry' }),
+  exposeRoutes: boolean({ default: false }),
+  logLevel: oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
+  onExhausted: callable<NonNullable<CloudTasksOptions['onExhausted']>>(),
+  onDropped: callable<NonNullable<CloudTasksOptions['onDropped']>>()
+} satisfies Declared<CloudTasksOptions>

@@ -1,52 +1,75 @@
-import { isPlainObject, optionChecks, unknownKey } from '../checks.js'
-import { MAX_DISPATCHES_PER_SECOND, completeQueueSettings } from '../cloud-tasks/limits.js'
+import { integer, isPlainObject, number, readOptions, section, type Declared, type Option, type Read } from '../checks.js'
+import { completeQueueSettings } from '../cloud-tasks/limits.js'
 import { isQueueId } from '../cloud-tasks/names.js'
 import { CloudTasksError } from '../cloud-tasks/status.js'
-import type { QueueSettings } from '../cloud-tasks/task.js'
+import type { QueueSettings, RateLimits, RetryConfig } from '../cloud-tasks/task.js'
+import { FST_TASKS_INVALID_OPTION } from '../errors.js'
 
-/** The embedded queue shares no servers with anybody, so it may go faster than Cloud Tasks lets a queue go. */
+/** Named as in firebase-functions. */
+export interface QueueOptions {
+  readonly rateLimits?: Partial<Omit<RateLimits, 'maxBurstSize'>>
+  readonly retryConfig?: Partial<RetryConfig>
+}
+
+/** The embedded queue has a whole process to itself, so it may go faster than Cloud Tasks lets a queue go. */
 export const LOCAL_MAX_DISPATCHES_PER_SECOND = 1_000_000
 
 const YEAR = 366 * 86_400
 
-/** The option `queues`, each queue completed with Cloud Tasks' defaults. */
-export function resolveQueues (queues: unknown, transport: 'cloud' | 'local', refuse: (problem: string) => Error): ReadonlyMap<string, QueueSettings> {
-  if (queues === undefined) return new Map()
-  if (!isPlainObject(queues)) throw refuse("'queues' must be an object of queue settings by queue id")
-  return new Map(Object.entries(queues).map(([id, queue]) => [id, resolveQueue(id, queue, transport, refuse)]))
+const attempts = integer(-1, 1_000_000)
+
+const maxAttempts: typeof attempts = {
+  read (value, path, reading) {
+    if (value === 0) throw reading.refuse(`'${path}' counts the first attempt, so it must be 1 or more; -1 is unlimited`)
+    return attempts.read(value, path, reading)
+  }
 }
 
-function resolveQueue (id: string, queue: unknown, transport: 'cloud' | 'local', refuse: (problem: string) => Error): QueueSettings {
-  const at = (...keys: string[]) => `'${['queues', id, ...keys].join('.')}'`
-  if (!isQueueId(id)) throw refuse(`${at()}: a queue id has 1 to 100 letters, digits or hyphens`)
-  if (!isPlainObject(queue)) throw refuse(`${at()} must be an object such as { rateLimits: { maxDispatchesPerSecond: 5 } }`)
-  const unknown = unknownKey(queue, ['rateLimits', 'retryConfig'])
-  if (unknown !== undefined) throw refuse(`${at()}: ${unknown}`)
+export const queueOptions = {
+  rateLimits: section({
+    // The transport may allow less.
+    maxDispatchesPerSecond: number(0.001, LOCAL_MAX_DISPATCHES_PER_SECOND),
+    maxConcurrentDispatches: integer(1, 5000)
+  } satisfies Declared<NonNullable<QueueOptions['rateLimits']>>),
+  retryConfig: section({
+    maxAttempts,
+    maxRetrySeconds: number(0, YEAR),
+    minBackoffSeconds: number(0, YEAR),
+    maxBackoffSeconds: number(0.001, YEAR),
+    maxDoublings: integer(0, 1000)
+  } satisfies Declared<RetryConfig>)
+} satisfies Declared<QueueOptions>
 
-  const check = optionChecks(refuse)
-  const rate = check.object(queue, 'rateLimits', ['maxDispatchesPerSecond', 'maxConcurrentDispatches'], at('rateLimits'))
-  const retry = check.object(queue, 'retryConfig', ['maxAttempts', 'maxRetrySeconds', 'minBackoffSeconds', 'maxBackoffSeconds', 'maxDoublings'], at('retryConfig'))
-  const limit = <K extends string>(kind: 'number' | 'integer', from: Readonly<Record<string, unknown>>, section: string, key: K, min: number, max: number) =>
-    (from[key] === undefined ? {} : { [key]: check[kind](from, key, min, max, 0, at(section, key)) }) as { [P in K]?: number }
-  const maxRate = transport === 'local' ? LOCAL_MAX_DISPATCHES_PER_SECOND : MAX_DISPATCHES_PER_SECOND
-  if (retry.maxAttempts === 0) throw refuse(`${at('retryConfig', 'maxAttempts')} counts the first attempt, so it must be 1 or more; -1 is unlimited`)
-  const { minBackoffSeconds: min, maxBackoffSeconds: max } = retry
-  if (typeof min === 'number' && typeof max === 'number' && min > max) throw refuse(`${at('retryConfig', 'minBackoffSeconds')} must not be more than 'maxBackoffSeconds'`)
-  try {
-    return completeQueueSettings({
-      rateLimits: {
-        ...limit('number', rate, 'rateLimits', 'maxDispatchesPerSecond', 0.001, maxRate),
-        ...limit('integer', rate, 'rateLimits', 'maxConcurrentDispatches', 1, 5000)
-      },
-      retryConfig: {
-        ...limit('integer', retry, 'retryConfig', 'maxAttempts', -1, 1_000_000),
-        ...limit('number', retry, 'retryConfig', 'maxRetrySeconds', 0, YEAR),
-        ...limit('number', retry, 'retryConfig', 'minBackoffSeconds', 0, YEAR),
-        ...limit('number', retry, 'retryConfig', 'maxBackoffSeconds', 0.001, YEAR),
-        ...limit('integer', retry, 'retryConfig', 'maxDoublings', 0, 1000)
-      }
-    }, maxRate)
-  } catch (error) {
-    throw error instanceof CloudTasksError ? refuse(`${at()}: ${error.message}`) : error
+/** Settings of queues by id, as given and each checked by itself. */
+export type GivenQueues = Readonly<Record<string, Read<typeof queueOptions>>>
+
+export const queuesOption: Option<GivenQueues> = {
+  options: queueOptions,
+  read (value = {}, path, reading) {
+    if (!isPlainObject(value)) throw reading.refuse(`'${path}' must be an object of queue settings by queue id`)
+    return Object.fromEntries(Object.entries(value).map(([id, queue]) => {
+      const at = `${path}.${id}`
+      if (!isQueueId(id)) throw reading.refuse(`'${at}': a queue id has 1 to 100 letters, digits or hyphens`)
+      if (!isPlainObject(queue)) throw reading.refuse(`'${at}' must be an object such as { rateLimits: { maxDispatchesPerSecond: 5 } }`)
+      const read = readOptions(queueOptions, queue, reading, at)
+      const { minBackoffSeconds = 0, maxBackoffSeconds = Infinity } = read.retryConfig
+      if (minBackoffSeconds > maxBackoffSeconds) throw reading.refuse(`'${at}.retryConfig.minBackoffSeconds' must not be more than 'maxBackoffSeconds'`)
+      return [id, read]
+    }))
   }
+}
+
+/**
+ * The queues that the options name, each completed with Cloud Tasks' defaults.
+ * @param maxRate the most dispatches a second that the transport allows
+ * @throws FST_TASKS_INVALID_OPTION
+ */
+export function completeQueues (given: GivenQueues, maxRate: number): ReadonlyMap<string, QueueSettings> {
+  return new Map(Object.entries(given).map(([id, queue]) => {
+    try {
+      return [id, completeQueueSettings(queue, maxRate)]
+    } catch (error) {
+      throw error instanceof CloudTasksError ? new FST_TASKS_INVALID_OPTION(`'queues.${id}': ${error.message}`) : error
+    }
+  }))
 }

@@ -1,6 +1,7 @@
 import type { TSchema } from '@sinclair/typebox'
 import type { FastifyBaseLogger, FastifyInstance, FastifyRequest } from 'fastify'
-import { deadlineProblem, isPlainObject, nearest, unknownKey } from '../checks.js'
+import { isPlainObject, nearest, oneOf, option, readOptions, string, type Declared } from '../checks.js'
+import { deadlineProblem } from '../cloud-tasks/limits.js'
 import { isQueueId } from '../cloud-tasks/names.js'
 import { FST_TASKS_DUPLICATE_PATH, FST_TASKS_INVALID_DEFINITION, FST_TASKS_INVALID_HANDLER } from '../errors.js'
 
@@ -135,41 +136,34 @@ export function createRegistry (definitions: unknown, handlers: unknown = {}): R
   return registry
 }
 
-const KEYS = ['path', 'method', 'payload', 'queue', 'dispatchDeadlineSeconds']
-const METHODS: readonly unknown[] = ['POST', 'PUT', 'PATCH'] satisfies TaskMethod[]
+const PATH_RULE = "one that starts with '/' and has only letters, digits, '-', '.', '_', '~' and '/' in it"
+
+/** How each key of a definition is checked, and its default. */
+export const definitionOptions = {
+  path: string({ valid: isTaskPath, must: `must be ${PATH_RULE}` }),
+  method: oneOf(['POST', 'PUT', 'PATCH'], { default: 'POST' }),
+  payload: option<TSchema>(value => isSchema(value) ? undefined : 'must be a schema, such as Type.Object({ order: Type.String() })'),
+  queue: string({ valid: isQueueId, must: 'must be a queue id: 1 to 100 letters, digits or hyphens' }),
+  // The plugin refuses what its target does not allow.
+  dispatchDeadlineSeconds: option<number>(value => deadlineProblem(value, undefined))
+} satisfies Declared<TaskDefinition>
 
 function complete (name: string, definition: unknown, handler: TaskHandler | undefined): RegisteredTask {
   const refuse = (problem: string) => new FST_TASKS_INVALID_DEFINITION(`Task '${name}': ${problem}`)
-
   if (name === '' || name.length > 200 || /[\p{Cc}\s]/u.test(name)) throw refuse('a task name has 1 to 200 characters and no white space')
   if (!isPlainObject(definition)) throw refuse('a definition is an object such as { payload: Type.Object({}) }')
-  const unknown = unknownKey(definition, KEYS)
-  if (unknown !== undefined) throw refuse(unknown)
 
-  const { path = `/${name}`, method = 'POST', payload, queue, dispatchDeadlineSeconds } = definition
-  if (typeof path !== 'string' || !isTaskPath(path)) {
-    throw refuse(`${definition.path === undefined ? "its name makes no path, so it needs a 'path':" : "'path' must be"} one that starts with '/' and has only letters, digits, '-', '.', '_', '~' and '/' in it`)
-  }
-  if (!METHODS.includes(method)) throw refuse("'method' must be 'POST', 'PUT' or 'PATCH', the methods that may carry a body")
-  if (typeof payload !== 'object' || payload === null || Array.isArray(payload)) {
-    throw refuse("'payload' must be a schema, such as Type.Object({ order: Type.String() })")
-  }
-  if (queue !== undefined && (typeof queue !== 'string' || !isQueueId(queue))) throw refuse("'queue' must be 1 to 100 letters, digits or hyphens")
-  const problem = dispatchDeadlineSeconds === undefined ? undefined : deadlineProblem(dispatchDeadlineSeconds, undefined)
-  if (problem !== undefined) throw refuse(`'dispatchDeadlineSeconds' ${problem}`)
-
-  return Object.freeze({
-    name,
-    path,
-    method: method as TaskMethod,
-    payload: payload as TSchema,
-    queue,
-    dispatchDeadlineSeconds: dispatchDeadlineSeconds as number | undefined,
-    handler
-  })
+  const { path = `/${name}`, method, payload, queue, dispatchDeadlineSeconds } = readOptions(definitionOptions, definition, { refuse })
+  if (!isTaskPath(path)) throw refuse(`its name makes no path, so it needs a 'path': ${PATH_RULE}`)
+  if (payload === undefined) throw refuse("it needs a 'payload', a schema such as Type.Object({ order: Type.String() })")
+  return Object.freeze({ name, path, method, payload, queue, dispatchDeadlineSeconds, handler })
 }
 
 /** No parameters, wildcards, queries or dot segments: what is called is exactly what is mounted. */
 function isTaskPath (path: string): boolean {
   return path.length <= 1000 && /^(?:\/[A-Za-z0-9._~-]+)+$/.test(path) && !/\/\.{1,2}(?:\/|$)/.test(path)
+}
+
+function isSchema (value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -1,4 +1,3 @@
-import { DEFAULT_QUEUE_SETTINGS } from '../cloud-tasks/limits.js'
 import type { RetryConfig } from '../cloud-tasks/task.js'
 import type { Config } from '../options/config.js'
 import { attemptEndChannel } from '../events.js'
@@ -34,7 +33,7 @@ export class Settlement {
 
   /** Undefined for a queue in the cloud that the options do not name: it may have been created with any settings. */
   retryConfigOf (queue: string): RetryConfig | undefined {
-    return (this.#config.queues.get(queue) ?? (this.#config.transport === 'local' ? DEFAULT_QUEUE_SETTINGS : undefined))?.retryConfig
+    return (this.#config.queues.get(queue) ?? this.#config.unnamedQueue)?.retryConfig
   }
 
   countsOf (name: string): Readonly<OutcomeCounts> {

@@ -1,6 +1,6 @@
 import type { protos } from '@google-cloud/tasks'
 import type { NewTask } from '../../cloud-tasks/task.js'
-import type { ResolvedTarget } from '../../options/config.js'
+import type { ResolvedTarget } from '../../options/target.js'
 import type { OutgoingTask } from '../transport.js'
 
 /**

@@ -1,4 +1,4 @@
-import type { OidcCallers } from '../../options/config.js'
+import type { OidcCallers } from '../../options/auth.js'
 
 /** Seconds by which the clocks of an issuer and of this machine may differ. */
 const TOLERANCE_SECONDS = 30

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { compactVerify, decodeJwt, decodeProtectedHeader, errors, type CompactJWSHeaderParameters, type CryptoKey } from 'jose'
-import type { OidcCallers } from '../../options/config.js'
+import type { OidcCallers } from '../../options/auth.js'
 import { FST_TASKS_FORBIDDEN, FST_TASKS_KEYS_UNAVAILABLE, FST_TASKS_UNAUTHENTICATED } from '../../errors.js'
 import { checkClaims } from './claims.js'
 import { KeySet, type KeySetOptions } from './key-set.js'

@@ -1,0 +1,108 @@
+import { boolean, option, section, strings, type Declared, type Environment, type Option, type Read } from '../checks.js'
+import { FST_TASKS_INVALID_OPTION } from '../errors.js'
+import { serviceAccount } from './service-account.js'
+import type { ResolvedTarget } from './target.js'
+
+/** Which OIDC tokens the routes of an HTTP target accept. */
+export interface AuthOptions {
+  /** @default Google's: `https://accounts.google.com` and `accounts.google.com` */
+  readonly issuer?: string | readonly string[]
+  /** @default Google's: `https://www.googleapis.com/oauth2/v3/certs` */
+  readonly jwksUri?: string
+  /** @default the audience of `target` */
+  readonly audience?: string | readonly string[]
+  /** @default the service account of `target` */
+  readonly serviceAccountEmail?: string | readonly string[]
+  /**
+   * Set it when Cloud Run itself authenticates every request of this service (`--no-allow-unauthenticated`): it verifies a
+   * token's signature and cuts it off, so that here only the claims can be checked. On a service that the public may
+   * invoke it would let every caller in. @default false
+   */
+  readonly cloudRunIam?: boolean
+}
+
+export const authOptions = {
+  issuer: strings(),
+  jwksUri: option<string>(uri => {
+    if (typeof uri !== 'string' || !URL.canParse(uri)) return 'must be a URL'
+    return new URL(uri).username === '' && new URL(uri).password === '' ? undefined : 'must not carry credentials'
+  }),
+  audience: strings(),
+  serviceAccountEmail: strings(serviceAccount),
+  cloudRunIam: boolean({ default: false })
+} satisfies Declared<AuthOptions>
+
+export type GivenAuth = false | Read<typeof authOptions>
+
+export const authOption: Option<GivenAuth> = {
+  options: authOptions,
+  read (value, path, reading) {
+    if (value === false) return false
+    if (value === true) throw reading.refuse(`'${path}' verifies by default; it must be false or an object`)
+    return section(authOptions).read(value, path, reading)
+  }
+}
+
+/** Who may call the task routes. */
+export type Callers =
+  | { readonly verify: 'nobody' }
+  | { readonly verify: 'secret' }
+  | { readonly verify: 'appEngine' }
+  | OidcCallers
+
+export interface OidcCallers {
+  readonly verify: 'oidc'
+  readonly issuers: readonly string[]
+  readonly jwksUri: string
+  readonly audiences: readonly string[]
+  readonly emails: readonly string[]
+  /** Cloud Run's IAM check has verified the signature, and may have cut it off. */
+  readonly cloudRunIam: boolean
+}
+
+/** Where Google publishes the keys of its tokens. */
+export const GOOGLE_KEYS = 'https://www.googleapis.com/oauth2/v3/certs'
+
+/**
+ * The callers that Cloud Tasks' attempts have to prove themselves to be.
+ * @param worker whether this process has handlers
+ * @throws FST_TASKS_INVALID_OPTION
+ */
+export function cloudCallers (auth: GivenAuth, target: ResolvedTarget, environment: Environment, worker: boolean): Callers {
+  if (auth === false) return { verify: 'nobody' }
+  if (target.type === 'appEngine') return appEngineCallers(auth, environment, worker)
+  const { jwksUri = GOOGLE_KEYS, cloudRunIam } = auth
+  if (new URL(jwksUri).protocol !== 'https:' && !isNearby(new URL(jwksUri), environment)) {
+    throw refuse("'auth.jwksUri' must start with https://, or else anyone between could replace the keys and sign tokens; http:// is for this machine and for emulators")
+  }
+  if (cloudRunIam && !environment.K_SERVICE) {
+    throw refuse("'auth.cloudRunIam' needs Cloud Run (K_SERVICE is unset): elsewhere nothing has checked the signature of a token that arrives without one")
+  }
+  return {
+    verify: 'oidc',
+    issuers: auth.issuer ?? ['https://accounts.google.com', 'accounts.google.com'],
+    jwksUri,
+    audiences: auth.audience ?? [target.audience],
+    emails: auth.serviceAccountEmail ?? (target.serviceAccountEmail === undefined ? [] : [target.serviceAccountEmail]),
+    cloudRunIam
+  }
+}
+
+function appEngineCallers (auth: Exclude<GivenAuth, false>, environment: Environment, worker: boolean): Callers {
+  const { cloudRunIam, ...tokens } = auth
+  if (cloudRunIam || Object.values(tokens).some(value => value !== undefined)) {
+    throw refuse("'auth' describes the tokens of an HTTP target; App Engine sends none")
+  }
+  if (worker && !environment.GAE_SERVICE) {
+    throw refuse("'handlers' with an App Engine target run only on App Engine (GAE_SERVICE is unset): elsewhere every caller can forge its headers; use a target of type 'http' with a service account, or leave 'handlers' out")
+  }
+  return { verify: 'appEngine' }
+}
+
+function isNearby ({ protocol, hostname }: URL, { CLOUD_TASKS_EMULATOR_HOST }: Environment): boolean {
+  return protocol === 'http:' && (/^(?:localhost|127(?:\.\d+){3}|\[::1\])$/.test(hostname) || Boolean(CLOUD_TASKS_EMULATOR_HOST))
+}
+
+function refuse (problem: string): Error {
+  return new FST_TASKS_INVALID_OPTION(problem)
+}

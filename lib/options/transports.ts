@@ -1,0 +1,96 @@
+import type { Environment, Read } from '../checks.js'
+import { DEFAULT_QUEUE_SETTINGS, MAX_DISPATCHES_PER_SECOND } from '../cloud-tasks/limits.js'
+import type { QueueSettings } from '../cloud-tasks/task.js'
+import { FST_TASKS_INVALID_OPTION, FST_TASKS_MISSING_SETTING, FST_TASKS_NOT_FOR_PRODUCTION } from '../errors.js'
+import { cloudCallers, type Callers } from './auth.js'
+import type { pluginOptions } from './options.js'
+import { LOCAL_MAX_DISPATCHES_PER_SECOND } from './queues.js'
+import { cloudTarget, embeddedTarget, type ResolvedTarget } from './target.js'
+
+/** What the choice of the transport decides. This file alone tells 'cloud' from 'local'; all others read these facts. */
+export interface TransportFacts {
+  /** Tasks run on the embedded queue of this process: its queues are this process's own and follow its options at every start. */
+  readonly embedded: boolean
+  /** What is enqueued is lost when this process ends. */
+  readonly volatile: boolean
+  /** Settings of a queue that the options do not name; undefined where it may have any. */
+  readonly unnamedQueue: QueueSettings | undefined
+  readonly maxDispatchesPerSecond: number
+  readonly target: ResolvedTarget
+  readonly callers: Callers
+  /** HOST:PORT of an emulator that stands for Cloud Tasks. */
+  readonly emulatorHost: string | undefined
+}
+
+type Given = Read<typeof pluginOptions>
+
+/**
+ * @param worker whether this process has handlers, so that callers must be verified
+ * @throws FST_TASKS_INVALID_OPTION, FST_TASKS_MISSING_SETTING with everything that is missing, FST_TASKS_NOT_FOR_PRODUCTION
+ */
+export function transportFacts (given: Given, environment: Environment, worker: boolean): TransportFacts & { readonly transport: 'cloud' | 'local' } {
+  const transport = chooseTransport(given.transport, environment)
+  const facts = transport === 'cloud' ? cloudFacts(given, environment, worker) : embeddedFacts(given)
+  if (facts.volatile && environment.NODE_ENV === 'production') {
+    throw new FST_TASKS_NOT_FOR_PRODUCTION("NODE_ENV is 'production' and the transport 'local' keeps tasks in memory, where a restart loses them; set 'local.directory' or CLOUD_TASKS_DIRECTORY, or use the transport 'cloud'")
+  }
+  return { transport, ...facts }
+}
+
+function chooseTransport (given: Given['transport'], environment: Environment): 'cloud' | 'local' {
+  if (given !== undefined) return given
+  if (environment.CLOUD_TASKS_EMULATOR_HOST || environment.K_SERVICE || environment.GAE_SERVICE) return 'cloud'
+  if (environment.NODE_ENV !== 'production') return 'local'
+  throw new FST_TASKS_NOT_FOR_PRODUCTION("NODE_ENV is 'production' and no transport is chosen; set 'transport' or CLOUD_TASKS_TRANSPORT to 'cloud'")
+}
+
+function embeddedFacts ({ target, auth, local }: Given): TransportFacts {
+  return {
+    embedded: true,
+    volatile: local.directory === undefined,
+    unnamedQueue: DEFAULT_QUEUE_SETTINGS,
+    maxDispatchesPerSecond: LOCAL_MAX_DISPATCHES_PER_SECOND,
+    target: embeddedTarget(target),
+    callers: { verify: auth === false ? 'nobody' : 'secret' },
+    emulatorHost: undefined
+  }
+}
+
+function cloudFacts (given: Given, environment: Environment, worker: boolean): TransportFacts {
+  const emulatorHost = readEmulatorHost(environment)
+  const missing = missingSettings(given, emulatorHost, worker)
+  if (missing.length > 0) {
+    throw new FST_TASKS_MISSING_SETTING(`The transport 'cloud' lacks ${missing.length === 1 ? 'a setting' : 'settings'}: ${missing.join('; ')}`)
+  }
+  const target = cloudTarget(given.target, emulatorHost)
+  return {
+    embedded: false,
+    volatile: false,
+    unnamedQueue: undefined,
+    maxDispatchesPerSecond: MAX_DISPATCHES_PER_SECOND,
+    target,
+    callers: cloudCallers(given.auth, target, environment, worker),
+    emulatorHost
+  }
+}
+
+function readEmulatorHost ({ CLOUD_TASKS_EMULATOR_HOST: host }: Environment): string | undefined {
+  if (!host) return undefined
+  if (/^(?:[^\s/:@?#[\]]+|\[[0-9a-fA-F:]+\]):[1-9]\d{0,4}$/.test(host) && URL.canParse(`http://${host}`)) return host
+  throw new FST_TASKS_INVALID_OPTION('CLOUD_TASKS_EMULATOR_HOST must be HOST:PORT, such as 127.0.0.1:8123, without a scheme')
+}
+
+function missingSettings ({ location, project, target, auth }: Given, emulatorHost: string | undefined, worker: boolean): string[] {
+  const missing: string[] = []
+  if (location === undefined) missing.push("'location' or CLOUD_TASKS_LOCATION: the region of the queue")
+  if (project === undefined && emulatorHost !== undefined) {
+    missing.push("'project' or GOOGLE_CLOUD_PROJECT: an emulator has no credentials to take it from")
+  }
+  if (target.type === 'http' && target.url === undefined) {
+    missing.push("'target' or CLOUD_TASKS_TARGET_URL: the URL at which Cloud Tasks reaches this server")
+  }
+  if (target.type === 'http' && worker && auth !== false && (target.serviceAccountEmail ?? auth.serviceAccountEmail) === undefined) {
+    missing.push("'target.serviceAccountEmail' or CLOUD_TASKS_SERVICE_ACCOUNT: the account whose token tells Cloud Tasks from every other caller, because there are 'handlers' here ('auth: false' would let every caller in)")
+  }
+  return missing
+}

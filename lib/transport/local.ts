@@ -8,6 +8,7 @@ import { CloudTasksError, statusErrors } from '../cloud-tasks/status.js'
 import type { NewTask, Task } from '../cloud-tasks/task.js'
 import type { Config } from '../options/config.js'
 import { LOCAL_MAX_DISPATCHES_PER_SECOND } from '../options/queues.js'
+import { EMBEDDED_ORIGIN } from '../options/target.js'
 import { Engine, type Answer, type Attempt } from '../engine/engine.js'
 import { MemoryStore } from '../store/memory-store.js'
 import { StoreError } from '../store/store-error.js'
@@ -16,6 +17,7 @@ import { FST_TASKS_INVALID_PAGE, FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_STORE_UNAV
 import type { OneTimeSecrets } from '../delivery/one-time-secrets.js'
 import { RESULT_HEADER, SECRET_HEADER } from '../delivery/headers.js'
 import { routePath } from '../delivery/path.js'
+import { newTask } from './new-task.js'
 import type { Deleted, Failure, Inspection, OutgoingTask, Page, PendingQuery, PendingTask, Sent, Transport } from './transport.js'
 
 /** The embedded queue: the engine in this process, whose attempts reach the task routes by `app.inject`. */
@@ -113,16 +115,8 @@ export class LocalTransport implements Transport {
   }
 
   #newTask (queue: string, task: OutgoingTask): NewTask {
-    const { method: httpMethod, headers, body, path } = task
-    const route = routePath(this.#app, this.#config.prefix, path)
-    return {
-      ...(task.id === undefined ? {} : { name: `${this.queueName(queue)}/tasks/${task.id}` }),
-      ...(this.#config.target.type === 'http'
-        ? { httpRequest: { url: LOCAL_ORIGIN + route, httpMethod, headers, body } }
-        : { appEngineHttpRequest: { relativeUri: route, httpMethod, headers, body } }),
-      ...(task.scheduleAt === undefined ? {} : { scheduleAt: task.scheduleAt }),
-      ...(task.dispatchDeadlineMs === undefined ? {} : { dispatchDeadlineMs: task.dispatchDeadlineMs })
-    }
+    const { target, prefix } = this.#config
+    return newTask(this.queueName(queue), target, routePath(this.#app, prefix, task.path), task)
   }
 
   #counts (): ReturnType<Inspection['counts']> {
@@ -144,7 +138,7 @@ export class LocalTransport implements Transport {
     return {
       id: shortId(task.name),
       queue,
-      path: task.httpRequest?.url.slice(LOCAL_ORIGIN.length) ?? task.appEngineHttpRequest?.relativeUri ?? '/',
+      path: task.httpRequest?.url.slice(EMBEDDED_ORIGIN.length) ?? task.appEngineHttpRequest?.relativeUri ?? '/',
       state: this.#engine.running(task.name) > 0 ? 'running' : 'waiting',
       attempts: task.dispatchCount,
       scheduleTime: new Date(task.scheduleAt),
@@ -158,7 +152,7 @@ export class LocalTransport implements Transport {
     const secret = this.#secrets.issue()
     const options: InjectOptions = {
       method: request?.httpMethod as 'POST',
-      url: task.httpRequest?.url.slice(LOCAL_ORIGIN.length) ?? task.appEngineHttpRequest?.relativeUri ?? '/',
+      url: task.httpRequest?.url.slice(EMBEDDED_ORIGIN.length) ?? task.appEngineHttpRequest?.relativeUri ?? '/',
       headers: { ...headers, [SECRET_HEADER]: secret },
       payload: request?.body as Buffer,
       // Checked against a schema for each attempt otherwise, which costs as much as validating the payload.
@@ -227,5 +221,3 @@ function storeUnavailable (error: unknown): Error | undefined {
   const problem = error instanceof CloudTasksError ? error.cause : error
   return problem instanceof StoreError ? new FST_TASKS_STORE_UNAVAILABLE(problem.message, { cause: problem }) : undefined
 }
-
-const LOCAL_ORIGIN = 'http://localhost'

@@ -8,8 +8,9 @@ import { routePath } from '../../delivery/path.js'
 import { failureOf, type CallContext } from './advice.js'
 import { ClientSource, type ReadyClient } from './client.js'
 import { classifyError, type CloudFault } from './fault.js'
-import { newTask, parseTime, printTask } from './task.js'
+import { parseTime, printTask } from './task.js'
 import { systemRetryTimer, withRetries, type RetryTimer, type CallResult } from './call-retry.js'
+import { newTask } from '../new-task.js'
 import type { Deleted, Failure, OutgoingTask, Sent, Transport } from '../transport.js'
 
 /** Google Cloud Tasks, or an emulator of it, by the official client. */

@@ -89,7 +89,7 @@ t.test('what keeps it from starting is one line that says how to mend it', async
     [['--port', '0', '--data', join(foreign, 'thesis.txt')], 1, /thesis\.txt cannot be used/],
     [['--port', 'http'], 2, /--port must be a whole number from 0 to 65535, not 'http'/],
     [['--port', '65536'], 2, /--port must be a whole number from 0 to 65535, not '65536'/],
-    [['--queue', 'q'], 2, /--queue: "q" is no queue name; one looks like projects\//],
+    [['--queue', 'q'], 2, /--queue must be full queue names such as projects\/.*, not "q"/],
     [['--queue', `${queue}_`], 2, /letters, digits and hyphens/],
     [['--task-tombstone', '1 hour'], 2, /--task-tombstone must be a time such as 30s/],
     [['--queue-tombstone', '5'], 2, /--queue-tombstone must be a time/],

@@ -189,7 +189,7 @@ t.test('enqueue refuses what cannot come to anything', async t => {
   t.match(await command(['enqueue', 'greet', '{"name":"A"}'], { cwd }), { code: 1, err: /\n {2}name {2}must NOT have fewer/ })
   t.match(await command(['enqueue', 'greet'], { cwd }), { code: 1, err: /fastify-cloud-tasks enqueue greet '\{/ })
   t.match(await command(['enqueue', 'greet', '{}', '--delay', 'soon'], { cwd }), { code: 2, err: /takes a number of seconds/ })
-  t.match(await command(['enqueue', 'greet', '{"name":"Ada"}', '--queue', 'a_b'], { cwd }), { code: 1, err: /'queue' must be 1 to 100 letters/ })
+  t.match(await command(['enqueue', 'greet', '{"name":"Ada"}', '--queue', 'a_b'], { cwd }), { code: 1, err: /'queue' must be a queue id: 1 to 100 letters/ })
   t.match(await command(['enqueue'], { cwd }), { code: 2, err: /which task\?/ })
   t.same(server.calls, [])
   server.reply = () => ({ code: 'PERMISSION_DENIED', details: 'no' })

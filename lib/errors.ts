@@ -1,11 +1,13 @@
-import createError from '@fastify/error'
+import { createError } from '@fastify/error'
+import { createServerError } from './server-error.js'
 
 /**
  * Every error of this package: the export's name is the code. The README's table lists exactly these.
- * A message names what is wrong and how to mend it; it never carries a payload or a token.
+ * Each names what is wrong and how to fix it, and never carries a payload or a token. Where a web client of the host could be
+ * shown it with a status of 5xx, `message` is a neutral sentence and `explanation` has the rest: see `createServerError`.
  */
 
-// At registration
+// At registration, when there is no client yet and the message is for the developer
 
 /** An option is unknown, has a wrong value, or two options contradict each other. */
 export const FST_TASKS_INVALID_OPTION = createError<[problem: string]>(
@@ -20,8 +22,9 @@ export const FST_TASKS_NOT_FOR_PRODUCTION = createError<[why: string]>(
   'FST_TASKS_NOT_FOR_PRODUCTION', '%s', 500)
 
 /** The embedded queue's directory cannot be used: another process has it, it holds something else, it is damaged, full or not writable. */
-export const FST_TASKS_STORE_UNAVAILABLE = createError<[problem: string, options?: ErrorOptions]>(
-  'FST_TASKS_STORE_UNAVAILABLE', 'The embedded queue cannot use its store: %s', 500)
+export const FST_TASKS_STORE_UNAVAILABLE = createServerError<'FST_TASKS_STORE_UNAVAILABLE', [problem: string, options?: ErrorOptions]>(
+  'FST_TASKS_STORE_UNAVAILABLE', 500, 'The embedded queue cannot use its store',
+  'The embedded queue cannot use its store: %s')
 
 /** A task definition is malformed. */
 export const FST_TASKS_INVALID_DEFINITION = createError<[problem: string]>(
@@ -58,8 +61,9 @@ export const FST_TASKS_NOT_REGISTERED = createError<[name: string, hint: string]
   'FST_TASKS_NOT_REGISTERED', "Task '%s' is not registered%s", 404)
 
 /** The task is known, but this process has no handler for it. */
-export const FST_TASKS_NO_HANDLER = createError<[name: string]>(
-  'FST_TASKS_NO_HANDLER', "Task '%s' has no handler in this process; add one to the option 'handlers'", 500)
+export const FST_TASKS_NO_HANDLER = createServerError<'FST_TASKS_NO_HANDLER', [name: string]>(
+  'FST_TASKS_NO_HANDLER', 500, 'The task cannot run here',
+  "Task '%s' has no handler in this process; add one to the option 'handlers'")
 
 /** The payload does not fit the schema. `validation` holds the validator's errors. */
 export const FST_TASKS_INVALID_PAYLOAD = createError<[name: string, problem: string, options?: ErrorOptions]>(
@@ -78,24 +82,27 @@ export const FST_TASKS_INVALID_ENQUEUE_OPTION = createError<[name: string, probl
   'FST_TASKS_INVALID_ENQUEUE_OPTION', "The call for task '%s' was refused: %s", 400)
 
 /** The queue does not exist. */
-export const FST_TASKS_QUEUE_NOT_FOUND = createError<[queue: string, mend: string, options?: ErrorOptions]>(
-  'FST_TASKS_QUEUE_NOT_FOUND', "Queue '%s' does not exist; %s", 500)
+export const FST_TASKS_QUEUE_NOT_FOUND = createServerError<'FST_TASKS_QUEUE_NOT_FOUND', [queue: string, hint: string, options?: ErrorOptions]>(
+  'FST_TASKS_QUEUE_NOT_FOUND', 500, 'The queue of the task does not exist',
+  "Queue '%s' does not exist; %s")
 
-/** The task could not be handed over; `cause` says why. It is not enqueued, as far as can be told. */
-export const FST_TASKS_SEND_FAILED = createError<[name: string, problem: string, options?: ErrorOptions]>(
-  'FST_TASKS_SEND_FAILED', "The queue did not take the call for task '%s': %s", 503)
+/** The queue could not be called; `explanation` and `cause` say why. The task is not enqueued, as far as is known. */
+export const FST_TASKS_SEND_FAILED = createServerError<'FST_TASKS_SEND_FAILED', [name: string, problem: string, options?: ErrorOptions]>(
+  'FST_TASKS_SEND_FAILED', 503, 'The queue did not accept the call',
+  "The queue did not accept the call for task '%s': %s")
 
 /** The server is closing and what is enqueued now would be lost. Nothing was enqueued. */
 export const FST_TASKS_CLOSING = createError(
-  'FST_TASKS_CLOSING', 'The server is closing and takes no more tasks; nothing was enqueued', 503)
+  'FST_TASKS_CLOSING', 'The server is closing and accepts no more tasks; nothing was enqueued', 503)
 
-/** A page of pending tasks was asked for with a size or a token that is none. */
+/** Invalid page size or page token of pending tasks. */
 export const FST_TASKS_INVALID_PAGE = createError<[problem: string]>(
   'FST_TASKS_INVALID_PAGE', 'No such page: %s', 400)
 
-/** `app.tasks.counts` and `app.tasks.pending` were asked about queues that live in Google Cloud. */
-export const FST_TASKS_LOCAL_ONLY = createError<[call: string]>(
-  'FST_TASKS_LOCAL_ONLY', "app.tasks.%s looks into the embedded queue only; for queues in Google Cloud there is 'gcloud tasks list' and the console", 501)
+/** `app.tasks.counts` and `app.tasks.pending` show the embedded queue only, and the transport is `cloud`. */
+export const FST_TASKS_LOCAL_ONLY = createServerError<'FST_TASKS_LOCAL_ONLY', [call: string]>(
+  'FST_TASKS_LOCAL_ONLY', 501, 'Not available for queues that other processes share',
+  "app.tasks.%s shows the embedded queue only; for queues in Google Cloud use 'gcloud tasks list' or Google's console")
 
 // In the console
 
@@ -113,26 +120,31 @@ export const FST_TASKS_UNAUTHENTICATED = createError<[problem: string, options?:
 export const FST_TASKS_FORBIDDEN = createError<[problem: string, options?: ErrorOptions]>(
   'FST_TASKS_FORBIDDEN', 'Forbidden: %s', 403)
 
-/** No key of the token issuer could be fetched yet, so nobody can be verified. Nothing ran; it is retried. */
-export const FST_TASKS_KEYS_UNAVAILABLE = createError<[options?: ErrorOptions]>(
-  'FST_TASKS_KEYS_UNAVAILABLE', "The keys of the token issuer cannot be fetched, so no caller can be verified; see that this server reaches them ('auth.jwksUri')", 503)
+/** No key of the token issuer could be fetched yet, so no caller can be verified. Nothing ran; it is retried. */
+export const FST_TASKS_KEYS_UNAVAILABLE = createServerError<'FST_TASKS_KEYS_UNAVAILABLE', [options?: ErrorOptions]>(
+  'FST_TASKS_KEYS_UNAVAILABLE', 503, 'Callers cannot be verified at the moment',
+  "The keys of the token issuer cannot be fetched, so no caller can be verified; check that this server reaches them ('auth.jwksUri')")
 
 /** The handler threw, or another failure kept the attempt from ending well. It is retried. */
-export const FST_TASKS_ATTEMPT_FAILED = createError<[name: string, options?: ErrorOptions]>(
-  'FST_TASKS_ATTEMPT_FAILED', "An attempt of task '%s' failed", 500)
+export const FST_TASKS_ATTEMPT_FAILED = createServerError<'FST_TASKS_ATTEMPT_FAILED', [name: string, options?: ErrorOptions]>(
+  'FST_TASKS_ATTEMPT_FAILED', 500, 'The attempt failed',
+  "An attempt of task '%s' failed")
 
 /** The handler did not end within the dispatch deadline. It is retried. */
-export const FST_TASKS_DEADLINE_EXCEEDED = createError<[name: string, seconds: number]>(
-  'FST_TASKS_DEADLINE_EXCEEDED', "An attempt of task '%s' did not end within its deadline of %d s", 504)
+export const FST_TASKS_DEADLINE_EXCEEDED = createServerError<'FST_TASKS_DEADLINE_EXCEEDED', [name: string, seconds: number]>(
+  'FST_TASKS_DEADLINE_EXCEEDED', 504, 'The attempt did not end within its deadline',
+  "An attempt of task '%s' did not end within its deadline of %d s")
 
 /** The caller closed the connection before the handler ended, so no answer can reach it. It is retried. */
 export const FST_TASKS_DISCONNECTED = createError<[name: string]>(
   'FST_TASKS_DISCONNECTED', "The caller of an attempt of task '%s' closed the connection before the handler ended; if a proxy or the platform did, raise its request timeout to the dispatch deadline", 499)
 
 /** The server closed before the handler ended. It is retried. */
-export const FST_TASKS_ABORTED = createError<[name: string]>(
-  'FST_TASKS_ABORTED', "An attempt of task '%s' was cut short because the server is closing", 503)
+export const FST_TASKS_ABORTED = createServerError<'FST_TASKS_ABORTED', [name: string]>(
+  'FST_TASKS_ABORTED', 503, 'The attempt was cut short because the server is closing',
+  "An attempt of task '%s' was cut short because the server is closing")
 
 /** The handler called `task.drop(reason)`: never retried. `app.tasks.run` rejects with it. */
-export const FST_TASKS_DROPPED = createError<[name: string, reason: string]>(
-  'FST_TASKS_DROPPED', "Task '%s' was dropped: %s", 200)
+export const FST_TASKS_DROPPED = createServerError<'FST_TASKS_DROPPED', [name: string, reason: string]>(
+  'FST_TASKS_DROPPED', 200, 'The task was dropped', // Not caught, Fastify makes a 500 of it.
+  "Task '%s' was dropped: %s")

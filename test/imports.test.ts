@@ -4,7 +4,7 @@ import t from 'tap'
 import ts from 'typescript'
 
 /** What every room may import. */
-const base = ['cloud-tasks', 'clock', 'errors', 'events', 'checks', 'options', 'registry', 'delivery', 'fastify-internals']
+const base = ['cloud-tasks', 'clock', 'errors', 'server-error', 'events', 'checks', 'options', 'registry', 'delivery', 'fastify-internals']
 
 /**
  * What each room of lib/ may import besides itself. A room is a file or a folder; the longest name that fits a file decides.
@@ -13,7 +13,8 @@ const base = ['cloud-tasks', 'clock', 'errors', 'events', 'checks', 'options', '
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   'cloud-tasks': [],
   clock: [],
-  errors: [],
+  errors: ['server-error'],
+  'server-error': [],
   events: [],
   checks: [],
   delivery: [],

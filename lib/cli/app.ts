@@ -5,6 +5,7 @@ import { inspect } from 'node:util'
 import type Fastify from 'fastify'
 import type { FastifyInstance, FastifyServerOptions } from 'fastify'
 import { nearest } from '../checks.js'
+import { explain } from '../server-error.js'
 import type { TaskListing } from '../tasks.js'
 import { LOADER, type Loader, type PluginHandle } from '../plugin-handle.js'
 import { importApp, type AppModule } from './app-module.js'
@@ -113,10 +114,10 @@ function serverOptions (options: AppModule['options'], io: Io): FastifyServerOpt
 
 function bootError ({ path }: AppModule, error: unknown): Error {
   if (error instanceof CommandError) return error
-  const { code, message } = (error ?? {}) as { readonly code?: unknown, readonly message?: unknown }
-  // What this package refuses is told in full by its message.
-  const told = typeof code === 'string' && code.startsWith('FST_TASKS_') ? `: ${String(message)} (${code})` : `\n${inspect(error)}`
-  return new CommandError(`the app ${path} does not come up${told}`)
+  const { code } = (error ?? {}) as { readonly code?: unknown }
+  // This package's own errors say all there is to say.
+  const text = typeof code === 'string' && code.startsWith('FST_TASKS_') ? `: ${explain(error as Error)} (${code})` : `\n${inspect(error)}`
+  return new CommandError(`the app ${path} does not come up${text}`)
 }
 
 async function uninterrupted<T> (work: Promise<T>, { signal }: Io): Promise<T> {

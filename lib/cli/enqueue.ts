@@ -1,4 +1,5 @@
 import type { EnqueueOptions } from '../enqueue.js'
+import { explain } from '../server-error.js'
 import { APP_FLAG, APP_HELP, findTask, withApp, type FoundTask } from './app.js'
 import { CommandError, UsageError, codeOf, type Arguments, type Command } from './command.js'
 import { FILE_FLAG, PAYLOAD_HELP, checkPayload, explainPayload, readPayload } from './payload.js'
@@ -39,7 +40,7 @@ Example: CLOUD_TASKS_EMULATOR_HOST=127.0.0.1:8123 fastify-cloud-tasks enqueue se
         io.stdout.write(`${JSON.stringify(result, null, 2)}\n`)
         return 0
       } catch (error) {
-        throw TOLD.includes(codeOf(error)) ? new CommandError((error as Error).message) : error
+        throw TOLD.includes(codeOf(error)) ? new CommandError(explain(error as Error)) : error
       }
     })
   }

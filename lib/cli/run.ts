@@ -1,4 +1,5 @@
 import { inspect } from 'node:util'
+import { explain } from '../server-error.js'
 import { APP_FLAG, APP_HELP, findTask, withApp, type FoundTask } from './app.js'
 import { CommandError, UsageError, codeOf, exitCodeOf, type Arguments, type Command, type Io } from './command.js'
 import { DEBUG_FLAGS, openDebugger, pauseForDebugger } from './debugger.js'
@@ -53,7 +54,7 @@ async function runHandler ({ name, registration }: FoundTask, payload: unknown, 
   try {
     value = await registration.app.tasks.run(name, payload)
   } catch (error) {
-    if (codeOf(error) === 'FST_TASKS_DROPPED') throw new CommandError((error as Error).message, 3)
+    if (codeOf(error) === 'FST_TASKS_DROPPED') throw new CommandError(explain(error as Error), 3)
     // The stack as it is: it names the lines to look at.
     io.stderr.write(`${inspect(error)}\n`)
     return io.signal.aborted ? exitCodeOf(io.signal.reason as NodeJS.Signals) : 1

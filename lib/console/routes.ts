@@ -5,6 +5,7 @@ import { CloudTasksError, type GrpcCode } from '../cloud-tasks/status.js'
 import type { EnqueueOptions } from '../enqueue.js'
 import { FST_TASKS_CONSOLE_REQUEST } from '../errors.js'
 import type { PluginHandle } from '../plugin-handle.js'
+import { explain } from '../server-error.js'
 import type { ApiError } from './api/api.js'
 import type { TaskConsole } from './task-console.js'
 import { SECURITY_HEADERS, type Guard } from './guard.js'
@@ -179,7 +180,7 @@ function enqueueOptions (body: unknown): EnqueueOptions {
 function refuse (error: FastifyError | CloudTasksError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const status = error instanceof CloudTasksError ? STATUS[error.code] ?? 500 : error instanceof SyntaxError ? 400 : error.statusCode ?? 500
   if (status >= 500) request.log.error({ err: error }, 'the console could not answer')
-  return reply.code(status).header('cache-control', 'no-store').send(failure(error.code ?? 'FST_TASKS_CONSOLE_REQUEST', error.message))
+  return reply.code(status).header('cache-control', 'no-store').send(failure(error.code ?? 'FST_TASKS_CONSOLE_REQUEST', explain(error)))
 }
 
 function failure (code: string, message: string): { error: ApiError } {

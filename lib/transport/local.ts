@@ -14,6 +14,7 @@ import { MemoryStore } from '../store/memory-store.js'
 import { StoreError } from '../store/store-error.js'
 import type { Store } from '../store/store.js'
 import { FST_TASKS_INVALID_PAGE, FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_STORE_UNAVAILABLE } from '../errors.js'
+import { explain } from '../server-error.js'
 import type { OneTimeSecrets } from '../delivery/one-time-secrets.js'
 import { RESULT_HEADER, SECRET_HEADER } from '../delivery/headers.js'
 import { routePath } from '../delivery/path.js'
@@ -128,7 +129,7 @@ export class LocalTransport implements Transport {
       const { tasks, nextPageToken } = this.#engine.listTasks(this.queueName(queue), request)
       return { tasks: tasks.map(task => this.#pending(queue, task)), nextPageToken }
     } catch (error) {
-      if (!(error instanceof CloudTasksError)) throw error
+      if (!(error instanceof CloudTasksError)) throw storeUnavailable(error) ?? error
       if (error.code === 'NOT_FOUND') throw new FST_TASKS_QUEUE_NOT_FOUND(queue, queueMend(queue))
       throw new FST_TASKS_INVALID_PAGE(error.message)
     }
@@ -197,7 +198,7 @@ export class LocalTransport implements Transport {
       return { outcome: 'tooLarge', bytes: storedSize(stored), limit: MAX_TASK_BYTES }
     }
     const unavailable = storeUnavailable(error)
-    return { outcome: 'failed', problem: unavailable?.message ?? error.message, cause: unavailable ?? error }
+    return { outcome: 'failed', problem: explain(unavailable ?? error), cause: unavailable ?? error }
   }
 }
 

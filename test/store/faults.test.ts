@@ -270,7 +270,7 @@ t.test('the plugin', async t => {
     const directory = await folder(t)
     const first = app(directory)
     await first.ready()
-    await t.rejects(async () => { await app(directory).ready() }, { code: 'FST_TASKS_STORE_UNAVAILABLE', message: new RegExp(`pid ${process.pid}`), cause: { problem: 'inUse' } })
+    await t.rejects(async () => { await app(directory).ready() }, { code: 'FST_TASKS_STORE_UNAVAILABLE', explanation: new RegExp(`pid ${process.pid}`), cause: { problem: 'inUse' } })
     await first.close()
     const second = app(directory)
     await second.ready()

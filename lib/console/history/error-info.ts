@@ -26,7 +26,7 @@ function describe (thrown: unknown): ErrorInfo {
   const code = read(thrown, 'code')
   return {
     name: cut(String(read(thrown, 'name') ?? 'Error'), MAX_NAME),
-    message: cut(String(read(thrown, 'message') ?? ''), MAX_MESSAGE),
+    message: cut(String(read(thrown, 'explanation') ?? read(thrown, 'message') ?? ''), MAX_MESSAGE),
     ...(stack === undefined ? undefined : { stack: cut(stack, MAX_STACK) }),
     ...(code === undefined ? undefined : { code: cut(code, MAX_NAME) })
   }

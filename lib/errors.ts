@@ -6,19 +6,35 @@ import { createServerError } from './server-error.js'
  * Each names what is wrong and how to fix it, and never carries a payload or a token. Where a web client of the host could be
  * shown it with a status of 5xx, `message` is a neutral sentence and `explanation` has the rest: see `createServerError`.
  */
+export interface TaskError<C extends string = string> extends Error {
+  readonly code: C
+  readonly statusCode: number
+}
+
+/** Refers to no other package, so that it is the same under every module resolution. */
+export interface TaskErrorClass<C extends string, W extends readonly unknown[]> {
+  new (...words: W): TaskError<C>
+  (...words: W): TaskError<C>
+  readonly prototype: TaskError<C>
+}
+
+/** `W` are the words of the message. In two calls, so that the code is inferred as a literal. */
+function errorClass<W extends unknown[]> () {
+  return <const C extends string>(code: C, message: string, statusCode: number) => createError<W>(code, message, statusCode) as unknown as TaskErrorClass<C, W>
+}
 
 // At registration, when there is no client yet and the message is for the developer
 
 /** An option is unknown, has a wrong value, or two options contradict each other. */
-export const FST_TASKS_INVALID_OPTION = createError<[problem: string]>(
+export const FST_TASKS_INVALID_OPTION = errorClass<[problem: string]>()(
   'FST_TASKS_INVALID_OPTION', '%s', 500)
 
 /** The chosen transport lacks settings; the message names all of them. */
-export const FST_TASKS_MISSING_SETTING = createError<[what: string]>(
+export const FST_TASKS_MISSING_SETTING = errorClass<[what: string]>()(
   'FST_TASKS_MISSING_SETTING', '%s', 500)
 
 /** In production nobody chose a transport, or the chosen one forgets its tasks when the process ends. */
-export const FST_TASKS_NOT_FOR_PRODUCTION = createError<[why: string]>(
+export const FST_TASKS_NOT_FOR_PRODUCTION = errorClass<[why: string]>()(
   'FST_TASKS_NOT_FOR_PRODUCTION', '%s', 500)
 
 /** The embedded queue's directory cannot be used: another process has it, it holds something else, it is damaged, full or not writable. */
@@ -27,37 +43,37 @@ export const FST_TASKS_STORE_UNAVAILABLE = createServerError<'FST_TASKS_STORE_UN
   'The embedded queue cannot use its store: %s')
 
 /** A task definition is malformed. */
-export const FST_TASKS_INVALID_DEFINITION = createError<[problem: string]>(
+export const FST_TASKS_INVALID_DEFINITION = errorClass<[problem: string]>()(
   'FST_TASKS_INVALID_DEFINITION', '%s', 500)
 
 /** Two definitions have the same path. */
-export const FST_TASKS_DUPLICATE_PATH = createError<[name: string, path: string, other: string]>(
+export const FST_TASKS_DUPLICATE_PATH = errorClass<[name: string, path: string, other: string]>()(
   'FST_TASKS_DUPLICATE_PATH', "Task '%s' has the path '%s', which task '%s' has already; give one of them another 'path'", 500)
 
 /** A handler is not a function, or has no definition. */
-export const FST_TASKS_INVALID_HANDLER = createError<[problem: string]>(
+export const FST_TASKS_INVALID_HANDLER = errorClass<[problem: string]>()(
   'FST_TASKS_INVALID_HANDLER', '%s', 500)
 
 /** The instance, or one that it inherits from, has the plugin already. */
-export const FST_TASKS_ALREADY_REGISTERED = createError(
+export const FST_TASKS_ALREADY_REGISTERED = errorClass<[]>()(
   'FST_TASKS_ALREADY_REGISTERED', 'fastify-cloud-tasks is already registered on this instance; put all tasks into one registry, or register the second in an instance beside this one', 500)
 
 /** The console finds no plugin to show, on its own instance or on one above. */
-export const FST_TASKS_PLUGIN_MISSING = createError(
+export const FST_TASKS_PLUGIN_MISSING = errorClass<[]>()(
   'FST_TASKS_PLUGIN_MISSING', 'The console finds no fastify-cloud-tasks here; register the plugin on the instance that the console is registered on, or on one above it', 500)
 
 /** The route of a task is taken, as when a definition is mounted twice under one prefix. */
-export const FST_TASKS_ROUTE_TAKEN = createError<[name: string, method: string, url: string]>(
+export const FST_TASKS_ROUTE_TAKEN = errorClass<[name: string, method: string, url: string]>()(
   'FST_TASKS_ROUTE_TAKEN', "Task '%s' cannot be mounted: the route %s %s exists already; choose another 'prefix' or 'path'", 500)
 
 /** The server's validator compiler refuses the payload schema of a task, or cannot be reached. */
-export const FST_TASKS_INVALID_SCHEMA = createError<[name: string, problem: string, options?: ErrorOptions]>(
+export const FST_TASKS_INVALID_SCHEMA = errorClass<[name: string, problem: string, options?: ErrorOptions]>()(
   'FST_TASKS_INVALID_SCHEMA', "The payload schema of task '%s' does not compile: %s", 500)
 
 // At enqueue and run
 
 /** No task of that name is in the registry. Also what the route of a task without a handler answers. */
-export const FST_TASKS_NOT_REGISTERED = createError<[name: string, hint: string]>(
+export const FST_TASKS_NOT_REGISTERED = errorClass<[name: string, hint: string]>()(
   'FST_TASKS_NOT_REGISTERED', "Task '%s' is not registered%s", 404)
 
 /** The task is known, but this process has no handler for it. */
@@ -66,19 +82,19 @@ export const FST_TASKS_NO_HANDLER = createServerError<'FST_TASKS_NO_HANDLER', [n
   "Task '%s' has no handler in this process; add one to the option 'handlers'")
 
 /** The payload does not fit the schema. `validation` holds the validator's errors. */
-export const FST_TASKS_INVALID_PAYLOAD = createError<[name: string, problem: string, options?: ErrorOptions]>(
+export const FST_TASKS_INVALID_PAYLOAD = errorClass<[name: string, problem: string, options?: ErrorOptions]>()(
   'FST_TASKS_INVALID_PAYLOAD', "The payload of task '%s' is invalid: %s", 400)
 
 /** The payload has no JSON text, or none that may be parsed again: circular, BigInt, undefined, `__proto__`. */
-export const FST_TASKS_PAYLOAD_NOT_JSON = createError<[name: string, problem: string, options?: ErrorOptions]>(
+export const FST_TASKS_PAYLOAD_NOT_JSON = errorClass<[name: string, problem: string, options?: ErrorOptions]>()(
   'FST_TASKS_PAYLOAD_NOT_JSON', "The payload of task '%s' cannot travel as JSON: %s", 400)
 
 /** The task is larger than Cloud Tasks stores: 1,048,569 bytes with its name, URL and headers. */
-export const FST_TASKS_TOO_LARGE = createError<[name: string, bytes: number, limit: number]>(
+export const FST_TASKS_TOO_LARGE = errorClass<[name: string, bytes: number, limit: number]>()(
   'FST_TASKS_TOO_LARGE', "Task '%s' takes %d bytes, more than the %d that Cloud Tasks stores; put the data elsewhere and enqueue a reference to it", 413)
 
 /** An option of `enqueue` is unknown or has a wrong value. */
-export const FST_TASKS_INVALID_ENQUEUE_OPTION = createError<[name: string, problem: string]>(
+export const FST_TASKS_INVALID_ENQUEUE_OPTION = errorClass<[name: string, problem: string]>()(
   'FST_TASKS_INVALID_ENQUEUE_OPTION', "The call for task '%s' was refused: %s", 400)
 
 /** The queue does not exist. */
@@ -92,11 +108,11 @@ export const FST_TASKS_SEND_FAILED = createServerError<'FST_TASKS_SEND_FAILED', 
   "The queue did not accept the call for task '%s': %s")
 
 /** The server is closing and what is enqueued now would be lost. Nothing was enqueued. */
-export const FST_TASKS_CLOSING = createError(
+export const FST_TASKS_CLOSING = errorClass<[]>()(
   'FST_TASKS_CLOSING', 'The server is closing and accepts no more tasks; nothing was enqueued', 503)
 
 /** Invalid page size or page token of pending tasks. */
-export const FST_TASKS_INVALID_PAGE = createError<[problem: string]>(
+export const FST_TASKS_INVALID_PAGE = errorClass<[problem: string]>()(
   'FST_TASKS_INVALID_PAGE', 'No such page: %s', 400)
 
 /** `app.tasks.counts` and `app.tasks.pending` show the embedded queue only, and the transport is `cloud`. */
@@ -107,17 +123,17 @@ export const FST_TASKS_LOCAL_ONLY = createServerError<'FST_TASKS_LOCAL_ONLY', [c
 // In the console
 
 /** The console cannot do what it was asked; the message says why. */
-export const FST_TASKS_CONSOLE_REQUEST = createError<[problem: string]>(
+export const FST_TASKS_CONSOLE_REQUEST = errorClass<[problem: string]>()(
   'FST_TASKS_CONSOLE_REQUEST', 'The console cannot do that: %s', 400)
 
 // On the task routes
 
 /** The call carries no usable proof of who sent it. Nothing ran. */
-export const FST_TASKS_UNAUTHENTICATED = createError<[problem: string, options?: ErrorOptions]>(
+export const FST_TASKS_UNAUTHENTICATED = errorClass<[problem: string, options?: ErrorOptions]>()(
   'FST_TASKS_UNAUTHENTICATED', 'Unauthenticated: %s', 401)
 
 /** The call is proven to come from somebody else. Nothing ran. */
-export const FST_TASKS_FORBIDDEN = createError<[problem: string, options?: ErrorOptions]>(
+export const FST_TASKS_FORBIDDEN = errorClass<[problem: string, options?: ErrorOptions]>()(
   'FST_TASKS_FORBIDDEN', 'Forbidden: %s', 403)
 
 /** No key of the token issuer could be fetched yet, so no caller can be verified. Nothing ran; it is retried. */
@@ -136,7 +152,7 @@ export const FST_TASKS_DEADLINE_EXCEEDED = createServerError<'FST_TASKS_DEADLINE
   "An attempt of task '%s' did not end within its deadline of %d s")
 
 /** The caller closed the connection before the handler ended, so no answer can reach it. It is retried. */
-export const FST_TASKS_DISCONNECTED = createError<[name: string]>(
+export const FST_TASKS_DISCONNECTED = errorClass<[name: string]>()(
   'FST_TASKS_DISCONNECTED', "The caller of an attempt of task '%s' closed the connection before the handler ended; if a proxy or the platform did, raise its request timeout to the dispatch deadline", 499)
 
 /** The server closed before the handler ended. It is retried. */

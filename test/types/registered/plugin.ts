@@ -8,7 +8,13 @@ import { handlers } from './handlers.js'
 import { tasks } from './tasks.js'
 
 true satisfies Equal<typeof named, typeof cloudTasks>
-new errors.FST_TASKS_CLOSING().code satisfies string
+// Codes are literals, so that a switch over them is checked.
+true satisfies Equal<InstanceType<typeof errors.FST_TASKS_CLOSING>['code'], 'FST_TASKS_CLOSING'>
+true satisfies Equal<ReturnType<typeof errors.FST_TASKS_CLOSING>['statusCode'], number>
+export function tooLarge (error: unknown): error is errors.TaskError<'FST_TASKS_TOO_LARGE'> {
+  if (error instanceof errors.FST_TASKS_TOO_LARGE) true satisfies Equal<typeof error.code, 'FST_TASKS_TOO_LARGE'>
+  return error instanceof errors.FST_TASKS_TOO_LARGE
+}
 
 // What fits.
 const app = Fastify()

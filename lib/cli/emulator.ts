@@ -7,22 +7,26 @@ import { CommandError, UsageError, interruption, type Arguments, type Command, t
 import { parseDuration } from './duration.js'
 
 const emulator: Command = {
-  usage: '[--host HOST] [--port PORT] [--data DIR] [--queue NAME]... [--auto-create-queues] [--app-engine-url URL] [--default-url URL] [--task-tombstone TIME] [--queue-tombstone TIME] [--allow-host NAME]...',
+  usage: '[--host HOST] [--port PORT] [--data DIR] [--queue NAME]... [--auto-create-queues] [--app-engine-url URL] [--app-engine-host service|url] [--default-url URL] [--batch-duplicates reject|report] [--task-tombstone TIME] [--queue-tombstone TIME] [--allow-host NAME]...',
   help: `Serves Cloud Tasks on one port: gRPC, REST, the keys of its tokens, and a console at /.
-Says 'listening on http://HOST:PORT' once it does, and ends with code 0 at SIGTERM or Ctrl-C.
+Prints 'listening on http://HOST:PORT' once it is, and exits with code 0 at SIGTERM or Ctrl-C.
 
-  --host HOST             address to listen on; nobody is asked who they are (default: 127.0.0.1)
+  --host HOST             address to listen on; there is no access control (default: 127.0.0.1)
   --port PORT             0 for any free one (default: 8123)
   --data DIR              keeps queues, tasks, names and the tokens' key in a directory (default: in memory)
-  --queue NAME            creates projects/P/locations/L/queues/Q where it is missing; may be given again
+  --queue NAME            creates projects/P/locations/L/queues/Q unless it exists; may be repeated
   --auto-create-queues    creates a queue with the first task that names it
-  --app-engine-url URL    where App Engine tasks go: their relative URI is put behind it
-  --default-url URL       where tasks of firebase-admin go, which come without a URL
+  --app-engine-url URL    where App Engine tasks go: their relative URI is appended
+  --app-engine-host WHAT  their header Host: 'service' (default: PROJECT.xx.r.appspot.com, as in production) or 'url', for servers
+                          that accept only names they know
+  --default-url URL       where tasks of firebase-admin go, which have no URL
                           (default: http://127.0.0.1:5001/{project}/{location}/{queue})
+  --batch-duplicates WHAT a batch create with a name that exists: 'reject' (default: ALREADY_EXISTS for the whole call, as
+                          Cloud Tasks was measured to answer) or 'report' (among the failed requests, as documented)
   --task-tombstone TIME   how long names of ended tasks are refused (default: 1h)
   --queue-tombstone TIME  how long names of deleted queues are refused (default: 7d)
-  --allow-host NAME       another name by which the console, and REST on a loopback address, may be reached,
-                          besides localhost and addresses; may be given again
+  --allow-host NAME       a name by which the console, and REST on a loopback address, may be called, in addition to
+                          localhost and addresses; may be repeated
 
 A TIME is 0 or a number with ms, s, m, h or d, as in 30s.
 
@@ -36,7 +40,9 @@ Examples:
     queue: { type: 'string', multiple: true },
     'auto-create-queues': { type: 'boolean' },
     'app-engine-url': { type: 'string' },
+    'app-engine-host': { type: 'string' },
     'default-url': { type: 'string' },
+    'batch-duplicates': { type: 'string' },
     'task-tombstone': { type: 'string' },
     'queue-tombstone': { type: 'string' },
     'allow-host': { type: 'string', multiple: true }
@@ -115,12 +121,12 @@ function lines ({ stderr }: Io): EmulatorLogger {
   return { info: line, warn: line, error: line }
 }
 
-/** What keeps it from starting, in one line. */
+/** Why it does not start, in one line. */
 function problemOf (error: unknown, { host, port }: EmulatorConfig): Error {
   const { code, message } = error as NodeJS.ErrnoException
   if (error instanceof CloudTasksError) return new CommandError(`--queue: ${message}`)
   if (code === 'EADDRINUSE') return new CommandError(`${host}:${port} is in use by another program; choose another port with --port, or 0 for any free one`)
   if (code === 'EACCES') return new CommandError(`this user may not listen on port ${port}; choose one above 1023 with --port`)
-  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'EAI_AGAIN') return new CommandError(`--host: ${host} is no address of this machine`)
+  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'EAI_AGAIN') return new CommandError(`--host: ${host} is not an address of this machine`)
   return new CommandError(message)
 }

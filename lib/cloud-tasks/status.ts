@@ -110,6 +110,8 @@ export const statusErrors = {
   concurrentPolicyChange: () => new CloudTasksError('ABORTED',
     'There were concurrent policy changes. Please retry the whole read-modify-write with exponential backoff.'),
   permission: (permission: string) => invalid(`Permission ${permission} is not valid for this resource.`),
+  kmsKey: (key: string) => invalid('CmekConfig.kmsKey must be formatted: ' +
+    `"projects/<PROJECT_ID>/locations/<LOCATION_ID>/keyRings/<KEY_RING_ID>/cryptoKeys/<KEY_ID>", not '${echo(key)}'.`),
   emptyBatch: () => invalid('A batch must have at least one request.'),
   largeBatch: (max: number) => invalid(`A batch must have at most ${max} requests.`),
   requestId: () => invalid('The request_id must be a UUID4.'),

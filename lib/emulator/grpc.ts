@@ -1,27 +1,36 @@
 import { Metadata, Server, type handleUnaryCall, type MethodDefinition, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js'
 import type { PackageDefinition } from '@grpc/proto-loader'
 import { CloudTasksError, grpcCodes } from '../cloud-tasks/status.js'
+import type { EmulatorLogger } from './dispatch/attempt-log.js'
 import { loadProtos, messageType, type Protos } from './proto/protos.js'
+import type { Message } from './proto/schema.js'
+import { unknownFields } from './proto/unknown-fields.js'
 import { MAX_REQUEST_BYTES, normalize, packageOf, type Version } from './service/requests.js'
 import { methodOf, type Service } from './service/service.js'
 
-/** A gRPC server with everything that `service` does, bound to nothing: connections are handed to it. */
-export async function createGrpcServer (service: Service): Promise<Server> {
+export interface GrpcOptions {
+  readonly service: Service
+  /** Receives a warning, once per method, when a client sends fields that this version does not know. */
+  readonly logger: Pick<EmulatorLogger, 'warn'>
+}
+
+/** A gRPC server with all methods of `service`, bound to no port: connections are passed to it. */
+export async function createGrpcServer (options: GrpcOptions): Promise<Server> {
   const protos = await loadProtos()
   const server = new Server({
     'grpc.max_receive_message_length': MAX_REQUEST_BYTES,
     'grpc.max_send_message_length': -1,
-    // Without a limit a caller can have any number of calls that it never ends. Clients that have more wait by themselves.
+    // Without a limit a caller can open any number of calls that never end. Clients wait by themselves.
     'grpc.max_concurrent_streams': 1000
   })
-  for (const version of ['v2', 'v2beta3'] as const) addService(server, protos, `${packageOf(version)}.CloudTasks`, version, service)
-  addService(server, protos, 'google.cloud.location.Locations', 'v2', service)
-  addService(server, protos, 'google.longrunning.Operations', 'v2', service)
+  for (const version of ['v2', 'v2beta3'] as const) addService(server, protos, `${packageOf(version)}.CloudTasks`, version, options)
+  addService(server, protos, 'google.cloud.location.Locations', 'v2', options)
+  addService(server, protos, 'google.longrunning.Operations', 'v2', options)
   return server
 }
 
 /** Methods that the service lacks are left out; for those, as for all unknown ones, the server answers UNIMPLEMENTED. */
-function addService (server: Server, protos: Protos, name: string, version: Version, service: Service): void {
+function addService (server: Server, protos: Protos, name: string, version: Version, { service, logger }: GrpcOptions): void {
   const definition: Record<string, MethodDefinition<object, object>> = {}
   const implementation: UntypedServiceImplementation = {}
   const toStatus = statusWriter(protos.definitions)
@@ -32,14 +41,31 @@ function addService (server: Server, protos: Protos, name: string, version: Vers
     const handle: handleUnaryCall<object, object> = (call, callback) => {
       answer(call.request).then(response => { callback(null, response) }, error => { callback(toStatus(service.refusal(error))) })
     }
-    definition[method] = { ...known, requestDeserialize: lenient(known.requestDeserialize) }
+    const { request } = protos.schemas.method(`${name}.${method}`)
+    definition[method] = { ...known, requestDeserialize: lenient(warning(known.requestDeserialize, request, `${name}.${method}`, logger)) }
     implementation[method] = handle
   }
   server.addService(definition, implementation)
 }
 
-/** grpc-js calls bytes that are no such message INTERNAL, so they pass here and are refused by `readable`. */
-function lenient (deserialize: (bytes: Buffer) => object): (bytes: Buffer) => object {
+type Deserialize = (bytes: Buffer) => object
+
+/** Logs what the codec would drop in silence, the first time that a method is called with such fields. */
+function warning (deserialize: Deserialize, schema: Message, method: string, logger: GrpcOptions['logger']): Deserialize {
+  let warned = false
+  return bytes => {
+    const request = deserialize(bytes)
+    if (warned) return request
+    const fields = unknownFields(schema, bytes)
+    if (fields.length === 0) return request
+    warned = true
+    logger.warn({ method, fields }, `${method} was called with fields that this emulator does not know, and ignores: ${fields.slice(0, MAX_LISTED).join(', ')}. The client is newer than the emulator: update fastify-cloud-tasks.`)
+    return request
+  }
+}
+
+/** grpc-js answers INTERNAL for bytes that are not such a message, so they pass here and are refused by `readable`. */
+function lenient (deserialize: Deserialize): Deserialize {
   return bytes => {
     try {
       return deserialize(bytes)
@@ -62,12 +88,12 @@ function readable (request: object): object {
   throw new CloudTasksError('INVALID_ARGUMENT', 'Request contains an invalid argument.', { cause: request.error })
 }
 
-/** What grpc-js sends for an error, with its details in google.rpc.Status. Whatever has an '@type' is packed by the codec. */
+/** What grpc-js sends for an error, with its details in google.rpc.Status. The codec packs all that has an '@type'. */
 function statusWriter (definitions: PackageDefinition) {
   const status = messageType(definitions, 'google.rpc.Status')
   return (error: CloudTasksError): { code: number, details: string, metadata?: Metadata } => {
     const { details = [] } = error
-    // grpc-js puts it into a header as a URI, and throws where a character was cut in two.
+    // grpc-js puts the message into a header as a URI, and throws at half a surrogate pair.
     const message = error.message.replace(/\p{Surrogate}/gu, '\uFFFD')
     const code = grpcCodes[error.code]
     if (details.length === 0) return { code, details: message }
@@ -76,3 +102,5 @@ function statusWriter (definitions: PackageDefinition) {
     return { code, details: message, metadata }
   }
 }
+
+const MAX_LISTED = 20

@@ -1,48 +1,61 @@
 import type { FastifyPluginAsync } from 'fastify'
-import { boolean, callable, instance, integer, number, option, readOptions, string, text, type Declared, type Read } from '../checks.js'
+import { boolean, callable, instance, integer, number, oneOf, option, readOptions, string, text, type Declared, type Read } from '../checks.js'
 import { parseQueueName } from '../cloud-tasks/names.js'
 import type { Clock } from '../clock/clock.js'
 import { systemClock } from '../clock/clock.js'
 import type { Engine } from '../engine/engine.js'
 import { FST_TASKS_INVALID_OPTION } from '../errors.js'
 import type { EmulatorLogger } from './dispatch/attempt-log.js'
+import type { AppEngineHost } from './dispatch/outgoing-request.js'
+import type { BatchDuplicates } from './service/batches.js'
 import { defaultUrlOf } from './service/default-url.js'
 
-/** What `createEmulator` takes: the flags of the command `emulator`, by their names. */
+/** Options of `createEmulator`: the flags of the command `emulator`, by their names. */
 export interface EmulatorOptions {
-  /** Address to listen on. It has no access control, so think twice about any other. @default '127.0.0.1' */
+  /** Address to listen on. There is no access control: any other than a loopback address lets others run requests from this machine. @default '127.0.0.1' */
   readonly host?: string
   /**
-   * Names by which REST may be called where `host` is this machine alone, besides `localhost`, addresses and private names: no web
-   * page can have those, while any other name may be that of a page that was pointed here. @default none
+   * Names by which REST may be called where `host` is a loopback address, in addition to `localhost`, addresses and private names.
+   * Any other name may belong to a web page whose name was pointed to this machine (DNS rebinding). @default none
    */
   readonly allowedHosts?: readonly string[]
   /** 0: any free one. @default 8123 */
   readonly port?: number
   /** Directory that keeps queues, tasks, names and the key of the tokens. @default none: memory */
   readonly data?: string
-  /** Full names of queues to create at the start where they are missing: `projects/P/locations/L/queues/Q`. */
+  /** Full names of queues that are created at the start unless they exist: `projects/P/locations/L/queues/Q`. @default none */
   readonly queues?: readonly string[]
   /** Creates a missing queue when a task for it arrives. Otherwise the answer is NOT_FOUND, as from Cloud Tasks. @default false */
   readonly autoCreateQueues?: boolean
-  /** Where App Engine tasks go: their relative URI is put behind it. @default none: their attempts fail */
+  /** Where App Engine tasks go: their relative URI is appended. @default none: their attempts fail */
   readonly appEngineUrl?: string
   /**
-   * Where tasks go that firebase-admin sends without a URL; `{project}`, `{location}` and `{queue}` stand for the parts of their
-   * queue's name. @default 'http://127.0.0.1:5001/{project}/{location}/{queue}', where Firebase's emulator has its functions
+   * The header `Host` of App Engine tasks. 'service': the service's, as in production (`PROJECT.xx.r.appspot.com`).
+   * 'url': that of `appEngineUrl`, for servers that accept only names they know, such as Django's `ALLOWED_HOSTS`. @default 'service'
+   */
+  readonly appEngineHost?: AppEngineHost
+  /**
+   * Where tasks go that firebase-admin sends without a URL; `{project}`, `{location}` and `{queue}` are replaced by the parts of
+   * their queue's name. @default 'http://127.0.0.1:5001/{project}/{location}/{queue}', where Firebase's emulator has its functions
    */
   readonly defaultUrl?: string
-  /** How long the name of a task that has ended is refused, 0 to a hundred years. @default 3600 */
+  /**
+   * What BatchCreateTasks does with a name that exists. 'reject': the call fails with ALREADY_EXISTS although the other tasks are
+   * created, as Cloud Tasks was measured to do. 'report': the operation lists it among its failed requests, as documented.
+   * @default 'reject'
+   */
+  readonly batchDuplicates?: BatchDuplicates
+  /** How long the name of a task that has ended is refused, in seconds: 0 to a hundred years. @default 3600 */
   readonly taskTombstoneSeconds?: number
-  /** How long the name of a deleted queue is refused. @default 604800, 7 days */
+  /** How long the name of a deleted queue is refused, in seconds. @default 604800, 7 days */
   readonly queueTombstoneSeconds?: number
-  /** Hears of what happens to attempts. @default nobody */
+  /** Receives what happens to attempts. @default none */
   readonly logger?: EmulatorLogger
-  /** Hears of faults of the emulator itself. @default process.emitWarning */
+  /** Receives errors of the emulator itself. @default process.emitWarning */
   readonly onError?: (error: unknown) => void
-  /** Makes more routes for the HTTP side, in a scope of their own. */
+  /** Adds routes to the HTTP side, in a scope of their own. */
   readonly plugin?: (engine: Engine) => FastifyPluginAsync
-  /** Time as the engine and the tokens see it, for tests. @default the system's */
+  /** Time for the engine and the tokens, for tests. @default the system's */
   readonly clock?: Clock
 }
 
@@ -58,11 +71,13 @@ export const emulatorOptions = {
   queues: option<readonly string[], readonly string[]>(queuesProblem, { default: [] }),
   autoCreateQueues: boolean({ default: false }),
   appEngineUrl: string({ valid: isAppEngineUrl, must: 'must be an http:// or https:// URL without a query, such as http://127.0.0.1:3000' }),
+  appEngineHost: oneOf(['service', 'url'], { default: 'service' }),
   defaultUrl: string({
     valid: isDefaultUrl,
-    must: 'must be an http:// or https:// URL, in which {project}, {location} and {queue} may stand',
+    must: 'must be an http:// or https:// URL, in which {project}, {location} and {queue} are replaced',
     default: 'http://127.0.0.1:5001/{project}/{location}/{queue}'
   }),
+  batchDuplicates: oneOf(['reject', 'report'], { default: 'reject' }),
   taskTombstoneSeconds: number(0, MAX_SECONDS, { default: 3600 }),
   queueTombstoneSeconds: number(0, MAX_SECONDS, { default: 7 * 86_400 }),
   logger: instance<EmulatorLogger, EmulatorLogger>('warn', { default: { info () {}, warn () {}, error () {} } }),
@@ -103,7 +118,7 @@ function queuesProblem (queues: unknown): string | undefined {
   return undefined
 }
 
-/** As the Host header has them, less the port. */
+/** Names as in the header Host, without its port. */
 function allowedHostsProblem (names: unknown): string | undefined {
   if (!Array.isArray(names)) return 'must be a list of host names'
   for (const name of names) {

@@ -120,17 +120,17 @@ interface Running extends Parts {
 }
 
 async function start (config: EmulatorConfig, url: () => string): Promise<Parts> {
-  const { host, allowedHosts, data, clock, autoCreateQueues, defaultUrl, onError, plugin } = config
+  const { host, allowedHosts, data, clock, appEngineUrl, appEngineHost, autoCreateQueues, batchDuplicates, defaultUrl, logger, onError, plugin } = config
   const key = new SigningKey(data)
   const tokens = new TokenIssuer({ clock, key, issuer: url })
-  const dispatcher = new HttpDispatcher({ clock, tokens, ...(config.appEngineUrl === undefined ? undefined : { appEngineUrl: config.appEngineUrl }) })
+  const dispatcher = new HttpDispatcher({ clock, tokens, appEngine: { url: appEngineUrl, host: appEngineHost } })
   const engine = createEngine(config, await createStore(data), dispatcher)
   try {
     await engine.open()
     // The directory is this process's alone from here on.
     await key.load()
-    const service = new Service(engine, { clock, autoCreateQueues, defaultUrl, onError })
-    const grpcServer = await createGrpcServer(service)
+    const service = new Service(engine, { clock, autoCreateQueues, batchDuplicates, defaultUrl, onError })
+    const grpcServer = await createGrpcServer({ service, logger })
     const injector = grpcServer.createConnectionInjector(ServerCredentials.createInsecure())
     let port: Port | undefined
     const app = Fastify({
@@ -152,8 +152,8 @@ async function start (config: EmulatorConfig, url: () => string): Promise<Parts>
 }
 
 function createEngine (config: EmulatorConfig, store: Store, dispatcher: HttpDispatcher): Engine {
-  const { clock, taskTombstoneMs, queueTombstoneMs, logger, onError } = config
-  const log = new AttemptLog(logger)
+  const { clock, taskTombstoneMs, queueTombstoneMs, appEngineHost, logger, onError } = config
+  const log = new AttemptLog(logger, appEngineHost)
   return new Engine({
     store,
     clock,
@@ -170,7 +170,7 @@ function createEngine (config: EmulatorConfig, store: Store, dispatcher: HttpDis
 
 function logged ({ task, deadlineMs }: Attempt, answer: Answer, log: AttemptLog): Answer {
   if (answer.status === 0) log.late(task.name, deadlineMs)
-  else if (!isSuccess(answer.status)) log.refused(task.name, answer.status)
+  else if (!isSuccess(answer.status)) log.refused(task, answer.status)
   return answer
 }
 

@@ -75,7 +75,7 @@ t.test('what was acknowledged survives kill -9: queues, tasks, names, policies, 
   t.equal((await once(second.process, 'exit'))[0], 0)
 })
 
-t.test('what keeps it from starting is one line that says how to mend it', async t => {
+t.test('why it does not start is one line that says how to fix it', async t => {
   const taken = createServer().listen(0, '127.0.0.1')
   await once(taken, 'listening')
   t.teardown(() => { taken.close() })
@@ -84,7 +84,7 @@ t.test('what keeps it from starting is one line that says how to mend it', async
   writeFileSync(join(foreign, 'thesis.txt'), 'precious')
   const bad: Array<[args: string[], code: number, says: RegExp]> = [
     [['--port', String(port)], 1, new RegExp(`127\\.0\\.0\\.1:${port} is in use by another program; choose another port`)],
-    [['--port', '0', '--host', '192.0.2.1'], 1, /--host: 192\.0\.2\.1 is no address of this machine/],
+    [['--port', '0', '--host', '192.0.2.1'], 1, /--host: 192\.0\.2\.1 is not an address of this machine/],
     [['--port', '0', '--data', foreign], 1, /holds other files \(thesis\.txt\)/],
     [['--port', '0', '--data', join(foreign, 'thesis.txt')], 1, /thesis\.txt cannot be used/],
     [['--port', 'http'], 2, /--port must be a whole number from 0 to 65535, not 'http'/],
@@ -95,6 +95,8 @@ t.test('what keeps it from starting is one line that says how to mend it', async
     [['--queue-tombstone', '5'], 2, /--queue-tombstone must be a time/],
     [['--queue-tombstone', '99999999d'], 2, /--queue-tombstone must be a number from 0 to/],
     [['--app-engine-url', 'localhost:3000'], 2, /--app-engine-url must be an http:\/\/ or https:\/\/ URL/],
+    [['--app-engine-host', 'urls'], 2, /--app-engine-host must be 'service' or 'url'; did you mean 'url'\?/],
+    [['--batch-duplicates', 'ignore'], 2, /--batch-duplicates must be 'reject' or 'report'/],
     [['--default-url', '{queue}'], 2, /--default-url must be an http:\/\/ or https:\/\/ URL/],
     [['--allow-host', 'http://tasks:8123'], 2, /--allow-host must be a name such as tasks\.example\.com/],
     [['--data', ''], 2, /--data must not be empty/],

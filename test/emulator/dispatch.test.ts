@@ -1,9 +1,11 @@
 import { createServer as createHttpServer, type IncomingMessage, type Server as HttpServer } from 'node:http'
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { gzipSync } from 'node:zlib'
+import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { dispatchHeaders } from '../../lib/cloud-tasks/headers.js'
 import type { AppEngineHttpRequest, HttpRequest } from '../../lib/cloud-tasks/task.js'
+import { ContinueFilter } from '../../lib/emulator/dispatch/connector.js'
 import { HttpDispatcher, type HttpDispatcherOptions } from '../../lib/emulator/dispatch/dispatcher.js'
 import { TokenIssuer } from '../../lib/emulator/tokens/token-issuer.js'
 import { SigningKey } from '../../lib/emulator/tokens/signing-key.js'
@@ -80,7 +82,7 @@ t.test('headers of the connection are left out, and what is beyond ASCII is sent
 
 t.test('an App Engine task goes to the configured URL with the host of its service, and without one it says so', async t => {
   const { url, requests } = await rawTarget(t, () => OK)
-  const dispatcher = createDispatcher(t, { appEngineUrl: `${url}/base/` })
+  const dispatcher = createDispatcher(t, { appEngine: { url: `${url}/base/`, host: 'service' } })
   const request = { relativeUri: '//elsewhere/x?y=1', appEngineRouting: { service: 'worker', version: 'v2' }, headers: { 'User-Agent': 'AppEngine-Google' } }
   t.equal((await dispatcher.dispatch(appEngineAttempt(request))).status, 200)
   const { line, headers } = parsed(requests[0]!)
@@ -88,6 +90,62 @@ t.test('an App Engine task goes to the configured URL with the host of its servi
   t.match(headers, { host: /^v2\.worker\.p\.\w+\.r\.appspot\.com$/, 'x-appengine-queuename': 'q', 'x-appengine-taskname': 't' })
   await refuses(t, dispatcher.dispatch(appEngineAttempt({ appEngineRouting: { service: 'a\r\nX-B: c' } })), 'header')
   await refuses(t, createDispatcher(t).dispatch(appEngineAttempt(request)), 'appEngineUrl')
+})
+
+t.test('an App Engine task carries the host of the configured URL where that is asked for', async t => {
+  const { url, requests } = await rawTarget(t, () => OK)
+  const dispatcher = createDispatcher(t, { appEngine: { url, host: 'url' } })
+  t.equal((await dispatcher.dispatch(appEngineAttempt({ appEngineRouting: { service: 'worker' } }))).status, 200)
+  t.equal(parsed(requests[0]!).headers.host, new URL(url).host)
+})
+
+t.test('a target may send 100 Continue before its answer, however the bytes arrive, and its connection is reused', async t => {
+  const text = 'HTTP/1.1 100 Continue'
+  const answer = `${text}\r\n\r\n${text}\r\nX-A: b\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: ${2 * text.length}\r\n\r\n`
+  let arrival = async (socket: Socket): Promise<void> => { socket.write(answer + text + text) }
+  const { url, connections } = await rawTarget(t, (request, socket) => { arrival(socket).catch(() => {}) })
+  const dispatcher = createDispatcher(t)
+  const dispatched = async (): Promise<unknown> => {
+    const { status, text: body } = await dispatcher.dispatch(httpAttempt({ url, body: Buffer.from('x') })) as { status: number, text: string }
+    return { status, body }
+  }
+  for (let i = 0; i < 10; i++) t.strictSame(await dispatched(), { status: 200, body: text + text }, 'at once')
+  t.ok(connections.size <= 2)
+  arrival = async socket => {
+    socket.setNoDelay()
+    for (const byte of answer) {
+      socket.write(byte)
+      await new Promise(resolve => { setImmediate(resolve) })
+    }
+    socket.write(text)
+    await new Promise(resolve => { setImmediate(resolve) })
+    socket.write(text)
+  }
+  t.strictSame(await dispatched(), { status: 200, body: text + text }, 'byte by byte, with a body that looks like an interim answer')
+})
+
+t.test('only the status of interim answers is rewritten, for any answer in chunks of any size', async t => {
+  const line = fc.constantFrom('HTTP/1.1 100 Continue', 'HTTP/1.1 103 Early Hints', 'HTTP/1.0 100 Continue')
+  const interim = fc.tuple(line, fc.constantFrom('', 'X-A: HTTP/1.1 100\r\n')).map(([status, headers]) => `${status}\r\n${headers}\r\n`)
+  const final = fc.tuple(fc.constantFrom('HTTP/1.1 200 OK', 'HTTP/1.1 500 x'), fc.constantFrom('', 'HTTP/1.1 100 Continue\r\n\r\n', 'x'.repeat(50))).map(([status, body]) => `${status}\r\n\r\n${body}`)
+  fc.assert(fc.property(fc.array(interim, { maxLength: 3 }), final, fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 20 }), (interims, final, sizes) => {
+    const filter = new ContinueFilter()
+    filter.begin()
+    let rest = Buffer.from(interims.join('') + final)
+    let passed = ''
+    for (let index = 0; rest.length > 0; index++) {
+      const size = sizes[index % sizes.length]!
+      passed += (filter.filter(Buffer.from(rest.subarray(0, size))) ?? '').toString()
+      rest = rest.subarray(size)
+    }
+    return passed === interims.map(one => one.replace(/^(HTTP\/1\.\d) 100/, '$1 102')).join('') + final
+  }))
+  t.pass()
+})
+
+t.test('an answer may have headers of 60 KiB', async t => {
+  const { url } = await rawTarget(t, () => `HTTP/1.1 204 No Content\r\nX: ${'x'.repeat(60 * 1024)}\r\n\r\n`)
+  t.equal((await createDispatcher(t).dispatch(httpAttempt({ url }))).status, 204)
 })
 
 t.test('a redirect is an answer, and is not followed', async t => {
@@ -291,7 +349,7 @@ async function retries (t: Test, kind: 'http' | 'appEngine', answers: ReadonlyAr
     else response.writeHead(answer).end()
   }))
   t.teardown(() => { server.close() })
-  const dispatcher = createDispatcher(t, { clock, appEngineUrl: urlOf(server) })
+  const dispatcher = createDispatcher(t, { clock, appEngine: { url: urlOf(server), host: 'service' } })
   const engine = new Engine({ store: new MemoryStore(), clock, dispatch: dispatcher.dispatch, onError: error => { t.fail(String(error)) } })
   await engine.open()
   t.teardown(async () => { await engine.close() })
@@ -340,7 +398,7 @@ async function refuses (t: Test, answer: Promise<unknown>, kind: string | RegExp
 function createDispatcher (t: Test, options: Partial<HttpDispatcherOptions> = {}): HttpDispatcher {
   const { clock = systemClock } = options
   const tokens = new TokenIssuer({ clock, key: new SigningKey(), issuer: () => 'http://127.0.0.1:8123' })
-  const dispatcher = new HttpDispatcher({ clock, tokens, ...options })
+  const dispatcher = new HttpDispatcher({ clock, tokens, appEngine: { url: undefined, host: 'service' }, ...options })
   t.teardown(async () => { await dispatcher.close() })
   return dispatcher
 }

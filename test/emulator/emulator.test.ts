@@ -11,6 +11,8 @@ import { createLocalJWKSet, decodeProtectedHeader, jwtVerify, type JSONWebKeySet
 import t, { type Test } from 'tap'
 import { createEmulator, type Emulator, type EmulatorOptions } from '../../lib/emulator/index.js'
 import { Port } from '../../lib/emulator/port.js'
+import type { NewTask } from '../../lib/cloud-tasks/task.js'
+import type { AttemptReport } from '../../lib/engine/engine.js'
 import { ManualClock } from '../support/manual-clock.js'
 
 const queue = 'projects/p/locations/l/queues/q'
@@ -75,7 +77,7 @@ t.test('two emulators live side by side, and a port that is taken is refused', a
   await second.close()
 })
 
-t.test('options are checked, and a message names the option and how to mend it', async t => {
+t.test('options are checked, and a message names the option and how to fix it', async t => {
   const bad: Array<[options: object, says: string | RegExp]> = [
     [{ prot: 1 }, "did you mean 'port'?"],
     [{ port: 70_000 }, "'port' must be a whole number from 0 to 65535"],
@@ -89,6 +91,8 @@ t.test('options are checked, and a message names the option and how to mend it',
     [{ appEngineUrl: '127.0.0.1:3000' }, "'appEngineUrl' must be an http:// or https:// URL"],
     [{ appEngineUrl: 'ftp://h' }, "'appEngineUrl'"],
     [{ appEngineUrl: 'http://h/?x' }, "'appEngineUrl'"],
+    [{ appEngineHost: 'urls' }, "'appEngineHost' must be 'service' or 'url'; did you mean 'url'?"],
+    [{ batchDuplicates: true }, "'batchDuplicates' must be 'reject' or 'report'"],
     [{ defaultUrl: '/{queue}' }, "'defaultUrl' must be an http:// or https:// URL"],
     [{ taskTombstoneSeconds: '1h' }, "'taskTombstoneSeconds' must be a number from 0 to"],
     [{ queueTombstoneSeconds: -1 }, "'queueTombstoneSeconds' must be a number"],
@@ -232,6 +236,30 @@ t.test('a target that is down is told of once a task, not once an attempt, and i
   t.match(told('missing'), [[{ status: 404 }, 'the target answered 404']])
   t.match(told('nowhere'), [[{ kind: 'appEngineUrl' }, '--app-engine-url']])
   t.equal(lines.length, 3)
+})
+
+t.test('an App Engine target that answers 400 or 403 to its production host gets a hint, and --app-engine-host url is the remedy', async t => {
+  const target = createServer((request, response) => { response.writeHead(request.headers.host?.startsWith('127.') === true ? 200 : request.url === '/forbidden' ? 403 : 400).end() })
+  await once(target.listen(0, '127.0.0.1'), 'listening')
+  t.teardown(() => { target.close() })
+  const appEngineUrl = `http://127.0.0.1:${(target.address() as AddressInfo).port}`
+  const warnings: string[] = []
+  const logger = { info () {}, warn (fields: object, message: string) { warnings.push(message) }, error () {} }
+  const dispatched = async (options: EmulatorOptions, task: NewTask): Promise<AttemptReport> => {
+    const { engine } = await listening(t, { queues: [queue], appEngineUrl, logger, ...options })
+    const attempted = new Promise<AttemptReport>(resolve => { engine.observe({ attempted: resolve }) })
+    await engine.createTask(queue, task)
+    return await attempted
+  }
+  const hint = ' It was called as worker.p.xx.r.appspot.com, as in production; if it accepts only names that it knows (Django\'s ALLOWED_HOSTS), start the emulator with --app-engine-host url (appEngineHost)'
+  for (const [relativeUri, status] of [['/work', 400], ['/forbidden', 403]] as const) {
+    await dispatched({}, { appEngineHttpRequest: { relativeUri, appEngineRouting: { service: 'worker' } } })
+    t.equal(warnings.pop(), `an attempt failed: the target answered ${status}.${hint}`)
+  }
+  await dispatched({}, { httpRequest: { url: `${appEngineUrl}/work`, headers: { Host: 'ignored' } } })
+  t.strictSame(warnings, [], 'an HTTP task has the host of its URL')
+  t.match(await dispatched({ appEngineHost: 'url' }, { appEngineHttpRequest: { relativeUri: '/work', appEngineRouting: { service: 'worker' } } }), { how: 200 })
+  t.strictSame(warnings, [])
 })
 
 t.test('a connection that says nothing is closed, one that hesitates is not', async t => {

@@ -30,8 +30,10 @@ export interface Faces extends Stage {
   readonly app: FastifyInstance
   /** Where gRPC is served, on 127.0.0.1. */
   readonly port: number
-  /** What the service's `onError` heard. */
+  /** What the service's `onError` received. */
   readonly faults: unknown[]
+  /** What was logged. */
+  readonly warnings: string[]
   readonly http: Http
   /** @param service full name. @default google.cloud.tasks.v2.CloudTasks */
   readonly grpc: (method: string, request: object | Buffer, service?: string) => Promise<Answer>
@@ -45,7 +47,8 @@ export async function faces (t: Test, options: ServiceOptions & { engine?: Parti
   const service = new Service(staged.engine, { onError: error => { faults.push(error) }, clock: staged.clock, ...serviceOptions })
   const app = Fastify(restServerOptions)
   await app.register(rest, { service })
-  const grpcServer = await createGrpcServer(service)
+  const warnings: string[] = []
+  const grpcServer = await createGrpcServer({ service, logger: { warn: (fields, message) => { warnings.push(message) } } })
   const injector = grpcServer.createConnectionInjector(ServerCredentials.createInsecure())
   const listener = createServer(socket => { injector.injectConnection(socket) })
   await new Promise<void>(resolve => { listener.listen(0, '127.0.0.1', resolve) })
@@ -66,6 +69,7 @@ export async function faces (t: Test, options: ServiceOptions & { engine?: Parti
     app,
     port,
     faults,
+    warnings,
     http: httpCaller(app),
     grpc: grpcCaller(client)
   }

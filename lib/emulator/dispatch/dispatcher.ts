@@ -1,48 +1,54 @@
 import { Agent, type Dispatcher as UndiciDispatcher } from 'undici'
 import type { Answer, Attempt, Dispatcher } from '../../engine/engine.js'
 import type { Clock } from '../../clock/clock.js'
+import { continuingConnector } from './connector.js'
 import { Exchange } from './exchange.js'
 import type { TokenIssuer } from '../tokens/token-issuer.js'
-import { outgoingRequest, type OutgoingRequest } from './outgoing-request.js'
+import { outgoingRequest, type AppEngineTarget, type OutgoingRequest } from './outgoing-request.js'
 import { connectionProblem, Unreachable } from './unreachable.js'
 
 export interface HttpDispatcherOptions {
   readonly clock: Clock
   readonly tokens: TokenIssuer
-  /** Where App Engine tasks go. */
-  readonly appEngineUrl?: string
+  readonly appEngine: AppEngineTarget
 }
 
 /**
- * Sends attempts over HTTP/1.1. Each gets a connection of its own for as long as it runs, so how many there are is what the
- * queues allow (`maxConcurrentDispatches`); afterwards it is kept for the next one to the same target, and closed after four
- * seconds without any. Redirects are answers like any other.
+ * Sends attempts over HTTP/1.1. Each has a connection of its own while it runs, so the queues' `maxConcurrentDispatches` limits
+ * their number. Afterwards the connection is reused for the same target, and closed after four idle seconds. Redirects are
+ * answers like any other.
  *
- * `dispatch` rejects with `Unreachable` alone. After the deadline it closes the connection; the engine has ended the attempt by
- * then and takes no notice.
+ * `dispatch` rejects only with `Unreachable`. After the deadline it closes the connection; by then the engine has ended the
+ * attempt and ignores the result.
  */
 export class HttpDispatcher {
   readonly dispatch: Dispatcher = async attempt => await this.#send(attempt)
   readonly #options: HttpDispatcherOptions
-  // The deadline is the attempt's, so undici's own limits are off; the one on connecting says more than the deadline would.
-  readonly #agent = new Agent({ headersTimeout: 0, bodyTimeout: 0, connect: { timeout: 10_000 }, keepAliveTimeout: 4000 })
+  // The attempt has a deadline, so undici's own timeouts are off, except on connecting, whose error says more than the deadline's.
+  readonly #agent = new Agent({
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    connect: continuingConnector({ timeout: 10_000 }),
+    keepAliveTimeout: 4000,
+    maxHeaderSize: MAX_HEADER_BYTES
+  })
 
   constructor (options: HttpDispatcherOptions) {
     this.#options = options
   }
 
-  /** Targets that it has connections to. */
+  /** Number of targets with open connections. */
   get targets (): number {
     return Object.keys(this.#agent.stats).length
   }
 
-  /** Cuts off what is under way and closes all connections. Afterwards every attempt is refused. */
+  /** Aborts running attempts and closes all connections. Later attempts are refused. */
   async close (): Promise<void> {
     await this.#agent.destroy(new Unreachable('closing', 'the emulator was stopped'))
   }
 
   async #send (attempt: Attempt): Promise<Answer> {
-    const request = outgoingRequest(attempt, this.#options.appEngineUrl)
+    const request = outgoingRequest(attempt, this.#options.appEngine)
     const authorization = this.#authorization(attempt)
     if (authorization !== undefined) request.headers.Authorization = typeof authorization === 'string' ? authorization : await authorization
     return await this.#exchange(request, attempt.deadlineMs)
@@ -64,7 +70,7 @@ export class HttpDispatcher {
     })
   }
 
-  /** Only the first token for an account and an audience has to be waited for. */
+  /** A promise only for the first token for an account and an audience. */
   #authorization ({ task }: Attempt): string | Promise<string> | undefined {
     const { url = '', oidcToken, oauthToken } = task.httpRequest ?? {}
     const { tokens } = this.#options
@@ -74,9 +80,12 @@ export class HttpDispatcher {
   }
 }
 
+/** Targets are the developer's own, and some debug tools send long headers; undici's default is 16 KiB. */
+const MAX_HEADER_BYTES = 64 * 1024
+
 const NO_ANSWER: Answer = { status: 0 }
 
-/** Lets the engine, which knows it for a deadline, be first. */
+/** So that the engine's own deadline, which records the attempt as timed out, comes first. */
 const GRACE_MS = 100
 
 const deadline = new Error('The deadline of the attempt has passed')

@@ -15,26 +15,34 @@ export interface OutgoingRequest {
   readonly body: Uint8Array | undefined
 }
 
+/** The `Host` of App Engine tasks: that of their service, as in production, or that of the URL they are sent to. */
+export type AppEngineHost = 'service' | 'url'
+
+export interface AppEngineTarget {
+  readonly url: string | undefined
+  readonly host: AppEngineHost
+}
+
 /**
- * Throws `Unreachable` for what no request can be made of: a URL that is none, a header that would break the request, an App
- * Engine task without `appEngineUrl`.
+ * Throws `Unreachable` where no request can be made: an invalid URL, a header that would break the request, an App Engine task
+ * without a URL for those.
  */
-export function outgoingRequest (attempt: Attempt, appEngineUrl?: string): OutgoingRequest {
+export function outgoingRequest (attempt: Attempt, appEngine: AppEngineTarget): OutgoingRequest {
   const { httpRequest, appEngineHttpRequest } = attempt.task
   if (httpRequest !== undefined) return request(urlOf(httpRequest.url), httpRequest, attempt.headers)
-  if (appEngineUrl === undefined) {
+  if (appEngine.url === undefined) {
     throw new Unreachable('appEngineUrl', 'it is an App Engine task and there is no URL to send those to: start the emulator with --app-engine-url (appEngineUrl)')
   }
   const { relativeUri = '/', appEngineRouting } = appEngineHttpRequest!
-  // Joined as text: as a reference, '//host/path' would lead to another host.
-  const url = urlOf(appEngineUrl.replace(/\/$/, '') + relativeUri)
-  const host = appEngineHost(appEngineRouting, parseTaskName(attempt.task.name)!.project)
+  // Concatenated: resolved as a reference, '//host/path' would lead to another host.
+  const url = urlOf(appEngine.url.replace(/\/$/, '') + relativeUri)
+  const host = appEngine.host === 'url' ? url.host : appEngineHost(appEngineRouting, parseTaskName(attempt.task.name)!.project)
   return request(url, appEngineHttpRequest!, { ...attempt.headers, Host: host })
 }
 
 function urlOf (text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined
-  if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:')) throw new Unreachable('url', `its URL is none: ${quoted(text.slice(0, 200))}`)
+  if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:')) throw new Unreachable('url', `its URL is invalid: ${quoted(text.slice(0, 200))}`)
   return url
 }
 
@@ -52,24 +60,24 @@ function request (url: URL, { httpMethod = 'POST', body }: HttpRequest | AppEngi
   return { origin: url.origin, path: url.pathname + url.search, method: httpMethod, headers, body: body?.length === 0 ? undefined : body }
 }
 
-/** Anything beyond ASCII goes out as UTF-8: one character here stands for one byte there. */
+/** Non-ASCII text is sent as UTF-8: one character of the result is one byte on the wire. */
 function headerValue (name: string, value: string): string {
   if (!VALUE.test(value)) throw new Unreachable('header', `its header ${name} has a value with a line break or another control character, which no HTTP header can have`)
   return ASCII.test(value) ? value : Buffer.from(value).toString('latin1')
 }
 
-/** As JSON, and nothing in it that a terminal obeys: it takes C1 controls for commands and turns the direction of writing. */
+/** As JSON, without characters that control a terminal: C1 controls are commands, others change the direction of writing. */
 function quoted (text: string): string {
-  return JSON.stringify(text).replace(UNSEEN, character => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
+  return JSON.stringify(text).replace(CONTROLS, character => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
-const UNSEEN = /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g
+const CONTROLS = /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g
 const TOKEN = /^[\w!#$%&'*+.^`|~-]+$/
 // eslint-disable-next-line no-control-regex
 const VALUE = /^[^\x00-\x08\x0a-\x1f\x7f]*$/
 const ASCII = /^[\t\x20-\x7e]*$/
 
-/** They are about one connection, and that one is not the task's. */
+/** They describe one connection, and the emulator's is another than the task's creator had. */
 const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'connection', 'expect', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade'
 ])

@@ -1,9 +1,11 @@
+import { readFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
-import { load, type MessageTypeDefinition, type PackageDefinition } from '@grpc/proto-loader'
+import { fromJSON, type MessageTypeDefinition, type PackageDefinition } from '@grpc/proto-loader'
+import { addCurrentV2, namespaceOf, type ProtoNamespace } from './current-v2.js'
 import { Schemas, type FileDescriptor } from './schema.js'
 
-/** Google's own interface definitions, as they ship with its client. */
+/** Google's own interface definitions, as they ship with its client, with what v2 has gained since. */
 export interface Protos {
   /** Services and messages by full name. Deserialized messages have lowerCamelCase keys, enums by name, and no defaults. */
   readonly definitions: PackageDefinition
@@ -12,7 +14,7 @@ export interface Protos {
 
 let loaded: Promise<Protos> | undefined
 
-/** Reads the files once; that takes a tenth of a second. */
+/** Loads the definitions once per process, which costs a tenth of a second. */
 export function loadProtos (): Promise<Protos> {
   loaded ??= read()
   return loaded
@@ -24,26 +26,25 @@ export function messageType (definitions: PackageDefinition, name: string): Mess
 }
 
 async function read (): Promise<Protos> {
-  const here = createRequire(import.meta.url)
-  const tasks = here.resolve('@google-cloud/tasks/build/protos')
-  const gax = createRequire(tasks).resolve('google-gax')
-  const definitions = await load(FILES, {
-    includeDirs: [dirname(tasks), join(dirname(gax), '../protos')],
-    longs: Number,
-    enums: String
-  })
-  const { fileDescriptorProtos, type } = messageType(definitions, 'google.protobuf.FileDescriptorProto')
-  if (type === undefined) throw new Error('The protos of @google-cloud/tasks lack descriptors')
-  const { deserialize } = messageType(definitions, 'google.protobuf.FileDescriptorProto')
+  const definitions = fromJSON(await readJson(), { longs: Number, enums: String })
+  const { fileDescriptorProtos, deserialize } = messageType(definitions, 'google.protobuf.FileDescriptorProto')
   return { definitions, schemas: new Schemas(fileDescriptorProtos.map(file => deserialize(file) as FileDescriptor)) }
 }
 
-const FILES = [
-  'google/cloud/tasks/v2/cloudtasks.proto',
-  'google/cloud/tasks/v2beta3/cloudtasks.proto',
-  'google/cloud/location/locations.proto',
-  'google/longrunning/operations.proto',
-  'google/api/httpbody.proto',
-  'google/rpc/error_details.proto',
-  'google/protobuf/descriptor.proto'
-]
+/** In the JSON form of protobufjs, because a .proto file cannot add fields to the messages of another. */
+async function readJson (): Promise<ProtoNamespace> {
+  const tasks = createRequire(import.meta.url).resolve('@google-cloud/tasks/build/protos')
+  const gax = createRequire(tasks).resolve('google-gax')
+  const [protos, locations, status] = await Promise.all([
+    join(dirname(tasks), 'protos.json'),
+    join(dirname(gax), '../protos/locations.json'),
+    join(dirname(gax), '../protos/status.json')
+  ].map(async file => JSON.parse(await readFile(file, 'utf8')) as ProtoNamespace)) as [ProtoNamespace, ProtoNamespace, ProtoNamespace]
+  const google = namespaceOf(protos, 'google').nested!
+  namespaceOf(protos, 'google.cloud').nested!.location = namespaceOf(locations, 'google.cloud.location')
+  google.rpc = { nested: { ...namespaceOf(status, 'google.rpc').nested, ...google.rpc!.nested } }
+  // Pull queues are not emulated, so nothing reads v2beta2.
+  delete namespaceOf(protos, 'google.cloud.tasks').nested!.v2beta2
+  addCurrentV2(protos)
+  return protos
+}

@@ -1,4 +1,4 @@
-/** What the JSON codec and field masks need to know of messages: their fields, out of Google's own descriptors. */
+/** What the JSON codec, field masks and the search for unknown fields need to know of messages: their fields, from Google's descriptors. */
 
 export type FieldKind = 'double' | 'int32' | 'int64' | 'bool' | 'string' | 'bytes' | 'enum' | 'message'
 
@@ -7,6 +7,8 @@ export interface Field {
   readonly name: string
   /** As the .proto file has it: snake_case. */
   readonly protoName: string
+  /** On the wire. */
+  readonly number: number
   readonly kind: FieldKind
   readonly repeated: boolean
   /** The oneof that it belongs to, in snake_case, unless that one exists only to make a field optional. */
@@ -23,6 +25,7 @@ export interface Message {
   readonly fields: readonly Field[]
   /** By both names. */
   readonly field: ReadonlyMap<string, Field>
+  readonly byNumber: ReadonlyMap<number, Field>
   readonly isMapEntry: boolean
 }
 
@@ -63,7 +66,6 @@ export class Schemas {
         }
       }
     }
-    this.#extendForRest()
   }
 
   find (fullName: string): Message | undefined {
@@ -100,30 +102,18 @@ export class Schemas {
     }
   }
 
-  /** REST has what the .proto files lack: v2 mostly in the form in which v2beta3 has it. */
-  #extendForRest (): void {
-    for (const name of REST_ONLY) {
-      if (!this.#messages.has(`${V2}.${name}`)) this.#collect(V2, [this.#messages.get(`${V2BETA3}.${name}`)!.descriptor])
-    }
-    const task = { name: 'task', label: 'LABEL_OPTIONAL', type: 'TYPE_MESSAGE', typeName: 'Task' }
-    for (const version of [V2, V2BETA3]) this.#collect(version, [{ name: 'BufferTaskResponse', field: [task] }])
-    const { descriptor } = this.#messages.get(`${V2}.Queue`)!
-    const httpTarget = this.#messages.get(`${V2BETA3}.Queue`)!.descriptor.field?.find(({ name }) => name === 'httpTarget')
-    if (httpTarget === undefined || descriptor.field?.some(({ name }) => name === 'httpTarget') === true) return
-    this.#messages.set(`${V2}.Queue`, { descriptor: { ...descriptor, field: [...descriptor.field ?? [], httpTarget] }, schema: undefined })
-  }
-
   #build (fullName: string, { field: descriptors = [], oneofDecl = [], options }: MessageDescriptor): Message {
     const fields = descriptors.map(descriptor => this.#field(fullName, descriptor, oneofDecl))
     return {
       fullName,
       fields,
       field: new Map(fields.flatMap(field => [[field.name, field], [field.protoName, field]])),
+      byNumber: new Map(fields.map(field => [field.number, field])),
       isMapEntry: options?.mapEntry === true
     }
   }
 
-  #field (scope: string, { name, label, type, typeName = '', oneofIndex }: FieldDescriptor, oneofs: ReadonlyArray<{ name: string }>): Field {
+  #field (scope: string, { name, number, label, type, typeName = '', oneofIndex }: FieldDescriptor, oneofs: ReadonlyArray<{ name: string }>): Field {
     const kind = KINDS[type]
     if (kind === undefined) throw new Error(`The protos of @google-cloud/tasks have a field of an unexpected type: ${scope}.${name}, ${type}`)
     const oneof = oneofIndex === undefined ? undefined : oneofs[oneofIndex]?.name
@@ -132,12 +122,13 @@ export class Schemas {
     return {
       name,
       protoName: snakeCase(name),
+      number,
       kind,
       repeated: label === 'LABEL_REPEATED',
       optional,
       ...(oneof === undefined || optional ? undefined : { oneof: snakeCase(oneof) }),
       ...(kind === 'enum' ? { enum: resolve(this.#enums, scope, typeName) } : undefined),
-      // When it is asked for: messages may hold themselves.
+      // Resolved lazily: messages may contain themselves.
       ...(kind === 'message' ? { get message () { return schemas.message(resolveName(schemas.#messages, scope, typeName)) } } : undefined)
     }
   }
@@ -154,6 +145,7 @@ interface MessageDescriptor {
 
 interface FieldDescriptor {
   readonly name: string
+  readonly number: number
   readonly label: string
   readonly type: string
   readonly typeName?: string
@@ -182,14 +174,6 @@ function resolveName (known: ReadonlyMap<string, unknown>, scope: string, name: 
 function resolve<T> (known: ReadonlyMap<string, T>, scope: string, name: string): T {
   return known.get(resolveName(known, scope, name))!
 }
-
-const V2 = 'google.cloud.tasks.v2'
-const V2BETA3 = 'google.cloud.tasks.v2beta3'
-
-const REST_ONLY = [
-  'HttpTarget', 'UriOverride', 'PathOverride', 'QueryOverride', 'BatchCreateTasksRequest', 'BatchCreateTasksResponse', 'BatchCreateTasksMetadata',
-  'BatchDeleteTasksRequest', 'BatchDeleteTasksMetadata', 'CmekConfig', 'GetCmekConfigRequest', 'UpdateCmekConfigRequest'
-]
 
 const KINDS: Readonly<Record<string, FieldKind>> = {
   TYPE_DOUBLE: 'double',

@@ -18,7 +18,7 @@ export interface FoundRoute extends Route {
   readonly resource: string
 }
 
-/** The paths of Google's REST interface: those that the protos annotate, and those that only REST has. */
+/** The paths of Google's REST interface: those that the protos annotate, and those of methods that are REST only or of other services. */
 export class Routes {
   readonly #routes = new Map<string, Route & { resourceLength: number }>()
   readonly #suffixes = new Set<string>()
@@ -32,7 +32,7 @@ export class Routes {
         const [httpMethod, template] = Object.entries(http).find(([key]) => key !== 'body')!
         this.#add(httpMethod.toUpperCase(), template, { version, method, body: http.body, ...schemas.method(`${service}.${method}`) })
       }
-      for (const [httpMethod, path, method, request, response, body] of REST_ONLY) {
+      for (const [httpMethod, path, method, request, response, body] of UNANNOTATED) {
         this.#add(httpMethod, `/${version}/${path}`, {
           version, method, body, request: schemas.message(fullName(version, request)), response: schemas.message(fullName(version, response))
         })
@@ -45,7 +45,7 @@ export class Routes {
     }
   }
 
-  /** @param path without a query, as it stands in the request line. Undefined when there is no such route. */
+  /** @param path without a query, as in the request line. Undefined when there is no such route. */
   find (httpMethod: string, path: string): FoundRoute | undefined {
     const segments = decoded(path)
     if (segments === undefined) return undefined
@@ -58,7 +58,6 @@ export class Routes {
     return route === undefined ? undefined : { ...route, resource: rest.slice(0, route.resourceLength).join('/') }
   }
 
-  /** What the protos say goes first. */
   #add (httpMethod: string, template: string, route: Omit<Route, 'variable'>): void {
     const match = TEMPLATE.exec(template)
     if (match === null) throw new Error(`The protos of @google-cloud/tasks have an unexpected path: ${template}`)
@@ -70,12 +69,12 @@ export class Routes {
   }
 }
 
-/** Collections and ids take turns; which ids they are makes no difference to the route. */
+/** Collections and ids alternate; the ids make no difference to the route. */
 function shapeOf (segments: readonly string[]): string {
   return segments.map((segment, index) => index % 2 === 0 ? segment : '*').join('/')
 }
 
-/** Undefined for what is no path. */
+/** Undefined for a malformed escape. */
 function decoded (path: string): string[] | undefined {
   try {
     return path.slice(1).split('/').map(decodeURIComponent)
@@ -84,7 +83,7 @@ function decoded (path: string): string[] | undefined {
   }
 }
 
-/** A name without a package is one of Cloud Tasks'. */
+/** A name without a package is one of Cloud Tasks' own. */
 function fullName (version: Version, name: string): string {
   return name.includes('.') ? name : `${packageOf(version)}.${name}`
 }
@@ -94,12 +93,8 @@ const TEMPLATE = /^\/(\w+)\/\{([\w.]+)=([^}]+)\}(?:\/(\w+))?(:\w+)?$/
 const QUEUE = 'projects/*/locations/*/queues/*'
 
 /** HTTP method, path, method, request, response, body. */
-const REST_ONLY: ReadonlyArray<readonly [string, string, string, string, string, string?]> = [
+const UNANNOTATED: ReadonlyArray<readonly [string, string, string, string, string, string?]> = [
   ['POST', `{queue=${QUEUE}}/tasks:buffer`, 'BufferTask', 'google.api.HttpBody', 'BufferTaskResponse', 'raw'],
   ['POST', `{name=${QUEUE}/tasks/*}:buffer`, 'BufferTask', 'google.api.HttpBody', 'BufferTaskResponse', 'raw'],
-  ['POST', `{parent=${QUEUE}}/tasks:batchCreate`, 'BatchCreateTasks', 'BatchCreateTasksRequest', 'google.longrunning.Operation', '*'],
-  ['POST', `{parent=${QUEUE}}/tasks:batchDelete`, 'BatchDeleteTasks', 'BatchDeleteTasksRequest', 'google.longrunning.Operation', '*'],
-  ['GET', '{name=projects/*/locations/*/cmekConfig}', 'GetCmekConfig', 'GetCmekConfigRequest', 'CmekConfig'],
-  ['PATCH', '{cmek_config.name=projects/*/locations/*/cmekConfig}', 'UpdateCmekConfig', 'UpdateCmekConfigRequest', 'CmekConfig', 'cmek_config'],
   ['GET', '{name=projects/*/locations/*/operations/*}', 'GetOperation', 'google.longrunning.GetOperationRequest', 'google.longrunning.Operation']
 ]

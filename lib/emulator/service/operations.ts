@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { grpcCodes, statusErrors, type CloudTasksError } from '../../cloud-tasks/status.js'
+import { CloudTasksError, grpcCodes, statusErrors } from '../../cloud-tasks/status.js'
 import type { TimestampMessage } from '../proto/time.js'
 import { timestampMessage } from '../messages/times.js'
 
-/** google.longrunning.Operation. What is an Any there has its type in '@type' and its fields beside that. */
+/** google.longrunning.Operation. An Any has its type in '@type', beside the fields of its message. */
 export interface OperationMessage {
   readonly name: string
   readonly done: true
@@ -26,31 +26,34 @@ export interface Batch<R, T> {
   /** Full name of the metadata's message. */
   readonly metadata: string
   readonly run: (request: R) => Promise<T>
+  /** Whether this error of one request is the answer to the whole batch, once all requests have been tried. */
+  readonly rejects: (error: CloudTasksError) => boolean
   readonly response: (results: T[]) => NonNullable<OperationMessage['response']>
 }
 
 /**
  * Batches of tasks. None is atomic: each request succeeds or fails alone, and the operation's metadata say which failed and
- * why. All are done by the time they are answered; the newest can be asked for again.
+ * why. An operation is done when it is answered; the newest are remembered.
  */
 export class Operations {
   readonly #now: () => number
   readonly #refusal: (error: unknown) => CloudTasksError
-  readonly #operations = new Map<string, Promise<OperationMessage>>()
+  readonly #operations = new Map<string, Promise<OperationMessage | CloudTasksError>>()
 
-  /** @param refusal what the caller is told of anything thrown */
+  /** @param refusal converts anything thrown to what the caller gets */
   constructor (now: () => number, refusal: (error: unknown) => CloudTasksError) {
     this.#now = now
     this.#refusal = refusal
   }
 
+  /** Throws NOT_FOUND also for a batch that was rejected as a whole: it has no operation. */
   async get (name: string): Promise<OperationMessage> {
-    const operation = this.#operations.get(name)
-    if (operation === undefined) throw statusErrors.notFound()
-    return await operation
+    const operation = await this.#operations.get(name)
+    if (operation === undefined || operation instanceof CloudTasksError) throw statusErrors.notFound()
+    return operation
   }
 
-  /** A request id that was used in the same queue gives the same operation again, and nothing is done twice. */
+  /** A request id that was used in the same queue gives the same answer again, and nothing is done twice. */
   async run<R, T> (batch: Batch<R, T>): Promise<OperationMessage> {
     const { parent, requestId, requests, maxRequests } = batch
     if (requests.length === 0) throw statusErrors.emptyBatch()
@@ -58,23 +61,30 @@ export class Operations {
     if (requestId !== '' && !UUID4.test(requestId)) throw statusErrors.requestId()
     const location = parent.slice(0, parent.indexOf('/queues/'))
     const name = `${location}/operations/${requestId === '' ? randomUUID() : `${parent.slice(parent.lastIndexOf('/') + 1)}-${requestId.toLowerCase()}`}`
-    const known = this.#operations.get(name)
-    if (known !== undefined) return await known
+    const operation = await (this.#operations.get(name) ?? this.#start(name, batch))
+    if (operation instanceof CloudTasksError) throw operation
+    return operation
+  }
+
+  #start<R, T> (name: string, batch: Batch<R, T>): Promise<OperationMessage | CloudTasksError> {
     const operation = this.#execute(name, batch)
     this.#operations.set(name, operation)
     if (this.#operations.size > MAX_REMEMBERED) this.#operations.delete(this.#operations.keys().next().value!)
-    return await operation
+    return operation
   }
 
-  async #execute<R, T> (name: string, { requests, metadata, run, response }: Batch<R, T>): Promise<OperationMessage> {
+  async #execute<R, T> (name: string, { requests, metadata, run, rejects, response }: Batch<R, T>): Promise<OperationMessage | CloudTasksError> {
     const startTime = timestampMessage(this.#now())
     const results = await Promise.allSettled(requests.map(run))
-    const failedRequests: Record<number, StatusMessage> = {}
+    const errors = new Map<number, CloudTasksError>()
     const succeeded: T[] = []
     for (const [index, result] of results.entries()) {
       if (result.status === 'fulfilled') succeeded.push(result.value)
-      else failedRequests[index] = statusOf(this.#refusal(result.reason))
+      else errors.set(index, this.#refusal(result.reason))
     }
+    const rejection = [...errors.values()].find(rejects)
+    if (rejection !== undefined) return rejection
+    const failedRequests = Object.fromEntries([...errors].map(([index, error]) => [index, statusOf(error)]))
     const state = succeeded.length === results.length ? 'SUCCEEDED' : succeeded.length === 0 ? 'FAILED' : 'PARTIALLY_SUCCEEDED'
     return {
       name,

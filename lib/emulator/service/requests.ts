@@ -1,5 +1,6 @@
 import { parseFilter, type Predicate } from '../proto/filter.js'
 import { resolveMask, type FieldMaskMessage } from '../proto/field-mask.js'
+import type { CmekConfigMessage } from './cmek-configs.js'
 import type { PolicyMessage } from './iam.js'
 import type { QueueMessage, TaskMessage } from '../messages/messages.js'
 import type { PageFields } from './page-token.js'
@@ -67,6 +68,11 @@ export interface SetIamPolicyRequest {
   readonly updateMask?: string[][]
 }
 
+export interface UpdateCmekConfigRequest {
+  readonly cmekConfig?: CmekConfigMessage
+  readonly updateMask?: string[][]
+}
+
 export interface TestIamPermissionsRequest {
   readonly resource?: string
   readonly permissions?: readonly string[]
@@ -105,6 +111,7 @@ function subjectOf (schemas: Schemas, version: Version, verb: string): Message |
     case 'createQueue':
     case 'updateQueue': return schemas.message(`${packageOf(version)}.Queue`)
     case 'setIamPolicy': return schemas.message('google.iam.v1.Policy')
+    case 'updateCmekConfig': return schemas.message(`${packageOf(version)}.CmekConfig`)
     case 'listLocations': return schemas.message('google.cloud.location.Location')
     default: return undefined
   }

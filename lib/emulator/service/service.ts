@@ -1,11 +1,12 @@
 import { targetUrl } from '../../cloud-tasks/http-target.js'
-import { parseLocationName, parseQueueName, queueNameOf } from '../../cloud-tasks/names.js'
+import { parseQueueName, queueNameOf } from '../../cloud-tasks/names.js'
 import { CloudTasksError, statusErrors } from '../../cloud-tasks/status.js'
 import type { NewTask } from '../../cloud-tasks/task.js'
 import { systemClock, type Clock } from '../../clock/clock.js'
 import type { Engine, StoredQueue } from '../../engine/engine.js'
-import { creationOf, deletionOf } from './batches.js'
+import { creationOf, deletionOf, type BatchDuplicates } from './batches.js'
 import { bufferedTask, type HttpBodyMessage } from './buffer.js'
+import { CmekConfigs, type CmekConfigMessage } from './cmek-configs.js'
 import { defaultUrlOf } from './default-url.js'
 import { masked, picked } from '../proto/field-mask.js'
 import { Iam, type PolicyMessage } from './iam.js'
@@ -16,7 +17,7 @@ import { decodeToken, encodeToken } from './page-token.js'
 import { queueMessage, readQueue, settingsMessage } from '../messages/queue.js'
 import { QueueStats } from './queue-stats.js'
 import { checkLocation, checkPage, checkParent, readView } from './request-checks.js'
-import type { BatchCreateRequest, BatchDeleteRequest, CreateTaskRequest, GetQueueRequest, ListLocationsRequest, ListQueuesRequest, ListTasksRequest, Named, SetIamPolicyRequest, TaskRequest, TestIamPermissionsRequest, UpdateQueueRequest } from './requests.js'
+import type { BatchCreateRequest, BatchDeleteRequest, CreateTaskRequest, GetQueueRequest, ListLocationsRequest, ListQueuesRequest, ListTasksRequest, Named, SetIamPolicyRequest, TaskRequest, TestIamPermissionsRequest, UpdateCmekConfigRequest, UpdateQueueRequest } from './requests.js'
 import { readTask, taskMessage } from '../messages/task.js'
 
 export interface ServiceOptions {
@@ -24,6 +25,8 @@ export interface ServiceOptions {
   readonly clock?: Clock
   /** CreateTask creates a queue that is missing, with default settings. @default false */
   readonly autoCreateQueues?: boolean
+  /** @default 'reject' */
+  readonly batchDuplicates?: BatchDuplicates
   /** Where tasks go that come without a URL by the paths that firebase-admin uses, see `defaultUrlOf`. @default none: they are refused */
   readonly defaultUrl?: string
   /** Hears of faults that the caller is only told of as INTERNAL. @default process.emitWarning */
@@ -40,6 +43,7 @@ export class Service {
   readonly #now: () => number
   readonly #iam: Iam
   readonly #locations: Locations
+  readonly #cmekConfigs = new CmekConfigs()
   readonly #operations: Operations
   readonly #stats: QueueStats
 
@@ -178,7 +182,10 @@ export class Service {
 
   async batchCreateTasks (request: BatchCreateRequest): Promise<OperationMessage> {
     this.#checkQueue(request.parent ?? '')
-    return await this.#operations.run(creationOf(request, async one => await this.createTask(one)))
+    return await this.#operations.run(creationOf(request, {
+      duplicates: this.#options.batchDuplicates ?? 'reject',
+      create: async one => await this.createTask(one)
+    }))
   }
 
   async batchDeleteTasks (request: BatchDeleteRequest): Promise<OperationMessage> {
@@ -203,12 +210,12 @@ export class Service {
     return this.#locations.application(name)
   }
 
-  /** Nothing here is encrypted by anybody's key. */
-  getCmekConfig ({ name = '' }: Named): { name: string, kmsKey: string } {
-    const location = name.endsWith('/cmekConfig') ? name.slice(0, -'/cmekConfig'.length) : ''
-    if (parseLocationName(location) === undefined) throw statusErrors.locationName()
-    checkLocation(location)
-    return { name, kmsKey: '' }
+  getCmekConfig ({ name = '' }: Named): CmekConfigMessage {
+    return this.#cmekConfigs.get(name)
+  }
+
+  updateCmekConfig ({ cmekConfig = {}, updateMask = [] }: UpdateCmekConfigRequest): CmekConfigMessage {
+    return this.#cmekConfigs.update(cmekConfig, updateMask)
   }
 
   #checkQueue (name: string): void {

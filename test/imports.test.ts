@@ -20,7 +20,6 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   delivery: [],
   'fastify-internals': [],
   'browser-guard': [],
-  'payload-example': [],
   registry: ['cloud-tasks', 'errors', 'checks', 'delivery', 'fastify-internals'],
   options: ['cloud-tasks', 'errors', 'checks', 'delivery', 'type registry'],
 
@@ -34,10 +33,10 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   enqueue: [...base, 'transport/transport'],
   tasks: [...base, 'enqueue', 'transport/transport', 'worker'],
   'plugin-handle': [...base, 'type engine', 'type worker'],
-  console: [...base, 'browser-guard', 'enqueue', 'engine', 'plugin-handle', 'payload-example'],
+  console: [...base, 'browser-guard', 'enqueue', 'engine', 'plugin-handle'],
   emulator: [...base, 'browser-guard', 'engine', 'store'],
   plugin: [...base, 'enqueue', 'tasks', 'engine', 'transport', 'transport/local', 'transport/transport', 'worker', 'plugin-handle'],
-  cli: [...base, 'browser-guard', 'enqueue', 'tasks', 'plugin-handle', 'transport', 'payload-example', 'emulator', 'console', 'plugin'],
+  cli: [...base, 'browser-guard', 'enqueue', 'tasks', 'plugin-handle', 'transport', 'emulator', 'console', 'plugin'],
   index: ['errors', 'events', 'options', 'registry', 'enqueue', 'tasks', 'plugin']
 }
 

@@ -33,7 +33,7 @@ Example: CLOUD_TASKS_EMULATOR_HOST=127.0.0.1:8123 fastify-cloud-tasks enqueue se
       const task = findTask(app, name)
       refuseMemory(task)
       const example = `fastify-cloud-tasks enqueue ${name}${appFlag(args)}`
-      if (given === undefined) throw new CommandError(explainPayload(task, example))
+      if (given === undefined) throw new CommandError(await explainPayload(task, example))
       await checkPayload(task, given.value, example)
       try {
         const result = await task.registration.app.enqueue(task.name, given.value, options)

@@ -1,11 +1,12 @@
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { text } from 'node:stream/consumers'
-import type { ValidationFault } from '../registry/payload.js'
-import { exampleOf } from '../payload-example.js'
+import type { Examined, PayloadCodec, ValidationFault } from '../registry/payload.js'
+import type { RegisteredTask } from '../registry/registry.js'
 import type { FoundTask } from './app.js'
 import { CommandError, UsageError, codeOf, type Arguments, type Io } from './command.js'
-import { jsonFault, tellFault } from './json-fault.js'
+import { samplePayload } from './sample-payload.js'
+import { parseJson } from './json.js'
 
 export const FILE_FLAG = { file: { type: 'string', short: 'f' } } as const
 
@@ -20,11 +21,11 @@ export async function readPayload ({ values, positionals }: Arguments, io: Io): 
   const [, argument] = positionals
   const file = values.file as string | undefined
   if (argument !== undefined && file !== undefined) throw new UsageError("the payload is given twice: as an argument and with '--file'; leave one of them out")
-  if (file !== undefined) return { value: parse(await readText(resolve(io.cwd, file)), file) }
+  if (file !== undefined) return { value: await parse(await readText(resolve(io.cwd, file)), file) }
   if (argument === undefined) return undefined
-  if (argument !== '-') return { value: parse(argument, 'the argument') }
+  if (argument !== '-') return { value: await parse(argument, 'the argument') }
   if ((io.stdin as Partial<NodeJS.ReadStream>).isTTY === true) io.stderr.write('reading the payload from stdin; Ctrl-D ends it\n')
-  return { value: parse(await text(io.stdin), 'stdin') }
+  return { value: await parse(await text(io.stdin), 'stdin') }
 }
 
 async function readText (path: string): Promise<string> {
@@ -35,13 +36,16 @@ async function readText (path: string): Promise<string> {
   }
 }
 
-function parse (source: string, where: string): unknown {
+async function parse (source: string, where: string): Promise<unknown> {
   const json = source.replace(/^\uFEFF/, '')
-  if (json.trim() === '') throw new CommandError(`the payload (${where}) is empty; a task without data takes {} or null, as its schema says`)
-  const fault = jsonFault(json)
-  if (fault === undefined) return JSON.parse(json)
-  const hint = where === 'the argument' && /^[{[]/.test(json.trim()) && !json.includes('"') ? "\n(a shell takes quotes away: put single quotes around the payload, as in '{\"name\":\"Ada\"}')" : ''
-  throw new CommandError(`the payload (${where}) is not JSON: ${tellFault(json, fault)}${hint}`)
+  if (json.trim() === '') throw new CommandError(`the payload (${where}) is empty; for a task without data give {} or null, as its schema says`)
+  try {
+    return await parseJson(json)
+  } catch (error) {
+    const unquoted = where === 'the argument' && /^[{[]/.test(json.trim()) && !json.includes('"')
+    const hint = unquoted ? "\n(a shell removes quotes: put single quotes around the payload, as in '{\"name\":\"Ada\"}')" : ''
+    throw new CommandError(`the payload (${where}) is not JSON: ${(error as Error).message}${hint}`)
+  }
 }
 
 /**
@@ -49,27 +53,39 @@ function parse (source: string, where: string): unknown {
  * @param example a command line that would do, without its payload
  * @throws CommandError that points at each field
  */
-export async function checkPayload ({ name, schema, registration }: FoundTask, value: unknown, example: string): Promise<void> {
-  const task = registration.registry.get(name)!
+export async function checkPayload (found: FoundTask, value: unknown, example: string): Promise<void> {
+  const { name, registration: { registry, payloads } } = found
+  const examined = await examine(payloads, registry.get(name)!, value)
+  if (examined.faults === undefined) return
+  // All that the validator says, values included: they were typed here.
+  const lines = examined.faults.map(fault => `  ${fieldOf(fault)}  ${fault.message ?? 'does not fit its schema'}${allowed(fault)}`)
+  const problems = lines.join('\n') || `  ${examined.cause instanceof Error ? examined.cause.message : 'its validator does not say why'}`
+  throw new CommandError(`the payload does not fit the schema of task '${name}':\n${problems}\n${await explainSchema(found, example)}`)
+}
+
+async function examine (payloads: PayloadCodec, task: RegisteredTask, value: unknown): Promise<Examined> {
   try {
-    await registration.payloads.read(task, registration.payloads.print(task, value))
+    return await payloads.examine(task, payloads.print(task, value))
   } catch (error) {
-    if (codeOf(error) === 'FST_TASKS_PAYLOAD_NOT_JSON') throw new CommandError((error as Error).message)
-    if (codeOf(error) !== 'FST_TASKS_INVALID_PAYLOAD') throw error
-    const { message, validation = [] } = error as Error & { readonly validation?: readonly ValidationFault[] }
-    const lines = validation.map(fault => `  ${fieldOf(fault)}  ${fault.message ?? 'does not fit its schema'}${allowed(fault)}`)
-    throw new CommandError(`the payload does not fit the schema of task '${name}':\n${lines.join('\n') || `  ${message}`}\n${tellExample(schema, example)}`)
+    throw codeOf(error) === 'FST_TASKS_PAYLOAD_NOT_JSON' ? new CommandError((error as Error).message) : error
   }
 }
 
-/** What a payload of this task looks like, for somebody who gave none. */
-export function explainPayload ({ name, schema }: FoundTask, example: string): string {
-  return `task '${name}' needs a payload, as an argument, on stdin ('-') or in a file ('--file').\n${describe(schema)}${tellExample(schema, example)}`
+/** What a payload of this task looks like, where none was given. */
+export async function explainPayload (found: FoundTask, example: string): Promise<string> {
+  const { name, schema } = found
+  return `task '${name}' needs a payload, as an argument, on stdin ('-') or in a file ('--file').\n${describe(schema)}${await explainSchema(found, example)}`
 }
 
-function tellExample (schema: unknown, example: string): string {
-  const value = exampleOf(schema)
-  return value === undefined ? 'Its schema:\n' + JSON.stringify(schema, null, 2) : `This one fits:\n  ${example} '${JSON.stringify(value).replaceAll("'", "'\\''")}'`
+/** A command line whose payload fits, or else the schema. */
+async function explainSchema ({ name, schema, registration }: FoundTask, example: string): Promise<string> {
+  const text = await samplePayload(registration.registry.get(name)!, registration)
+  if (text !== undefined) return `This one fits:\n  ${example} '${text.replaceAll("'", "'\\''")}'`
+  try {
+    return `Its schema:\n${JSON.stringify(schema, null, 2)}`
+  } catch (error) {
+    return `Its schema cannot be shown as JSON: ${(error as Error).message}`
+  }
 }
 
 function fieldOf ({ instancePath = '', params }: ValidationFault): string {
@@ -93,10 +109,10 @@ interface Described {
   readonly required?: readonly string[]
 }
 
-/** The fields of an object, one a line; nothing for other schemas, whose example says as much. */
+/** The fields of an object, one a line; nothing for other schemas, whose example or text says as much. */
 function describe ({ properties = {}, required = [] }: Described): string {
   const rows = Object.entries(properties).map(([key, field]) => {
-    const kind = [field.type ?? (Array.isArray(field.enum) ? `one of ${field.enum.map(one => JSON.stringify(one)).join(', ')}` : 'const' in field ? JSON.stringify(field.const) : 'see the example')].flat().join(' or ')
+    const kind = [field.type ?? (Array.isArray(field.enum) ? `one of ${field.enum.map(one => JSON.stringify(one)).join(', ')}` : 'const' in field ? JSON.stringify(field.const) : 'any')].flat().join(' or ')
     const remarks = [typeof field.format === 'string' ? `(${field.format})` : '', required.includes(key) ? '' : 'optional', typeof field.description === 'string' ? field.description : '']
     return [key, [kind, ...remarks].filter(one => one !== '').join(' ')] as const
   })

@@ -33,7 +33,7 @@ Examples:
       const task = findTask(app, name)
       if (!task.handler) throw new CommandError(`task '${name}' has no handler in this app; add one to the option 'handlers', or name another app with '-a APP'`)
       const example = `fastify-cloud-tasks run ${name}${appFlag(args)}`
-      if (given === undefined) throw new CommandError(explainPayload(task, example))
+      if (given === undefined) throw new CommandError(await explainPayload(task, example))
       await checkPayload(task, given.value, example)
       return await runHandler(task, given.value, io)
     }, pauseForDebugger(args))

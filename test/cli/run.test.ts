@@ -4,8 +4,8 @@ import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import t from 'tap'
-import { jsonFault } from '../../lib/cli/json-fault.js'
-import { appSource, command, type Surroundings } from './terminal.js'
+import { parseJson } from '../../lib/cli/json.js'
+import { IMPORTS, appSource, command, type Surroundings } from './terminal.js'
 
 const cwd = t.testdir({ 'app.js': appSource(), 'payload.json': '{"name":"Ada"}', 'broken.json': '{\n  "name": "Ada",\n  "age": 3,\n}\n' })
 const run = async (args: readonly string[], surroundings: Surroundings = {}) => await command(['run', ...args], { cwd, ...surroundings })
@@ -28,26 +28,41 @@ t.test('the payload comes from the argument, stdin or a file', async t => {
   t.match(await run([]), { code: 2, err: /which task\?/ })
 })
 
-t.test('what is no JSON is told with its place', async t => {
-  t.match(await run(['greet', '-'], { input: '{"name": Ada}' }), { code: 1, out: '', err: /\(stdin\) is not JSON: line 1, column 10: expected a value, but there is "A"\n {2}\{"name": Ada\}\n {11}\^/ })
-  t.match(await run(['greet', '--file', 'broken.json']), { code: 1, err: /line 4, column 1: expected a name in double quotes, but there is "\}"/ })
-  t.match(await run(['greet', '{name:Ada}']), { code: 1, err: /column 2: .*\n.*\n.*\n\(a shell takes quotes away/ })
-  t.match(await run(['greet', '-'], { input: '{"name":' }), { code: 1, err: /expected a value, but the text ends/ })
-  for (const input of ['', '\n']) t.match(await run(['greet', '-'], { input }), { code: 1, out: '', err: /the payload \(stdin\) is empty; a task without data takes/ })
+t.test('a payload that is not JSON is refused with the line, the column and what is expected there', async t => {
+  const refused = async (input: string): Promise<string> => {
+    const { code, out, err } = await run(['greet', '-'], { input })
+    t.equal(code, 1)
+    t.equal(out, '')
+    return err
+  }
+  t.equal(await refused('{"name": Ada}'),
+    'fastify-cloud-tasks: the payload (stdin) is not JSON: line 1, column 10: expected a value, found "A"\n  {"name": Ada}\n           ^\n')
+  t.match(await run(['greet', '--file', 'broken.json']), { code: 1, err: /line 4, column 1: expected a name in double quotes, found "\}"/ })
+  t.match(await run(['greet', '{name:Ada}']), { code: 1, err: /column 2: expected a name in double quotes, found "n"\n.*\n.*\n\(a shell removes quotes/ })
+  t.match(await refused('{"name":'), /line 1, column 9: expected a value, found the end/)
+  t.match(await refused('{"name" "Ada"}'), /column 9: expected ':', found "\\""/)
+  t.match(await refused('[1 2]'), /column 4: expected ',', found "2"/)
+  t.match(await refused('{"a":1'), /column 7: expected ',' or '\}', found the end/)
+  t.match(await refused('"a\nb"'), /column 1: expected a string that ends on its line/)
+  t.match(await refused('[1] // one'), /column 5: expected a value, for JSON has no comments/)
+  for (const input of ['', '\n']) t.match(await refused(input), /the payload \(stdin\) is empty; for a task without data give/)
 })
 
-t.test('the place of a fault is found wherever JSON.parse finds one, and nowhere else', async t => {
+t.test('whatever is not JSON is refused with its place, and nothing else is', async t => {
   const json = fc.json({ maxDepth: 3 })
-  const damaged = fc.tuple(json, fc.nat(), fc.constantFrom('', ',', '}', ']', '"', '\\', '\n', '0', '-', ':', 'e', '\u0007', 'nul'), fc.nat(3)).map(([text, at, piece, cut]) => {
+  const damaged = fc.tuple(json, fc.nat(), fc.constantFrom('', ',', '}', ']', '"', '\\', '\n', '0', '-', ':', 'e', '\u0007', '\u00a0', '//', 'nul'), fc.nat(3)).map(([text, at, piece, cut]) => {
     const place = at % (text.length + 1)
     return text.slice(0, place) + piece + text.slice(place + cut)
   })
-  fc.assert(fc.property(fc.oneof(json, damaged, fc.string()), text => {
+  await fc.assert(fc.asyncProperty(fc.oneof(json, damaged, fc.string({ minLength: 1 })), async text => {
+    let value: unknown
     let fails = false
-    try { JSON.parse(text) } catch { fails = true }
-    if ((jsonFault(text) !== undefined) !== fails) throw new Error(JSON.stringify(text))
-  }), { numRuns: 3000 })
-  t.strictSame(jsonFault('[1,'.repeat(100_000)), { at: 300_000, expected: 'a value' })
+    try { value = JSON.parse(text) } catch { fails = true }
+    const read = await parseJson(text).then(value => ({ value }), (error: Error) => error)
+    if (fails && !(read instanceof SyntaxError && /^line \d+, column \d+: (?:expected .+, found|unexpected) (?:the end|")/.test(read.message))) throw new Error(JSON.stringify({ text, read: String(read) }))
+    if (!fails) t.strictSame(read, { value })
+  }), { numRuns: 2000 })
+  await t.rejects(parseJson('[1,'.repeat(100_000)), SyntaxError, 'however deep it is nested')
 })
 
 t.test('a missing payload is explained, with one that fits', async t => {
@@ -59,6 +74,27 @@ t.test('a missing payload is explained, with one that fits', async t => {
   t.match(err, /^ {2}email +string \(email\) optional$/m)
   const [, example = ''] = /^ {2}fastify-cloud-tasks run greet -a app\.js '(.+)'$/m.exec(err) ?? []
   t.match(await run(['greet', example]), { code: 0 })
+})
+
+t.test('an example is shown only if the validator of the app accepts it, else the schema', async t => {
+  const cwd = t.testdir({ 'schemas.js': SCHEMAS, 'library.js': LIBRARY })
+  const exampleOf = async (name: string, app: string): Promise<string | undefined> => {
+    const { code, err } = await command(['run', name, '-a', app], { cwd })
+    t.equal(code, 1, err)
+    const [line, example] = new RegExp(`^This one fits:\\n {2}fastify-cloud-tasks run ${name} -a ${app} '(.+)'$`, 'm').exec(err) ?? []
+    t.equal(line === undefined, /^Its schema(?: cannot be shown as JSON)?:/m.test(err), err)
+    return example?.replaceAll("'\\''", "'")
+  }
+  for (const [name, app] of [['plain', 'schemas.js'], ['nested', 'schemas.js'], ['local', 'schemas.js'], ['union', 'schemas.js'],
+    ['optional', 'schemas.js'], ['empty', 'library.js']] as const) {
+    const example = await exampleOf(name, app)
+    t.match(await command(['run', name, String(example), '-a', app], { cwd }), { code: 0 }, `${name}: ${example}`)
+  }
+  for (const [name, app] of [['pattern', 'schemas.js'], ['shared', 'schemas.js'], ['negated', 'schemas.js'], ['strict', 'library.js']] as const) {
+    t.equal(await exampleOf(name, app), undefined, name)
+  }
+  t.match((await command(['run', 'shared', '{"name":"A"}', '-a', 'schemas.js'], { cwd })).err, /^ {2}name {2}must NOT have fewer than 3 characters\nIts schema:\n\{\n {2}"\$ref": "shared-name#"\n\}$/m)
+  t.match((await command(['run', 'strict', '{"name":"A"}', '-a', 'library.js'], { cwd })).err, /^ {2}something else is needed$/m)
 })
 
 t.test('a payload that does not fit is told field by field', async t => {
@@ -141,3 +177,36 @@ t.test('a debugger that can listen nowhere is told before the app loads', async 
   const { port } = other.address() as AddressInfo
   t.match(await run(['greet', '{}', `--inspect=${port}`]), { code: 1, out: '', err: new RegExp(`no debugger can attach at 127\\.0\\.0\\.1:${port}`) })
 })
+
+/** An app with schemas of many kinds; the value that a form begins with does not fit the last ones. */
+const SCHEMAS = `${IMPORTS}
+  const name = { type: 'object', properties: { name: { type: 'string', minLength: 3 } }, required: ['name'] }
+  const payloads = {
+    plain: Type.Object({ order: Type.String({ minLength: 12 }), email: Type.String({ format: 'email' }), at: Type.String({ format: 'date-time' }), it: Type.Literal("it's") }),
+    nested: Type.Object({ lines: Type.Array(Type.Object({ sku: Type.String({ examples: ['A-1'], pattern: '^A-1$' }), count: Type.Integer({ minimum: 1 }) }), { minItems: 2 }) }),
+    local: { $ref: '#/$defs/name', $defs: { name } },
+    union: Type.Union([Type.Object({ kind: Type.Literal('a') }), Type.Object({ kind: Type.Literal('b') })]),
+    optional: Type.Object({ name: Type.Optional(Type.String()) }),
+    pattern: Type.Object({ plate: Type.String({ pattern: '^[A-Z]{2}-\\\\d{4}$' }) }),
+    shared: { $ref: 'shared-name#' },
+    negated: { type: 'object', not: { type: 'object' } }
+  }
+  const tasks = defineTasks(Object.fromEntries(Object.entries(payloads).map(([name, payload]) => [name, { payload }])))
+  const handlers = Object.fromEntries(Object.keys(tasks).map(name => [name, () => name]))
+  export default async function app (app) {
+    app.addSchema({ $id: 'shared-name', ...name })
+    await app.register(cloudTasks, { tasks, handlers })
+  }`
+
+/** An app whose schemas are of a library that knows no JSON Schema, with its own validator. */
+const LIBRARY = `${IMPORTS}
+  class LibrarySchema {
+    constructor (accepted) { this.type = 'object'; this.accepted = accepted; this.self = this }
+    parse (value) { if (JSON.stringify(value) !== this.accepted) throw new Error('something else is needed'); return value }
+  }
+  const tasks = defineTasks({ strict: { payload: new LibrarySchema('{"a":1}') }, empty: { payload: new LibrarySchema('{}') } })
+  const handlers = { strict: () => {}, empty: () => {} }
+  export default async function app (app) {
+    app.setValidatorCompiler(({ schema }) => value => ({ value: schema.parse(value) }))
+    await app.register(cloudTasks, { tasks, handlers })
+  }`

@@ -1,12 +1,15 @@
 import { under } from './pointer.js'
 import { describe, fixedValues, isObject } from './schema.js'
 
-/** A value to begin with: defaults and fixed values, and of the rest the least that has the shape. */
-export function initialValue (schema, root, depth = 0) {
+/**
+ * A value to begin with: defaults and fixed values, and of the rest the least that has the shape.
+ * @param write what a string holds that the schema gives no value: nothing, for a person fills the form in
+ */
+export function initialValue (schema, root, write = () => '', depth = 0) {
   const about = describe(schema, root)
   if (about.fallback !== undefined) return structuredClone(about.fallback)
   if (depth > 8) return null
-  const inner = schema => initialValue(schema, root, depth + 1)
+  const inner = schema => initialValue(schema, root, write, depth + 1)
   switch (about.kind) {
     case 'choice': return about.values[0]
     case 'union': return inner(about.variants[0])
@@ -16,7 +19,7 @@ export function initialValue (schema, root, depth = 0) {
     case 'record': return {}
     case 'array': return Array.from({ length: Math.min(about.schema.minItems ?? 0, 20) }, () => inner(about.items))
     case 'tuple': return about.list.map(inner)
-    case 'string': return ''
+    case 'string': return write(about)
     case 'number':
     case 'integer': return firstNumber(about.schema)
     case 'boolean': return false

@@ -1,0 +1,65 @@
+import type { ParseError } from 'jsonc-parser'
+
+/**
+ * As JSON.parse, whose messages have a place for some errors only and change with the version of Node.js.
+ * @throws SyntaxError that shows the line and marks the first character that may not be there
+ */
+export async function parseJson (text: string): Promise<unknown> {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    throw new SyntaxError(await syntaxProblem(text) ?? (error as Error).message, { cause: error })
+  }
+}
+
+/** Undefined where the parser has no answer: for text that is nested too deep for it. */
+async function syntaxProblem (text: string): Promise<string | undefined> {
+  const { default: { parse, printParseErrorCode } } = await import('jsonc-parser')
+  const errors: ParseError[] = []
+  try {
+    parse(text, errors, { disallowComments: true, allowEmptyContent: false })
+  } catch (error) {
+    if (error instanceof RangeError) return undefined
+    throw error
+  }
+  const codes = errors.map(({ error }) => printParseErrorCode(error))
+  if (errors[0] === undefined) return undefined
+  // For a word that is not JSON, the next error says what should be there.
+  const expected = EXPECTED[codes[0]!] ?? EXPECTED[codes[1]!]
+  return `${place(text, errors[0].offset)}: ${expected === undefined ? 'unexpected' : `expected ${expected}, found`} ${found(text, errors[0].offset)}\n${marked(text, errors[0].offset)}`
+}
+
+/** By the name that jsonc-parser gives an error. */
+const EXPECTED: Readonly<Record<string, string>> = {
+  ValueExpected: 'a value',
+  PropertyNameExpected: 'a name in double quotes',
+  ColonExpected: "':'",
+  CommaExpected: "','",
+  CloseBraceExpected: "',' or '}'",
+  CloseBracketExpected: "',' or ']'",
+  EndOfFileExpected: 'the end',
+  UnexpectedEndOfString: 'a string that ends on its line',
+  InvalidEscapeCharacter: 'a string with escapes such as \\n',
+  InvalidUnicode: 'a string with escapes such as \\u00e9',
+  InvalidCharacter: 'a string without control characters',
+  UnexpectedEndOfNumber: 'a number with digits at its end',
+  InvalidCommentToken: 'a value, for JSON has no comments'
+}
+
+function place (text: string, at: number): string {
+  const before = text.slice(0, at)
+  return `line ${before.split('\n').length}, column ${at - before.lastIndexOf('\n')}`
+}
+
+function found (text: string, at: number): string {
+  return at >= text.length ? 'the end' : JSON.stringify(String.fromCodePoint(text.codePointAt(at)!))
+}
+
+/** The line, or what of it is near, with a mark below. */
+function marked (text: string, at: number): string {
+  const start = text.lastIndexOf('\n', at - 1) + 1
+  const end = text.indexOf('\n', at)
+  const from = Math.max(start, at - 60)
+  const shown = text.slice(from, Math.min(end === -1 ? text.length : end, at + 30)).replaceAll(/[\t\r]/g, ' ')
+  return `  ${shown}\n  ${' '.repeat(at - from)}^`
+}

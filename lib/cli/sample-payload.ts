@@ -1,0 +1,38 @@
+import type { PluginHandle } from '../plugin-handle.js'
+import type { RegisteredTask } from '../registry/registry.js'
+import { initialValue } from '../console/assets/form/schema-value.js'
+
+/**
+ * The JSON text of a payload that the app's own validator accepts for `task`: the value that the console's form begins with,
+ * its strings filled in. Undefined where that does not fit.
+ */
+export async function samplePayload (task: RegisteredTask, { payloads }: PluginHandle): Promise<string | undefined> {
+  try {
+    const text = payloads.print(task, initialValue(task.payload, task.payload, sampleText))
+    const { faults } = await payloads.examine(task, text)
+    return faults === undefined ? text : undefined
+  } catch {
+    // A schema may be of any library and hold anything: what cannot be read has no example.
+    return undefined
+  }
+}
+
+function sampleText ({ format, schema: { examples, minLength = 0, maxLength } }: Parameters<NonNullable<Parameters<typeof initialValue>[2]>>[0]): string {
+  if (Array.isArray(examples) && typeof examples[0] === 'string') return examples[0]
+  return FORMATS[format ?? ''] ?? 'text'.padEnd(Math.min(minLength, 200), 'text').slice(0, maxLength)
+}
+
+/** Those of JSON Schema and ajv-formats that people use. */
+const FORMATS: Readonly<Record<string, string>> = {
+  email: 'ada@example.com',
+  uri: 'https://example.com/',
+  url: 'https://example.com/',
+  'date-time': '2026-01-31T12:00:00Z',
+  date: '2026-01-31',
+  time: '12:00:00Z',
+  duration: 'PT1H',
+  hostname: 'example.com',
+  ipv4: '192.0.2.1',
+  ipv6: '2001:db8::1',
+  uuid: '123e4567-e89b-42d3-a456-426614174000'
+}

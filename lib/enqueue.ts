@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto'
 import { checkOptions, isPlainObject, nearest, number, option, string, type Declared, type Option } from './checks.js'
+import type { Clock } from './clock/clock.js'
 import { DEADLINE_HEADER, reservedHeader } from './delivery/headers.js'
 import { MAX_SCHEDULE_AHEAD_MS, deadlineProblem } from './cloud-tasks/limits.js'
 import { isQueueId, isTaskId } from './cloud-tasks/names.js'
@@ -59,13 +60,15 @@ export class Producer {
   readonly #payloads: PayloadCodec
   readonly #transport: Transport
   readonly #options: ReturnType<typeof enqueueOptions>
+  readonly #clock: Clock
 
-  constructor (registry: Registry, config: Config, payloads: PayloadCodec, transport: Transport) {
+  constructor (registry: Registry, config: Config, payloads: PayloadCodec, transport: Transport, clock: Clock) {
     this.#registry = registry
     this.#config = config
     this.#payloads = payloads
     this.#transport = transport
-    this.#options = enqueueOptions(config.target.type)
+    this.#options = enqueueOptions(config.target.type, clock)
+    this.#clock = clock
   }
 
   readonly enqueue = async (name: string, payload: unknown, options: EnqueueOptions = {}): Promise<EnqueueResult> => {
@@ -78,7 +81,7 @@ export class Producer {
       await this.#payloads.read(task, text)
       this.#check(task, options)
       queue = options.queue ?? queue
-      outgoing = outgoingTask(task, text, options)
+      outgoing = outgoingTask(task, text, options, this.#clock.now())
       const result = await this.#send(task, queue, outgoing)
       publish({ task: name, id: result.id, queue, scheduleTime: result.scheduleTime, duplicate: result.duplicate, error: undefined })
       return result
@@ -116,7 +119,7 @@ export class Producer {
     const { name } = task
     if (sent.outcome === 'created') return { id: sent.id, name, queue, scheduleTime: new Date(sent.scheduleAt), duplicate: false }
     if (sent.outcome === 'duplicate' && outgoing.id !== undefined) {
-      return { id: outgoing.id, name, queue, scheduleTime: new Date(outgoing.scheduleAt ?? Date.now()), duplicate: true }
+      return { id: outgoing.id, name, queue, scheduleTime: new Date(outgoing.scheduleAt ?? this.#clock.now()), duplicate: true }
     }
     if (sent.outcome === 'duplicate') throw new FST_TASKS_SEND_FAILED(name, 'the queue answered that a task without an id exists already')
     throw failure(name, queue, sent)
@@ -139,7 +142,7 @@ export function taskId (name: string, id: string): string {
   return `${hash('sha256', `${name}\n${id}`, 'hex').slice(0, 32)}-${readable}`
 }
 
-function outgoingTask (task: RegisteredTask, text: string, options: EnqueueOptions): OutgoingTask {
+function outgoingTask (task: RegisteredTask, text: string, options: EnqueueOptions, now: number): OutgoingTask {
   const deadlineSeconds = options.dispatchDeadlineSeconds ?? task.dispatchDeadlineSeconds
   const headers: Record<string, string> = { ...options.headers, 'content-type': 'application/json' }
   // Cloud Tasks does not tell a worker how long it will wait, so the task does.
@@ -151,7 +154,7 @@ function outgoingTask (task: RegisteredTask, text: string, options: EnqueueOptio
     headers,
     body: Buffer.from(text),
     scheduleAt: options.scheduleTime?.getTime() ??
-      (options.scheduleDelaySeconds === undefined ? undefined : Date.now() + options.scheduleDelaySeconds * 1000),
+      (options.scheduleDelaySeconds === undefined ? undefined : now + options.scheduleDelaySeconds * 1000),
     dispatchDeadlineMs: deadlineSeconds === undefined ? undefined : deadlineSeconds * 1000
   }
 }
@@ -175,12 +178,12 @@ const headers: Option<EnqueueOptions['headers']> = {
  * How each option of `enqueue` is checked. None has a default here: the definition and the plugin give them.
  * @param target decides how long an attempt may take
  */
-export function enqueueOptions (target: 'http' | 'appEngine') {
+export function enqueueOptions (target: 'http' | 'appEngine', clock: Clock) {
   return {
     id: string({ valid: id => id.length >= 1 && id.length <= 500, must: 'must be a string of 1 to 500 characters' }),
     scheduleTime: option<Date>(time => {
       if (!(time instanceof Date) || Number.isNaN(time.getTime())) return 'must be a valid Date'
-      return time.getTime() > Date.now() + MAX_SCHEDULE_AHEAD_MS ? 'may be at most 30 days ahead' : undefined
+      return time.getTime() > clock.now() + MAX_SCHEDULE_AHEAD_MS ? 'may be at most 30 days ahead' : undefined
     }),
     scheduleDelaySeconds: number(0, MAX_DELAY_SECONDS),
     dispatchDeadlineSeconds: option<number>(seconds => deadlineProblem(seconds, target)),

@@ -1,4 +1,5 @@
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
+import type { SwitchableClock } from './clock/switchable-clock.js'
 import type { Engine } from './engine/engine.js'
 import { chainOf } from './fastify-internals.js'
 import type { Config } from './options/config.js'
@@ -16,6 +17,8 @@ export interface PluginHandle {
   /** The instance that the plugin is registered on. */
   readonly app: FastifyInstance
   readonly config: Config
+  /** The time of everything that the plugin does. A test kit may exchange what it runs by, at any time after the registration. */
+  readonly clock: SwitchableClock
   /** The option `queues` as it was given, without defaults. */
   readonly queues: NonNullable<CloudTasksOptions['queues']>
   readonly registry: Registry

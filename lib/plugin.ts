@@ -1,6 +1,8 @@
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { deadlineProblem } from './cloud-tasks/limits.js'
+import type { Clock } from './clock/clock.js'
+import { SwitchableClock } from './clock/switchable-clock.js'
 import { resolveConfig, type Config } from './options/config.js'
 import { Producer, type Enqueue } from './enqueue.js'
 import { FST_TASKS_ALREADY_REGISTERED, FST_TASKS_INVALID_DEFINITION } from './errors.js'
@@ -49,32 +51,34 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
   const config = resolveConfig(options, process.env, hasHandlers)
   checkTarget(registry, config)
 
+  const clock = new SwitchableClock()
   const secrets = new OneTimeSecrets()
   const payloads = new PayloadCodec(app)
-  const transport = await createTransport(app, config, registry, secrets, loader)
-  const producer = new Producer(registry, config, payloads, transport)
-  const runs = new Runs()
+  const transport = await createTransport({ app, config, clock, registry, secrets, loader })
+  const producer = new Producer(registry, config, payloads, transport, clock)
+  const runs = new Runs(clock)
   const watchers = new AttemptWatchers()
   const settlement = new Settlement(config, runs, watchers)
 
   if (hasHandlers && loader === undefined) warnAboutCallers(app.log, config)
   if (hasHandlers) {
-    const authenticate = await createAuthenticator(app, config.callers, secrets)
-    mountRoutes({ app, config, registry, payloads, authenticate, runs, settlement, watchers })
+    const authenticate = await createAuthenticator(app, config.callers, secrets, clock)
+    mountRoutes({ app, config, clock, registry, payloads, authenticate, runs, settlement, watchers })
   }
   app.decorate('enqueue', producer.enqueue as Enqueue<any>)
-  app.decorate('tasks', createTasks({ app, config, registry, payloads, producer, runs, settlement, transport, signal: loader?.signal }))
+  app.decorate('tasks', createTasks({ app, config, clock, registry, payloads, producer, runs, settlement, transport, signal: loader?.signal }))
 
   await transport.open()
   expose({
     app,
     config,
+    clock,
     queues: options.queues ?? {},
     registry,
     payloads,
     watchers,
     local: transport instanceof LocalTransport ? transport : undefined,
-    run: async (task, value, log) => await runHandler({ app, config, runs, settlement, signal: loader?.signal }, task, value, log)
+    run: async (task, value, log) => await runHandler({ app, config, clock, runs, settlement, signal: loader?.signal }, task, value, log)
   })
   app.addHook('onReady', async () => {
     for (const task of registry.values()) payloads.finalValidator(task)
@@ -93,17 +97,26 @@ export default fp(cloudTasks as unknown as FastifyPluginAsync<CloudTasksOptions>
   fastify: '5.x'
 }) as CloudTasksPlugin
 
-async function createTransport (app: FastifyInstance, config: Config, registry: Registry, secrets: OneTimeSecrets, loader: Loader | undefined): Promise<Transport> {
+interface TransportParts {
+  readonly app: FastifyInstance
+  readonly config: Config
+  readonly clock: Clock
+  readonly registry: Registry
+  readonly secrets: OneTimeSecrets
+  readonly loader: Loader | undefined
+}
+
+async function createTransport ({ app, config, clock, registry, secrets, loader }: TransportParts): Promise<Transport> {
   if (!config.embedded) {
     const { CloudTransport } = await import('./transport/cloud/cloud.js')
-    return new CloudTransport(app, config)
+    return new CloudTransport(app, config, clock)
   }
   if (loader?.embeddedQueue === 'closed') {
     const { ClosedTransport } = await import('./transport/closed.js')
     return new ClosedTransport()
   }
   const queueIds = [...registry.values()].flatMap(task => task.queue ?? [])
-  return new LocalTransport(app, config, secrets, queueIds)
+  return new LocalTransport({ app, config, clock, secrets, queueIds })
 }
 
 /** The embedded queue is easily mistaken for one that other processes share. */

@@ -1,6 +1,7 @@
 import type { TSchema } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
 import { integer, isPlainObject, readOptions, string, type Declared } from './checks.js'
+import type { Clock } from './clock/clock.js'
 import type { Config } from './options/config.js'
 import { lookUp, type Enqueue, type EnqueueOptions, type EnqueueResult, type Producer } from './enqueue.js'
 import { FST_TASKS_INVALID_ENQUEUE_OPTION, FST_TASKS_INVALID_PAGE, FST_TASKS_LOCAL_ONLY, FST_TASKS_NO_HANDLER, FST_TASKS_NOT_REGISTERED } from './errors.js'
@@ -95,6 +96,7 @@ export function tasksOf<M extends TaskDefinitions> (app: Pick<FastifyInstance, '
 export interface TasksParts {
   readonly app: FastifyInstance
   readonly config: Config
+  readonly clock: Clock
   readonly registry: Registry
   readonly payloads: PayloadCodec
   readonly producer: Producer
@@ -105,7 +107,7 @@ export interface TasksParts {
   readonly signal: AbortSignal | undefined
 }
 
-export function createTasks ({ app, config, registry, payloads, producer, runs, settlement, transport, signal }: TasksParts): Tasks<any> {
+export function createTasks ({ app, config, clock, registry, payloads, producer, runs, settlement, transport, signal }: TasksParts): Tasks<any> {
   const byPath = new Map([...registry.values()].map(task => [routePath(app, config.prefix, task.path), task.name]))
   const inspection = (call: string): Inspection => {
     if (transport.inspection === undefined) throw new FST_TASKS_LOCAL_ONLY(call)
@@ -128,7 +130,7 @@ export function createTasks ({ app, config, registry, payloads, producer, runs, 
       const task = lookUp(registry, name)
       if (task.handler === undefined) throw new FST_TASKS_NO_HANDLER(name)
       const value = await payloads.read(task, payloads.print(task, payload))
-      const run = await runHandler({ app, config, runs, settlement, signal }, task, value, app.log)
+      const run = await runHandler({ app, config, clock, runs, settlement, signal }, task, value, app.log)
       if (run.result === 'done') return run.value
       throw run.error
     },

@@ -23,7 +23,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   registry: ['cloud-tasks', 'errors', 'checks', 'delivery', 'fastify-internals'],
   options: ['cloud-tasks', 'errors', 'checks', 'delivery', 'type registry'],
 
-  store: ['cloud-tasks'],
+  store: ['cloud-tasks', 'clock'],
   engine: ['cloud-tasks', 'clock', 'store'],
   'transport/transport': ['cloud-tasks'],
   'transport/new-task': [...base, 'transport/transport'],

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import ts from 'typescript'
 import type { Declaration, Option } from '../lib/checks.js'
+import { systemClock } from '../lib/clock/clock.js'
 import { consoleOptions } from '../lib/console/options.js'
 import { emulatorOptions } from '../lib/emulator/options.js'
 import { enqueueOptions } from '../lib/enqueue.js'
@@ -37,7 +38,7 @@ function rowsOf (heading: string): Array<{ readonly keys: string[], readonly cel
 t.test('the tables of options list exactly the options that are declared', async t => {
   const tables: Array<[heading: string, declared: Declaration]> = [
     ['Options', pluginOptions],
-    ['`app.enqueue(name, payload, options?)`', enqueueOptions('http')],
+    ['`app.enqueue(name, payload, options?)`', enqueueOptions('http', systemClock)],
     ['Task definitions', definitionOptions],
     ['Console', consoleOptions]
   ]

@@ -1,18 +1,52 @@
-/** Time as the engine sees it. Tests turn its hands; everything else passes `systemClock`. */
+/**
+ * The only source of time in this package: one instance is passed down from the plugin, or from the emulator, to everything that
+ * asks for the time or waits for it. Tests pass a `ManualClock`.
+ */
 export interface Clock {
-  /** Epoch milliseconds. */
+  /**
+   * The wall clock, in epoch milliseconds: for times that are stored, shown, or compared with those of other machines. It may
+   * jump in both directions, when it is corrected or when a virtual machine was suspended.
+   */
   now (): number
+  /** Milliseconds since an arbitrary start. Never goes back and never jumps: for durations. */
+  monotonic (): number
+  /** Calls `callback` once, `ms` milliseconds of monotonic time from now; at most 24.8 days. */
   setTimeout (callback: () => void, ms: number): unknown
   clearTimeout (handle: unknown): void
-  /** Runs `callback` once what is already waiting on the event loop had its turn. */
+  /** Calls `callback` once everything that is already waiting on the event loop had its turn. */
   setImmediate (callback: () => void): unknown
   clearImmediate (handle: unknown): void
 }
 
 export const systemClock: Clock = {
   now: () => Date.now(),
-  setTimeout: (callback, ms) => setTimeout(callback, ms),
+  monotonic: () => performance.now(),
+  setTimeout: (callback, ms) => setTimeout(callback, Math.min(ms, MAX_TIMEOUT_MS)),
   clearTimeout: handle => { clearTimeout(handle as NodeJS.Timeout) },
   setImmediate: callback => setImmediate(callback),
   clearImmediate: handle => { clearImmediate(handle as NodeJS.Immediate) }
 }
+
+/** Resolves after `ms` milliseconds. Rejects with the signal's reason as soon as it aborts. */
+export async function sleep (clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted()
+  let wake!: () => void
+  const awake = new Promise<void>(resolve => { wake = resolve })
+  const timer = clock.setTimeout(wake, ms)
+  signal.addEventListener('abort', wake, { once: true })
+  await awake
+  clock.clearTimeout(timer)
+  signal.removeEventListener('abort', wake)
+  signal.throwIfAborted()
+}
+
+/** Resolves on a later turn of the event loop, so that long work lets others in. That is no question of time: no clock can hold it up. */
+export function nextTurn (): Promise<void> {
+  return new Promise(resolve => { realImmediate(resolve) })
+}
+
+/** As it was when this module was loaded: fake timers of a test runner must not stop it. */
+const { setImmediate: realImmediate } = globalThis
+
+/** The longest that Node's `setTimeout` can wait; more than that fires at once. */
+export const MAX_TIMEOUT_MS = 2 ** 31 - 1

@@ -9,5 +9,5 @@ import { resolveConsole, type ConsoleOptions } from './options.js'
  */
 export function engineConsole (engine: Engine, options: Omit<ConsoleOptions, 'prefix'> = {}): FastifyPluginAsync<{ readonly prefix?: string }> {
   const config = resolveConsole(options)
-  return async (app, { prefix }) => { await mountConsole(app, config, prefix, () => ({ engine, app: undefined })) }
+  return async (app, { prefix }) => { await mountConsole(app, config, prefix, () => ({ engine, app: undefined, clock: engine.clock })) }
 }

@@ -19,14 +19,15 @@ export async function validate (app: PluginHandle, name: string, text: string): 
 /** Runs the handler once, here and now, as `app.tasks.run` does. */
 export async function run (app: PluginHandle, name: string, text: string): Promise<RunReport> {
   const task = lookUp(app.registry, name)
-  const startedAt = performance.now()
-  const lines = new LogLines()
+  const { clock } = app
+  const startedAt = clock.monotonic()
+  const lines = new LogLines(clock)
   const read = await readPayload(app, task, text)
-  if (read.errors !== undefined) return { outcome: 'invalid', durationMs: performance.now() - startedAt, faults: read.errors, logs: [] }
+  if (read.errors !== undefined) return { outcome: 'invalid', durationMs: clock.monotonic() - startedAt, faults: read.errors, logs: [] }
 
-  const log: FastifyBaseLogger = teeLog(app.app.log, line => { lines.add(line) })
+  const log: FastifyBaseLogger = teeLog(app.app.log, clock, line => { lines.add(line) })
   const result = await app.run(task, read.value, log)
-  const report = { durationMs: performance.now() - startedAt, logs: lines.lines() }
+  const report = { durationMs: clock.monotonic() - startedAt, logs: lines.lines() }
   switch (result.result) {
     case 'done': return { outcome: 'done', ...report, ...printed(result.value) }
     case 'dropped': return { outcome: 'dropped', ...report, dropReason: result.reason }

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import type { Clock } from '../clock/clock.js'
 
 /**
  * Server-sent events for everybody who has the page open. What changed is told at most four times a second, and only when
@@ -6,15 +7,18 @@ import type { ServerResponse } from 'node:http'
  * load everything again once it has caught up.
  */
 export class Live {
+  readonly #clock: Clock
   readonly #message: () => object
   readonly #clients = new Set<Client>()
-  #timer: NodeJS.Timeout | undefined
-  #heartbeat: NodeJS.Timeout | undefined
-  #sentAt = 0
+  #timer: unknown
+  #heartbeat: unknown
+  /** In monotonic time. */
+  #sentAt = -Infinity
   #closed = false
 
   /** @param message what to tell; called once for each time it is told */
-  constructor (message: () => object) {
+  constructor (clock: Clock, message: () => object) {
+    this.#clock = clock
     this.#message = message
   }
 
@@ -31,7 +35,7 @@ export class Live {
   join (response: ServerResponse): void {
     const client: Client = { response, blocked: false, missed: false }
     this.#clients.add(client)
-    this.#heartbeat ??= setInterval(() => { this.#send(': \n\n') }, HEARTBEAT_MS)
+    this.#heartbeat ??= this.#beat()
     response.on('drain', () => {
       client.blocked = false
       if (!client.missed) return
@@ -47,12 +51,12 @@ export class Live {
   /** Something has changed. */
   change (): void {
     if (this.#timer !== undefined || this.idle) return
-    const ms = Math.max(0, this.#sentAt + INTERVAL_MS - Date.now())
-    this.#timer = setTimeout(() => {
+    const ms = Math.max(0, this.#sentAt + INTERVAL_MS - this.#clock.monotonic())
+    this.#timer = this.#clock.setTimeout(() => {
       this.#timer = undefined
-      this.#sentAt = Date.now()
+      this.#sentAt = this.#clock.monotonic()
       if (!this.idle) this.#send(`event: live\ndata: ${JSON.stringify(this.#message())}\n\n`)
-    }, Math.min(ms, INTERVAL_MS))
+    }, ms)
   }
 
   /** Ends all responses, and takes no more. */
@@ -62,8 +66,15 @@ export class Live {
       this.#leave(client)
       client.response.end()
     }
-    clearTimeout(this.#timer)
+    this.#clock.clearTimeout(this.#timer)
     this.#timer = undefined
+  }
+
+  #beat (): unknown {
+    return this.#clock.setTimeout(() => {
+      this.#heartbeat = this.#beat()
+      this.#send(': \n\n')
+    }, HEARTBEAT_MS)
   }
 
   #send (text: string): void {
@@ -76,7 +87,7 @@ export class Live {
   #leave (client: Client): void {
     this.#clients.delete(client)
     if (!this.idle) return
-    clearInterval(this.#heartbeat)
+    this.#clock.clearTimeout(this.#heartbeat)
     this.#heartbeat = undefined
   }
 }

@@ -7,7 +7,7 @@ import type { ConsoleAuth, ConsoleConfig } from './options.js'
 import { mountConsoleRoutes } from './routes.js'
 
 /** What there is to show; asked for when the server is ready. */
-export type Find = () => Pick<Subject, 'engine' | 'app'>
+export type Find = () => Pick<Subject, 'engine' | 'app' | 'clock'>
 
 /** Mounts a console on `app`, in an instance of its own. `prefix` is what Fastify has applied to `app` already, if anything. */
 export async function mountConsole (app: FastifyInstance, config: ConsoleConfig, prefix: string | undefined, find: Find): Promise<void> {

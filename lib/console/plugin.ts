@@ -17,7 +17,7 @@ const taskConsole: FastifyPluginAsync<ConsoleOptions> = async (app, options) => 
   await mountConsole(app, config, options.prefix, () => {
     const handle = handleOf(app)
     if (handle === undefined) throw new FST_TASKS_PLUGIN_MISSING()
-    return { engine: handle.local?.engine, app: handle }
+    return { engine: handle.local?.engine, app: handle, clock: handle.clock }
   })
 }
 

@@ -1,3 +1,4 @@
+import type { Clock } from '../clock/clock.js'
 import { CloudTasksError, statusErrors } from '../cloud-tasks/status.js'
 import type { Task } from '../cloud-tasks/task.js'
 import type { Engine, StoredQueue } from '../engine/engine.js'
@@ -16,6 +17,7 @@ export interface Subject {
   readonly title: string
   readonly engine: Engine | undefined
   readonly app: PluginHandle | undefined
+  readonly clock: Clock
   /** Tasks that have ended and stay visible. */
   readonly history: number
 }
@@ -35,11 +37,12 @@ export class TaskConsole {
 
   constructor (subject: Subject) {
     this.#subject = subject
-    const { engine, app, history } = subject
-    this.#timeline = new Timeline(Date.now(), () => this.#waiting())
-    this.live = new Live(() => this.#message())
+    const { engine, app, clock, history } = subject
+    this.#timeline = new Timeline(clock.now(), () => this.#waiting())
+    this.live = new Live(clock, () => this.#message())
     this.#history = new History({
       history,
+      clock,
       timeline: this.#timeline,
       onChange: (name, task) => { this.#change(name, task) },
       onQueue: () => { this.live.change() }
@@ -54,8 +57,8 @@ export class TaskConsole {
 
   /** @param token that every write must carry */
   overview (token: string): Overview {
-    const { title, engine } = this.#subject
-    const now = Date.now()
+    const { title, engine, clock } = this.#subject
+    const now = clock.now()
     return {
       title,
       now,
@@ -132,7 +135,7 @@ export class TaskConsole {
     return watchers.add({
       logOf: ({ queue, id, attempt }, log) => {
         const name = nameOf(queue, id)
-        return teeLog(log, line => { this.#history.line(name, attempt, line) })
+        return teeLog(log, this.#subject.clock, line => { this.#history.line(name, attempt, line) })
       },
       settled: ({ queue, id, attempt }, result) => {
         if (result.result === 'done') return
@@ -158,8 +161,8 @@ export class TaskConsole {
   }
 
   #message (): LiveMessage {
-    const { engine } = this.#subject
-    const now = Date.now()
+    const { engine, clock } = this.#subject
+    const now = clock.now()
     this.#trimChanged()
     const changed = [...this.#changed].flatMap(([name, task]) => {
       const row = this.#history.record(name)?.row() ?? (task === undefined ? undefined : this.#paged().row(task))

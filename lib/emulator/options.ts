@@ -83,7 +83,7 @@ export const emulatorOptions = {
   logger: instance<EmulatorLogger, EmulatorLogger>('warn', { default: { info () {}, warn () {}, error () {} } }),
   onError: callable<NonNullable<EmulatorOptions['onError']>, NonNullable<EmulatorOptions['onError']>>({ default: warn }),
   plugin: callable<NonNullable<EmulatorOptions['plugin']>>(),
-  clock: instance<Clock, Clock>('now', { default: systemClock })
+  clock: instance<Clock, Clock>('monotonic', { default: systemClock })
 } satisfies Declared<EmulatorOptions>
 
 /** The options, checked and complete. */

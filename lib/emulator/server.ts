@@ -1,6 +1,7 @@
 import type { AddressInfo } from 'node:net'
 import { ServerCredentials, type Server as GrpcServer } from '@grpc/grpc-js'
 import Fastify, { type FastifyInstance } from 'fastify'
+import { systemClock } from '../clock/clock.js'
 import { Engine, type Answer, type Attempt, type ErrorContext } from '../engine/engine.js'
 import { isSuccess } from '../engine/transitions.js'
 import { MemoryStore } from '../store/memory-store.js'
@@ -190,11 +191,13 @@ async function createMissingQueue (engine: Engine, name: string): Promise<void> 
 }
 
 async function stop ({ engine, dispatcher, grpcServer, port, app }: Parts, attemptGraceMs: number): Promise<void> {
-  const impatience = setTimeout(() => { port.destroyConnections() }, CALL_GRACE_MS)
+  // The system's time, whatever clock the queues go by: closing must end in a test whose clock stands still, too.
+  const { setTimeout, clearTimeout } = systemClock
+  const forceCloseTimer = setTimeout(() => { port.destroyConnections() }, CALL_GRACE_MS)
   // Both wait for the other's connections, as they share the port.
   const grpcClosed = new Promise<void>(resolve => { grpcServer.tryShutdown(() => { resolve() }) })
   await Promise.all([grpcClosed, app.close()])
-  clearTimeout(impatience)
+  clearTimeout(forceCloseTimer)
 
   const closed = engine.close()
   const cut = setTimeout(() => { dispatcher.close() }, attemptGraceMs)

@@ -106,6 +106,11 @@ export class Engine {
     })
   }
 
+  /** The clock that it was given. */
+  get clock (): Clock {
+    return this.#clock
+  }
+
   /** Loads what the store has. Rejects with the store's error. */
   async open (): Promise<void> {
     const { queues, tasks, tombstones } = await this.#store.load()

@@ -1,4 +1,5 @@
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
+import type { Clock } from '../clock/clock.js'
 import { DEFAULT_QUEUE_SETTINGS } from '../cloud-tasks/limits.js'
 import { isExhausted } from '../cloud-tasks/backoff.js'
 import { shortId } from '../cloud-tasks/names.js'
@@ -21,10 +22,20 @@ import { routePath } from '../delivery/path.js'
 import { newTask } from './new-task.js'
 import type { Deleted, Failure, Inspection, OutgoingTask, Page, PendingQuery, PendingTask, Sent, Transport } from './transport.js'
 
+export interface LocalTransportOptions {
+  readonly app: FastifyInstance
+  readonly config: Config
+  readonly clock: Clock
+  readonly secrets: OneTimeSecrets
+  /** Queues that the registry names; they exist in addition to those of `config.queues`. */
+  readonly queueIds: Iterable<string>
+}
+
 /** The embedded queue: the engine in this process, whose attempts reach the task routes by `app.inject`. */
 export class LocalTransport implements Transport {
   readonly #app: FastifyInstance
   readonly #config: Config
+  readonly #clock: Clock
   readonly #secrets: OneTimeSecrets
   readonly #parent: string
   readonly #queueIds: ReadonlySet<string>
@@ -32,10 +43,10 @@ export class LocalTransport implements Transport {
   #refusing = false
   readonly inspection: Inspection = { counts: () => this.#counts(), page: (queue, page) => this.#page(queue, page) }
 
-  /** @param queueIds queues that the registry names; they exist besides those of `config.queues` */
-  constructor (app: FastifyInstance, config: Config, secrets: OneTimeSecrets, queueIds: Iterable<string>) {
+  constructor ({ app, config, clock, secrets, queueIds }: LocalTransportOptions) {
     this.#app = app
     this.#config = config
+    this.#clock = clock
     this.#secrets = secrets
     this.#parent = `projects/${config.project ?? 'local'}/locations/${config.location}`
     this.#queueIds = new Set([config.queue, ...config.queues.keys(), ...queueIds])
@@ -45,6 +56,7 @@ export class LocalTransport implements Transport {
   async open (): Promise<void> {
     this.#engine = new Engine({
       store: await createStore(this.#config.directory),
+      clock: this.#clock,
       dispatch: attempt => this.#dispatch(attempt),
       taskTombstoneMs: this.#config.taskTombstoneMs,
       maxDispatchesPerSecond: LOCAL_MAX_DISPATCHES_PER_SECOND,
@@ -182,7 +194,7 @@ export class LocalTransport implements Transport {
   /** The worker did not see this attempt, so nobody else would tell of it. */
   #warnUnhandled ({ task, queue }: Attempt, url: string, status: number): void {
     const { retryConfig } = this.#config.queues.get(queue) ?? DEFAULT_QUEUE_SETTINGS
-    const ends = status < 300 || isExhausted(retryConfig, task.dispatchCount, task.firstAttempt?.dispatchAt ?? 0, Date.now())
+    const ends = status < 300 || isExhausted(retryConfig, task.dispatchCount, task.firstAttempt?.dispatchAt ?? 0, this.#clock.now())
     this.#app.log[ends ? 'error' : 'warn'](
       { url, status, id: shortId(task.name), attempt: task.dispatchCount },
       `an attempt was answered before it came to its handler${ends ? ', and the task ends here' : ''}: this process has no handler for it, or a hook of yours answers on the task routes`)
@@ -194,7 +206,7 @@ export class LocalTransport implements Transport {
       return { outcome: 'queueNotFound', mend: queueMend(queue) }
     }
     if (task !== undefined && error.message === statusErrors.taskTooLarge().message) {
-      const stored = withStoredDefaults(this.queueName(queue), this.#newTask(queue, task), Date.now())
+      const stored = withStoredDefaults(this.queueName(queue), this.#newTask(queue, task), this.#clock.now())
       return { outcome: 'tooLarge', bytes: storedSize(stored), limit: MAX_TASK_BYTES }
     }
     const unavailable = storeUnavailable(error)

@@ -1,4 +1,5 @@
 import type { FastifyContextConfig, FastifyError, FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import { MAX_TIMEOUT_MS, type Clock } from '../clock/clock.js'
 import { readAttempt } from '../cloud-tasks/headers.js'
 import { DEFAULT_DISPATCH_DEADLINE_MS } from '../cloud-tasks/limits.js'
 import type { Config } from '../options/config.js'
@@ -20,6 +21,7 @@ export interface TaskRoutes {
   /** The instance that handlers get as `this`. */
   readonly app: FastifyInstance
   readonly config: Config
+  readonly clock: Clock
   readonly registry: Registry
   readonly payloads: PayloadCodec
   readonly authenticate: Authenticator
@@ -74,9 +76,6 @@ const BODY_LIMIT = 1_048_576
 /** How long settling may take beyond the deadline (`onExhausted`, `onDropped`, the answer itself) before an idle connection is closed. */
 const ANSWER_MS = 30_000
 
-/** The longest that setTimeout can wait, 24.8 days. */
-const MAX_TIMEOUT_MS = 2 ** 31 - 1
-
 function attemptRoute (worker: TaskRoutes, task: RegisteredTask): RouteOptions {
   return {
     method: task.method,
@@ -109,7 +108,7 @@ function attemptRoute (worker: TaskRoutes, task: RegisteredTask): RouteOptions {
 
 async function attempt (worker: TaskRoutes, task: RegisteredTask, request: FastifyRequest, reply: FastifyReply): Promise<Outcome> {
   const context = contextOf(worker, task, request)
-  const connection = new AttemptConnection(request.raw, reply.raw, context.deadline.getTime() - Date.now() + ANSWER_MS)
+  const connection = new AttemptConnection(request.raw, reply.raw, context.deadline.getTime() - worker.clock.now() + ANSWER_MS)
   try {
     return await runAndSettle(worker, task, request, context, connection)
   } finally {
@@ -118,13 +117,14 @@ async function attempt (worker: TaskRoutes, task: RegisteredTask, request: Fasti
 }
 
 async function runAndSettle (worker: TaskRoutes, task: RegisteredTask, request: FastifyRequest, context: AttemptContext, connection: AttemptConnection): Promise<Outcome> {
-  const startedAt = performance.now()
+  const { clock } = worker
+  const startedAt = clock.monotonic()
   if (attemptStartChannel.hasSubscribers) {
     attemptStartChannel.publish({ task: context.name, id: context.id, queue: context.queue, attempt: context.attempt })
   }
   if (!hasBody(request)) return await worker.settlement.settle(task, undefined, context, unfit(worker, missingPayload(task)), 0)
-  const run = await worker.runs.run(worker.app, task.handler!, request.body, context, context.deadline.getTime() - Date.now(), connection)
-  return await worker.settlement.settle(task, request.body, context, run, performance.now() - startedAt)
+  const run = await worker.runs.run(worker.app, task.handler!, request.body, context, context.deadline.getTime() - clock.now(), connection)
+  return await worker.settlement.settle(task, request.body, context, run, clock.monotonic() - startedAt)
 }
 
 function answer (reply: FastifyReply, { status, result, code }: Outcome): FastifyReply {
@@ -186,12 +186,12 @@ async function unknownTask (request: FastifyRequest, reply: FastifyReply): Promi
 }
 
 function contextOf (worker: TaskRoutes, task: RegisteredTask, request: FastifyRequest): AttemptContext {
-  const { config, watchers } = worker
+  const { config, clock, watchers } = worker
   // Cloud Scheduler and people call without the headers of a queue; that is a first attempt.
   const headers = readAttempt(request.headers, config.target.type) ?? {
-    id: request.id, queue: task.queue ?? config.queue, retryCount: 0, executionCount: 0, scheduledAt: Date.now()
+    id: request.id, queue: task.queue ?? config.queue, retryCount: 0, executionCount: 0, scheduledAt: clock.now()
   }
-  return new AttemptContext(task.name, headers, worker.settlement.retryConfigOf(headers.queue), Date.now() + deadlineMs(request), request.log, request, watchers)
+  return new AttemptContext(task.name, headers, worker.settlement.retryConfigOf(headers.queue), clock.now() + deadlineMs(request), request.log, request, watchers)
 }
 
 function deadlineMs (request: FastifyRequest): number {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
+import type { Clock } from '../clock/clock.js'
 import { DEFAULT_DISPATCH_DEADLINE_MS } from '../cloud-tasks/limits.js'
 import { FST_TASKS_ABORTED, FST_TASKS_NO_HANDLER } from '../errors.js'
 import type { Config } from '../options/config.js'
@@ -13,6 +14,7 @@ export interface RunOnceParts {
   /** The instance that handlers get as `this`. */
   readonly app: FastifyInstance
   readonly config: Config
+  readonly clock: Clock
   readonly runs: Runs
   readonly settlement: Settlement
   /** Aborts the handler's signal. */
@@ -24,12 +26,12 @@ export interface RunOnceParts {
  * @throws FST_TASKS_NO_HANDLER
  */
 export async function runHandler (parts: RunOnceParts, task: RegisteredTask, payload: unknown, log: FastifyBaseLogger): Promise<RunResult> {
-  const { app, config, runs, settlement, signal } = parts
+  const { app, config, clock, runs, settlement, signal } = parts
   const { handler, name } = task
   if (handler === undefined) throw new FST_TASKS_NO_HANDLER(name)
   const queue = task.queue ?? config.queue
-  const headers = { id: `run-${randomUUID()}`, queue, retryCount: 0, executionCount: 0, scheduledAt: Date.now() }
-  const deadlineAt = Date.now() + (task.dispatchDeadlineSeconds === undefined ? DEFAULT_DISPATCH_DEADLINE_MS : task.dispatchDeadlineSeconds * 1000)
+  const headers = { id: `run-${randomUUID()}`, queue, retryCount: 0, executionCount: 0, scheduledAt: clock.now() }
+  const deadlineAt = clock.now() + (task.dispatchDeadlineSeconds === undefined ? DEFAULT_DISPATCH_DEADLINE_MS : task.dispatchDeadlineSeconds * 1000)
   const context = new AttemptContext(name, headers, settlement.retryConfigOf(queue), deadlineAt, log, undefined)
   const abort = (): void => { context.abort(new FST_TASKS_ABORTED(name)) }
   signal?.addEventListener('abort', abort)

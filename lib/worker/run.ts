@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify'
+import type { Clock } from '../clock/clock.js'
 import { FST_TASKS_ABORTED, FST_TASKS_DEADLINE_EXCEEDED, FST_TASKS_DISCONNECTED } from '../errors.js'
 import type { TaskHandler } from '../registry/registry.js'
 import type { RunResult } from './attempt-result.js'
@@ -10,6 +11,7 @@ import type { AttemptContext } from './context.js'
  * passed, its caller hung up, or the server closed. In the last three its signal has aborted, and how it ends later no longer counts.
  */
 export class Runs {
+  readonly #clock: Clock
   readonly #running = new Map<AttemptContext, (result: RunResult) => void>()
   #attempts = 0
   #onIdle: (() => void) | undefined
@@ -17,6 +19,10 @@ export class Runs {
   #endGrace = (): void => {}
   /** Resolves when a closing server stops waiting for attempts. */
   readonly graceEnded = new Promise<void>(resolve => { this.#endGrace = resolve })
+
+  constructor (clock: Clock) {
+    this.#clock = clock
+  }
 
   /** Everything that a closing server waits for happens in here. */
   async attempt<T> (work: () => Promise<T>): Promise<T> {
@@ -38,15 +44,15 @@ export class Runs {
   ): Promise<RunResult> {
     if (this.#draining) return Promise.resolve({ result: 'aborted', error: new FST_TASKS_ABORTED(context.name) })
     return new Promise(resolve => {
-      let timer: NodeJS.Timeout | undefined
+      let timer: unknown
       const settle = (result: RunResult): void => {
         if (!this.#running.delete(context)) return
-        clearTimeout(timer)
+        this.#clock.clearTimeout(timer)
         resolve(result)
       }
       this.#running.set(context, settle)
       if (deadlineMs !== Infinity) {
-        timer = setTimeout(() => {
+        timer = this.#clock.setTimeout(() => {
           const error = new FST_TASKS_DEADLINE_EXCEEDED(context.name, deadlineMs / 1000)
           context.abort(error)
           settle({ result: 'deadline', error })
@@ -70,12 +76,12 @@ export class Runs {
   async drain (graceMs: number): Promise<void> {
     this.#draining = true
     if (this.#attempts === 0) return
-    let timer: NodeJS.Timeout | undefined
+    let timer: unknown
     await new Promise<void>(resolve => {
       this.#onIdle = resolve
-      timer = setTimeout(resolve, graceMs)
+      timer = this.#clock.setTimeout(resolve, graceMs)
     })
-    clearTimeout(timer)
+    this.#clock.clearTimeout(timer)
     this.#onIdle = undefined
     this.#endGrace()
     for (const [context, settle] of this.#running) {

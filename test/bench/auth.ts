@@ -5,6 +5,7 @@
 import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
 import cloudTasks, { defineTasks } from '../../lib/index.js'
+import { systemClock } from '../../lib/clock/clock.js'
 import { OidcVerifier } from '../../lib/worker/auth/oidc.js'
 import { ACCOUNT, AUDIENCE, sign, startIssuer } from '../support/token-issuer.js'
 import { median } from './measure.js'
@@ -15,7 +16,7 @@ const CALLS = 3000
 
 const closers: Array<() => unknown> = []
 const issuer = await startIssuer({ teardown: close => { closers.push(close) } })
-const verifier = new OidcVerifier({ verify: 'oidc', issuers: ['https://accounts.google.com'], jwksUri: issuer.jwksUri, audiences: [AUDIENCE], emails: [ACCOUNT], cloudRunIam: false })
+const verifier = new OidcVerifier({ verify: 'oidc', issuers: ['https://accounts.google.com'], jwksUri: issuer.jwksUri, audiences: [AUDIENCE], emails: [ACCOUNT], cloudRunIam: false }, { clock: systemClock })
 closers.push(() => verifier.close())
 await verifier.warmUp()
 

@@ -1,6 +1,7 @@
 import { PassThrough } from 'node:stream'
 import Fastify, { type FastifyBaseLogger } from 'fastify'
 import t, { type Test } from 'tap'
+import { systemClock } from '../../lib/clock/clock.js'
 import type { LogLine } from '../../lib/console/api/api.js'
 import { errorInfo } from '../../lib/console/history/error-info.js'
 import { History, type HistoryOptions } from '../../lib/console/history/history.js'
@@ -23,7 +24,7 @@ async function watch (options: Partial<HistoryOptions> = {}): Promise<Watched> {
   const set = await stage()
   const { engine, clock } = set
   const timeline = new Timeline(clock.now(), () => engine.queues().reduce((sum, { name }) => sum + engine.counts(name).waiting, 0))
-  const history = new History({ history: 1000, timeline, onChange: () => {}, onQueue: () => {}, now: () => clock.now(), ...options })
+  const history = new History({ history: 1000, timeline, onChange: () => {}, onQueue: () => {}, clock, ...options })
   engine.observe(history)
   const add = async (id: string, size?: number): Promise<string> => {
     const body = size === undefined ? {} : { body: Buffer.alloc(size, 'x') }
@@ -279,7 +280,7 @@ t.test('pages of tasks', async t => {
     await add('old')
     await last().answer(500)
     const { engine, clock } = await stage({ store: (await watchStore(t)) })
-    const later = new History({ history: 10, timeline: new Timeline(clock.now(), () => 0), onChange: () => {}, onQueue: () => {} })
+    const later = new History({ history: 10, timeline: new Timeline(clock.now(), () => 0), onChange: () => {}, onQueue: () => {}, clock })
     later.complete = false
     t.same(collect(new TaskPages(engine, later), { state: 'retrying' }).flat(), ['before'])
     t.same(collect(pages, { state: 'retrying' }).flat(), ['old'])
@@ -325,8 +326,8 @@ t.test('a timeline has one bucket for each second, those without an event includ
 
 t.test('log lines', async t => {
   const collected = (make: (log: FastifyBaseLogger) => void, log: FastifyBaseLogger): LogLine[] => {
-    const lines = new LogLines()
-    make(teeLog(log, line => { lines.add(line) }))
+    const lines = new LogLines(systemClock)
+    make(teeLog(log, systemClock, line => { lines.add(line) }))
     return lines.lines()
   }
 
@@ -399,14 +400,14 @@ t.test('log lines', async t => {
   })
 
   t.test('are bounded: the first and the latest stay, long ones are cut', async t => {
-    const lines = new LogLines()
+    const lines = new LogLines(systemClock)
     for (let line = 0; line < 10_000; line++) lines.add(JSON.stringify({ level: 30, time: 1, msg: `line ${line}` }))
     const kept = lines.lines().map(({ message }) => Number(message.slice(5)))
     t.same(kept.slice(0, 50), Array.from({ length: 50 }, (_, line) => line))
     t.equal(kept.at(-1), 9999)
     t.equal(kept.length + lines.omitted, 10_000)
 
-    const long = new LogLines()
+    const long = new LogLines(systemClock)
     for (let line = 0; line < 500; line++) long.add(JSON.stringify({ level: 50, time: 1, msg: 'm'.repeat(100_000), field: 'f'.repeat(100_000) }))
     long.add('x'.repeat(2_000_000))
     t.ok(long.chars <= 64 * 1024)
@@ -417,7 +418,7 @@ t.test('log lines', async t => {
   })
 
   t.test('in a form of the app\'s own are shown as far as they can be understood', async t => {
-    const lines = new LogLines()
+    const lines = new LogLines(systemClock)
     for (const line of ['plain text\n', '[1]', '{"level":"WARN","time":"2030-01-01T00:00:00Z","message":"labelled"}', '{"level":35,"msg":7}']) lines.add(line)
     t.match(lines.lines(), [
       { level: 'info', message: 'plain text' },

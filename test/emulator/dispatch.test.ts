@@ -13,7 +13,7 @@ import { Unreachable } from '../../lib/emulator/dispatch/unreachable.js'
 import { Engine, type Attempt, type AttemptReport } from '../../lib/engine/engine.js'
 import { systemClock } from '../../lib/clock/clock.js'
 import { MemoryStore } from '../../lib/store/memory-store.js'
-import { ManualClock } from '../support/manual-clock.js'
+import { ManualClock } from '../../lib/clock/manual-clock.js'
 
 t.test('a request carries the headers of the task and of Cloud Tasks, and what the wire needs', async t => {
   const { url, requests } = await rawTarget(t, () => OK)

@@ -13,7 +13,7 @@ import { createEmulator, type Emulator, type EmulatorOptions } from '../../lib/e
 import { Port } from '../../lib/emulator/port.js'
 import type { NewTask } from '../../lib/cloud-tasks/task.js'
 import type { AttemptReport } from '../../lib/engine/engine.js'
-import { ManualClock } from '../support/manual-clock.js'
+import { ManualClock } from '../../lib/clock/manual-clock.js'
 
 const queue = 'projects/p/locations/l/queues/q'
 

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { Engine } from '../../lib/engine/engine.js'
 import { MemoryStore } from '../../lib/store/memory-store.js'
-import { ManualClock } from '../support/manual-clock.js'
+import { ManualClock } from '../../lib/clock/manual-clock.js'
 import { FragileStore, httpRequest, parent, queue, stage } from '../support/engine-harness.js'
 
 const day = 24 * 3600 * 1000

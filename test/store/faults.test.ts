@@ -11,7 +11,7 @@ import { Engine } from '../../lib/engine/engine.js'
 import { resolveConfig } from '../../lib/options/config.js'
 import { LmdbStore, type LmdbStoreOptions } from '../../lib/store/lmdb/lmdb-store.js'
 import cloudTasks, { defineTasks } from '../../lib/index.js'
-import { ManualClock } from '../support/manual-clock.js'
+import { ManualClock } from '../../lib/clock/manual-clock.js'
 import { httpRequest, queue } from '../support/engine-harness.js'
 
 const enough = 2 ** 40

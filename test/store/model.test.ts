@@ -1,7 +1,7 @@
 import t from 'tap'
 import { CloudTasksError } from '../../lib/cloud-tasks/status.js'
 import { MemoryStore } from '../../lib/store/memory-store.js'
-import { ManualClock } from '../support/manual-clock.js'
+import { ManualClock } from '../../lib/clock/manual-clock.js'
 import { httpRequest, parent, stage, type OpenAttempt } from '../support/engine-harness.js'
 
 // The whole engine against a model that knows no heap, no timer and no store: thousands of random operations, after each of

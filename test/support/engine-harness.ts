@@ -1,6 +1,6 @@
 import { Engine, type Answer, type Attempt, type EngineOptions } from '../../lib/engine/engine.js'
 import { MemoryStore } from '../../lib/store/memory-store.js'
-import { ManualClock } from './manual-clock.js'
+import { ManualClock } from '../../lib/clock/manual-clock.js'
 
 export const parent = 'projects/p/locations/l'
 export const queue = `${parent}/queues/q`

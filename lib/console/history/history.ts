@@ -1,3 +1,4 @@
+import type { Clock } from '../../clock/clock.js'
 import type { Task } from '../../cloud-tasks/task.js'
 import type { Attempt, AttemptReport, EndOfTask, Observer } from '../../engine/engine.js'
 import { isSuccess } from '../../engine/transitions.js'
@@ -19,8 +20,7 @@ export interface HistoryOptions {
   readonly onQueue: () => void
   /** Bytes that all records may take, roughly. @default 64 MiB */
   readonly budget?: number
-  /** @default Date.now */
-  readonly now?: () => number
+  readonly clock: Clock
 }
 
 /**
@@ -35,7 +35,6 @@ export interface HistoryOptions {
  */
 export class History implements Observer {
   readonly #options: HistoryOptions
-  readonly #now: () => number
   readonly #budget: number
   /** Of tasks that have not ended. */
   readonly #pending = new Map<string, TaskRecord>()
@@ -51,7 +50,6 @@ export class History implements Observer {
 
   constructor (options: HistoryOptions) {
     this.#options = options
-    this.#now = options.now ?? Date.now
     this.#budget = options.budget ?? BUDGET
     this.past = new PastTasks(options.history)
   }
@@ -141,7 +139,7 @@ export class History implements Observer {
     const record = this.record(name)
     const found = record?.attempt(attempt)
     if (record === undefined || found === undefined) return
-    found.logs ??= new LogLines()
+    found.logs ??= new LogLines(this.#options.clock)
     const before = found.logs.chars
     found.logs.add(line)
     this.#grow(record, found.logs.chars - before)
@@ -188,7 +186,7 @@ export class History implements Observer {
     if (this.#ending === record) this.#ending = undefined
     record.list?.remove(record)
     this.#pending.delete(record.name)
-    record.close(why, this.#now)
+    record.close(why, this.#options.clock)
     this.#size += this.past.add(record)
     this.#fit()
   }

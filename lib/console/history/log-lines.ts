@@ -1,4 +1,5 @@
 import { isPlainObject } from '../../checks.js'
+import type { Clock } from '../../clock/clock.js'
 import type { LogLine } from '../api/api.js'
 import { cut } from './text.js'
 
@@ -7,10 +8,15 @@ export type WrittenLine = string | LogLine
 
 /** The first and the latest log lines of an attempt, bounded in number and in characters. */
 export class LogLines {
+  readonly #clock: Clock
   readonly #first: WrittenLine[] = []
   readonly #latest: WrittenLine[] = []
   #chars = 0
   omitted = 0
+
+  constructor (clock: Clock) {
+    this.#clock = clock
+  }
 
   /** Characters that are kept. */
   get chars (): number {
@@ -18,7 +24,7 @@ export class LogLines {
   }
 
   add (line: WrittenLine): void {
-    const kept = typeof line === 'string' && line.length > MAX_LINE ? parseLine(line) : line
+    const kept = typeof line === 'string' && line.length > MAX_LINE ? parseLine(line, this.#clock.now()) : line
     const chars = charsOf(kept)
     this.#chars += chars
     if (this.#first.length < FIRST && this.#latest.length === 0 && this.#chars <= MAX_CHARS / 2) {
@@ -40,7 +46,8 @@ export class LogLines {
 
   /** Those that are kept, oldest first. What is left out stood behind the first ones. */
   lines (): LogLine[] {
-    return [...this.#first, ...this.#latest].map(line => typeof line === 'string' ? parseLine(line) : line)
+    const now = this.#clock.now()
+    return [...this.#first, ...this.#latest].map(line => typeof line === 'string' ? parseLine(line, now) : line)
   }
 }
 
@@ -52,9 +59,9 @@ export function levelName (level: unknown): LogLine['level'] {
 }
 
 /** A line of logger `logLine`s own making: for loggers that write no JSON. */
-export function madeLine (level: LogLine['level'], message: string, fields: object | undefined): LogLine {
+export function madeLine (at: number, level: LogLine['level'], message: string, fields: object | undefined): LogLine {
   const text = fields === undefined ? undefined : printFields(fields)
-  return { at: Date.now(), level, message: cut(message, MAX_MESSAGE), ...(text === undefined ? undefined : { fields: text }) }
+  return { at, level, message: cut(message, MAX_MESSAGE), ...(text === undefined ? undefined : { fields: text }) }
 }
 
 /** Fields that say the same in every line of an attempt. */
@@ -62,8 +69,8 @@ const COMMON = new Set(['level', 'time', 'pid', 'hostname', 'msg', 'message', 'r
 
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'] as const
 
-function parseLine (line: string): LogLine {
-  const at = Date.now()
+/** @param at epoch milliseconds for a line that has no time of its own */
+function parseLine (line: string, at: number): LogLine {
   if (line.length > MAX_PARSED) return { at, level: 'info', message: cut(line, MAX_MESSAGE) }
   let parsed: unknown
   try {

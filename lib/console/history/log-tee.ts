@@ -1,14 +1,15 @@
 import { format } from 'node:util'
 import type { FastifyBaseLogger } from 'fastify'
+import type { Clock } from '../../clock/clock.js'
 import { madeLine, type WrittenLine } from './log-lines.js'
 
 /**
  * A logger that does what `log` does and also hands each line to `take`. Of pino's loggers it takes the very text that they
  * write, so what a level leaves out or `redact` hides is not in it; children of the logger are heard, too.
  */
-export function teeLog (log: FastifyBaseLogger, take: (line: WrittenLine) => void): FastifyBaseLogger {
+export function teeLog (log: FastifyBaseLogger, clock: Clock, take: (line: WrittenLine) => void): FastifyBaseLogger {
   const symbol = streamSymbolOf(log)
-  if (symbol === undefined) return wrap(log, take)
+  if (symbol === undefined) return wrap(log, clock, take)
   const stream = (log as unknown as Record<symbol, PinoStream>)[symbol]!
   return Object.create(log, { [symbol]: { value: new TeeStream(stream, take), writable: true, configurable: true } }) as FastifyBaseLogger
 }
@@ -83,16 +84,16 @@ let known: symbol | undefined
 const others = new WeakSet<object>()
 
 /** For loggers that are not pino's, and for none. */
-function wrap (log: FastifyBaseLogger, take: (line: WrittenLine) => void): FastifyBaseLogger {
+function wrap (log: FastifyBaseLogger, clock: Clock, take: (line: WrittenLine) => void): FastifyBaseLogger {
   return new Proxy(log, {
     get (target, key) {
       const value = Reflect.get(target, key, target) as unknown
       if (typeof value !== 'function') return value
-      if (key === 'child') return (...args: Parameters<FastifyBaseLogger['child']>) => wrap(target.child(...args), take)
+      if (key === 'child') return (...args: Parameters<FastifyBaseLogger['child']>) => wrap(target.child(...args), clock, take)
       if (!METHODS.has(key as Method)) return value.bind(target) as unknown
       const level = key as Method
       return (...args: unknown[]) => {
-        if (isOn(target, level)) takeCall(level, args, take)
+        if (isOn(target, level)) take(lineOf(clock.now(), level, args))
         return Reflect.apply(value, target, args) as unknown
       }
     }
@@ -110,12 +111,12 @@ function isOn (log: FastifyBaseLogger, level: Method): boolean {
   return level !== 'trace' && level !== 'debug'
 }
 
-function takeCall (level: Method, [first, ...rest]: unknown[], take: (line: WrittenLine) => void): void {
+function lineOf (at: number, level: Method, [first, ...rest]: unknown[]): WrittenLine {
   try {
-    if (first instanceof Error) take(madeLine(level, rest.length === 0 ? first.message : format(...rest), { err: first }))
-    else if (typeof first === 'object' && first !== null) take(madeLine(level, format(...rest), first))
-    else take(madeLine(level, format(first, ...rest), undefined))
+    if (first instanceof Error) return madeLine(at, level, rest.length === 0 ? first.message : format(...rest), { err: first })
+    if (typeof first === 'object' && first !== null) return madeLine(at, level, format(...rest), first)
+    return madeLine(at, level, format(first, ...rest), undefined)
   } catch {
-    take(madeLine(level, 'a line that cannot be printed', undefined))
+    return madeLine(at, level, 'a line that cannot be printed', undefined)
   }
 }

@@ -1,3 +1,4 @@
+import type { Clock } from '../../clock/clock.js'
 import type { Task } from '../../cloud-tasks/task.js'
 import { shortId } from '../../cloud-tasks/names.js'
 import type { AttemptReport, EndOfTask } from '../../engine/engine.js'
@@ -114,10 +115,10 @@ export class TaskRecord implements Link<TaskRecord> {
     return true
   }
 
-  /** @param now asked where no attempt tells when it was */
-  close (why: EndOfTask, now: () => number): void {
+  /** @param clock says when, where no attempt does */
+  close (why: EndOfTask, clock: Clock): void {
     this.end = why
-    this.endedAt = (why === 'done' ? this.#attemptEndedAt : undefined) ?? now()
+    this.endedAt = (why === 'done' ? this.#attemptEndedAt : undefined) ?? clock.now()
   }
 
   /** It is due again then, and the engine has the task: to keep it here would keep payloads in memory that are on disk. */

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { readFile, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setImmediate } from 'node:timers/promises'
+import { nextTurn } from '../../clock/clock.js'
 import type { Progress } from './databases.js'
 import { createJournalFile, type JournalFile } from './journal-file.js'
 import { SECTOR, decodeFile, decodeFileHead, encodeFileHead, encodeFrame, wholeSectors, type Frame } from './journal-frame.js'
@@ -139,7 +139,7 @@ export async function readJournal (directory: string, progress: Progress, run: n
     if (head.run < progress.run) continue
     for (const frame of decodeFile(bytes, head)) {
       if (frame.sequence > sequence) frames.push(frame)
-      if (frames.length % FRAMES_PER_TURN === 0) await setImmediate()
+      if (frames.length % FRAMES_PER_TURN === 0) await nextTurn()
     }
   }
   frames.sort((a, b) => a.sequence - b.sequence)

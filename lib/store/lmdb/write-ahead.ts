@@ -1,4 +1,4 @@
-import { setImmediate } from 'node:timers/promises'
+import { nextTurn } from '../../clock/clock.js'
 import { Memtable, Layer } from './memtable.js'
 import { readProgress, writeRows, type Databases } from './databases.js'
 import type { DiskSpace } from './disk-space.js'
@@ -132,7 +132,7 @@ export async function recover (directory: string, databases: Databases, space: D
   for (const [index, { rows }] of frames.entries()) {
     // None counts as created: the former process may have been killed while it wrote them to the databases.
     layer.add(rows)
-    if (index % FRAMES_PER_TURN === 0) await setImmediate()
+    if (index % FRAMES_PER_TURN === 0) await nextTurn()
   }
   const { sequence } = frames.at(-1) ?? before
   try {

@@ -1,19 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises'
-
-/** Time and chance of the retries. Tests bring their own. */
-export interface RetryTimer {
-  now (): number
-  /** From 0 to 1. */
-  random (): number
-  /** Rejects as soon as `signal` aborts. */
-  sleep (ms: number, signal: AbortSignal): Promise<unknown>
-}
-
-export const systemRetryTimer: RetryTimer = {
-  now: () => performance.now(),
-  random: () => Math.random(),
-  sleep: async (ms, signal) => await delay(ms, undefined, { signal })
-}
+import { sleep, type Clock } from '../../clock/clock.js'
 
 /** What went wrong with a call, as far as retries care. */
 export interface Fault {
@@ -35,7 +20,9 @@ export interface RetryOptions<F extends Fault> {
   readonly budgetMs: number
   /** Ends the wait between tries, and with it the call. */
   readonly signal: AbortSignal
-  readonly timer: RetryTimer
+  readonly clock: Clock
+  /** From 0 to 1. @default Math.random */
+  readonly random?: (() => number) | undefined
 }
 
 const FIRST_DELAY_MS = 100
@@ -48,8 +35,8 @@ const MAX_DELAY_MS = 2000
  * leaves time for another one
  */
 export async function withRetries<T, F extends Fault> (call: (timeoutMs: number) => Promise<T>, options: RetryOptions<F>): Promise<CallResult<T, F>> {
-  const { classifyError, budgetMs, signal, timer } = options
-  const startedAt = timer.now()
+  const { classifyError, budgetMs, signal, clock, random = Math.random } = options
+  const startedAt = clock.monotonic()
   let remainingMs = budgetMs
   let inDoubt = false
   for (let tries = 1; ; tries++) {
@@ -59,11 +46,11 @@ export async function withRetries<T, F extends Fault> (call: (timeoutMs: number)
       const fault = classifyError(error)
       const failed = { ok: false, fault, tries, inDoubt } as const
       if (!fault.transient) return failed
-      const waitMs = Math.min(FIRST_DELAY_MS * 2 ** (tries - 1), MAX_DELAY_MS) * (1 + timer.random()) / 2
-      remainingMs = budgetMs - (timer.now() - startedAt) - waitMs
+      const waitMs = Math.min(FIRST_DELAY_MS * 2 ** (tries - 1), MAX_DELAY_MS) * (1 + random()) / 2
+      remainingMs = budgetMs - (clock.monotonic() - startedAt) - waitMs
       if (remainingMs <= 0 || signal.aborted) return failed
       try {
-        await timer.sleep(waitMs, signal)
+        await sleep(clock, waitMs, signal)
       } catch {
         return failed
       }

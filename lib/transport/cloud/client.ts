@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module'
 import type { CloudTasksClient } from '@google-cloud/tasks'
+import { systemClock } from '../../clock/clock.js'
 import type { Config } from '../../options/config.js'
 
 /** Credentials or a project could not be found; the call was never made. */
@@ -49,7 +50,7 @@ export class ClientSource {
       const stub = await client.initialize() as { waitForReady?: (deadline: number, callback: () => void) => void }
       await new Promise<void>(resolve => {
         if (stub.waitForReady === undefined) resolve()
-        else stub.waitForReady(Date.now() + 5000, resolve)
+        else stub.waitForReady(systemClock.now() + 5000, resolve) // gRPC's timers are the system's.
       })
     } catch {
       // Whoever calls first gets the error.

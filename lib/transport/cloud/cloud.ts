@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify'
+import type { Clock } from '../../clock/clock.js'
 import { printQueueName, shortId } from '../../cloud-tasks/names.js'
 import { withStoredDefaults } from '../../cloud-tasks/new-task.js'
 import { MAX_TASK_BYTES, storedSize } from '../../cloud-tasks/size.js'
@@ -9,7 +10,7 @@ import { failureOf, type CallContext } from './advice.js'
 import { ClientSource, type ReadyClient } from './client.js'
 import { classifyError, type CloudFault } from './fault.js'
 import { parseTime, printTask } from './task.js'
-import { systemRetryTimer, withRetries, type RetryTimer, type CallResult } from './call-retry.js'
+import { withRetries, type CallResult } from './call-retry.js'
 import { newTask } from '../new-task.js'
 import type { Deleted, Failure, OutgoingTask, Sent, Transport } from '../transport.js'
 
@@ -18,17 +19,20 @@ export class CloudTransport implements Transport {
   readonly #app: FastifyInstance
   readonly #config: Config
   readonly #clients: ClientSource
-  readonly #retryTimer: RetryTimer
+  readonly #clock: Clock
+  readonly #random: (() => number) | undefined
   readonly #closing = new AbortController()
 
   /** Cloud Tasks lists tasks a few times a minute only, and its v2 counts none. */
   readonly inspection = undefined
 
-  constructor (app: FastifyInstance, config: Config, retryTimer: RetryTimer = systemRetryTimer) {
+  /** @param random spreads the retries: from 0 to 1. @default Math.random */
+  constructor (app: FastifyInstance, config: Config, clock: Clock, random?: () => number) {
     this.#app = app
     this.#config = config
     this.#clients = new ClientSource(config)
-    this.#retryTimer = retryTimer
+    this.#clock = clock
+    this.#random = random
   }
 
   async open (): Promise<void> {
@@ -46,7 +50,7 @@ export class CloudTransport implements Transport {
       return client.createTask({ parent, task: printTask(this.#newTask(parent, outgoing)) }, { timeout })
     })
     if (tried === undefined) return { outcome: 'closing' }
-    const { id, scheduleAt = Date.now() } = outgoing
+    const { id, scheduleAt = this.#clock.now() } = outgoing
     if (tried.ok) {
       const [{ name, scheduleTime }] = tried.value
       return { outcome: 'created', id: id ?? shortId(name ?? ''), scheduleAt: scheduleTime ? parseTime(scheduleTime) : scheduleAt }
@@ -82,7 +86,7 @@ export class CloudTransport implements Transport {
   #call<T> (call: (ready: ReadyClient, timeoutMs: number) => Promise<T>): Promise<CallResult<T, CloudFault>> | undefined {
     const { signal } = this.#closing
     if (signal.aborted) return undefined
-    const options = { classifyError, budgetMs: this.#config.sendTimeoutMs, signal, timer: this.#retryTimer }
+    const options = { classifyError, budgetMs: this.#config.sendTimeoutMs, signal, clock: this.#clock, random: this.#random }
     return withRetries(timeoutMs => {
       const { ready } = this.#clients
       return ready === undefined ? this.#clients.open().then(ready => call(ready, timeoutMs)) : call(ready, timeoutMs)
@@ -108,7 +112,7 @@ export class CloudTransport implements Transport {
   /** As stored. Where only the credentials know the project, it may be a few bytes more. */
   #bytes (queue: string, outgoing: OutgoingTask): number {
     const parent = this.#queueName(this.#config.project ?? this.#clients.ready?.project ?? '', queue)
-    return storedSize(withStoredDefaults(parent, this.#newTask(parent, outgoing), Date.now()))
+    return storedSize(withStoredDefaults(parent, this.#newTask(parent, outgoing), this.#clock.now()))
   }
 
   #failure (action: CallContext['action'], queue: string, { fault, tries }: { fault: CloudFault, tries: number }, bytes: () => number = () => 0): Failure {

@@ -1,10 +1,11 @@
 import type { CloudTasksClient, protos } from '@google-cloud/tasks'
+import { systemClock } from '../../clock/clock.js'
 import { printQueueName } from '../../cloud-tasks/names.js'
 import type { Config } from '../../options/config.js'
 import { failureOf, type CallContext } from './advice.js'
 import { ClientSource } from './client.js'
 import { classifyError } from './fault.js'
-import { systemRetryTimer, withRetries, type CallResult } from './call-retry.js'
+import { withRetries, type CallResult } from './call-retry.js'
 
 type IQueue = protos.google.cloud.tasks.v2.IQueue
 type IDuration = protos.google.protobuf.IDuration
@@ -81,7 +82,7 @@ export class CloudQueues {
     return await withRetries(async timeoutMs => {
       const { client, project } = await this.#clients.open()
       return await call(client, printQueueName({ project, location: this.#config.location, queue: id }), timeoutMs)
-    }, { classifyError, budgetMs: this.#config.sendTimeoutMs, signal: this.#signal, timer: systemRetryTimer })
+    }, { classifyError, budgetMs: this.#config.sendTimeoutMs, signal: this.#signal, clock: systemClock })
   }
 
   #problem (action: CallContext['action'], queue: string, { fault, tries }: Extract<CallResult<unknown, ReturnType<typeof classifyError>>, { ok: false }>): Error {

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net'
 import type { FastifyBaseLogger, FastifyInstance, FastifyRequest } from 'fastify'
+import type { Clock } from '../../clock/clock.js'
 import { isQueueId } from '../../cloud-tasks/names.js'
 import type { Config } from '../../options/config.js'
 import { GOOGLE_KEYS, type Callers, type OidcCallers } from '../../options/auth.js'
@@ -10,12 +11,12 @@ import { SECRET_HEADER } from '../../delivery/headers.js'
 /** Lets a request pass, or throws FST_TASKS_UNAUTHENTICATED or FST_TASKS_FORBIDDEN. Looks at headers only: the body is not read yet. */
 export type Authenticator = (request: FastifyRequest) => void | Promise<void>
 
-export async function createAuthenticator (app: FastifyInstance, callers: Callers, secrets: OneTimeSecrets): Promise<Authenticator> {
+export async function createAuthenticator (app: FastifyInstance, callers: Callers, secrets: OneTimeSecrets, clock: Clock): Promise<Authenticator> {
   switch (callers.verify) {
     case 'nobody': return () => {}
     case 'secret': return bySecret(secrets)
     case 'appEngine': return byAppEngine
-    case 'oidc': return await byOidc(app, callers)
+    case 'oidc': return await byOidc(app, callers, clock)
   }
 }
 
@@ -29,9 +30,9 @@ function bySecret (secrets: OneTimeSecrets): Authenticator {
   }
 }
 
-async function byOidc (app: FastifyInstance, callers: OidcCallers): Promise<Authenticator> {
+async function byOidc (app: FastifyInstance, callers: OidcCallers, clock: Clock): Promise<Authenticator> {
   const { OidcVerifier } = await import('./oidc.js')
-  const verifier = new OidcVerifier(callers)
+  const verifier = new OidcVerifier(callers, { clock })
   app.addHook('onListen', () => { verifier.warmUp() })
   app.addHook('onClose', async () => { await verifier.close() })
   return async request => { await verifier.verify(request.raw) }

@@ -1,9 +1,9 @@
 import { createLocalJWKSet, type CompactJWSHeaderParameters, type CryptoKey, type JSONWebKeySet } from 'jose'
+import type { Clock } from '../../clock/clock.js'
 import { FST_TASKS_KEYS_UNAVAILABLE } from '../../errors.js'
 
 export interface KeySetOptions {
-  /** Epoch milliseconds. @default Date.now */
-  readonly now?: () => number
+  readonly clock: Clock
   /** @default 5000 */
   readonly timeoutMs?: number
 }
@@ -23,23 +23,25 @@ const FIRST_COOL_DOWN_MS = 1000
 interface Keys {
   readonly ids: ReadonlySet<unknown>
   readonly find: (header: CompactJWSHeaderParameters) => Promise<CryptoKey>
+  /** In monotonic time, so that a wall clock that is set back delays no refresh. */
   readonly fetchedAt: number
 }
 
 /** The public keys of a token issuer, kept fresh. They outlive an outage of the key server by a day. */
 export class KeySet {
   readonly #uri: string
-  readonly #now: () => number
+  readonly #clock: Clock
   readonly #timeoutMs: number
   readonly #closing = new AbortController()
   #keys: Keys | undefined
-  #nextFetchAt = 0
+  /** In monotonic time. */
+  #nextFetchAt = -Infinity
   #fetching: Promise<void> | undefined
   #lastError: unknown
 
-  constructor (uri: string, { now = Date.now, timeoutMs = 5000 }: KeySetOptions = {}) {
+  constructor (uri: string, { clock, timeoutMs = 5000 }: KeySetOptions) {
     this.#uri = uri
-    this.#now = now
+    this.#clock = clock
     this.#timeoutMs = timeoutMs
   }
 
@@ -64,7 +66,7 @@ export class KeySet {
   async refresh (): Promise<void> {
     const keys = this.#current()
     if (keys === undefined) await this.#fetch()
-    else if (this.#now() >= keys.fetchedAt + REFRESH_MS) this.#fetch()
+    else if (this.#clock.monotonic() >= keys.fetchedAt + REFRESH_MS) this.#fetch()
   }
 
   /** Ends a request for keys that is under way. */
@@ -74,31 +76,33 @@ export class KeySet {
   }
 
   #current (): Keys | undefined {
-    return this.#keys !== undefined && this.#now() < this.#keys.fetchedAt + MAX_AGE_MS ? this.#keys : undefined
+    return this.#keys !== undefined && this.#clock.monotonic() < this.#keys.fetchedAt + MAX_AGE_MS ? this.#keys : undefined
   }
 
   /** Never rejects. One request at a time, whoever asks; none before the cool-down has passed. */
   async #fetch (): Promise<void> {
-    if (this.#fetching === undefined && this.#now() >= this.#nextFetchAt && !this.#closing.signal.aborted) {
+    if (this.#fetching === undefined && this.#clock.monotonic() >= this.#nextFetchAt && !this.#closing.signal.aborted) {
       this.#fetching = this.#load().finally(() => { this.#fetching = undefined })
     }
     await this.#fetching
   }
 
   async #load (): Promise<void> {
+    const timeout = new AbortController()
+    const timer = this.#clock.setTimeout(() => { timeout.abort(new Error(`the key server did not answer within ${this.#timeoutMs / 1000} s`)) }, this.#timeoutMs)
     try {
-      const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(this.#timeoutMs)])
-      const response = await fetch(this.#uri, { signal, redirect: 'error', headers: { accept: 'application/json' } })
+      const response = await fetch(this.#uri, { signal: AbortSignal.any([this.#closing.signal, timeout.signal]), redirect: 'error', headers: { accept: 'application/json' } })
       if (response.status !== 200) throw new Error(`the key server answered ${response.status}`)
       const find = createLocalJWKSet(await response.json() as JSONWebKeySet)
       const ids = new Set<unknown>(find.jwks().keys.map(key => key.kid).filter(id => id !== undefined))
       if (ids.size === 0) throw new Error('the key server answered without keys')
-      this.#keys = { ids, find, fetchedAt: this.#now() }
+      this.#keys = { ids, find, fetchedAt: this.#clock.monotonic() }
       this.#lastError = undefined
     } catch (error) {
       this.#lastError = error
     } finally {
-      this.#nextFetchAt = this.#now() + (this.#current() === undefined ? FIRST_COOL_DOWN_MS : COOL_DOWN_MS)
+      this.#clock.clearTimeout(timer)
+      this.#nextFetchAt = this.#clock.monotonic() + (this.#current() === undefined ? FIRST_COOL_DOWN_MS : COOL_DOWN_MS)
     }
   }
 }

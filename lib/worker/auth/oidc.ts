@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { compactVerify, decodeJwt, decodeProtectedHeader, errors, type CompactJWSHeaderParameters, type CryptoKey } from 'jose'
+import type { Clock } from '../../clock/clock.js'
 import type { OidcCallers } from '../../options/auth.js'
 import { FST_TASKS_FORBIDDEN, FST_TASKS_KEYS_UNAVAILABLE, FST_TASKS_UNAUTHENTICATED } from '../../errors.js'
 import { checkClaims } from './claims.js'
@@ -16,13 +17,13 @@ export class OidcVerifier {
   readonly #callers: OidcCallers
   readonly #keys: KeySet
   readonly #verdicts: Verdicts
-  readonly #now: () => number
+  readonly #clock: Clock
 
-  constructor (callers: OidcCallers, options: KeySetOptions = {}) {
+  constructor (callers: OidcCallers, options: KeySetOptions) {
     this.#callers = callers
     this.#keys = new KeySet(callers.jwksUri, options)
-    this.#now = options.now ?? Date.now
-    this.#verdicts = new Verdicts(this.#now)
+    this.#clock = options.clock
+    this.#verdicts = new Verdicts(options.clock)
   }
 
   /** Fetches the keys before the first attempt needs them. Never rejects. */
@@ -89,7 +90,7 @@ export class OidcVerifier {
 
   /** The epoch second until which the claims hold. */
   #check (claims: unknown): number {
-    const verdict = checkClaims(claims, this.#callers, this.#now() / 1000)
+    const verdict = checkClaims(claims, this.#callers, this.#clock.now() / 1000)
     if (verdict.accepted) return verdict.untilSeconds
     throw verdict.stranger ? new FST_TASKS_FORBIDDEN(verdict.problem) : unusable(verdict.problem)
   }
@@ -127,22 +128,28 @@ const MAX_VERDICTS = 1000
  * that a dump of the memory gives none away.
  */
 class Verdicts {
-  readonly #now: () => number
-  readonly #untilByDigest = new Map<string, number>()
+  readonly #clock: Clock
+  readonly #untilByDigest = new Map<string, Until>()
   #keys: object | undefined
 
-  constructor (now: () => number) {
-    this.#now = now
+  constructor (clock: Clock) {
+    this.#clock = clock
   }
 
   accepts (digest: string, keys: object | undefined): boolean {
     const until = keys === this.#keys ? this.#untilByDigest.get(digest) : undefined
-    return until !== undefined && this.#now() < until
+    return until !== undefined && this.#clock.now() < until.expiresAt && this.#clock.monotonic() < until.monotonic
   }
 
-  remember (digest: string, keys: object | undefined, untilAt: number): void {
+  remember (digest: string, keys: object | undefined, expiresAt: number): void {
     if (keys !== this.#keys || this.#untilByDigest.size >= MAX_VERDICTS) this.#untilByDigest.clear()
     this.#keys = keys
-    this.#untilByDigest.set(digest, Math.min(untilAt, this.#now() + VERDICT_MS))
+    this.#untilByDigest.set(digest, { expiresAt, monotonic: this.#clock.monotonic() + VERDICT_MS })
   }
+}
+
+/** Both limits of a verdict: when the token expires, by the wall clock, and when it is verified again, in monotonic time. */
+interface Until {
+  readonly expiresAt: number
+  readonly monotonic: number
 }

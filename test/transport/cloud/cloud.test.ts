@@ -9,12 +9,12 @@ import { credentials } from '@grpc/grpc-js'
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
+import { ManualClock } from '../../../lib/clock/manual-clock.js'
 import { resolveConfig } from '../../../lib/options/config.js'
 import cloudTasks, { defineTasks, type CloudTasksOptions } from '../../../lib/index.js'
 import { explain } from '../../../lib/server-error.js'
 import { classifyError } from '../../../lib/transport/cloud/fault.js'
 import { CloudTransport } from '../../../lib/transport/cloud/cloud.js'
-import type { RetryTimer } from '../../../lib/transport/cloud/call-retry.js'
 import type { OutgoingTask } from '../../../lib/transport/transport.js'
 import { echo, startRecordingServer, type RecordingServer, type Reply } from '../../support/recording-server.js'
 
@@ -58,20 +58,23 @@ async function startApp (t: Test, server: RecordingServer, options: Partial<Clou
 
 /** The transport alone, on a clock that only its own waits move. */
 function startTransport (t: Test, host: string, options: object = {}, chance = 1) {
-  const waits: number[] = []
-  let now = 0
-  const pace: RetryTimer = {
-    now: () => now,
-    random: () => chance,
-    sleep: async ms => {
-      waits.push(ms)
-      now += ms
-    }
-  }
+  const clock = new EagerClock()
   const config = resolveConfig({ tasks, ...CLOUD, ...options }, { CLOUD_TASKS_EMULATOR_HOST: host }, false)
-  const transport = new CloudTransport({ prefix: '', addHook: () => {} } as never, config, pace)
+  const transport = new CloudTransport({ prefix: '', addHook: () => {} } as never, config, clock, () => chance)
   t.teardown(() => transport.close())
-  return { transport, waits, pace }
+  return { transport, waits: clock.waits, clock }
+}
+
+/** Moves on at once by whatever is waited for, unless it is held. */
+class EagerClock extends ManualClock {
+  readonly waits: number[] = []
+  held = false
+
+  override setTimeout (callback: () => void, ms: number): unknown {
+    this.waits.push(ms)
+    if (!this.held) queueMicrotask(() => { this.step(ms) })
+    return super.setTimeout(callback, ms)
+  }
 }
 
 const outgoing: OutgoingTask = {
@@ -435,20 +438,16 @@ t.test('a call that may go better the next time', async t => {
 
   t.test('does not outlast the close', async t => {
     const server = await startServer(t)
-    const { transport, pace } = startTransport(t, server.host)
-    let waiting = (): void => {}
-    const waits = new Promise<void>(resolve => { waiting = resolve })
-    pace.sleep = async (_ms, signal) => await new Promise((_resolve, reject) => {
-      signal.addEventListener('abort', () => { reject(new Error('aborted')) })
-      waiting()
-    })
+    const { transport, clock } = startTransport(t, server.host)
+    clock.held = true
     server.reply = () => unavailable
     const sent = transport.createTask('default', outgoing)
-    await waits
+    while (clock.pending === 0) await turn()
     await transport.close()
     t.match(await sent, { outcome: 'failed' })
     t.match(await transport.createTask('default', outgoing), { outcome: 'closing' })
     t.match(await transport.deleteTask('default', 'x'), { outcome: 'closing' })
+    t.equal(clock.pending, 0)
   })
 })
 

@@ -1,0 +1,120 @@
+import { AsyncResource } from 'node:async_hooks'
+import { nextTurn, type Clock } from './clock.js'
+
+/**
+ * A clock that stands still until it is moved. Timers fire while it is moved, in the order in which they are due, and in the
+ * async context in which they were set, as Node's do.
+ */
+export class ManualClock implements Clock {
+  #monotonic = 0
+  /** Wall time at `monotonic` 0. */
+  #epoch: number
+  readonly #timers = new Set<Timer>()
+  #immediates = new Set<Immediate>()
+
+  /** @param now epoch milliseconds at which it stands. @default the start of 2030 */
+  constructor (now: number = Date.parse('2030-01-01T00:00:00Z')) {
+    this.#epoch = now
+  }
+
+  /** Timers and immediates that have not run. */
+  get pending (): number {
+    return this.#timers.size + this.#immediates.size
+  }
+
+  /** When the next timer fires, in epoch milliseconds; undefined without one. */
+  get nextTimerAt (): number | undefined {
+    const next = this.#next()
+    return next === undefined ? undefined : this.#epoch + next.at
+  }
+
+  now (): number {
+    return this.#epoch + this.#monotonic
+  }
+
+  monotonic (): number {
+    return this.#monotonic
+  }
+
+  setTimeout (callback: () => void, ms: number): unknown {
+    const timer = { at: this.#monotonic + Math.max(0, ms), callback: AsyncResource.bind(callback) }
+    this.#timers.add(timer)
+    return timer
+  }
+
+  clearTimeout (handle: unknown): void {
+    this.#timers.delete(handle as Timer)
+  }
+
+  setImmediate (callback: () => void): unknown {
+    const immediate = { callback: AsyncResource.bind(callback) }
+    this.#immediates.add(immediate)
+    return immediate
+  }
+
+  clearImmediate (handle: unknown): void {
+    this.#immediates.delete(handle as Immediate)
+  }
+
+  /** Lets time pass, and everything happen that time brings. */
+  async advance (ms: number): Promise<void> {
+    const end = this.#monotonic + ms
+    await this.settle()
+    while (this.step(end - this.#monotonic)) await this.settle()
+  }
+
+  /**
+   * Moves to the next timer that is due within `ms`, and fires it; without one, moves by `ms`. False when the whole time has
+   * passed. Whoever calls it waits for what the timer has set off, then calls again for what is left.
+   */
+  step (ms: number): boolean {
+    const end = this.#monotonic + ms
+    const timer = this.#next()
+    if (timer === undefined || timer.at > end) {
+      this.#monotonic = end
+      return false
+    }
+    this.#monotonic = Math.max(this.#monotonic, timer.at)
+    this.#timers.delete(timer)
+    timer.callback()
+    return true
+  }
+
+  /** Sets the wall clock, as an operator or NTP does: it jumps, nothing fires, and what waits goes on waiting as long as before. */
+  set (now: number): void {
+    this.#epoch = now - this.#monotonic
+  }
+
+  /** Lets everything run that waits for nothing but its turn. */
+  async settle (): Promise<void> {
+    do {
+      await this.turn()
+    } while (this.#immediates.size > 0)
+  }
+
+  /** One turn of the event loop. */
+  async turn (): Promise<void> {
+    await nextTurn()
+    const due = this.#immediates
+    this.#immediates = new Set()
+    for (const { callback } of due) callback()
+    await nextTurn()
+  }
+
+  #next (): Timer | undefined {
+    let next: Timer | undefined
+    for (const timer of this.#timers) {
+      if (next === undefined || timer.at < next.at) next = timer
+    }
+    return next
+  }
+}
+
+interface Immediate {
+  readonly callback: () => void
+}
+
+interface Timer extends Immediate {
+  /** In `monotonic`. */
+  readonly at: number
+}

@@ -1,0 +1,97 @@
+import { systemClock, type Clock } from './clock.js'
+
+/**
+ * A clock that runs by another one, which can be exchanged while it is in use. What waits for a time goes on waiting on the new
+ * clock for what is left, so a test kit can take over the time of a running app, and give it back.
+ *
+ * `monotonic` goes on from where it was; `now` is the new clock's, so the wall clock may jump.
+ */
+export class SwitchableClock implements Clock {
+  #clock: Clock
+  /** What `monotonic` of the current clock lacks. */
+  #offset = 0
+  readonly #timers = new Set<Timer>()
+  readonly #immediates = new Set<Immediate>()
+
+  constructor (clock: Clock = systemClock) {
+    this.#clock = clock
+  }
+
+  /** The clock that it runs by. */
+  get current (): Clock {
+    return this.#clock
+  }
+
+  /** Runs by `clock` from now on. */
+  switchTo (clock: Clock): void {
+    const former = this.#clock
+    const monotonic = this.monotonic()
+    this.#offset = monotonic - clock.monotonic()
+    this.#clock = clock
+    for (const timer of this.#timers) {
+      former.clearTimeout(timer.handle)
+      this.#setTimer(timer, timer.at - monotonic)
+    }
+    for (const immediate of this.#immediates) {
+      former.clearImmediate(immediate.handle)
+      this.#setImmediate(immediate)
+    }
+  }
+
+  now (): number {
+    return this.#clock.now()
+  }
+
+  monotonic (): number {
+    return this.#clock.monotonic() + this.#offset
+  }
+
+  setTimeout (callback: () => void, ms: number): unknown {
+    const timer: Timer = { callback, at: this.monotonic() + ms, handle: undefined }
+    this.#timers.add(timer)
+    this.#setTimer(timer, ms)
+    return timer
+  }
+
+  clearTimeout (handle: unknown): void {
+    if (!this.#timers.delete(handle as Timer)) return
+    this.#clock.clearTimeout((handle as Timer).handle)
+  }
+
+  setImmediate (callback: () => void): unknown {
+    const immediate: Immediate = { callback, handle: undefined }
+    this.#immediates.add(immediate)
+    this.#setImmediate(immediate)
+    return immediate
+  }
+
+  clearImmediate (handle: unknown): void {
+    if (!this.#immediates.delete(handle as Immediate)) return
+    this.#clock.clearImmediate((handle as Immediate).handle)
+  }
+
+  #setTimer (timer: Timer, ms: number): void {
+    timer.handle = this.#clock.setTimeout(() => {
+      this.#timers.delete(timer)
+      timer.callback()
+    }, Math.max(0, ms))
+  }
+
+  #setImmediate (immediate: Immediate): void {
+    immediate.handle = this.#clock.setImmediate(() => {
+      this.#immediates.delete(immediate)
+      immediate.callback()
+    })
+  }
+}
+
+interface Immediate {
+  readonly callback: () => void
+  /** The current clock's. */
+  handle: unknown
+}
+
+interface Timer extends Immediate {
+  /** In `monotonic`. */
+  readonly at: number
+}

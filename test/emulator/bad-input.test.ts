@@ -16,7 +16,7 @@ const REFUSED = ['INVALID_ARGUMENT', 'NOT_FOUND', 'ALREADY_EXISTS', 'FAILED_PREC
 
 t.test('JSON and the wire say the same of every message', async t => {
   const { definitions, schemas } = await loadProtos()
-  for (const name of ['v2.Queue', 'v2.Task', 'v2.UpdateCmekConfigRequest', 'v2beta3.Queue', 'v2beta3.Task', 'v2beta3.BatchCreateTasksRequest']) {
+  for (const name of ['v2.Queue', 'v2.Task', 'v2.CmekConfig', 'v2beta3.Queue', 'v2beta3.Task', 'v2beta3.BatchCreateTasksRequest']) {
     const schema = schemas.message(`google.cloud.tasks.${name}`)
     const wire = messageType(definitions, schema.fullName)
     fc.assert(fc.property(messages(schema), fc.boolean(), (message, enumsAsNumbers) => {

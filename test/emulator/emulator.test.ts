@@ -1,4 +1,5 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, request as httpRequest, type IncomingMessage, type Server } from 'node:http'
 import { connect as connectHttp2, constants } from 'node:http2'
@@ -7,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { CloudTasksClient } from '@google-cloud/tasks'
 import { credentials } from '@grpc/grpc-js'
-import { createLocalJWKSet, decodeProtectedHeader, jwtVerify, type JSONWebKeySet } from 'jose'
+import { createLocalJWKSet, decodeProtectedHeader, importX509, jwtVerify, type JSONWebKeySet } from 'jose'
 import t, { type Test } from 'tap'
 import { createEmulator, type Emulator, type EmulatorOptions } from '../../lib/emulator/index.js'
 import { Port } from '../../lib/emulator/port.js'
@@ -140,7 +141,6 @@ t.test('tokens are verified with the keys that the same port publishes', async t
   const discovery = await (await fetch(`${emulator.url}/.well-known/openid-configuration`)).json() as { issuer: string, jwks_uri: string }
   t.match(discovery, { issuer: emulator.url, jwks_uri: `${emulator.url}/jwks`, id_token_signing_alg_values_supported: ['RS256'] })
   const keys = await (await fetch(discovery.jwks_uri)).json() as JSONWebKeySet
-  t.same(await (await fetch(`${emulator.url}/certs`)).json(), keys)
   t.same(Object.keys(keys.keys[0]!).sort(), ['alg', 'e', 'kid', 'kty', 'n', 'use'], 'nothing private')
 
   const token = authorization!.replace('Bearer ', '')
@@ -150,6 +150,28 @@ t.test('tokens are verified with the keys that the same port publishes', async t
   t.equal(payload.azp, payload.sub)
   t.equal(payload.exp! - payload.iat!, 3600)
   t.ok(payload.iat! >= before && payload.iat! <= Date.now() / 1000)
+})
+
+t.test('keys are published as PEM certificates by key id, too, and those verify the same tokens', async t => {
+  const target = await recordingTarget(t)
+  const emulator = await listening(t, { queues: [queue] })
+  const [key] = (await (await fetch(`${emulator.url}/jwks`)).json() as JSONWebKeySet).keys
+  const certificates = await (await fetch(`${emulator.url}/certs`)).json() as Record<string, string>
+  t.strictSame(Object.keys(certificates), [key!.kid])
+  const pem = certificates[key!.kid!]!
+  t.ok(pem.split('\n').every(line => line.length <= 64))
+  const certificate = new X509Certificate(pem)
+  t.strictSame(certificate.publicKey.export({ format: 'jwk' }), { kty: 'RSA', n: key!.n, e: key!.e })
+  t.ok(certificate.verify(certificate.publicKey), 'signed with its own key')
+  t.equal(certificate.subject, 'CN=fastify-cloud-tasks emulator')
+  t.equal(certificate.issuer, certificate.subject)
+  t.ok(Date.parse(certificate.validFrom) < Date.now())
+  t.equal(new Date(certificate.validTo).getUTCFullYear(), 9999)
+
+  await emulator.engine.createTask(queue, { httpRequest: { url: `${target.url}/`, oidcToken: { serviceAccountEmail: 'tasks@demo.iam.gserviceaccount.com', audience: 'aud' } } })
+  const { authorization } = await target.next()
+  const { payload } = await jwtVerify(authorization!.replace('Bearer ', ''), await importX509(pem, 'RS256'), { audience: 'aud' })
+  t.equal(payload.email, 'tasks@demo.iam.gserviceaccount.com')
 })
 
 t.test('a token is used for five minutes, and then a fresh one is made', async t => {

@@ -12,7 +12,8 @@ export function readQueue (message: QueueMessage): NewQueueSettings {
   const { maxDispatchesPerSecond, maxConcurrentDispatches } = message.rateLimits ?? {}
   return {
     rateLimits: {
-      ...(maxDispatchesPerSecond ? { maxDispatchesPerSecond } : undefined),
+      // Not by truthiness: NaN must reach the check that refuses it.
+      ...(maxDispatchesPerSecond === undefined || maxDispatchesPerSecond === 0 ? undefined : { maxDispatchesPerSecond }),
       ...(maxConcurrentDispatches ? { maxConcurrentDispatches } : undefined)
     },
     retryConfig: readRetryConfig(message.retryConfig ?? {}),

@@ -8,7 +8,7 @@ import { creationOf, deletionOf, type BatchDuplicates } from './batches.js'
 import { bufferedTask, type HttpBodyMessage } from './buffer.js'
 import { CmekConfigs, type CmekConfigMessage } from './cmek-configs.js'
 import { defaultUrlOf } from './default-url.js'
-import { masked, picked } from '../proto/field-mask.js'
+import { picked } from '../proto/field-mask.js'
 import { Iam, type PolicyMessage } from './iam.js'
 import { Locations, type LocationMessage } from './locations.js'
 import type { QueueMessage, TaskMessage } from '../messages/messages.js'
@@ -16,6 +16,7 @@ import { Operations, type OperationMessage } from './operations.js'
 import { decodeToken, encodeToken } from './page-token.js'
 import { queueMessage, readQueue, settingsMessage } from '../messages/queue.js'
 import { QueueStats } from './queue-stats.js'
+import { updatedQueue } from './queue-update.js'
 import { checkLocation, checkPage, checkParent, readView } from './request-checks.js'
 import type { BatchCreateRequest, BatchDeleteRequest, CreateTaskRequest, GetQueueRequest, ListLocationsRequest, ListQueuesRequest, ListTasksRequest, Named, SetIamPolicyRequest, TaskRequest, TestIamPermissionsRequest, UpdateCmekConfigRequest, UpdateQueueRequest } from './requests.js'
 import { readTask, taskMessage } from '../messages/task.js'
@@ -100,7 +101,7 @@ export class Service {
     const { name = '' } = queue
     checkLocation(name)
     return queueMessage(await this.#engine.updateQueue(name, settings =>
-      readQueue(masked(settings === undefined ? {} : settingsMessage(settings), queue, updateMask))))
+      readQueue(updatedQueue(settings === undefined ? {} : settingsMessage(settings), queue, updateMask))))
   }
 
   async deleteQueue ({ name = '' }: Named): Promise<object> {

@@ -6,17 +6,17 @@ import { StoreError } from '../../store/store-error.js'
 
 export interface KeyPair {
   readonly privateKey: CryptoKey
-  /** What the key set says of it. */
+  /** As it is published. */
   readonly publicKey: JWK
   readonly keyId: string
 }
 
-/** The RSA key that signs tokens. Made when it is first needed; with a directory, kept there for the next start. */
+/** The RSA key that signs tokens. Created lazily; with a directory, kept there for the next start. */
 export class SigningKey {
   readonly #directory: string | undefined
   #pair: Promise<KeyPair> | undefined
 
-  /** @param directory one that this process has to itself, as an open store's is */
+  /** @param directory one that no other process uses, such as an open store's */
   constructor (directory?: string) {
     this.#directory = directory
   }
@@ -24,13 +24,13 @@ export class SigningKey {
   get (): Promise<KeyPair> {
     if (this.#pair === undefined) {
       this.#pair = this.#make()
-      // Asked again, it tries again.
+      // The next call tries again.
       this.#pair.catch(() => { this.#pair = undefined })
     }
     return this.#pair
   }
 
-  /** Resolves once a key that is kept has been read. @throws StoreError damaged, access */
+  /** Reads the key of an earlier start, if there is one. @throws StoreError damaged, access */
   async load (): Promise<void> {
     if (this.#directory === undefined) return
     const file = join(this.#directory, FILE)
@@ -63,13 +63,13 @@ async function pairOf (jwk: JWK): Promise<KeyPair> {
   }
 }
 
-/** A key may be well-formed and no key. */
+/** Numbers of the right form need not be a key. */
 async function check ({ privateKey, publicKey }: KeyPair): Promise<void> {
   const signed = await new CompactSign(Buffer.from('probe')).setProtectedHeader({ alg: 'RS256' }).sign(privateKey)
   await compactVerify(signed, await importJWK(publicKey, 'RS256'))
 }
 
-/** Undefined when there is none. */
+/** Undefined when there is no file. */
 function readKept (file: string): JWK | undefined {
   let text: string
   try {
@@ -84,10 +84,10 @@ function readKept (file: string): JWK | undefined {
 }
 
 function damaged (file: string, cause?: unknown): StoreError {
-  return new StoreError('damaged', `${file} holds no private RSA key; delete it, and the next start makes another`, cause)
+  return new StoreError('damaged', `${file} does not hold a private RSA key; delete it, and the next start creates another`, cause)
 }
 
-/** Whole or not at all, and for nobody else to read. */
+/** Written atomically, and readable by this user only. */
 function keep (directory: string, jwk: JWK): void {
   const draft = join(directory, `.${FILE}`)
   rmSync(draft, { force: true })

@@ -1,18 +1,19 @@
 import { createHash, createHmac, randomBytes } from 'node:crypto'
 import { SignJWT } from 'jose'
 import type { Clock } from '../../clock/clock.js'
+import { certificateOf } from './certificate.js'
 import type { SigningKey } from './signing-key.js'
 
 export interface TokenIssuerOptions {
   readonly clock: Clock
   readonly key: SigningKey
-  /** URL of the emulator, without a slash at its end. Asked for when it is needed: the port is known only then. */
+  /** URL of the emulator, without a slash at its end. A function, because the port is known only once it listens. */
   readonly issuer: () => string
 }
 
 /**
- * Stands in for Google's accounts: makes the tokens that dispatches carry, and publishes what verifies them. A token has an
- * hour to live. It is used for five minutes, so that signing costs nothing next to sending.
+ * Replaces Google's identity service: signs the tokens that dispatches carry, and publishes the keys that verify them. A token is
+ * valid for an hour, and reused for five minutes so that signing costs little next to sending.
  */
 export class TokenIssuer {
   readonly #options: TokenIssuerOptions
@@ -23,7 +24,7 @@ export class TokenIssuer {
     this.#options = options
   }
 
-  /** The header that carries an ID token of the account; without a promise when one is at hand. */
+  /** The Authorization header with an ID token of the account. A promise only where a token has to be signed first. */
   oidc (email: string, audience: string): string | Promise<string> {
     const id = `${email}\n${audience}`
     const issued = this.#issued.get(id)
@@ -31,12 +32,12 @@ export class TokenIssuer {
     return this.#issue(id, email, audience)
   }
 
-  /** The header that carries an access token of the account: a text that nobody can verify, the same for the same scope. */
+  /** The Authorization header with an access token of the account: opaque text that opens nothing, the same for the same scope. */
   oauth (email: string, scope = 'https://www.googleapis.com/auth/cloud-platform'): string {
     return `Bearer ya29.${createHmac('sha256', this.#secret).update(`${email}\n${scope}`).digest('base64url')}`
   }
 
-  /** OpenID Connect's document on the issuer. */
+  /** OpenID Connect's discovery document. */
   discovery (): object {
     const issuer = this.#options.issuer()
     return {
@@ -54,6 +55,12 @@ export class TokenIssuer {
   async keys (): Promise<object> {
     const { publicKey } = await this.#options.key.get()
     return { keys: [publicKey] }
+  }
+
+  /** The same key as X.509 certificates in PEM, by key id. */
+  async certificates (): Promise<Record<string, string>> {
+    const pair = await this.#options.key.get()
+    return { [pair.keyId]: await certificateOf(pair) }
   }
 
   async #issue (id: string, email: string, audience: string): Promise<string> {
@@ -77,7 +84,7 @@ export class TokenIssuer {
   }
 }
 
-/** The number that Google would know the account by: 21 digits, always the same for one address. */
+/** The account's unique id, as Google's have one: 21 digits, the same for the same address. */
 function accountId (email: string): string {
   const hash = createHash('sha256').update(email).digest().readBigUInt64BE()
   return `1${String(hash).padStart(20, '0')}`

@@ -5,10 +5,9 @@ export interface TokenRoutesOptions {
   readonly tokens: TokenIssuer
 }
 
-/** Where whoever verifies a token finds the issuer and its key. */
+/** The issuer and its keys, for verifiers. The paths are those of Google and of other emulators. */
 export async function tokenRoutes (app: FastifyInstance, { tokens }: TokenRoutesOptions): Promise<void> {
   app.get('/.well-known/openid-configuration', async () => tokens.discovery())
   app.get('/jwks', async () => await tokens.keys())
-  // Where Google and other emulators have it.
-  app.get('/certs', async () => await tokens.keys())
+  app.get('/certs', async () => await tokens.certificates())
 }

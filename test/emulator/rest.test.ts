@@ -1,0 +1,155 @@
+import { gzipSync } from 'node:zlib'
+import fc from 'fast-check'
+import t from 'tap'
+import { loadProtos } from '../../lib/emulator/proto/protos.js'
+import { parseSelection, selected } from '../../lib/emulator/rest/partial-response.js'
+import { faces } from '../support/emulator-harness.js'
+
+const parent = 'projects/p/locations/l'
+const queue = `${parent}/queues/q`
+const url = 'https://example.com/work'
+const MAX_REQUEST_BYTES = 10 * 1024 * 1024
+
+t.test('a POST may stand for another method, as clients behind proxies send it', async t => {
+  const { http } = await faces(t)
+  const as = (method: string, headers = {}) => ({ 'x-http-method-override': method, ...headers })
+  const name = `${parent}/queues/u`
+  t.match(await http('POST', `/v2/${name}?updateMask=retryConfig.maxAttempts`, { retryConfig: { maxAttempts: 7 } }, as('PATCH')), { status: 200, body: { name, retryConfig: { maxAttempts: 7 } } })
+  t.match(await http('POST', `/v2/${name}`, undefined, as('get')), { status: 200, body: { name } })
+  t.match(await http('POST', `/v2/${name}`, undefined, as('DELETE')), { status: 200, body: {} })
+  t.match(await http('POST', `/v2/${name}`, undefined, as('GET')), { status: 404, message: /^Queue does not exist/ })
+
+  const form = { 'content-type': 'application/x-www-form-urlencoded' }
+  const filter = `name:"${'x'.repeat(3000)}" OR name:"queues/q"`
+  t.match((await http('POST', `/v2/${parent}/queues?alt=json`, new URLSearchParams({ filter, pageSize: '1' }).toString(), as('GET', form))).body, { queues: [{ name: queue }] }, 'parameters that are too long for a URL')
+  t.match(await http('POST', `/v2/${parent}/queues`, 'filter=nothing:1', as('GET', form)), { status: 400, message: /^Invalid filter/ })
+  for (const method of ['PUT', 'NONSENSE', '']) t.match(await http('POST', `/v2/${queue}`, {}, as(method)), { status: 404, message: 'Method not found.' }, method)
+  t.match(await http('GET', `/v2/${queue}`, undefined, as('DELETE')), { status: 200, body: { name: queue } }, 'on POST only')
+  t.match(await http('POST', `/v2/${queue}:pause`, 'x=1', form), { status: 400, message: /content type/ }, 'a form is no body')
+})
+
+t.test('a body may be gzipped, and what it inflates to is bounded', async t => {
+  const { http, app } = await faces(t, { engine: { started: false } })
+  const gzip = { 'content-encoding': 'gzip' }
+  const task = { httpRequest: { url, body: Buffer.alloc(500_000).toString('base64') } }
+  for (const encoding of ['gzip', 'x-gzip', 'GZIP']) t.match(await http('POST', `/v2/${queue}/tasks`, gzipSync(JSON.stringify({ task })), { 'content-encoding': encoding }), { status: 200, body: { httpRequest: { url } } })
+  t.match(await http('POST', `/v2/${queue}/tasks`, { task }, { 'content-encoding': 'identity' }), { status: 200 })
+  const { statusCode, body } = await app.inject({ method: 'POST', url: `/v2/${queue}:pause`, headers: gzip })
+  t.equal(statusCode, 200, 'no body')
+  t.match(JSON.parse(body), { state: 'PAUSED' })
+  for (const [what, payload, headers, message] of [
+    ['not gzip', Buffer.from('{}'), gzip, /^The body is not valid gzip, although its Content-Encoding says so: incorrect header check\.$/],
+    ['cut short', gzipSync(JSON.stringify({ task })).subarray(0, 100), gzip, /^The body is not valid gzip, .*: unexpected end of file\.$/],
+    ['too large', gzipSync(Buffer.alloc(MAX_REQUEST_BYTES + 1)), gzip, /^Request payload size exceeds the limit: 10485760 bytes\.$/],
+    ['another encoding', Buffer.from('{}'), { 'content-encoding': 'br' }, /^Content-Encoding br is not supported; use gzip, or none\.$/],
+    ['two encodings', Buffer.from('{}'), { 'content-encoding': 'gzip, gzip' }, /not supported/]
+  ] as const) t.match(await http('POST', `/v2/${queue}/tasks`, payload, headers), { status: 400, code: 'INVALID_ARGUMENT', message }, what)
+  t.match(await http('GET', `/v2/${queue}`), { status: 200 }, 'it still answers')
+})
+
+t.test('fields select a part of the response', async t => {
+  const { http } = await faces(t, { engine: { started: false } })
+  const name = `${queue}/tasks/a`
+  await http('POST', `/v2/${queue}/tasks`, { task: { name, httpRequest: { url, headers: { 'X-A': '1' } } } })
+  const get = async (path: string, fields: string) => (await http('GET', `/v2/${path}?fields=${encodeURIComponent(fields)}`)).body
+  const headers = { 'User-Agent': 'Google-Cloud-Tasks', 'X-A': '1' }
+  for (const [path, fields, expected] of [
+    [name, 'name', { name }],
+    [name, 'name,httpRequest(url,httpMethod),view', { name, httpRequest: { url, httpMethod: 'POST' }, view: 'BASIC' }],
+    [name, 'http_request/url', { httpRequest: { url } }],
+    [name, 'httpRequest.headers', { httpRequest: { headers } }],
+    [name, 'httpRequest/headers/X-A', { httpRequest: { headers: { 'X-A': '1' } } }],
+    [name, 'httpRequest/url,httpRequest(headers/X-A)', { httpRequest: { url, headers: { 'X-A': '1' } } }],
+    [name, 'httpRequest/url,httpRequest', { httpRequest: { url, httpMethod: 'POST', headers } }],
+    [`${queue}/tasks`, 'tasks(name),nextPageToken', { tasks: [{ name }] }],
+    [`${queue}/tasks`, 'tasks/*/url', { tasks: [{ httpRequest: { url } }] }],
+    [queue, 'rateLimits( maxBurstSize )', { rateLimits: { maxBurstSize: 100 } }]
+  ] as const) t.strictSame(await get(path, fields), expected, fields)
+  t.strictSame((await http('GET', `/v2/${name}?fields=`)).body, (await http('GET', `/v2/${name}`)).body)
+  t.strictSame((await http('GET', `/v2/${name}?$fields=name&fields=view`)).body, { name, view: 'BASIC' })
+  const batch = (await http('POST', `/v2/${queue}/tasks:batchDelete?fields=done,metadata/state`, { names: [name] })).body
+  t.strictSame(batch, { done: true, metadata: { state: 'SUCCEEDED' } }, 'inside of an Any, too')
+
+  for (const [fields, message] of [
+    ['nothing', "Error expanding 'fields' parameter. Cannot find matching fields for path 'nothing'."],
+    ['httpRequest(url,none)', "Error expanding 'fields' parameter. Cannot find matching fields for path 'httpRequest.none'."],
+    ['name/x', "Error expanding 'fields' parameter. Cannot find matching fields for path 'name.x'."],
+    ['scheduleTime.seconds', "Error expanding 'fields' parameter. Cannot find matching fields for path 'scheduleTime.seconds'."],
+    ['name,', "Invalid value of the 'fields' parameter. A field is expected at its end."],
+    ['httpRequest(url', "Invalid value of the 'fields' parameter. A parenthesis is not closed."],
+    ['name)', "Invalid value of the 'fields' parameter. ')' is not expected."],
+    [',name', "Invalid value of the 'fields' parameter. A field is expected, not ','."]
+  ] as const) t.match(await http('POST', `/v2/${queue}/tasks?fields=${encodeURIComponent(fields)}`, { task: { httpRequest: { url } } }), { status: 400, code: 'INVALID_ARGUMENT', message }, fields)
+  t.strictSame((await http('GET', `/v2/${queue}/tasks`)).body, {}, 'refused before anything was created')
+})
+
+t.test('any selector selects or is refused, and what is selected is a part of the response', async t => {
+  const { schemas } = await loadProtos()
+  const schema = schemas.message('google.cloud.tasks.v2.ListTasksResponse')
+  const json = { tasks: [{ name: 'a', httpRequest: { url, headers: { a: 'b' } } }, { name: 'b' }], nextPageToken: 'x' }
+  const text = fc.array(fc.constantFrom('tasks', 'name', 'httpRequest', 'url', 'headers', 'a', '*', ',', '/', '.', '(', ')', ' ', 'é'), { maxLength: 12 }).map(parts => parts.join(''))
+  fc.assert(fc.property(text, selector => {
+    try {
+      return isPart(selected(json, parseSelection(schema, selector)), json)
+    } catch (error) {
+      return (error as { code?: string }).code === 'INVALID_ARGUMENT'
+    }
+  }), { numRuns: 500 })
+  t.throws(() => parseSelection(schema, 'tasks/httpRequest/headers' + '/x'.repeat(10_000)), { code: 'INVALID_ARGUMENT' })
+})
+
+t.test("a number that is none is refused in a queue's settings", async t => {
+  const { http, grpc } = await faces(t)
+  const name = `${parent}/queues/nan`
+  for (const value of ['NaN', 'Infinity', '-Infinity']) {
+    for (const settings of [{ rateLimits: { maxDispatchesPerSecond: value } }, { stackdriverLoggingConfig: { samplingRatio: value } }]) {
+      t.match(await http('POST', `/v2/${parent}/queues`, { name, ...settings }), { status: 400, code: 'INVALID_ARGUMENT', message: /(?:maxDispatchesPerSecond|samplingRatio) must be a number\.$/ }, JSON.stringify(settings))
+    }
+    t.match(await grpc('CreateQueue', { parent, queue: { name, rateLimits: { maxDispatchesPerSecond: Number(value) } } }), { code: 'INVALID_ARGUMENT', message: 'RateLimits.maxDispatchesPerSecond must be a number.' }, value)
+  }
+})
+
+t.test("a token of a queue's target is cleared by a mask of its fields, and replaced by one of the other kind", async t => {
+  const { http, grpc } = await faces(t)
+  const tokens = {
+    oidcToken: { serviceAccountEmail: 'a@x', audience: 'aud' },
+    oauthToken: { serviceAccountEmail: 'b@x', scope: 'scope' }
+  }
+  const other = { oidcToken: ['oauthToken', 'scope'], oauthToken: ['oidcToken', 'audience'] } as const
+  const target = async () => (await http('GET', `/v2/${queue}`)).body.httpTarget
+  const update = async (paths: string[], httpTarget?: object) => await http('PATCH', `/v2/${queue}?updateMask=${paths.map(path => `httpTarget.${path}`).join()}`, { ...(httpTarget === undefined ? {} : { httpTarget }) })
+  for (const kind of ['oidcToken', 'oauthToken'] as const) {
+    const [otherKind, otherField] = other[kind]
+    const field = kind === 'oidcToken' ? 'audience' : 'scope'
+    const set = async () => { await http('PATCH', `/v2/${queue}`, { httpTarget: { httpMethod: 'PUT', [kind]: tokens[kind] } }) }
+    for (const paths of [[`${kind}.serviceAccountEmail`, `${kind}.${field}`], [`${kind}.serviceAccountEmail`], [kind]]) {
+      await set()
+      t.match(await update(paths), { status: 200 }, paths.join())
+      t.strictSame(await target(), { httpMethod: 'PUT' }, paths.join())
+    }
+    await set()
+    t.match(await update([`${kind}.${field}`]), { status: 400, message: new RegExp(`HttpTarget.${kind}.${field} is required`) })
+    t.match(await update([`${kind}.serviceAccountEmail`], { [kind]: { serviceAccountEmail: 'c@x' } }), { status: 200 })
+    t.match(await target(), { [kind]: { ...tokens[kind], serviceAccountEmail: 'c@x' } }, 'one field of it is changed')
+    t.match(await update([`${otherKind}.serviceAccountEmail`, `${otherKind}.${otherField}`], { [otherKind]: tokens[otherKind] }), { status: 200 })
+    t.strictSame(await target(), { httpMethod: 'PUT', [otherKind]: tokens[otherKind] }, 'a queue has one kind of token')
+  }
+  t.match((await grpc('UpdateQueue', { queue: { name: queue }, updateMask: { paths: ['http_target.oidc_token.service_account_email', 'http_target.oidc_token.audience'] } })).body.httpTarget, { oidcToken: undefined })
+})
+
+t.test('the paths of firebase-admin answer in the shapes of both its clients', async t => {
+  const { http } = await faces(t, { defaultUrl: 'http://127.0.0.1:5001/', engine: { started: false } })
+  const name = `${queue}/tasks/f`
+  const { body } = await http('POST', `/${queue}/tasks`, { task: { name, httpRequest: { url: '' } } })
+  const plain = (await http('GET', `/v2/${name}`)).body
+  t.strictSame(body, { ...plain, task: { ...plain, name: `/${name}` } })
+  t.strictSame(Object.keys((await http('POST', `/v2/${queue}/tasks`, { task: { httpRequest: { url } } })).body).includes('task'), false)
+  t.strictSame((await http('GET', `/${name}`)).body, plain)
+})
+
+/** Whether `part` is `whole` less some of its keys, at any depth. */
+function isPart (part: unknown, whole: unknown): boolean {
+  if (Array.isArray(part)) return Array.isArray(whole) && part.every((one, index) => isPart(one, whole[index]))
+  if (typeof part !== 'object' || part === null) return part === whole
+  return Object.entries(part).every(([key, value]) => isPart(value, (whole as Record<string, unknown>)[key]))
+}

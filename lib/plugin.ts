@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { deadlineProblem } from './cloud-tasks/limits.js'
@@ -52,11 +53,13 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
   checkTarget(registry, config)
 
   const clock = new SwitchableClock()
+  // Attempts start in the async context of this registration, whoever enqueued their task or freed their slot.
+  const scope = new AsyncResource('fastify-cloud-tasks')
   const secrets = new OneTimeSecrets()
   const payloads = new PayloadCodec(app)
-  const transport = await createTransport({ app, config, clock, registry, secrets, loader })
+  const transport = await createTransport({ app, config, clock, scope, registry, secrets, loader })
   const producer = new Producer(registry, config, payloads, transport, clock)
-  const runs = new Runs(clock)
+  const runs = new Runs(clock, scope)
   const watchers = new AttemptWatchers()
   const settlement = new Settlement(config, runs, watchers)
 
@@ -66,7 +69,7 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
     mountRoutes({ app, config, clock, registry, payloads, authenticate, runs, settlement, watchers })
   }
   app.decorate('enqueue', producer.enqueue as Enqueue<any>)
-  app.decorate('tasks', createTasks({ app, config, clock, registry, payloads, producer, runs, settlement, transport, signal: loader?.signal }))
+  app.decorate('tasks', createTasks({ app, config, clock, scope, registry, payloads, producer, runs, settlement, transport, signal: loader?.signal }))
 
   await transport.open()
   expose({
@@ -78,7 +81,7 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
     payloads,
     watchers,
     local: transport instanceof LocalTransport ? transport : undefined,
-    run: async (task, value, log) => await runHandler({ app, config, clock, runs, settlement, signal: loader?.signal }, task, value, log)
+    run: async (task, value, log) => await runHandler({ app, config, clock, scope, runs, settlement, signal: loader?.signal }, task, value, log)
   })
   app.addHook('onReady', async () => {
     for (const task of registry.values()) payloads.finalValidator(task)
@@ -101,12 +104,13 @@ interface TransportParts {
   readonly app: FastifyInstance
   readonly config: Config
   readonly clock: Clock
+  readonly scope: AsyncResource
   readonly registry: Registry
   readonly secrets: OneTimeSecrets
   readonly loader: Loader | undefined
 }
 
-async function createTransport ({ app, config, clock, registry, secrets, loader }: TransportParts): Promise<Transport> {
+async function createTransport ({ app, config, clock, scope, registry, secrets, loader }: TransportParts): Promise<Transport> {
   if (!config.embedded) {
     const { CloudTransport } = await import('./transport/cloud/cloud.js')
     return new CloudTransport(app, config, clock)
@@ -116,7 +120,7 @@ async function createTransport ({ app, config, clock, registry, secrets, loader 
     return new ClosedTransport()
   }
   const queueIds = [...registry.values()].flatMap(task => task.queue ?? [])
-  return new LocalTransport({ app, config, clock, secrets, queueIds })
+  return new LocalTransport({ app, config, clock, scope, secrets, queueIds })
 }
 
 /** The embedded queue is easily mistaken for one that other processes share. */

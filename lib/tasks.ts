@@ -1,3 +1,4 @@
+import type { AsyncResource } from 'node:async_hooks'
 import type { TSchema } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
 import { integer, isPlainObject, readOptions, string, type Declared } from './checks.js'
@@ -21,7 +22,8 @@ export interface Tasks<M = RegisteredTasks> {
   list (): TaskListing[]
   /**
    * Runs the handler now, in this process, without queue and HTTP; payload and `this` are as in an attempt. Returns what it
-   * returns and throws what it throws: the way to step through a handler with a debugger, so no deadline aborts it.
+   * returns and throws what it throws: the way to step through a handler with a debugger, so no deadline aborts it. As in an attempt,
+   * the async context is that of the plugin's registration, not the caller's.
    * @throws FST_TASKS_NOT_REGISTERED, FST_TASKS_NO_HANDLER, FST_TASKS_PAYLOAD_NOT_JSON, FST_TASKS_INVALID_PAYLOAD,
    * FST_TASKS_DROPPED, FST_TASKS_ABORTED
    */
@@ -97,6 +99,8 @@ export interface TasksParts {
   readonly app: FastifyInstance
   readonly config: Config
   readonly clock: Clock
+  /** The async context in which handlers run. */
+  readonly scope: AsyncResource
   readonly registry: Registry
   readonly payloads: PayloadCodec
   readonly producer: Producer
@@ -107,7 +111,7 @@ export interface TasksParts {
   readonly signal: AbortSignal | undefined
 }
 
-export function createTasks ({ app, config, clock, registry, payloads, producer, runs, settlement, transport, signal }: TasksParts): Tasks<any> {
+export function createTasks ({ app, config, clock, scope, registry, payloads, producer, runs, settlement, transport, signal }: TasksParts): Tasks<any> {
   const byPath = new Map([...registry.values()].map(task => [routePath(app, config.prefix, task.path), task.name]))
   const inspection = (call: string): Inspection => {
     if (transport.inspection === undefined) throw new FST_TASKS_LOCAL_ONLY(call)
@@ -130,7 +134,7 @@ export function createTasks ({ app, config, clock, registry, payloads, producer,
       const task = lookUp(registry, name)
       if (task.handler === undefined) throw new FST_TASKS_NO_HANDLER(name)
       const value = await payloads.read(task, payloads.print(task, payload))
-      const run = await runHandler({ app, config, clock, runs, settlement, signal }, task, value, app.log)
+      const run = await runHandler({ app, config, clock, scope, runs, settlement, signal }, task, value, app.log)
       if (run.result === 'done') return run.value
       throw run.error
     },

@@ -1,3 +1,4 @@
+import type { AsyncResource } from 'node:async_hooks'
 import type { Clock } from '../clock/clock.js'
 import { DueHeap } from './due-heap.js'
 import type { TaskQueue } from './task-queue.js'
@@ -9,6 +10,7 @@ import type { TaskQueue } from './task-queue.js'
  */
 export class DispatchLoop {
   readonly #clock: Clock
+  readonly #scope: AsyncResource
   readonly #dispatch: (queue: TaskQueue, now: number) => void
   readonly #waiting = new DueHeap<TaskQueue>()
   #readyQueues: TaskQueue[] = []
@@ -21,9 +23,13 @@ export class DispatchLoop {
   #started = false
   #serving = false
 
-  /** `dispatch` is called when `queue` has a task that may go now; it must take that task off the heap, whatever it does. */
-  constructor (clock: Clock, dispatch: (queue: TaskQueue, now: number) => void) {
+  /**
+   * @param scope the async context in which it dispatches, and in which its timers are set
+   * @param dispatch is called when `queue` has a task that may go now; it must take that task off the heap, whatever it does
+   */
+  constructor (clock: Clock, scope: AsyncResource, dispatch: (queue: TaskQueue, now: number) => void) {
     this.#clock = clock
+    this.#scope = scope
     this.#dispatch = dispatch
   }
 
@@ -34,9 +40,7 @@ export class DispatchLoop {
   start (queues: Iterable<TaskQueue>): void {
     if (this.#started) return
     this.#started = true
-    for (const queue of queues) this.#place(queue, this.#clock.now())
-    this.#serve()
-    this.#setTimer()
+    this.#scope.runInAsyncScope(this.#update, this, queues)
   }
 
   /** Forgets all queues and leaves no timer. */
@@ -57,8 +61,12 @@ export class DispatchLoop {
 
   /** To be called after anything that may let a queue dispatch sooner or later than before. Dispatches at once if it may. */
   changed (queue: TaskQueue): void {
-    if (!this.#started || queue.ready) return
-    this.#place(queue, this.#clock.now())
+    if (this.#started && !queue.ready) this.#scope.runInAsyncScope(this.#update, this, [queue])
+  }
+
+  #update (queues: Iterable<TaskQueue>): void {
+    const now = this.#clock.now()
+    for (const queue of queues) this.#place(queue, now)
     this.#serve()
     this.#setTimer()
   }

@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks'
 import { MAX_DISPATCHES_PER_SECOND } from '../cloud-tasks/limits.js'
 import { checkNewTask, withStoredDefaults } from '../cloud-tasks/new-task.js'
 import { isTaskId, parseQueueName, parseTaskName, printQueueName, queueNameOf } from '../cloud-tasks/names.js'
@@ -27,6 +28,11 @@ export interface EngineOptions {
   readonly dispatch: Dispatcher
   /** @default systemClock */
   readonly clock?: Clock
+  /**
+   * The async context of all that the engine starts: attempts, timers, observers and errors. Never that of the call which happened
+   * to store a task or to free a slot, as one call may start the attempts of many others. @default that in which the engine was made
+   */
+  readonly scope?: AsyncResource
   /** How long the name of a task that has ended is refused, unless its queue says. 0: not at all. @default 1 hour */
   readonly taskTombstoneMs?: number
   /** How long the name of a deleted queue is refused. 0: not at all. @default 7 days */
@@ -67,6 +73,7 @@ export interface QueueCounts {
 export class Engine {
   readonly #store: Store
   readonly #clock: Clock
+  readonly #scope: AsyncResource
   readonly #onError: (error: unknown, where: ErrorContext) => void
   readonly #writeBehind: WriteBehind
   readonly #attempts: Attempts
@@ -80,11 +87,14 @@ export class Engine {
   #closed: Promise<void> | undefined
 
   constructor (options: EngineOptions) {
-    const { store, dispatch, clock = systemClock, onError = warn, taskTombstoneMs = 3600 * 1000 } = options
+    const { store, dispatch, clock = systemClock, scope = new AsyncResource('fastify-cloud-tasks'), taskTombstoneMs = 3600 * 1000 } = options
+    const report = options.onError ?? warn
+    const onError = (error: unknown, where: ErrorContext): void => { scope.runInAsyncScope(report, undefined, error, where) }
     this.#store = store
     this.#clock = clock
+    this.#scope = scope
     this.#onError = onError
-    const observers = this.#observers = new Observers(onError)
+    const observers = this.#observers = new Observers(scope, onError)
     const writeBehind = this.#writeBehind = new WriteBehind({
       store,
       clock,
@@ -96,7 +106,7 @@ export class Engine {
       rememberGeneratedNames: options.rememberGeneratedNames ?? false,
       find: name => this.#creating.has(name) ? null : this.#queues.find(queueNameOf(name))?.tasks.get(name)
     })
-    const dispatchLoop = this.#dispatchLoop = new DispatchLoop(clock, (queue, now) => {
+    const dispatchLoop = this.#dispatchLoop = new DispatchLoop(clock, scope, (queue, now) => {
       queue.limiter.take(now)
       this.#attempts.start(queue, queue.due.first!, false)
     })
@@ -274,7 +284,7 @@ export class Engine {
   async runTask (name: string): Promise<Task> {
     const { queue, entry } = this.#find(name)
     if (!this.#dispatchLoop.started) throw statusErrors.notStarted()
-    const task = this.#attempts.start(queue, entry, true)
+    const task = this.#scope.runInAsyncScope(this.#attempts.start, this.#attempts, queue, entry, true)
     if (task === undefined) throw statusErrors.notFound()
     this.#dispatchLoop.changed(queue)
     return task

@@ -1,3 +1,4 @@
+import type { AsyncResource } from 'node:async_hooks'
 import type { Task } from '../cloud-tasks/task.js'
 import type { Attempt } from './dispatcher.js'
 import type { AttemptEnd } from './transitions.js'
@@ -37,9 +38,12 @@ export interface Observer {
 
 export class Observers {
   readonly #observers = new Set<Observer>()
+  readonly #scope: AsyncResource
   readonly #onError: (error: unknown, where: ErrorContext) => void
 
-  constructor (onError: (error: unknown, where: ErrorContext) => void) {
+  /** @param scope observers are called in it */
+  constructor (scope: AsyncResource, onError: (error: unknown, where: ErrorContext) => void) {
+    this.#scope = scope
     this.#onError = onError
   }
 
@@ -55,6 +59,10 @@ export class Observers {
   }
 
   notify<E extends keyof Observer> (event: E, ...what: Parameters<NonNullable<Observer[E]>>): void {
+    this.#scope.runInAsyncScope(this.#notify, this, event, what)
+  }
+
+  #notify (event: keyof Observer, what: readonly unknown[]): void {
     for (const observer of this.#observers) {
       try {
         (observer[event] as ((...what: unknown[]) => void) | undefined)?.(...what)

@@ -1,3 +1,4 @@
+import type { AsyncResource } from 'node:async_hooks'
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
 import type { Clock } from '../clock/clock.js'
 import { DEFAULT_QUEUE_SETTINGS } from '../cloud-tasks/limits.js'
@@ -26,6 +27,8 @@ export interface LocalTransportOptions {
   readonly app: FastifyInstance
   readonly config: Config
   readonly clock: Clock
+  /** The async context in which attempts start. */
+  readonly scope: AsyncResource
   readonly secrets: OneTimeSecrets
   /** Queues that the registry names; they exist in addition to those of `config.queues`. */
   readonly queueIds: Iterable<string>
@@ -36,6 +39,7 @@ export class LocalTransport implements Transport {
   readonly #app: FastifyInstance
   readonly #config: Config
   readonly #clock: Clock
+  readonly #scope: AsyncResource
   readonly #secrets: OneTimeSecrets
   readonly #parent: string
   readonly #queueIds: ReadonlySet<string>
@@ -43,10 +47,11 @@ export class LocalTransport implements Transport {
   #refusing = false
   readonly inspection: Inspection = { counts: () => this.#counts(), page: (queue, page) => this.#page(queue, page) }
 
-  constructor ({ app, config, clock, secrets, queueIds }: LocalTransportOptions) {
+  constructor ({ app, config, clock, scope, secrets, queueIds }: LocalTransportOptions) {
     this.#app = app
     this.#config = config
     this.#clock = clock
+    this.#scope = scope
     this.#secrets = secrets
     this.#parent = `projects/${config.project ?? 'local'}/locations/${config.location}`
     this.#queueIds = new Set([config.queue, ...config.queues.keys(), ...queueIds])
@@ -57,6 +62,7 @@ export class LocalTransport implements Transport {
     this.#engine = new Engine({
       store: await createStore(this.#config.directory),
       clock: this.#clock,
+      scope: this.#scope,
       dispatch: attempt => this.#dispatch(attempt),
       taskTombstoneMs: this.#config.taskTombstoneMs,
       maxDispatchesPerSecond: LOCAL_MAX_DISPATCHES_PER_SECOND,

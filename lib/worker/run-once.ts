@@ -1,3 +1,4 @@
+import type { AsyncResource } from 'node:async_hooks'
 import { randomUUID } from 'node:crypto'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import type { Clock } from '../clock/clock.js'
@@ -15,6 +16,8 @@ export interface RunOnceParts {
   readonly app: FastifyInstance
   readonly config: Config
   readonly clock: Clock
+  /** The handler runs in this async context, as in an attempt, and not in the caller's. */
+  readonly scope: AsyncResource
   readonly runs: Runs
   readonly settlement: Settlement
   /** Aborts the handler's signal. */
@@ -26,7 +29,7 @@ export interface RunOnceParts {
  * @throws FST_TASKS_NO_HANDLER
  */
 export async function runHandler (parts: RunOnceParts, task: RegisteredTask, payload: unknown, log: FastifyBaseLogger): Promise<RunResult> {
-  const { app, config, clock, runs, settlement, signal } = parts
+  const { app, config, clock, scope, runs, settlement, signal } = parts
   const { handler, name } = task
   if (handler === undefined) throw new FST_TASKS_NO_HANDLER(name)
   const queue = task.queue ?? config.queue
@@ -36,7 +39,7 @@ export async function runHandler (parts: RunOnceParts, task: RegisteredTask, pay
   const abort = (): void => { context.abort(new FST_TASKS_ABORTED(name)) }
   signal?.addEventListener('abort', abort)
   try {
-    return await runs.attempt(async () => await runs.run(app, handler, payload, context, Infinity))
+    return await scope.runInAsyncScope(() => runs.attempt(async () => await runs.run(app, handler, payload, context, Infinity)))
   } finally {
     signal?.removeEventListener('abort', abort)
   }

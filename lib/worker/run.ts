@@ -1,3 +1,4 @@
+import type { AsyncResource } from 'node:async_hooks'
 import type { FastifyInstance } from 'fastify'
 import type { Clock } from '../clock/clock.js'
 import { FST_TASKS_ABORTED, FST_TASKS_DEADLINE_EXCEEDED, FST_TASKS_DISCONNECTED } from '../errors.js'
@@ -12,6 +13,7 @@ import type { AttemptContext } from './context.js'
  */
 export class Runs {
   readonly #clock: Clock
+  readonly #scope: AsyncResource
   readonly #running = new Map<AttemptContext, (result: RunResult) => void>()
   #attempts = 0
   #onIdle: (() => void) | undefined
@@ -20,8 +22,10 @@ export class Runs {
   /** Resolves when a closing server stops waiting for attempts. */
   readonly graceEnded = new Promise<void>(resolve => { this.#endGrace = resolve })
 
-  constructor (clock: Clock) {
+  /** @param scope the async context in which a closing server aborts handlers */
+  constructor (clock: Clock, scope: AsyncResource) {
     this.#clock = clock
+    this.#scope = scope
   }
 
   /** Everything that a closing server waits for happens in here. */
@@ -84,6 +88,10 @@ export class Runs {
     this.#clock.clearTimeout(timer)
     this.#onIdle = undefined
     this.#endGrace()
+    this.#scope.runInAsyncScope(this.#abortAll, this)
+  }
+
+  #abortAll (): void {
     for (const [context, settle] of this.#running) {
       const error = new FST_TASKS_ABORTED(context.name)
       context.abort(error)

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import t from 'tap'
 import { Engine } from '../../lib/engine/engine.js'
 import { MemoryStore } from '../../lib/store/memory-store.js'
@@ -679,4 +680,34 @@ t.test('an observer hears of every step of a task, and what it throws changes no
   await engine.resumeQueue(queue)
   t.same(heard, [])
   await engine.close()
+})
+
+t.test('all that an engine starts runs in the async context in which it was made', async t => {
+  const storage = new AsyncLocalStorage<string>()
+  const seen: string[] = []
+  const note = (what: string): void => { seen.push(`${what} ${storage.getStore()}`) }
+  const { engine, clock } = await storage.run('maker', async () => await stage({
+    dispatch: async () => {
+      note('dispatch')
+      return { status: 500 }
+    },
+    onError: () => { note('onError') }
+  }))
+  engine.observe({
+    added () { note('added'); throw new Error('a bad observer') },
+    started () { note('started') },
+    attempted () { note('attempted') },
+    ended () { note('ended') }
+  })
+  await storage.run('caller', async () => {
+    await engine.updateQueue(queue, { retryConfig: { maxAttempts: 3 } })
+    await engine.createTask(queue, named('a'))
+    await clock.settle()
+    await engine.runTask(`${queue}/tasks/a`)
+    await clock.advance(1000)
+    await engine.createTask(queue, { ...named('b'), scheduleAt: clock.now() + 1000 })
+    await engine.deleteTask(`${queue}/tasks/b`)
+    await engine.close()
+  })
+  t.strictSame([...new Set(seen)].sort(), ['added maker', 'attempted maker', 'dispatch maker', 'ended maker', 'onError maker', 'started maker'])
 })

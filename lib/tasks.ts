@@ -46,7 +46,8 @@ export interface Tasks<M = RegisteredTasks> {
    */
   counts (): Record<string, TransportCounts>
   /**
-   * A page of the tasks of a queue that have not ended, in no particular order. Of the embedded queue only.
+   * A page of the tasks of a queue that have not ended, in no particular order. It is the last one only if it has no
+   * `nextPageToken`: pages end early where tasks are large. Of the embedded queue only.
    * @param queue default: the plugin's `queue`
    * @throws FST_TASKS_LOCAL_ONLY, FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_INVALID_PAGE
    */

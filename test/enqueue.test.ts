@@ -355,6 +355,16 @@ t.test('app.tasks', async t => {
     go.open()
   })
 
+  t.test('a page of pending tasks ends early where they are large', async t => {
+    const { app } = await start(t, { tasks, handlers: {} })
+    for (let n = 0; n < 4; n++) await app.enqueue('mail', { ...mail, note: 'x'.repeat(1_000_000) }, { scheduleDelaySeconds: 60 })
+    const { tasks: first, nextPageToken } = app.tasks.pending('mail')
+    t.equal(first.length, 3)
+    const last = app.tasks.pending('mail', { pageToken: nextPageToken! })
+    t.equal(last.tasks.length, 1)
+    t.equal(last.nextPageToken, undefined)
+  })
+
   t.test('delete takes a queued task out, by either id, once', async t => {
     const { app } = await start(t, { tasks })
     const options = { scheduleDelaySeconds: 60 }

@@ -250,12 +250,20 @@ export class Engine {
     return task
   }
 
-  /** A page of the queue's tasks, in no particular order. */
-  listTasks (queueName: string, page: TaskPageQuery = {}): TaskPage {
+  /**
+   * A page of the queue's tasks, in no particular order. It has fewer than asked for where those have more than 3 MiB.
+   * @param bytesOf what a task adds to its page, in bytes
+   */
+  listTasks (queueName: string, page: TaskPageQuery = {}, bytesOf: (task: Task) => number = storedSize): TaskPage {
     const queue = this.#queue(queueName)
-    const { entries, ...next } = this.#pages.page(queue, page, this.#clock.now())
+    const read = new Map<TaskEntry, Task | undefined>()
+    const { entries, ...next } = this.#pages.page(queue, page, this.#clock.now(), entry => {
+      const task = this.#writeBehind.read(entry)
+      read.set(entry, task)
+      return task === undefined ? 0 : bytesOf(task)
+    })
     const live = entries.filter(entry => this.#entry(queue, entry.name) === entry)
-    return { tasks: live.map(entry => this.#writeBehind.read(entry)).filter(task => task !== undefined), ...next }
+    return { tasks: live.map(entry => read.get(entry) ?? this.#writeBehind.read(entry)).filter(task => task !== undefined), ...next }
   }
 
   /** Attempts of a task under way: 0 while it waits. */

@@ -13,16 +13,20 @@ export function pageSize (asked: number | undefined, max: number): number {
 }
 
 /**
- * Walks the tasks of a queue page by page, each page costing no more than its size. A token stands for a walk that has
- * come so far; asked for again, it gives the same tasks, less those that are gone by then.
+ * Walks the tasks of a queue page by page, each page costing no more than its size. A page ends early where its tasks have
+ * 3 MiB: clients of gRPC accept 4 MiB by default, and reading more from a disk at once would block the event loop. A token
+ * identifies the rest of a walk; used again, it gives the same tasks, less those that are gone by then.
  */
 export class TaskPager {
   readonly #walks = new Map<string, Walk>()
 
-  /** Throws INVALID_ARGUMENT for a token that is unknown, of another queue or older than two hours. */
-  page (queue: TaskQueue, request: TaskPageQuery, now: number): { entries: TaskEntry[], nextPageToken?: string } {
+  /**
+   * Throws INVALID_ARGUMENT for a token that is unknown, of another queue or older than two hours.
+   * @param bytesOf what a task adds to its page
+   */
+  page (queue: TaskQueue, request: TaskPageQuery, now: number, bytesOf: (entry: TaskEntry) => number): { entries: TaskEntry[], nextPageToken?: string } {
     const walk = request.pageToken ? this.#continue(queue, request.pageToken, now) : startWalk(queue, now)
-    walk.page ??= this.#advance(walk, pageSize(request.pageSize, MAX_PAGE), now)
+    walk.page ??= this.#advance(walk, pageSize(request.pageSize, MAX_PAGE), now, bytesOf)
     const { entries, next } = walk.page
     return { entries: entries.filter(entry => queue.owns(entry)), ...(next === undefined ? undefined : { nextPageToken: next }) }
   }
@@ -33,19 +37,29 @@ export class TaskPager {
     return walk
   }
 
-  #advance (walk: Walk, size: number, now: number): Page {
-    const entries = walk.ahead === undefined ? [] : [walk.ahead]
-    // One more than asked for tells whether there is a next page.
-    while (entries.length <= size) {
-      const { value, done } = walk.rest.next()
-      if (done === true) return { entries }
-      entries.push(value)
+  #advance (walk: Walk, size: number, now: number, bytesOf: (entry: TaskEntry) => number): Page {
+    const entries: TaskEntry[] = []
+    let bytes = 0
+    // One more than the page has tells whether there is a next page.
+    for (let entry = walk.ahead ?? next(walk); entry !== undefined; entry = next(walk)) {
+      if (entries.length === size) return { entries, next: this.#remember(walk, entry, now) }
+      bytes += bytesOf(entry)
+      if (entries.length > 0 && bytes > MAX_PAGE_BYTES) return { entries, next: this.#remember(walk, entry, now) }
+      entries.push(entry)
     }
-    const token = randomUUID()
-    this.#walks.set(token, { queue: walk.queue, rest: walk.rest, ahead: entries.pop()!, startedAt: now })
-    if (this.#walks.size > MAX_WALKS) this.#walks.delete(this.#walks.keys().next().value!)
-    return { entries, next: token }
+    return { entries }
   }
+
+  #remember ({ queue, rest }: Walk, ahead: TaskEntry, now: number): string {
+    const token = randomUUID()
+    this.#walks.set(token, { queue, rest, ahead, startedAt: now })
+    if (this.#walks.size > MAX_WALKS) this.#walks.delete(this.#walks.keys().next().value!)
+    return token
+  }
+}
+
+function next ({ rest }: Walk): TaskEntry | undefined {
+  return rest.next().value
 }
 
 interface Page {
@@ -66,6 +80,7 @@ function startWalk (queue: TaskQueue, now: number): Walk {
   return { queue, rest: queue.tasks.values(), startedAt: now }
 }
 
+const MAX_PAGE_BYTES = 3 * 1024 * 1024
 /** Both are ListTasks' documented limits. */
 const MAX_PAGE = 1000
 const TOKEN_TTL_MS = 2 * 3600 * 1000

@@ -35,7 +35,7 @@ export interface TransportCounts {
 }
 
 export interface PendingQuery {
-  /** Tasks a page, 1 to 1000. @default 1000 */
+  /** At most so many tasks per page, 1 to 1000. A page also ends where its tasks have 3 MiB. @default 1000 */
   readonly pageSize?: number
   /** `nextPageToken` of the page before. */
   readonly pageToken?: string

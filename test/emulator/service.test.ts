@@ -166,6 +166,27 @@ t.test('a task is stored as production stores it, and shown in the view that is 
   t.same(new Set([...first.body.tasks, ...second.body.tasks].map(one => one.name)).size, 3)
 })
 
+t.test('large tasks are listed in pages that clients with the default limit of gRPC read, in either view', async t => {
+  const { grpc, http } = await faces(t, { engine: { started: false } })
+  const list = async (responseView: string): Promise<number[]> => {
+    const sizes: number[] = []
+    let pageToken = ''
+    do {
+      const { code, body } = await grpc('ListTasks', { parent: queue, responseView, pageToken })
+      t.equal(code, 'OK')
+      sizes.push(body.tasks.length)
+      pageToken = body.nextPageToken ?? ''
+    } while (pageToken !== '')
+    return sizes
+  }
+  for (let i = 0; i < 12; i++) await http('POST', `/v2/${queue}/tasks`, { task: { httpRequest: { url, body: Buffer.alloc(1_048_000).toString('base64') } } })
+  t.strictSame(await list('FULL'), [3, 3, 3, 3])
+  t.strictSame(await list('BASIC'), [12], 'bodies are not part of it')
+  await http('POST', `/v2/${queue}:purge`)
+  for (let i = 0; i < 100; i++) await http('POST', `/v2/${queue}/tasks`, { task: { httpRequest: { url, headers: { 'X-A': 'x'.repeat(75_000) } } } })
+  t.strictSame(await list('BASIC'), [41, 41, 18], 'but headers are')
+})
+
 t.test('a task that runs and fails shows its attempts; run dispatches it also from a paused queue', async t => {
   const { http, grpc, attempts, clock, last } = await faces(t, { engine: { rememberGeneratedNames: true } })
   await http('POST', `/v2/${queue}:pause`, {})

@@ -506,6 +506,26 @@ t.test('queues are listed in lexicographic order, page by page', async t => {
   await engine.close()
 })
 
+t.test('a page of tasks ends early at 3 MiB, has one task at least, and its token leads on', async t => {
+  const { engine } = await stage({ started: false })
+  const megabyte = Buffer.alloc(1_048_000)
+  for (let i = 0; i < 8; i++) await engine.createTask(queue, { name: `${queue}/tasks/large${i}`, httpRequest: { url: 'https://example.com/', body: megabyte } })
+  for (let i = 0; i < 5; i++) await engine.createTask(queue, named(`small${i}`))
+  const pages: string[][] = []
+  let pageToken = ''
+  do {
+    const { tasks, nextPageToken = '' } = engine.listTasks(queue, { pageToken })
+    pages.push(tasks.map(task => task.name))
+    pageToken = nextPageToken
+  } while (pageToken !== '')
+  t.ok(pages.every(names => names.filter(name => name.includes('large')).length <= 3))
+  t.ok(pages.every(names => names.length > 0))
+  t.equal(new Set(pages.flat()).size, 13)
+  t.equal(pages.flat().length, 13)
+  t.equal(engine.listTasks(queue, {}, () => 10 * 1024 * 1024).tasks.length, 1)
+  await engine.close()
+})
+
 t.test('tasks are listed page by page, each once, while others come and go', async t => {
   const { engine, clock } = await stage({ started: false })
   for (let i = 0; i < 2500; i++) await engine.createTask(queue, named(`t${i}`))

@@ -1,7 +1,8 @@
 import { targetUrl } from '../../cloud-tasks/http-target.js'
 import { parseQueueName, queueNameOf } from '../../cloud-tasks/names.js'
 import { CloudTasksError, statusErrors } from '../../cloud-tasks/status.js'
-import type { NewTask } from '../../cloud-tasks/task.js'
+import { storedSize } from '../../cloud-tasks/size.js'
+import type { NewTask, Task } from '../../cloud-tasks/task.js'
 import { systemClock, type Clock } from '../../clock/clock.js'
 import type { Engine, StoredQueue } from '../../engine/engine.js'
 import { creationOf, deletionOf, type BatchDuplicates } from './batches.js'
@@ -143,7 +144,7 @@ export class Service {
   listTasks ({ parent = '', responseView, ...page }: ListTasksRequest): { tasks: TaskMessage[], nextPageToken?: string } {
     checkLocation(parent)
     const view = readView(responseView)
-    const { tasks, ...next } = this.#engine.listTasks(parent, checkPage(page))
+    const { tasks, ...next } = this.#engine.listTasks(parent, checkPage(page), view === 'FULL' ? storedSize : sizeWithoutBody)
     return { tasks: tasks.map(task => taskMessage(task, view)), ...next }
   }
 
@@ -253,6 +254,10 @@ export class Service {
       return await this.#engine.createTask(queue, task)
     }
   }
+}
+
+function sizeWithoutBody (task: Task): number {
+  return storedSize(task) - ((task.httpRequest ?? task.appEngineHttpRequest)?.body?.length ?? 0)
 }
 
 function warn (error: unknown): void {

@@ -10,7 +10,8 @@ import {
 } from './errors.js'
 import { enqueueChannel, type EnqueueEvent } from './events.js'
 import type { PayloadCodec } from './registry/payload.js'
-import type { RegisteredTask, Registry, TaskPayload } from './registry/registry.js'
+import type { RegisteredTypeProvider, TaskPayload } from './registry/definitions.js'
+import type { RegisteredTask, Registry } from './registry/registry.js'
 import type { Failure, OutgoingTask, Transport } from './transport/transport.js'
 
 /** Named as in firebase-admin's `TaskOptions`. */
@@ -44,13 +45,13 @@ export interface EnqueueResult {
   readonly duplicate: boolean
 }
 
-export interface Enqueue<M> {
+export interface Enqueue<M, F = RegisteredTypeProvider> {
   /**
    * Hands a task over for later. Resolves once Cloud Tasks, or the embedded queue's store, has it.
    * @throws FST_TASKS_NOT_REGISTERED, FST_TASKS_PAYLOAD_NOT_JSON, FST_TASKS_INVALID_PAYLOAD, FST_TASKS_TOO_LARGE,
    * FST_TASKS_INVALID_ENQUEUE_OPTION, FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_SEND_FAILED, FST_TASKS_CLOSING
    */
-  <N extends keyof M & string>(name: N, payload: TaskPayload<N, M>, options?: EnqueueOptions): Promise<EnqueueResult>
+  <N extends keyof M & string>(name: N, payload: TaskPayload<M, N, F>, options?: EnqueueOptions): Promise<EnqueueResult>
 }
 
 /** Name + payload + options -> checked task -> transport. */

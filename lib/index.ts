@@ -7,7 +7,10 @@ export type { CloudTasksOptions, LocalOptions } from './options/options.js'
 export type { AuthOptions } from './options/auth.js'
 export type { QueueOptions } from './options/queues.js'
 export type { AppEngineTarget, HttpTarget } from './options/target.js'
-export type { Register, RegisteredTasks, TaskContext, TaskDefinition, TaskDefinitions, TaskHandler, TaskHandlers, TaskMethod, TaskPayload } from './registry/registry.js'
+export type {
+  HandlerFunction, Register, RegisteredTasks, RegisteredTypeProvider, TaskContext, TaskDefinition, TaskDefinitions, TaskHandler, TaskHandlers, TaskMethod, TaskPayload
+} from './registry/definitions.js'
+export type { PayloadSchema } from './registry/schema.js'
 export type { Enqueue, EnqueueOptions, EnqueueResult } from './enqueue.js'
 export type { EnqueueItem, TaskClient, PendingQuery, PendingPage, PendingTask, TransportCounts, TaskListing, Tasks } from './tasks.js'
 export type { AttemptEndEvent, AttemptStartEvent, EnqueueEvent } from './events.js'

@@ -12,7 +12,8 @@ import { expose, loaderOf, type Loader } from './plugin-handle.js'
 import type { CloudTasksOptions } from './options/options.js'
 import { OneTimeSecrets } from './delivery/one-time-secrets.js'
 import { PayloadCodec } from './registry/payload.js'
-import { createRegistry, type RegisteredTasks, type Registry, type TaskDefinitions } from './registry/registry.js'
+import type { KnownKeys, RegisteredTasks, RegisteredTypeProvider, TaskDefinitions } from './registry/definitions.js'
+import { createRegistry, type Registry } from './registry/registry.js'
 import { createTasks, type Tasks } from './tasks.js'
 import { LocalTransport } from './transport/local.js'
 import type { Transport } from './transport/transport.js'
@@ -32,7 +33,9 @@ declare module 'fastify' {
   }
   // Fastify's own signatures would widen 'local' to string and could not join handlers with their payloads.
   interface FastifyRegister<T> {
-    <const M extends TaskDefinitions>(plugin: CloudTasksPlugin | Promise<{ readonly default: CloudTasksPlugin }>, options: CloudTasksOptions<M>): T
+    <const M extends TaskDefinitions, F = RegisteredTypeProvider>(
+      plugin: CloudTasksPlugin | Promise<{ readonly default: CloudTasksPlugin }>, options: CloudTasksOptions<M, F> & { readonly tasks: KnownKeys<M> }
+    ): T
   }
 }
 

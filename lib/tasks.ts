@@ -1,5 +1,4 @@
 import type { AsyncResource } from 'node:async_hooks'
-import type { TSchema } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
 import { integer, isPlainObject, readOptions, string, type Declared } from './checks.js'
 import type { Clock } from './clock/clock.js'
@@ -7,7 +6,8 @@ import type { Config } from './options/config.js'
 import { lookUp, type Enqueue, type EnqueueOptions, type EnqueueResult, type Producer } from './enqueue.js'
 import { FST_TASKS_INVALID_ENQUEUE_OPTION, FST_TASKS_INVALID_PAGE, FST_TASKS_LOCAL_ONLY, FST_TASKS_NO_HANDLER, FST_TASKS_NOT_REGISTERED } from './errors.js'
 import type { PayloadCodec } from './registry/payload.js'
-import type { RegisteredTasks, Registry, TaskDefinitions, TaskPayload } from './registry/registry.js'
+import type { RegisteredTasks, RegisteredTypeProvider, TaskDefinitions, TaskPayload } from './registry/definitions.js'
+import type { Registry } from './registry/registry.js'
 import { routePath } from './delivery/path.js'
 import type { Inspection, PendingQuery, PendingTask, TransportCounts, Transport } from './transport/transport.js'
 import type { OutcomeCounts, Settlement } from './worker/settlement.js'
@@ -17,7 +17,7 @@ import { runHandler } from './worker/run-once.js'
 export type { PendingQuery, PendingTask, TransportCounts }
 
 /** `app.tasks`: what can be done with the tasks of an app besides enqueueing one. */
-export interface Tasks<M = RegisteredTasks> {
+export interface Tasks<M = RegisteredTasks, F = RegisteredTypeProvider> {
   /** Every task of the registry, in the order of its definition. */
   list (): TaskListing[]
   /**
@@ -27,14 +27,14 @@ export interface Tasks<M = RegisteredTasks> {
    * @throws FST_TASKS_NOT_REGISTERED, FST_TASKS_NO_HANDLER, FST_TASKS_PAYLOAD_NOT_JSON, FST_TASKS_INVALID_PAYLOAD,
    * FST_TASKS_DROPPED, FST_TASKS_ABORTED
    */
-  run<N extends keyof M & string>(name: N, payload: TaskPayload<N, M>): Promise<unknown>
+  run<N extends keyof M & string>(name: N, payload: TaskPayload<M, N, F>): Promise<unknown>
   /**
    * Enqueues many, a bounded number of them at once (`enqueueConcurrency`). Answers come in the order of `items`, in the
    * form of `Promise.allSettled`: one bad item fails alone. Reads `items` no faster than it enqueues. Where reading them
    * throws, that error comes once the calls under way have ended; what they enqueued stays.
    * @throws FST_TASKS_NOT_REGISTERED, FST_TASKS_INVALID_ENQUEUE_OPTION when `items` is no list
    */
-  enqueueMany<N extends keyof M & string>(name: N, items: Iterable<EnqueueItem<TaskPayload<N, M>>>): Promise<Array<PromiseSettledResult<EnqueueResult>>>
+  enqueueMany<N extends keyof M & string>(name: N, items: Iterable<EnqueueItem<TaskPayload<M, N, F>>>): Promise<Array<PromiseSettledResult<EnqueueResult>>>
   /**
    * Takes a task out of its queue. `id` is the one given to `enqueue` or the one it returned. True if it was still queued.
    * @throws as `enqueue`
@@ -70,7 +70,7 @@ export interface TaskListing {
   /** URL path of its route in this server, prefixes included. */
   readonly path: string
   readonly queue: string
-  readonly schema: TSchema
+  readonly schema: object
   /** Whether this process has a handler for it. */
   readonly handler: boolean
   /** Attempts that ended in this process, by outcome. */
@@ -78,22 +78,22 @@ export interface TaskListing {
 }
 
 /** `enqueue` and `app.tasks`, typed by an explicit registry. */
-export interface TaskClient<M> extends Tasks<M> {
-  readonly enqueue: Enqueue<M>
+export interface TaskClient<M, F = RegisteredTypeProvider> extends Tasks<M, F> {
+  readonly enqueue: Enqueue<M, F>
 }
 
 /**
  * A handle typed by `tasks` instead of `Register`, for programs with several registries.
  * @throws FST_TASKS_NOT_REGISTERED when `app` does not have one of these tasks
  */
-export function tasksOf<M extends TaskDefinitions> (app: Pick<FastifyInstance, 'enqueue' | 'tasks'>, tasks: M): TaskClient<M> {
+export function tasksOf<M extends TaskDefinitions, F = RegisteredTypeProvider> (app: Pick<FastifyInstance, 'enqueue' | 'tasks'>, tasks: M): TaskClient<M, F> {
   const known = new Map((app.tasks as FastifyInstance['tasks'] | undefined)?.list().map(task => [task.name, task.schema]))
   for (const [name, definition] of Object.entries(tasks)) {
     if (known.get(name) !== definition.payload) {
       throw new FST_TASKS_NOT_REGISTERED(name, ' on this instance with this definition; register the plugin with it, or pass the instance that it is registered on')
     }
   }
-  return { ...(app.tasks as unknown as Tasks<M>), enqueue: app.enqueue as unknown as Enqueue<M> }
+  return { ...(app.tasks as unknown as Tasks<M, F>), enqueue: app.enqueue as unknown as Enqueue<M, F> }
 }
 
 export interface TasksParts {

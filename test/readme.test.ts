@@ -85,7 +85,7 @@ t.test('the docstring of an option names the default and the variable that are d
     ['options/options.ts', 'LocalOptions', pluginOptions.local.options!],
     ['options/target.ts', 'HttpTarget', pluginOptions.target.options!],
     ['options/auth.ts', 'AuthOptions', pluginOptions.auth.options!],
-    ['registry/registry.ts', 'TaskDefinition', definitionOptions],
+    ['registry/definitions.ts', 'TaskDefinition', definitionOptions],
     ['console/options.ts', 'ConsoleOptions', consoleOptions],
     ['emulator/options.ts', 'EmulatorOptions', emulatorOptions]
   ]

@@ -1,17 +1,17 @@
 import type { CloudTasksClient } from '@google-cloud/tasks'
 import { anything, boolean, callable, instance, integer, number, oneOf, section, string, type Declared, type Option } from '../checks.js'
 import { isLocationId, isProjectId, isQueueId } from '../cloud-tasks/names.js'
-import type { TaskContext, TaskDefinitions, TaskHandlers } from '../registry/registry.js'
+import type { RegisteredTypeProvider, TaskContext, TaskDefinitions, TaskHandlers } from '../registry/definitions.js'
 import { authOption, type AuthOptions } from './auth.js'
 import { queuesOption, type QueueOptions } from './queues.js'
 import { targetOption, type AppEngineTarget, type HttpTarget } from './target.js'
 
 /** What `app.register(cloudTasks, options)` takes. Checked once, at registration; unknown keys and bad values are refused. */
-export interface CloudTasksOptions<M extends TaskDefinitions = TaskDefinitions> {
+export interface CloudTasksOptions<M extends TaskDefinitions = TaskDefinitions, F = RegisteredTypeProvider> {
   /** The registry, from `defineTasks`. */
   readonly tasks: M
   /** What runs here. Partial: this process runs only some tasks. Absent: it only enqueues, and mounts no route. */
-  readonly handlers?: Partial<TaskHandlers<M>>
+  readonly handlers?: Partial<TaskHandlers<M, F>>
   /** Where the task routes are mounted, below the prefix of the instance. `''` mounts them at its root. @default '/tasks' */
   readonly prefix?: string
   /**

@@ -2,7 +2,7 @@ import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import type { AttemptHeaders } from '../cloud-tasks/headers.js'
 import type { RetryConfig } from '../cloud-tasks/task.js'
 import { FST_TASKS_DROPPED } from '../errors.js'
-import type { TaskContext } from '../registry/registry.js'
+import type { TaskContext } from '../registry/definitions.js'
 import type { AttemptWatchers } from './watchers.js'
 
 /** What a handler is told of its attempt. What is dear to make and seldom used, is made on first use. */

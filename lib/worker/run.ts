@@ -2,7 +2,7 @@ import type { AsyncResource } from 'node:async_hooks'
 import type { FastifyInstance } from 'fastify'
 import type { Clock } from '../clock/clock.js'
 import { FST_TASKS_ABORTED, FST_TASKS_DEADLINE_EXCEEDED, FST_TASKS_DISCONNECTED } from '../errors.js'
-import type { TaskHandler } from '../registry/registry.js'
+import type { HandlerFunction } from '../registry/definitions.js'
 import type { RunResult } from './attempt-result.js'
 import type { AttemptConnection } from './connection.js'
 import type { AttemptContext } from './context.js'
@@ -44,7 +44,7 @@ export class Runs {
    * @param connection ends the run when its caller hangs up
    */
   run (
-    app: FastifyInstance, handler: TaskHandler<any>, payload: unknown, context: AttemptContext, deadlineMs: number, connection?: AttemptConnection
+    app: FastifyInstance, handler: HandlerFunction<any>, payload: unknown, context: AttemptContext, deadlineMs: number, connection?: AttemptConnection
   ): Promise<RunResult> {
     if (this.#draining) return Promise.resolve({ result: 'aborted', error: new FST_TASKS_ABORTED(context.name) })
     return new Promise(resolve => {
@@ -100,6 +100,6 @@ export class Runs {
   }
 }
 
-async function call (app: FastifyInstance, handler: TaskHandler<any>, payload: unknown, context: AttemptContext): Promise<unknown> {
+async function call (app: FastifyInstance, handler: HandlerFunction<any>, payload: unknown, context: AttemptContext): Promise<unknown> {
   return await handler.call(app, payload, context)
 }

@@ -4,7 +4,7 @@ import { join, sep } from 'node:path'
 import { compile, root, type Complaint } from '../support/compiler.js'
 
 export interface Variant {
-  readonly program: 'registered' | 'unregistered'
+  readonly program: 'registered' | 'schemas' | 'unregistered'
   /** Other texts for some files, by path from the root of the repository; of `lib`, the declarations. New files come into being. */
   readonly edits?: Readonly<Record<string, (text: string) => string>>
 }

@@ -5,8 +5,8 @@ import type { Equal } from '../equal.js'
 import type { Photo, tasks } from './tasks.js'
 
 true satisfies Equal<RegisteredTasks, typeof tasks>
-true satisfies Equal<TaskPayload<'send-receipt'>, { order: string, email: string }>
-true satisfies Equal<TaskPayload<'nightly'>, null>
+true satisfies Equal<TaskPayload<typeof tasks, 'send-receipt'>, { order: string, email: string }>
+true satisfies Equal<TaskPayload<RegisteredTasks, 'nightly'>, null>
 
 const app = Fastify()
 const receipt = { order: '42', email: 'a@example.com' }
@@ -90,7 +90,7 @@ await app.tasks.enqueueMany('send-receipt', [{ payload: receipt }, { payload: re
 })
 await app.tasks.enqueueMany('countdown', new Set([{ payload: { from: 1 } }]))
 await app.tasks.enqueueMany('countdown', (function * () { yield { payload: { from: 1 } } })())
-const items: Array<EnqueueItem<TaskPayload<'countdown'>>> = []
+const items: Array<EnqueueItem<TaskPayload<typeof tasks, 'countdown'>>> = []
 await app.tasks.enqueueMany('countdown', items)
 // @ts-expect-error an item is not the payload itself
 await app.tasks.enqueueMany('send-receipt', [receipt])

@@ -1,5 +1,5 @@
 import type { FastifyBaseLogger, FastifyInstance, FastifyRequest } from 'fastify'
-import type { EnqueueResult, TaskContext, TaskHandler, TaskHandlers } from 'fastify-cloud-tasks'
+import type { EnqueueResult, HandlerFunction, RegisteredTasks, TaskContext, TaskHandler, TaskHandlers } from 'fastify-cloud-tasks'
 import type { Equal } from '../equal.js'
 import type { Photo, tasks } from './tasks.js'
 
@@ -49,8 +49,20 @@ export const satisfied = {
 } satisfies Partial<TaskHandlers<typeof tasks>>
 
 // One handler by itself, as a file of its own has it.
-export const receipt: TaskHandler<{ order: string }> = async function ({ order }) { this.log.info(order) }
-export const some: Partial<TaskHandlers<typeof tasks>> = { 'send-receipt': receipt }
+export const receipt: TaskHandler<typeof tasks, 'send-receipt'> = async function ({ order, email }, task) {
+  true satisfies Equal<typeof this, FastifyInstance>
+  true satisfies Equal<typeof email, string>
+  task.log.info(order)
+}
+export const indexed: TaskHandlers<typeof tasks>['countdown'] = ({ from }) => from.toFixed()
+export const registered: TaskHandler<RegisteredTasks, 'countdown'> = ({ from }) => from.toFixed()
+export const shared: HandlerFunction<{ order: string }> = async function ({ order }) { this.log.info(order) }
+export const some: Partial<TaskHandlers<typeof tasks>> = { 'send-receipt': receipt, countdown: indexed }
+export const others: Partial<TaskHandlers<typeof tasks>> = { 'send-receipt': shared, countdown: registered }
+// @ts-expect-error unknown name
+export const unknown: TaskHandler<typeof tasks, 'send-reciept'> = () => 0
+// @ts-expect-error not in the payload
+export const misspelt: TaskHandler<typeof tasks, 'send-receipt'> = ({ ordre }) => ordre
 
 // @ts-expect-error forgotten handlers
 export const forgotten: TaskHandlers<typeof tasks> = { countdown: async () => {}, nightly: () => 0 }

@@ -1,10 +1,10 @@
 import Fastify, { type FastifyInstance } from 'fastify'
-import type { EnqueueResult, Register, TaskPayload } from 'fastify-cloud-tasks'
+import type { EnqueueResult, Register, RegisteredTasks, TaskPayload } from 'fastify-cloud-tasks'
 import type { Equal } from '../equal.js'
 
 // Nobody fills `Register` in this program: any name and any payload.
 true satisfies Equal<keyof Register, never>
-true satisfies Equal<TaskPayload<'whatever'>, any>
+true satisfies Equal<TaskPayload<RegisteredTasks, 'whatever'>, any>
 
 const app = Fastify()
 await app.enqueue('whatever', { a: [1, null] }, { id: '42' }).then(result => {

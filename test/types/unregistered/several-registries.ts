@@ -10,8 +10,8 @@ const mail = defineTasks({
 })
 const media = defineTasks({ resize: { payload: Type.Object({ photo: Type.String(), width: Type.Optional(Type.Integer()) }) } })
 
-true satisfies Equal<TaskPayload<'send', typeof mail>, { to: string }>
-true satisfies Equal<TaskPayload<'send' | 'clean-up', typeof mail>, never>
+true satisfies Equal<TaskPayload<typeof mail, 'send'>, { to: string }>
+true satisfies Equal<TaskPayload<typeof mail, 'send' | 'clean-up'>, never>
 
 const handlers: TaskHandlers<typeof mail> = {
   async send ({ to }) {

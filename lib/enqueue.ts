@@ -195,7 +195,7 @@ export function enqueueOptions (target: 'http' | 'appEngine', clock: Clock) {
 
 function failure (name: string, queue: string, sent: Failure): Error {
   switch (sent.outcome) {
-    case 'queueNotFound': return new FST_TASKS_QUEUE_NOT_FOUND(queue, sent.mend, { cause: sent.cause })
+    case 'queueNotFound': return new FST_TASKS_QUEUE_NOT_FOUND(queue, sent.hint, { cause: sent.cause })
     case 'tooLarge': return new FST_TASKS_TOO_LARGE(name, sent.bytes, sent.limit)
     case 'closing': return new FST_TASKS_CLOSING()
     case 'failed': return new FST_TASKS_SEND_FAILED(name, sent.problem, { cause: sent.cause })

@@ -1,11 +1,13 @@
-import { createError } from '@fastify/error'
-import { createServerError } from './server-error.js'
-
 /**
  * Every error of this package: the export's name is the code. The README's table lists exactly these.
  * Each names what is wrong and how to fix it, and never carries a payload or a token. Where a web client of the host could be
  * shown it with a status of 5xx, `message` is a neutral sentence and `explanation` has the rest: see `createServerError`.
  */
+
+import { createError } from '@fastify/error'
+import { createServerError } from './server-error.js'
+
+/** What all errors of this package have. */
 export interface TaskError<C extends string = string> extends Error {
   readonly code: C
   readonly statusCode: number
@@ -41,6 +43,11 @@ export const FST_TASKS_NOT_FOR_PRODUCTION = errorClass<[why: string]>()(
 export const FST_TASKS_STORE_UNAVAILABLE = createServerError<'FST_TASKS_STORE_UNAVAILABLE', [problem: string, options?: ErrorOptions]>(
   'FST_TASKS_STORE_UNAVAILABLE', 500, 'The embedded queue cannot use its store',
   'The embedded queue cannot use its store: %s')
+
+/** Google's client library does not load, as in a bundle. */
+export const FST_TASKS_CLIENT_UNAVAILABLE = createError<[reason: string, options?: ErrorOptions]>(
+  'FST_TASKS_CLIENT_UNAVAILABLE', 'The client library @google-cloud/tasks does not load (%s); install it, and if a bundler made this program, ' +
+  "leave it out of the bundle: '@google-cloud/tasks' must stay external (esbuild: --external:@google-cloud/tasks), see docs/bundlers.md", 500)
 
 /** A task definition is malformed. */
 export const FST_TASKS_INVALID_DEFINITION = errorClass<[problem: string]>()(
@@ -137,9 +144,9 @@ export const FST_TASKS_FORBIDDEN = errorClass<[problem: string, options?: ErrorO
   'FST_TASKS_FORBIDDEN', 'Forbidden: %s', 403)
 
 /** No key of the token issuer could be fetched yet, so no caller can be verified. Nothing ran; it is retried. */
-export const FST_TASKS_KEYS_UNAVAILABLE = createServerError<'FST_TASKS_KEYS_UNAVAILABLE', [options?: ErrorOptions]>(
+export const FST_TASKS_KEYS_UNAVAILABLE = createServerError<'FST_TASKS_KEYS_UNAVAILABLE', [hint: string, options?: ErrorOptions]>(
   'FST_TASKS_KEYS_UNAVAILABLE', 503, 'Callers cannot be verified at the moment',
-  "The keys of the token issuer cannot be fetched, so no caller can be verified; check that this server reaches them ('auth.jwksUri')")
+  "The keys of the token issuer cannot be fetched, so no caller can be verified; check that this server reaches them ('auth.jwksUri')%s")
 
 /** The handler threw, or another failure kept the attempt from ending well. It is retried. */
 export const FST_TASKS_ATTEMPT_FAILED = createServerError<'FST_TASKS_ATTEMPT_FAILED', [name: string, options?: ErrorOptions]>(

@@ -1,8 +1,8 @@
 import { format } from 'node:util'
-import { createError, type FastifyError } from '@fastify/error'
+import { createError } from '@fastify/error'
 
 /** An error whose `message` may be shown to anyone, and whose `explanation` is for the log. */
-export interface ServerError<C extends string> extends FastifyError {
+export interface ServerError<C extends string> extends Error {
   readonly code: C
   readonly statusCode: number
   /** What is wrong and how to fix it, with the names of tasks, queues, projects and files. */

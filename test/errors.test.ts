@@ -11,7 +11,7 @@ import { startRecordingServer } from './support/recording-server.js'
 type AnyError = new (...words: string[]) => { readonly code: string, readonly statusCode: number, readonly message: string, readonly explanation?: string }
 
 /** Thrown while plugins load: there is no web client yet. */
-const AT_REGISTRATION = ['INVALID_OPTION', 'MISSING_SETTING', 'NOT_FOR_PRODUCTION', 'INVALID_DEFINITION', 'DUPLICATE_PATH', 'INVALID_HANDLER',
+const AT_REGISTRATION = ['INVALID_OPTION', 'MISSING_SETTING', 'NOT_FOR_PRODUCTION', 'CLIENT_UNAVAILABLE', 'INVALID_DEFINITION', 'DUPLICATE_PATH', 'INVALID_HANDLER',
   'ALREADY_REGISTERED', 'PLUGIN_MISSING', 'ROUTE_TAKEN', 'INVALID_SCHEMA']
 
 t.test('no message of an error that Fastify answers with 5xx while it serves repeats what it was made with', async t => {

@@ -32,7 +32,7 @@ export interface CloudTasksOptions<M extends TaskDefinitions = TaskDefinitions, 
   readonly target?: AppEngineTarget | HttpTarget
   /** Settings of the embedded queue. */
   readonly local?: LocalOptions
-  /** A client of your own: used as it is and never closed. @default one is made on first use */
+  /** A client of your own: used as it is and never closed. @default one is made while the app starts, for the transport `cloud` only */
   readonly client?: CloudTasksClient
   /** Who may call a task route. `false` lets anybody who reaches the server run any task, and logs a warning. @default verify, by the target's rules */
   readonly auth?: false | AuthOptions

@@ -148,7 +148,7 @@ export class LocalTransport implements Transport {
       return { tasks: tasks.map(task => this.#pending(queue, task)), nextPageToken }
     } catch (error) {
       if (!(error instanceof CloudTasksError)) throw storeUnavailable(error) ?? error
-      if (error.code === 'NOT_FOUND') throw new FST_TASKS_QUEUE_NOT_FOUND(queue, queueMend(queue))
+      if (error.code === 'NOT_FOUND') throw new FST_TASKS_QUEUE_NOT_FOUND(queue, queueHint(queue))
       throw new FST_TASKS_INVALID_PAGE(error.message)
     }
   }
@@ -209,7 +209,7 @@ export class LocalTransport implements Transport {
   #failure (queue: string, error: unknown, task?: OutgoingTask): Failure {
     if (!(error instanceof CloudTasksError)) return { outcome: 'failed', problem: 'the embedded queue could not store it', cause: error }
     if (error.code === 'NOT_FOUND') {
-      return { outcome: 'queueNotFound', mend: queueMend(queue) }
+      return { outcome: 'queueNotFound', hint: queueHint(queue) }
     }
     if (task !== undefined && error.message === statusErrors.taskTooLarge().message) {
       const stored = withStoredDefaults(this.queueName(queue), this.#newTask(queue, task), this.#clock.now())
@@ -220,7 +220,7 @@ export class LocalTransport implements Transport {
   }
 }
 
-function queueMend (queue: string): string {
+function queueHint (queue: string): string {
   return `add it to the option 'queues', as in queues: { '${queue}': {} }`
 }
 
@@ -231,7 +231,9 @@ async function createStore (directory: string | undefined): Promise<Store> {
     const { LmdbStore } = await import('../store/lmdb/lmdb-store.js')
     return new LmdbStore({ directory })
   } catch (error) {
-    throw new FST_TASKS_STORE_UNAVAILABLE(`the package lmdb does not load here (${(error as Error).message}); leave out 'local.directory' to keep tasks in memory`, { cause: error })
+    const [reason] = (error as Error).message.split('\n', 1)
+    throw new FST_TASKS_STORE_UNAVAILABLE(`the package lmdb does not load here (${reason}); if a bundler made this program, it must stay external, ` +
+      "see docs/bundlers.md, or leave out 'local.directory' to keep tasks in memory", { cause: error })
   }
 }
 

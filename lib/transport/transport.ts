@@ -82,7 +82,7 @@ export type Sent =
 export type Deleted = { readonly outcome: 'deleted' } | { readonly outcome: 'notFound' } | Failure
 
 export type Failure =
-  | { readonly outcome: 'queueNotFound', readonly mend: string, readonly cause?: unknown }
+  | { readonly outcome: 'queueNotFound', readonly hint: string, readonly cause?: unknown }
   | { readonly outcome: 'tooLarge', readonly bytes: number, readonly limit: number }
   | { readonly outcome: 'closing' }
   | { readonly outcome: 'failed', readonly problem: string, readonly cause: unknown }

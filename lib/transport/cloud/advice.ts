@@ -1,4 +1,5 @@
 import { MAX_TASK_BYTES } from '../../cloud-tasks/size.js'
+import { grpcProxy, tokenProxy } from '../../proxy.js'
 import type { CloudFault } from './fault.js'
 import type { Failure } from '../transport.js'
 
@@ -16,9 +17,9 @@ export interface CallContext {
   readonly bytes: () => number
 }
 
-/** A failed call as the value that the seam wants: what happened, and what to do about it. */
+/** A failed call as the value that a transport returns: what happened, and what to do about it. */
 export function failureOf (fault: CloudFault, site: CallContext): Failure {
-  if (isQueueMissing(fault, site)) return { outcome: 'queueNotFound', mend: mendQueue(site), cause: fault.error }
+  if (isQueueMissing(fault, site)) return { outcome: 'queueNotFound', hint: queueHint(site), cause: fault.error }
   if (fault.code === 'INVALID_ARGUMENT' && /size too large/i.test(fault.details)) {
     return { outcome: 'tooLarge', bytes: site.bytes(), limit: MAX_TASK_BYTES }
   }
@@ -32,10 +33,10 @@ function isQueueMissing ({ code, details }: CloudFault, { action }: CallContext)
   return code === 'NOT_FOUND' && action === 'create' && !/service ?account/i.test(details)
 }
 
-function mendQueue ({ queue, project, location, emulatorHost }: CallContext): string {
+function queueHint ({ queue, project, location, emulatorHost }: CallContext): string {
   const create = `gcloud tasks queues create ${queue} --location=${location} --project=${project ?? 'PROJECT'}`
   return emulatorHost === undefined
-    ? `create it with '${create}' (a new queue takes a minute to become known), or mend 'queue', 'location' and 'project'`
+    ? `create it with '${create}' (a new queue may take a minute to appear), or check 'queue', 'location' and 'project'`
     : `create it in the emulator at ${emulatorHost}, whose name for it is projects/${project ?? 'PROJECT'}/locations/${location}/queues/${queue}`
 }
 
@@ -46,12 +47,14 @@ function problemOf (fault: CloudFault, site: CallContext): string {
     case 'RESOURCE_EXHAUSTED': return transientProblem(fault, site)
     case 'PERMISSION_DENIED': return permissionProblem(fault, site)
     case 'UNAUTHENTICATED':
-      return 'there are no valid credentials (UNAUTHENTICATED); on Google Cloud run the app as a service account, elsewhere run ' +
-        "'gcloud auth application-default login' or point GOOGLE_APPLICATION_CREDENTIALS at a key file"
-    case 'NO_PROJECT': return "the credentials name no project; set the option 'project' or GOOGLE_CLOUD_PROJECT"
+      return `there are no valid credentials (UNAUTHENTICATED: ${quote(fault)}); on Google Cloud check that the service account that the app runs as ` +
+        "exists and is enabled, elsewhere run 'gcloud auth application-default login' or point GOOGLE_APPLICATION_CREDENTIALS at a key file" + proxyHint(fault, site)
+    case 'NO_PROJECT': return `the credentials name no project (${quote(fault)}); set the option 'project' or GOOGLE_CLOUD_PROJECT`
     case 'NOT_FOUND':
-      return `Cloud Tasks does not know the service account ${site.serviceAccountEmail ?? ''} (NOT_FOUND); create it, or mend ` +
-        "'target.serviceAccountEmail' or CLOUD_TASKS_SERVICE_ACCOUNT"
+      return /service ?account/i.test(fault.details)
+        ? `Cloud Tasks does not know the service account ${site.serviceAccountEmail ?? ''} (NOT_FOUND: ${quote(fault)}); create it, or check ` +
+          "'target.serviceAccountEmail' or CLOUD_TASKS_SERVICE_ACCOUNT"
+        : `Cloud Tasks answered NOT_FOUND: ${quote(fault)}`
     case 'INVALID_ARGUMENT': return `Cloud Tasks refused the task (INVALID_ARGUMENT: ${quote(fault)})${adviceOn(fault.details)}`
     default: return `Cloud Tasks answered ${fault.code}: ${quote(fault)}`
   }
@@ -60,15 +63,31 @@ function problemOf (fault: CloudFault, site: CallContext): string {
 const TRANSIENT_TEXTS = {
   UNAVAILABLE: 'could not be reached',
   DEADLINE_EXCEEDED: 'did not answer in time',
-  RESOURCE_EXHAUSTED: 'said that a quota is used up'
+  RESOURCE_EXHAUSTED: 'refused the call because a quota is used up'
 } as const
 
-function transientProblem (fault: CloudFault, { tries, budgetMs, emulatorHost }: CallContext): string {
-  const who = emulatorHost === undefined ? 'Cloud Tasks' : `the emulator at ${emulatorHost} (CLOUD_TASKS_EMULATOR_HOST)`
+function transientProblem (fault: CloudFault, site: CallContext): string {
+  const { tries, budgetMs } = site
   const doubt = fault.mayHaveArrived ? '; it may have arrived all the same' : ''
-  return `${who} ${TRANSIENT_TEXTS[fault.code as keyof typeof TRANSIENT_TEXTS]} (${fault.code}: ${quote(fault)}), tried ${tries} times ` +
-    `within the ${budgetMs / 1000} s of 'sendTimeoutSeconds'${doubt}`
+  return `${failedStep(fault, site)} (${fault.code}: ${quote(fault)}), tried ${tries} times ` +
+    `within the ${budgetMs / 1000} s of 'sendTimeoutSeconds'${doubt}${proxyHint(fault, site)}`
 }
+
+function failedStep (fault: CloudFault, { emulatorHost }: CallContext): string {
+  if (fault.lacksToken) return 'the access token for Cloud Tasks could not be fetched'
+  const receiver = emulatorHost === undefined ? 'Cloud Tasks' : `the emulator at ${emulatorHost} (CLOUD_TASKS_EMULATOR_HOST)`
+  return `${receiver} ${TRANSIENT_TEXTS[fault.code as keyof typeof TRANSIENT_TEXTS]}`
+}
+
+/** The emulator is called directly, and who answers that a quota is used up has been reached. */
+function proxyHint (fault: CloudFault, { emulatorHost }: CallContext): string {
+  if (emulatorHost !== undefined || fault.code === 'RESOURCE_EXHAUSTED') return ''
+  const tokenServer = /https?:\/\/([^/:\s]+)/.exec(fault.details)?.[1]
+  const variable = fault.lacksToken ? tokenProxy(process.env, tokenServer) : grpcProxy(process.env, API_HOST)
+  return variable === undefined ? '' : `; the request goes through the proxy that ${variable} names`
+}
+
+const API_HOST = 'cloudtasks.googleapis.com'
 
 const ROLES: Readonly<Record<CallContext['action'], string>> = {
   create: 'roles/cloudtasks.enqueuer',
@@ -77,25 +96,29 @@ const ROLES: Readonly<Record<CallContext['action'], string>> = {
   changeQueue: 'roles/cloudtasks.queueAdmin'
 }
 
-function permissionProblem ({ details }: CloudFault, { action, queue, location, project = 'PROJECT', serviceAccountEmail }: CallContext): string {
-  if (/SERVICE_DISABLED|has not been used in project|is disabled/i.test(details)) {
-    return `the Cloud Tasks API is off in project ${project} (PERMISSION_DENIED); run 'gcloud services enable cloudtasks.googleapis.com --project=${project}'`
+function permissionProblem (fault: CloudFault, { action, queue, location, project = 'PROJECT', serviceAccountEmail }: CallContext): string {
+  const denied = `(PERMISSION_DENIED: ${quote(fault)})`
+  if (/SERVICE_DISABLED|has not been used in project|is disabled/i.test(fault.details)) {
+    return `the Cloud Tasks API is off in project ${project} ${denied}; run 'gcloud services enable cloudtasks.googleapis.com --project=${project}'`
   }
-  if (/actAs/i.test(details)) {
-    return "the app's own account may not use the service account of the target (PERMISSION_DENIED); grant it roles/iam.serviceAccountUser: " +
+  if (/organization's policy|VPC ?Service ?Controls/i.test(fault.details)) {
+    return `a policy of your organization, such as VPC Service Controls, forbids the call ${denied}; ask its administrators to allow cloudtasks.googleapis.com here`
+  }
+  if (/actAs/i.test(fault.details)) {
+    return `the app's own account may not use the service account of the target ${denied}; grant it roles/iam.serviceAccountUser: ` +
       `'gcloud iam service-accounts add-iam-policy-binding ${serviceAccountEmail ?? 'ACCOUNT'} --member=serviceAccount:APP_ACCOUNT --role=roles/iam.serviceAccountUser'`
   }
   const role = ROLES[action]
-  return `the app's own account lacks ${role} on queue ${queue} in ${location} (PERMISSION_DENIED), or 'project' or 'location' is wrong; grant it: ` +
+  return `the app's own account lacks ${role} on queue ${queue} in ${location}, or 'project' or 'location' is wrong ${denied}; grant it: ` +
     `'gcloud tasks queues add-iam-policy-binding ${queue} --location=${location} --project=${project} --member=serviceAccount:APP_ACCOUNT --role=${role}'`
 }
 
 function adviceOn (details: string): string {
   if (/not a valid location/i.test(details)) return "; set 'location' or CLOUD_TASKS_LOCATION to the region of the queue"
-  if (/https:\/\//.test(details) || /\.url\b/i.test(details)) return "; mend 'target.url' or CLOUD_TASKS_TARGET_URL"
-  if (/service ?account|oidc/i.test(details)) return "; mend 'target.serviceAccountEmail' or CLOUD_TASKS_SERVICE_ACCOUNT"
-  if (/relative_?uri|app ?engine/i.test(details)) return "; mend 'target', 'prefix' or the task's 'path'"
-  if (/project/i.test(details)) return "; mend 'project' or GOOGLE_CLOUD_PROJECT"
+  if (/https:\/\//.test(details) || /\.url\b/i.test(details)) return "; check 'target.url' or CLOUD_TASKS_TARGET_URL"
+  if (/service ?account|oidc/i.test(details)) return "; check 'target.serviceAccountEmail' or CLOUD_TASKS_SERVICE_ACCOUNT"
+  if (/relative_?uri|app ?engine/i.test(details)) return "; check 'target', 'prefix' or the task's 'path'"
+  if (/project/i.test(details)) return "; check 'project' or GOOGLE_CLOUD_PROJECT"
   return ''
 }
 

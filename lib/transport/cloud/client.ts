@@ -2,6 +2,7 @@ import { createRequire } from 'node:module'
 import type { CloudTasksClient } from '@google-cloud/tasks'
 import { systemClock } from '../../clock/clock.js'
 import type { Config } from '../../options/config.js'
+import { FST_TASKS_CLIENT_UNAVAILABLE } from '../../errors.js'
 
 /** Credentials or a project could not be found; the call was never made. */
 export class ClientError extends Error {
@@ -19,10 +20,7 @@ export interface ReadyClient {
   readonly project: string
 }
 
-/**
- * The official client: a given one as it is, or one that is made here on first use, which loads a library of 35 MB in
- * 100 ms. What is made here is closed here.
- */
+/** The official client: a given one as it is, or one that is made here. What is made here is closed here. */
 export class ClientSource {
   readonly #config: Config
   #made: CloudTasksClient | undefined
@@ -36,6 +34,14 @@ export class ClientSource {
   /** Set once `open` has succeeded: the fast way for every call after the first. */
   get ready (): ReadyClient | undefined {
     return this.#ready
+  }
+
+  /**
+   * Loads the library, 35 MB in 100 ms, and makes the client, which then loads nothing more. Connects to nothing.
+   * @throws FST_TASKS_CLIENT_UNAVAILABLE
+   */
+  async load (): Promise<void> {
+    if (this.#config.client === undefined) this.#made ??= await makeClient(this.#config.emulatorHost)
   }
 
   /** Callers at the same time share one attempt; a failed one is forgotten, so that the next call tries again. */
@@ -53,7 +59,7 @@ export class ClientSource {
         else stub.waitForReady(systemClock.now() + 5000, resolve) // gRPC's timers are the system's.
       })
     } catch {
-      // Whoever calls first gets the error.
+      // The first call gets the error.
     }
   }
 
@@ -66,9 +72,9 @@ export class ClientSource {
 
   async #open (): Promise<ReadyClient> {
     const client = this.#config.client ?? (this.#made ??= await makeClient(this.#config.emulatorHost))
-    // Before any call: the client throws a failure of its initialization into the void as well, which ends the process.
+    // Before any call, which would leave a rejection of the initialization without a handler, and so end the process.
     await client.initialize?.().catch(async (error: unknown) => {
-      // It would remember the failure for ever.
+      // The client would remember the failure for ever.
       await this.#discard()
       throw new ClientError('credentials', error)
     })
@@ -86,18 +92,33 @@ export class ClientSource {
 }
 
 async function makeClient (emulatorHost: string | undefined): Promise<CloudTasksClient> {
-  const { CloudTasksClient } = await import('@google-cloud/tasks')
-  if (emulatorHost === undefined) return new CloudTasksClient()
-  const { hostname, port } = new URL(`http://${emulatorHost}`)
-  return new CloudTasksClient({ apiEndpoint: hostname, port: Number(port || 80), ...withoutCredentials() })
+  try {
+    const { CloudTasksClient } = await import('@google-cloud/tasks')
+    return new CloudTasksClient(emulatorHost === undefined ? undefined : emulatorOptions(emulatorHost))
+  } catch (error) {
+    throw new FST_TASKS_CLIENT_UNAVAILABLE((error as Error).message.split('\n', 1)[0]!, { cause: error })
+  }
 }
 
-/** No TLS and no search for credentials. From the libraries that the client itself uses: those of another copy are refused. */
-function withoutCredentials () {
-  const requireOfClient = createRequire(createRequire(import.meta.url).resolve('@google-cloud/tasks'))
+/** No TLS, no search for credentials, and no proxy, which could not reach this machine or a network of containers. */
+function emulatorOptions (emulatorHost: string) {
+  const { hostname, port } = new URL(`http://${emulatorHost}`)
+  // From the libraries that the client itself uses: those of another copy are refused.
+  const requireOfClient = createRequire(createRequire(here()).resolve('@google-cloud/tasks'))
   const { grpc, googleAuthLibrary } = requireOfClient('google-gax') as {
     readonly grpc: { readonly credentials: { createInsecure (): never } }
     readonly googleAuthLibrary: { readonly PassThroughClient: new () => never }
   }
-  return { sslCreds: grpc.credentials.createInsecure(), authClient: new googleAuthLibrary.PassThroughClient() }
+  return {
+    apiEndpoint: hostname,
+    port: Number(port || 80),
+    sslCreds: grpc.credentials.createInsecure(),
+    authClient: new googleAuthLibrary.PassThroughClient(),
+    'grpc.enable_http_proxy': 0
+  }
+}
+
+/** This file. Bundlers that write CommonJS leave `import.meta.url` undefined. */
+function here (): string {
+  return (import.meta.url as string | undefined) ?? __filename
 }

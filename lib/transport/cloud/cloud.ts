@@ -35,11 +35,13 @@ export class CloudTransport implements Transport {
     this.#random = random
   }
 
+  /** Loads the library now, so that one that does not load keeps the app from starting, and not each task from being enqueued. */
   async open (): Promise<void> {
+    await this.#clients.load()
     this.#app.addHook('onListen', () => { this.#clients.warmUp() })
   }
 
-  /** Nothing yet: loading the client keeps the event loop busy for 100 ms, so that waits until the server listens. */
+  /** Nothing yet: connections are made once the server listens. */
   start (): void {}
 
   async createTask (queue: string, outgoing: OutgoingTask): Promise<Sent> {

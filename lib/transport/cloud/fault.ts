@@ -2,10 +2,12 @@ import { grpcCodeOf, grpcCodes, type GrpcCode } from '../../cloud-tasks/status.j
 import { ClientError } from './client.js'
 import type { Fault } from './call-retry.js'
 
-/** An error of the official client, judged. */
+/** An error of the official client, classified. */
 export interface CloudFault extends Fault {
   readonly code: GrpcCode | 'NO_PROJECT'
-  /** The service's own words. They quote names and ids, never a payload or a token. */
+  /** The access token for the call could not be had, so the service never saw the call. */
+  readonly lacksToken: boolean
+  /** Google's own text. It quotes names and ids, never a payload or a token. */
   readonly details: string
   readonly error: unknown
 }
@@ -16,8 +18,9 @@ export interface CloudFault extends Fault {
  */
 export function classifyError (error: unknown): CloudFault {
   const details = detailsOf(error)
-  const code = codeOf(error, details)
-  return { code, details, error, transient: TRANSIENT.has(code), mayHaveArrived: mayHaveArrived(error, code, details) }
+  const lacksToken = isTokenError(error, details)
+  const code = codeOf(error, details, lacksToken)
+  return { code, lacksToken, details: details.replace(PLUGIN_PREFIX, ''), error, transient: TRANSIENT.has(code), mayHaveArrived: !lacksToken && mayHaveArrived(code, details) }
 }
 
 const TRANSIENT: ReadonlySet<string> = new Set<GrpcCode>(['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'RESOURCE_EXHAUSTED'])
@@ -26,10 +29,19 @@ const CODES = new Map<number, GrpcCode>(Object.entries(grpcCodes).map(([name, co
 
 const RESET = /ECONNRESET|ECONNREFUSED|ECONNABORTED|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|ENETUNREACH|EHOSTUNREACH|RST_STREAM|GOAWAY|socket hang up/
 
-/** What grpc-js says when the access token for a call could not be had. */
-const NO_TOKEN = /^(?:\d+ \w+: )?Getting metadata from plugin failed/
+/** How grpc-js begins when the access token for a call could not be had. */
+const PLUGIN_PREFIX = /^(?:\d+ \w+: )?Getting metadata from plugin failed with error: /
 
-function codeOf (error: unknown, details: string): CloudFault['code'] {
+/** Paths of Cloud Tasks' REST API; the client's REST mode throws errors of token servers as they are. */
+const API_PATH = /^\/v2(?:beta\d)?\//
+
+function isTokenError (error: unknown, details: string): boolean {
+  if (error instanceof ClientError || PLUGIN_PREFIX.test(details)) return true
+  const url = String((error as { readonly config?: { readonly url?: unknown } } | undefined)?.config?.url ?? '')
+  return URL.canParse(url) && !API_PATH.test(new URL(url).pathname)
+}
+
+function codeOf (error: unknown, details: string, lacksToken: boolean): CloudFault['code'] {
   if (error instanceof ClientError) {
     const cause = classifyError(error.cause)
     if (cause.transient) return cause.code
@@ -37,19 +49,24 @@ function codeOf (error: unknown, details: string): CloudFault['code'] {
   }
   const { code } = (error ?? {}) as { readonly code?: unknown }
   if (typeof code === 'string' && RESET.test(code)) return 'UNAVAILABLE'
+  if (lacksToken) return isPassing(code) || RESET.test(details) ? 'UNAVAILABLE' : 'UNAUTHENTICATED'
   const name = typeof code === 'number' ? (CODES.get(code) ?? (code === 409 ? 'ALREADY_EXISTS' : grpcCodeOf(code))) : 'UNKNOWN'
-  if ((name === 'INTERNAL' || name === 'UNKNOWN') && RESET.test(details)) return 'UNAVAILABLE'
-  return name === 'UNKNOWN' && NO_TOKEN.test(details) ? 'UNAUTHENTICATED' : name
+  return (name === 'INTERNAL' || name === 'UNKNOWN') && RESET.test(details) ? 'UNAVAILABLE' : name
+}
+
+/** A server of tokens gave this HTTP status because of its own state, not because of the account. */
+function isPassing (status: unknown): boolean {
+  return typeof status === 'number' && (status === 429 || status >= 500)
 }
 
 /** A call that never left has done nothing, nor has one that was answered with a refusal, as by a quota. */
-function mayHaveArrived (error: unknown, code: CloudFault['code'], details: string): boolean {
-  if (error instanceof ClientError || NO_TOKEN.test(details)) return false
+function mayHaveArrived (code: CloudFault['code'], details: string): boolean {
   if (/No connection established|Name resolution failed|ECONNREFUSED|ENOTFOUND|EAI_AGAIN/.test(details)) return false
   return code === 'UNAVAILABLE' || code === 'DEADLINE_EXCEEDED'
 }
 
 function detailsOf (error: unknown): string {
+  if (error instanceof ClientError) return detailsOf(error.cause)
   if (!(error instanceof Error)) return String(error)
   const { details } = error as { readonly details?: unknown }
   return typeof details === 'string' && details !== '' ? details : error.message

@@ -1,6 +1,7 @@
-import { createLocalJWKSet, type CompactJWSHeaderParameters, type CryptoKey, type JSONWebKeySet } from 'jose'
+import { createLocalJWKSet, type CompactJWSHeaderParameters, type CryptoKey } from 'jose'
 import type { Clock } from '../../clock/clock.js'
 import { FST_TASKS_KEYS_UNAVAILABLE } from '../../errors.js'
+import { keyRequestHint, requestKeys } from './key-request.js'
 
 export interface KeySetOptions {
   readonly clock: Clock
@@ -58,7 +59,7 @@ export class KeySet {
     await this.refresh()
     if (this.#current()?.ids.has(header.kid) !== true) await this.#fetch()
     const keys = this.#current()
-    if (keys === undefined) throw new FST_TASKS_KEYS_UNAVAILABLE({ cause: this.#lastError })
+    if (keys === undefined) throw new FST_TASKS_KEYS_UNAVAILABLE(keyRequestHint(this.#uri), { cause: this.#lastError })
     return keys.ids.has(header.kid) ? await keys.find(header) : undefined
   }
 
@@ -91,9 +92,7 @@ export class KeySet {
     const timeout = new AbortController()
     const timer = this.#clock.setTimeout(() => { timeout.abort(new Error(`the key server did not answer within ${this.#timeoutMs / 1000} s`)) }, this.#timeoutMs)
     try {
-      const response = await fetch(this.#uri, { signal: AbortSignal.any([this.#closing.signal, timeout.signal]), redirect: 'error', headers: { accept: 'application/json' } })
-      if (response.status !== 200) throw new Error(`the key server answered ${response.status}`)
-      const find = createLocalJWKSet(await response.json() as JSONWebKeySet)
+      const find = createLocalJWKSet(await requestKeys(this.#uri, AbortSignal.any([this.#closing.signal, timeout.signal])))
       const ids = new Set<unknown>(find.jwks().keys.map(key => key.kid).filter(id => id !== undefined))
       if (ids.size === 0) throw new Error('the key server answered without keys')
       this.#keys = { ids, find, fetchedAt: this.#clock.monotonic() }

@@ -16,6 +16,7 @@ import { explain } from '../../../lib/server-error.js'
 import { classifyError } from '../../../lib/transport/cloud/fault.js'
 import { CloudTransport } from '../../../lib/transport/cloud/cloud.js'
 import type { OutgoingTask } from '../../../lib/transport/transport.js'
+import { environment } from '../../support/environment.js'
 import { echo, startRecordingServer, type RecordingServer, type Reply } from '../../support/recording-server.js'
 
 const tasks = defineTasks({
@@ -32,19 +33,6 @@ async function startServer (t: Test): Promise<RecordingServer> {
   const server = await startRecordingServer()
   t.teardown(() => server.close())
   return server
-}
-
-/** Sets variables of the environment until the end of the test; undefined unsets one. */
-function environment (t: Test, variables: Record<string, string | undefined>): void {
-  const put = (name: string, value: string | undefined) => {
-    if (value === undefined) delete process.env[name]
-    else process.env[name] = value
-  }
-  for (const [name, value] of Object.entries(variables)) {
-    const before = process.env[name]
-    put(name, value)
-    t.teardown(() => { put(name, before) })
-  }
 }
 
 /** An app with the plugin on the cloud transport, all of whose calls go to `server`. */
@@ -93,16 +81,23 @@ const turn = async () => await new Promise(resolve => { setImmediate(resolve) })
 const sockets = () => process.getActiveResourcesInfo().filter(name => name === 'TCPSocketWrap').length
 
 t.test('the official client', async t => {
-  t.test('is not loaded before the server listens, then in the background, and closed on close', async t => {
+  t.test('is loaded while the app starts, connects when the server listens, and is closed on close', async t => {
     const { cache } = createRequire(import.meta.url)
     const loaded = () => Object.keys(cache).some(file => file.includes('google-gax'))
     const server = await startServer(t)
+    const local = Fastify()
+    await local.register(cloudTasks, { tasks, transport: 'local', handlers: { mail: () => {} } } as never)
+    await local.ready()
+    await local.enqueue('mail', { to: 'a' })
+    await local.close()
+    t.equal(loaded(), false, "not for the transport 'local'")
     const before = sockets()
     const app = await startApp(t, server)
-    t.equal(loaded(), false)
+    t.equal(loaded(), true)
+    for (let i = 0; i < 10; i++) await turn()
+    t.equal(sockets(), before)
     await app.listen({ host: '127.0.0.1', port: 0 })
     while (sockets() === before) await turn()
-    t.equal(loaded(), true)
     t.equal(server.calls.length, 0, 'connected, though nothing was enqueued yet')
     const { CloudTasksClient } = await import('@google-cloud/tasks')
     const { prototype } = CloudTasksClient

@@ -1,9 +1,11 @@
 import { existsSync, statSync } from 'node:fs'
-import { extname, resolve } from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
+import { createRequire } from 'node:module'
+import { resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { inspect } from 'node:util'
 import type { FastifyPluginAsync, FastifyServerOptions } from 'fastify'
 import { CommandError } from './command.js'
+import { hasTypeScriptSource, isTypeScript, prepareTypeScript } from './typescript.js'
 
 /** What a module that exports an app exports, as fastify-cli has it. */
 export interface AppModule {
@@ -25,11 +27,16 @@ export async function importApp (cwd: string, file: string | undefined): Promise
   const path = find(cwd, file)
   let exported: Exports
   try {
-    exported = await import(pathToFileURL(path).href) as Exports
+    exported = await load(path)
   } catch (error) {
-    throw new CommandError(`${path} failed while it loaded${mend(path, error)}\n${inspect(error)}`)
+    throw new CommandError(`${path} failed while it loaded${loadHint(path, error)}\n${inspect(error)}`)
   }
   return { path, ...await unwrap(path, exported) }
+}
+
+async function load (path: string): Promise<Exports> {
+  const by = isTypeScript(path) ? await prepareTypeScript(path, `${process.execArgv.join(' ')} ${process.env.NODE_OPTIONS ?? ''}`) : 'import'
+  return by === 'require' ? createRequire(path)(path) as Exports : await import(pathToFileURL(path).href) as Exports
 }
 
 function find (cwd: string, file: string | undefined): string {
@@ -86,23 +93,18 @@ function isInstance (value: unknown): boolean {
   return typeof register === 'function' && typeof ready === 'function'
 }
 
-/** What to do about it. TypeScript is for the user's Node or loader; this says how. */
-function mend (path: string, error: unknown): string {
+/** What to do about an app whose modules did not load; '' where the error itself says so. */
+export function loadHint (path: string, error: unknown): string {
   const { code, message = '', url } = (error ?? {}) as { readonly code?: unknown, readonly message?: string, readonly url?: string }
-  const extension = extname(/Unknown file extension "(\.\w+)"/.test(message) ? /for (\S+)$/.exec(message)?.[1] ?? path : path)
-  if (!/^\.[cm]?tsx?$/.test(extension)) {
-    // Of such a fault Node.js tells the place only where nobody catches it.
+  const file = /Unknown file extension "\.\w+" for (\S+)$/.exec(message)?.[1] ?? path
+  if (!isTypeScript(file)) {
+    // Node.js prints the place of such an error only where it is not caught.
     const placeless = error instanceof SyntaxError && !/\.[cm]?js:\d/.test(error.stack ?? '')
     return placeless ? `; 'node ${path}' shows where` : ''
   }
-  const isLoaderFault = code === 'ERR_UNKNOWN_FILE_EXTENSION' || code === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX' || code === 'ERR_INVALID_TYPESCRIPT_SYNTAX' ||
-    (code === 'ERR_MODULE_NOT_FOUND' && isTypeScript(url)) || error instanceof SyntaxError
-  return isLoaderFault
-    ? `: this Node.js (${process.version}) does not take it as it is. With tsx installed (npm i -D tsx), run the same command with NODE_OPTIONS='--import tsx' before it; or use Node.js 22.18 or newer, which takes TypeScript whose types can be erased; or build the app and name the built file`
+  const needsLoader = code === 'ERR_UNKNOWN_FILE_EXTENSION' || code === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX' || code === 'ERR_INVALID_TYPESCRIPT_SYNTAX' ||
+    (code === 'ERR_MODULE_NOT_FOUND' && hasTypeScriptSource(url)) || error instanceof SyntaxError
+  return needsLoader
+    ? `: Node.js ${process.version} cannot load it as it is. Install tsx in the app ('npm i -D tsx'), which this command then uses; or use Node.js 22.18 or newer with TypeScript whose types can be erased; or build the app and name the built file`
     : ''
-}
-
-/** Whether a missing .js file is there as .ts, which Node.js does not look for and loaders do. */
-function isTypeScript (url: string | undefined): boolean {
-  return url?.startsWith('file:') === true && existsSync(fileURLToPath(url).replace(/\.([cm]?)js$/, '.$1ts'))
 }

@@ -8,7 +8,7 @@ import { nearest } from '../checks.js'
 import { explain } from '../server-error.js'
 import type { TaskListing } from '../tasks.js'
 import { LOADER, type Loader, type PluginHandle } from '../plugin-handle.js'
-import { importApp, type AppModule } from './app-module.js'
+import { importApp, loadHint, type AppModule } from './app-module.js'
 import { CommandError, exitCodeOf, type Arguments, type Io } from './command.js'
 
 /** The flag of every command that loads an app. */
@@ -16,7 +16,7 @@ export const APP_FLAG = { app: { type: 'string', short: 'a' } } as const
 
 export const APP_HELP = `  -a, --app APP    the module that exports your app: a Fastify plugin as its default export, as fastify-cli has it; its
                    export 'options' goes to the server and to the plugin. Default: app.js, else app.mjs, app.cjs, app.ts.
-                   For TypeScript put NODE_OPTIONS='--import tsx' before the command, or use Node.js 22.18 or newer`
+                   TypeScript is loaded by the tsx (or ts-node) that is installed in the app, or by Node.js 22.18 or newer`
 
 /** An app that is ready, does not listen and dispatches nothing. */
 export interface LoadedApp {
@@ -116,8 +116,8 @@ function bootError ({ path }: AppModule, error: unknown): Error {
   if (error instanceof CommandError) return error
   const { code } = (error ?? {}) as { readonly code?: unknown }
   // This package's own errors say all there is to say.
-  const text = typeof code === 'string' && code.startsWith('FST_TASKS_') ? `: ${explain(error as Error)} (${code})` : `\n${inspect(error)}`
-  return new CommandError(`the app ${path} does not come up${text}`)
+  const text = typeof code === 'string' && code.startsWith('FST_TASKS_') ? `: ${explain(error as Error)} (${code})` : `${loadHint(path, error)}\n${inspect(error)}`
+  return new CommandError(`the app ${path} failed to start${text}`)
 }
 
 async function uninterrupted<T> (work: Promise<T>, { signal }: Io): Promise<T> {

@@ -35,7 +35,9 @@ export async function runHandler (parts: RunOnceParts, task: RegisteredTask, pay
   const queue = task.queue ?? config.queue
   const headers = { id: `run-${randomUUID()}`, queue, retryCount: 0, executionCount: 0, scheduledAt: clock.now() }
   const deadlineAt = clock.now() + (task.dispatchDeadlineSeconds === undefined ? DEFAULT_DISPATCH_DEADLINE_MS : task.dispatchDeadlineSeconds * 1000)
-  const context = new AttemptContext(name, headers, settlement.retryConfigOf(queue), deadlineAt, log, undefined)
+  // As Fastify does for a route with a level of its own.
+  const leveled = config.logLevel === undefined ? log : log.child({}, { level: config.logLevel })
+  const context = new AttemptContext(name, headers, settlement.retryConfigOf(queue), deadlineAt, leveled, undefined)
   const abort = (): void => { context.abort(new FST_TASKS_ABORTED(name)) }
   signal?.addEventListener('abort', abort)
   try {

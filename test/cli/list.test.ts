@@ -96,8 +96,8 @@ t.test('what is wrong with an app is said', async t => {
   t.match(await told('instance.js'), { code: 1, err: /exports a Fastify instance/ })
   t.match(await told('options.js'), { code: 1, err: /'options' must be an object/ })
   t.match(await told('plain.js'), { code: 1, err: /does not register fastify-cloud-tasks/ })
-  t.match(await told('boot.js'), { code: 1, err: /does not come up\nError: no database\n +at / })
-  t.match(await told('ready.js'), { code: 1, err: /does not come up\nError: not ready/ })
+  t.match(await told('boot.js'), { code: 1, err: /failed to start\nError: no database\n +at / })
+  t.match(await told('ready.js'), { code: 1, err: /failed to start\nError: not ready/ })
   t.match(await told('misspelt.js'), { code: 1, err: /'queus' is not known here; did you mean 'queues?'\?.*FST_TASKS_INVALID_OPTION/ })
 })
 

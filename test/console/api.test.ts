@@ -56,6 +56,15 @@ t.test('a task is run here and now', async t => {
   t.ok(app)
 })
 
+t.test("a run shows what the plugin's logLevel lets through", async t => {
+  const logger = { level: 'info', stream: { write () {} } }
+  for (const [logLevel, shown] of [['warn', []], ['info', ['hello Ada']]] as const) {
+    const { write } = await serve(t, { plugin: { logLevel }, server: { logger } })
+    const { logs } = await write<RunReport>('run', { task: 'greet', text: '{"name":"Ada"}' })
+    t.strictSame(logs.map(({ message }) => message), shown, logLevel)
+  }
+})
+
 t.test('a task is enqueued with delay and id', async t => {
   const { write, read } = await serve(t)
   const text = '{ "name": "Ada" }'

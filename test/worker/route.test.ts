@@ -373,6 +373,15 @@ t.test('the host', async t => {
     t.strictSame(log.filter(line => line.msg === 'quiet' || line.msg === 'incoming request'), [])
   })
 
+  t.test('can quieten, or have more of, what a handler logs outside of its queue', async t => {
+    const handlers = { work: (_: unknown, task: TaskContext) => { task.log.debug('detail'); task.log.info('quiet'); task.log.warn('loud') } }
+    for (const [logLevel, messages] of [['warn', ['loud']], ['debug', ['detail', 'quiet', 'loud']]] as const) {
+      const { app, log } = await start(t, { tasks, logLevel, handlers })
+      await app.tasks.run('work', { n: 1 })
+      t.strictSame(log.filter(line => line.task === 'work').map(line => line.msg), messages, logLevel)
+    }
+  })
+
   t.test('sees the routes in its OpenAPI document only when it asks for it', async t => {
     for (const exposeRoutes of [false, true]) {
       const app = Fastify()

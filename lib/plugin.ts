@@ -90,7 +90,7 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
     for (const task of registry.values()) payloads.finalValidator(task)
     if (config.embedded && loader === undefined) logLocalQueue(app, config, registry)
     // Added last, it runs first: before Fastify refuses calls, and before its preClose hooks, which get only `pluginTimeout`.
-    app.addHook('onClose', async () => { await Promise.all([transport.stop(), runs.drain(config.closeGraceMs)]) })
+    app.addHook('onClose', async () => { await Promise.all([transport.stop(), runs.drain(config.closeGraceMs, !config.embedded)]) })
     // Not before every onReady hook has passed: no task runs, or loses an attempt, in a server that does not come up. Nor
     // where there is no handler at all: the host might answer 200 for what it does not know.
     if (loader === undefined && (hasHandlers || !config.embedded)) rootOf(app).ready(error => { if (!error) transport.start() })

@@ -7,6 +7,9 @@ export const SECRET_HEADER = 'fastify-cloud-tasks-secret'
 /** On the answer to an attempt: what it came to. Without it, somebody else answered before the task's own route could. */
 export const RESULT_HEADER = 'fastify-cloud-tasks-result'
 
+/** The result of an attempt that did not reach its handler because the server is closing. */
+export const CLOSING_RESULT = 'closing'
+
 const RESERVED = /^(?:host|content-length|content-type|transfer-encoding|connection|upgrade|te|trailer|expect|keep-alive|user-agent|x-google-.*|x-appengine-.*|x-cloudtasks-.*|fastify-cloud-tasks-.*)$/i
 
 /** Headers that a caller of `enqueue` cannot choose: Cloud Tasks ignores or replaces them, HTTP owns them, or this package sets them. */

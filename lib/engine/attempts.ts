@@ -6,7 +6,7 @@ import type { Answer, Attempt, Dispatcher } from './dispatcher.js'
 import type { Clock } from '../clock/clock.js'
 import type { ErrorContext, WriteBehind } from './write-behind.js'
 import type { EndOfTask, Observers } from './observers.js'
-import { afterDispatch, afterFailure, isGivenUp, isSuccess, type AttemptEnd, type AttemptStart } from './transitions.js'
+import { afterDispatch, afterFailure, afterUndelivered, isGivenUp, isSuccess, type AttemptEnd, type AttemptStart } from './transitions.js'
 import type { TaskEntry, TaskQueue } from './task-queue.js'
 
 export interface AttemptsOptions {
@@ -19,9 +19,21 @@ export interface AttemptsOptions {
   readonly onEnd: (queue: TaskQueue) => void
 }
 
+/** An attempt under way. */
+interface Running {
+  readonly queue: TaskQueue
+  readonly entry: TaskEntry
+  readonly attempt: Attempt
+  readonly start: AttemptStart
+  /** The task's state after dispatch, as memory has it until something else happens to the task. */
+  readonly dispatched: Task
+  /** What memory was ahead of the store before. */
+  readonly unstored: Task | undefined
+}
+
 /**
- * The attempts under way. Each ends once, in one of four ways: the target answered, it could not be reached, the deadline
- * passed, or its task was gone by then and the result means nothing.
+ * The attempts under way. Each ends once, in one of five ways: its target responded, its target could not be reached, its deadline
+ * passed, its task was gone by then and the result means nothing, or it was never delivered and counts as not made.
  */
 export class Attempts {
   readonly #options: AttemptsOptions
@@ -34,7 +46,7 @@ export class Attempts {
 
   /**
    * Starts an attempt of a task that its queue owns, and returns the task's state after dispatch. Undefined when there is
-   * nothing to send: the task has outlived its retention, or the store cannot say what it is.
+   * nothing to send: the task has outlived its retention, or the store cannot read it.
    */
   start (queue: TaskQueue, entry: TaskEntry, forced: boolean): Task | undefined {
     const { clock, writeBehind } = this.#options
@@ -44,17 +56,20 @@ export class Attempts {
       this.#end(queue, entry, 'expired')
       return undefined
     }
-    const stored = this.#read(queue, entry, now)
-    if (stored === undefined) return undefined
+    const before = this.#read(queue, entry, now)
+    if (before === undefined) return undefined
 
-    const task = afterDispatch(stored, now)
-    entry.unstored = task
+    const dispatched = afterDispatch(before, now)
+    const { unstored } = entry
+    entry.unstored = dispatched
     entry.attempts++
     queue.running++
     this.#running++
     writeBehind.sweep(now)
-    this.#send(queue, entry, task, { scheduleAt: stored.scheduleAt, dispatchAt: now, forced })
-    return task
+    const attempt = attemptOf(queue, dispatched, now)
+    const start = { scheduleAt: before.scheduleAt, dispatchAt: now, forced, lastAttempt: before.lastAttempt }
+    this.#send({ queue, entry, attempt, start, dispatched, unstored })
+    return dispatched
   }
 
   /** Resolves when no attempt is under way. */
@@ -62,33 +77,28 @@ export class Attempts {
     if (this.#running > 0) await new Promise<void>(resolve => { this.#onIdle.push(resolve) })
   }
 
-  #send (queue: TaskQueue, entry: TaskEntry, stored: Task, start: AttemptStart): void {
-    const { clock, onError, observers } = this.#options
-    const task = withOverrides(stored, queue.stored.settings)
-    const deadlineMs = task.dispatchDeadlineMs ?? DEFAULT_DISPATCH_DEADLINE_MS
-    const attempt = { task, queue: queue.id, headers: dispatchHeaders(task), deadlineMs, deadlineAt: start.dispatchAt + deadlineMs }
+  #send (running: Running): void {
+    const { clock, observers } = this.#options
+    const { attempt } = running
     if (!observers.none) observers.notify('started', attempt)
     let ended = false
-    const end = (how: AttemptEnd, said?: AttemptDetails): void => {
+    const endOnce = (end: () => void): void => {
       if (ended) return
       ended = true
       clock.clearTimeout(timer)
-      this.#settle(queue, entry, start, attempt, how, said)
+      end()
     }
-    const fail = (error: unknown): void => {
-      onError(error, { during: 'dispatch', name: entry.name })
-      end('unreachable', { error })
-    }
-    const timer = clock.setTimeout(() => { end('deadline') }, deadlineMs)
-    this.#dispatch(attempt).then(answer => {
-      const how = endOf(answer)
-      if (how === undefined) fail(new TypeError(`A dispatcher must answer with an HTTP status or 0, not ${String(answer?.status)}`))
-      else end(how, answer)
-    }, fail)
+    const timer = clock.setTimeout(() => { endOnce(() => { this.#settle(running, 'deadline') }) }, attempt.deadlineMs)
+    this.#dispatch(attempt).then(
+      answer => { endOnce(() => { this.#answered(running, answer) }) },
+      error => {
+        this.#options.onError(error, { during: 'dispatch', name: running.entry.name })
+        endOnce(() => { this.#settle(running, 'unreachable', { error }) })
+      })
   }
 
   /** Whatever the dispatcher does wrong is a rejection. */
-  #dispatch (attempt: Attempt): Promise<Answer> {
+  #dispatch (attempt: Attempt): ReturnType<Dispatcher> {
     try {
       return Promise.resolve(this.#options.dispatch(attempt))
     } catch (error) {
@@ -96,8 +106,24 @@ export class Attempts {
     }
   }
 
-  #settle (queue: TaskQueue, entry: TaskEntry, start: AttemptStart, attempt: Attempt, how: AttemptEnd, said: AttemptDetails | undefined): void {
-    const { clock, onEnd, observers } = this.#options
+  #answered (running: Running, answer: Answer | 'undelivered'): void {
+    if (answer === 'undelivered') {
+      this.#undo(running)
+      return
+    }
+    const how = endOf(answer)
+    if (how !== undefined) {
+      this.#settle(running, how, answer)
+      return
+    }
+    const error = new TypeError(`A dispatcher must answer with an HTTP status or 0, not ${String(answer?.status)}`)
+    this.#options.onError(error, { during: 'dispatch', name: running.entry.name })
+    this.#settle(running, 'unreachable', { error })
+  }
+
+  #settle (running: Running, how: AttemptEnd, details: AttemptDetails = {}): void {
+    const { clock, observers } = this.#options
+    const { queue, entry, attempt, start } = running
     const now = clock.now()
     queue.running--
     entry.attempts--
@@ -110,20 +136,15 @@ export class Attempts {
         how,
         endedAt: now,
         retryAt,
-        ...(said?.error === undefined ? undefined : { error: said.error }),
-        ...(said?.text === undefined ? undefined : { text: said.text })
+        ...(details.error === undefined ? undefined : { error: details.error }),
+        ...(details.text === undefined ? undefined : { text: details.text })
       })
     }
     if (end !== undefined) this.#end(queue, entry, end)
-    onEnd(queue)
-    this.#running--
-    if (this.#running > 0) return
-    const waiting = this.#onIdle
-    this.#onIdle = []
-    for (const resolve of waiting) resolve()
+    this.#leave(queue)
   }
 
-  /** Says how the task ends, if it does; else it is due again. */
+  /** Returns how the task ends, if it does; otherwise it is due again. */
   #fail (queue: TaskQueue, entry: TaskEntry, start: AttemptStart, how: AttemptEnd, now: number): EndOfTask | undefined {
     const { writeBehind } = this.#options
     const before = this.#read(queue, entry, now)
@@ -141,6 +162,45 @@ export class Attempts {
     return undefined
   }
 
+  /** Puts the task back to where it was before an attempt that was never delivered. */
+  #undo (running: Running): void {
+    const { clock, observers } = this.#options
+    const { queue, entry, start, attempt } = running
+    const now = clock.now()
+    queue.running--
+    entry.attempts--
+    if (queue.owns(entry) && this.#restore(running, now) && entry.attempts === 0) {
+      // Not at once: should dispatching go on all the same, the target would be tried without a pause.
+      entry.dueAt = Math.min(Math.max(start.scheduleAt, now + AGAIN_MS), entry.expiresAt)
+      queue.due.add(entry)
+    }
+    if (!observers.none) observers.notify('undelivered', attempt)
+    this.#leave(queue)
+  }
+
+  /** False when the store cannot read the task. */
+  #restore ({ queue, entry, start, dispatched, unstored }: Running, now: number): boolean {
+    if (entry.unstored === dispatched) {
+      // Nothing else has happened to the task, so that the store has its state before, or is about to.
+      entry.unstored = unstored
+      return true
+    }
+    const task = this.#read(queue, entry, now)
+    if (task === undefined) return false
+    this.#options.writeBehind.replace(entry, afterUndelivered(task, start))
+    return true
+  }
+
+  /** A slot is free. */
+  #leave (queue: TaskQueue): void {
+    this.#options.onEnd(queue)
+    this.#running--
+    if (this.#running > 0) return
+    const waiting = this.#onIdle
+    this.#onIdle = []
+    for (const resolve of waiting) resolve()
+  }
+
   #end (queue: TaskQueue, entry: TaskEntry, why: EndOfTask): void {
     const { writeBehind, observers } = this.#options
     queue.remove(entry)
@@ -148,7 +208,7 @@ export class Attempts {
     if (!observers.none) observers.notify('ended', entry.name, why)
   }
 
-  /** The task's newest state. When the store fails to give it, that is reported and the task is due again in a second. */
+  /** The task's newest state. When the store fails to read it, that is reported and the task is due again in a second. */
   #read (queue: TaskQueue, entry: TaskEntry, now: number): Task | undefined {
     const { writeBehind, onError } = this.#options
     try {
@@ -158,7 +218,7 @@ export class Attempts {
       throw new Error(`The store has lost task ${entry.name}`)
     } catch (error) {
       onError(error, { during: 'store', name: entry.name })
-      if (entry.attempts === 0 && queue.owns(entry)) queue.due.schedule(entry, now + READ_AGAIN_MS)
+      if (entry.attempts === 0 && queue.owns(entry)) queue.due.schedule(entry, now + AGAIN_MS)
       return undefined
     }
   }
@@ -170,11 +230,18 @@ interface AttemptDetails {
   readonly text?: string
 }
 
-/** Undefined for what is no answer. */
+function attemptOf (queue: TaskQueue, dispatched: Task, now: number): Attempt {
+  const task = withOverrides(dispatched, queue.stored.settings)
+  const deadlineMs = task.dispatchDeadlineMs ?? DEFAULT_DISPATCH_DEADLINE_MS
+  return { task, queue: queue.id, headers: dispatchHeaders(task), deadlineMs, deadlineAt: now + deadlineMs }
+}
+
+/** Undefined for what is not an answer. */
 function endOf (answer: Answer): AttemptEnd | undefined {
   const status = answer?.status
   if (status === 0) return 'unreachable'
   return Number.isInteger(status) && status >= 100 && status <= 999 ? status : undefined
 }
 
-const READ_AGAIN_MS = 1000
+/** After how long a task is tried again that could not be read, or whose attempt was not delivered. */
+const AGAIN_MS = 1000

@@ -20,5 +20,8 @@ export interface Answer {
   readonly text?: string
 }
 
-/** Delivers an attempt. A rejection counts as no response and is reported. An answer after the deadline is ignored. */
-export type Dispatcher = (attempt: Attempt) => Promise<Answer>
+/**
+ * Delivers an attempt. A rejection counts as no response and is reported. An answer after the deadline is ignored. `undelivered` means
+ * that it never reached its target, because this process is closing; then the attempt counts as not made.
+ */
+export type Dispatcher = (attempt: Attempt) => Promise<Answer | 'undelivered'>

@@ -29,6 +29,8 @@ export interface Observer {
   started? (attempt: Attempt): void
   /** Told before `ended`, if the task ends with it. */
   attempted? (ended: AttemptReport): void
+  /** An attempt that had started was never delivered: it counts as not made, and its task waits as before. */
+  undelivered? (attempt: Attempt): void
   ended? (name: string, why: EndOfTask): void
   /** All tasks that a queue had are gone: it was purged, or deleted. */
   emptied? (queue: string): void

@@ -11,6 +11,8 @@ export interface AttemptStart {
   readonly dispatchAt: number
   /** Started by RunTask: the next one counts from the call. */
   readonly forced: boolean
+  /** The attempt before it. */
+  readonly lastAttempt: Task['lastAttempt']
 }
 
 /** The task's state once an attempt has been dispatched and before its target has it. */
@@ -21,6 +23,19 @@ export function afterDispatch (task: Task, now: number): Task {
     dispatchCount: task.dispatchCount + 1,
     firstAttempt: task.firstAttempt ?? attempt,
     lastAttempt: attempt
+  }
+}
+
+/** The task's state as if an attempt had never been dispatched. Other attempts of it may have started or ended in the meantime. */
+export function afterUndelivered (task: Task, start: AttemptStart): Task {
+  const { firstAttempt, lastAttempt, ...rest } = task
+  const first = task.dispatchCount === 1 ? undefined : firstAttempt
+  const last = lastAttempt?.dispatchAt === start.dispatchAt ? start.lastAttempt : lastAttempt
+  return {
+    ...rest,
+    dispatchCount: task.dispatchCount - 1,
+    ...(first === undefined ? undefined : { firstAttempt: first }),
+    ...(last === undefined ? undefined : { lastAttempt: last })
   }
 }
 

@@ -18,7 +18,7 @@ import type { Store } from '../store/store.js'
 import { FST_TASKS_INVALID_PAGE, FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_STORE_UNAVAILABLE } from '../errors.js'
 import { explain } from '../server-error.js'
 import type { OneTimeSecrets } from '../delivery/one-time-secrets.js'
-import { RESULT_HEADER, SECRET_HEADER } from '../delivery/headers.js'
+import { CLOSING_RESULT, RESULT_HEADER, SECRET_HEADER } from '../delivery/headers.js'
 import { routePath } from '../delivery/path.js'
 import { newTask } from './new-task.js'
 import type { Deleted, Failure, Inspection, OutgoingTask, Page, PendingQuery, PendingTask, Sent, Transport } from './transport.js'
@@ -45,6 +45,7 @@ export class LocalTransport implements Transport {
   readonly #queueIds: ReadonlySet<string>
   #engine!: Engine
   #refusing = false
+  #closing = false
   readonly inspection: Inspection = { counts: () => this.#counts(), page: (queue, page) => this.#page(queue, page) }
 
   constructor ({ app, config, clock, scope, secrets, queueIds }: LocalTransportOptions) {
@@ -118,6 +119,7 @@ export class LocalTransport implements Transport {
   }
 
   async stop (): Promise<void> {
+    this.#closing = true
     // What memory takes from now on would never run; what a directory takes runs at the next start.
     this.#refusing = this.#config.directory === undefined
     await this.#engine.stop()
@@ -165,7 +167,7 @@ export class LocalTransport implements Transport {
     }
   }
 
-  async #dispatch (attempt: Attempt): Promise<Answer> {
+  async #dispatch (attempt: Attempt): Promise<Answer | 'undelivered'> {
     const { task, headers } = attempt
     const request = task.httpRequest ?? task.appEngineHttpRequest
     const secret = this.#secrets.issue()
@@ -179,6 +181,7 @@ export class LocalTransport implements Transport {
     }
     try {
       const response = await this.#inject(options)
+      if (this.#closing && isUndelivered(response)) return 'undelivered'
       if (response.headers[RESULT_HEADER] === undefined) this.#warnUnhandled(attempt, options.url as string, response.statusCode)
       return { status: response.statusCode }
     } finally {
@@ -218,6 +221,12 @@ export class LocalTransport implements Transport {
     const unavailable = storeUnavailable(error)
     return { outcome: 'failed', problem: explain(unavailable ?? error), cause: unavailable ?? error }
   }
+}
+
+/** While the server closes, the task route says so, or Fastify answers 503 before any route can. */
+function isUndelivered ({ statusCode, headers }: LightMyRequestResponse): boolean {
+  const result = headers[RESULT_HEADER]
+  return result === CLOSING_RESULT || (result === undefined && statusCode === 503)
 }
 
 function queueHint (queue: string): string {

@@ -7,7 +7,7 @@ import { FST_TASKS_ATTEMPT_FAILED, FST_TASKS_NOT_REGISTERED, FST_TASKS_ROUTE_TAK
 import { attemptStartChannel } from '../events.js'
 import { faultsOf, invalidPayload, type PayloadCodec } from '../registry/payload.js'
 import type { RegisteredTask, Registry } from '../registry/registry.js'
-import { DEADLINE_HEADER, RESULT_HEADER } from '../delivery/headers.js'
+import { CLOSING_RESULT, DEADLINE_HEADER, RESULT_HEADER } from '../delivery/headers.js'
 import { routePath } from '../delivery/path.js'
 import type { Authenticator } from './auth/authenticator.js'
 import { AttemptConnection } from './connection.js'
@@ -93,6 +93,9 @@ function attemptRoute (worker: TaskRoutes, task: RegisteredTask): RouteOptions {
     // Attempts have deadlines of their own; the host's limit for its handlers would answer 503 and slow the queue down.
     ...((worker.app.initialConfig as { handlerTimeout?: number }).handlerTimeout ? { handlerTimeout: MAX_TIMEOUT_MS } : {}),
     handler: async (request, reply) => {
+      // Otherwise the server would wait for the client to close the connection, which became idle too late to be closed with the others.
+      if (worker.runs.draining && request.raw.httpVersionMajor === 1) reply.header('connection', 'close')
+      if (worker.runs.closed) return turnAwayClosing(worker, task, request, reply)
       const outcome = await worker.runs.attempt(async () => await attempt(worker, task, request, reply))
       outcomes.set(request, outcome)
       // Only an error reaches the host's onError hooks. The error handler then answers with the outcome that is kept above.
@@ -152,6 +155,15 @@ function turnAway (task: string | undefined, error: FastifyError, request: Fasti
   request.log[level]({ err: error, task }, 'task call refused')
   if (status === 401) reply.header('www-authenticate', 'Bearer')
   return reply.code(status).header(RESULT_HEADER, 'refused').send(describe(status, 'refused', error.code))
+}
+
+/**
+ * Answers an attempt that arrives when no handler starts any more: nothing is settled or counted, and it is nobody's last attempt. The
+ * embedded queue takes it back. Cloud Tasks counts it, and slows its queue for a while.
+ */
+function turnAwayClosing ({ config }: TaskRoutes, task: RegisteredTask, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  if (!config.embedded) request.log.warn({ task: task.name }, 'attempt refused: the server is closing and its grace period has passed; Cloud Tasks counts the attempt')
+  return reply.code(503).header(RESULT_HEADER, CLOSING_RESULT).header('retry-after', '1').send(describe(503, CLOSING_RESULT, 'FST_TASKS_CLOSING'))
 }
 
 /** What becomes of an attempt without a payload that its handler could take. */

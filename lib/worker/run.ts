@@ -15,9 +15,10 @@ export class Runs {
   readonly #clock: Clock
   readonly #scope: AsyncResource
   readonly #running = new Map<AttemptContext, (result: RunResult) => void>()
-  #attempts = 0
-  #onIdle: (() => void) | undefined
-  #draining = false
+  readonly #attempts = new Set<Promise<unknown>>()
+  /** Of a closing server. */
+  #grace: { readonly endsAt: number, readonly admitsUntil: number } | undefined
+  #graceTimer: unknown
   #endGrace = (): void => {}
   /** Resolves when a closing server stops waiting for attempts. */
   readonly graceEnded = new Promise<void>(resolve => { this.#endGrace = resolve })
@@ -28,13 +29,26 @@ export class Runs {
     this.#scope = scope
   }
 
+  /** Whether the server is closing. */
+  get draining (): boolean {
+    return this.#grace !== undefined
+  }
+
+  /** Whether the server is closing and no handler starts any more. */
+  get closed (): boolean {
+    return this.#grace !== undefined && this.#clock.monotonic() >= this.#grace.admitsUntil
+  }
+
   /** Everything that a closing server waits for happens in here. */
   async attempt<T> (work: () => Promise<T>): Promise<T> {
-    this.#attempts++
+    const attempt = work()
+    this.#attempts.add(attempt)
+    this.#watchGrace()
     try {
-      return await work()
+      return await attempt
     } finally {
-      if (--this.#attempts === 0) this.#onIdle?.()
+      this.#attempts.delete(attempt)
+      this.#watchGrace()
     }
   }
 
@@ -46,7 +60,7 @@ export class Runs {
   run (
     app: FastifyInstance, handler: HandlerFunction<any>, payload: unknown, context: AttemptContext, deadlineMs: number, connection?: AttemptConnection
   ): Promise<RunResult> {
-    if (this.#draining) return Promise.resolve({ result: 'aborted', error: new FST_TASKS_ABORTED(context.name) })
+    if (this.closed) return Promise.resolve({ result: 'aborted', error: new FST_TASKS_ABORTED(context.name) })
     return new Promise(resolve => {
       let timer: unknown
       const settle = (result: RunResult): void => {
@@ -76,22 +90,31 @@ export class Runs {
     })
   }
 
-  /** Starts no more runs and waits until all attempts have ended, for at most `graceMs`; then aborts those that have not. */
-  async drain (graceMs: number): Promise<void> {
-    this.#draining = true
-    if (this.#attempts === 0) return
-    let timer: unknown
-    await new Promise<void>(resolve => {
-      this.#onIdle = resolve
-      timer = this.#clock.setTimeout(resolve, graceMs)
-    })
-    this.#clock.clearTimeout(timer)
-    this.#onIdle = undefined
-    this.#endGrace()
-    this.#scope.runInAsyncScope(this.#abortAll, this)
+  /**
+   * Waits until the attempts that are under way have ended. When `graceMs` have passed, those that have not are aborted.
+   * @param admit whether attempts that arrive in the meantime are still run. Where Cloud Tasks delivers, every delivery counts as an
+   * attempt, so that refusing one would waste it; the embedded queue takes its attempts back
+   */
+  async drain (graceMs: number, admit: boolean): Promise<void> {
+    const endsAt = this.#clock.monotonic() + graceMs
+    this.#grace = { endsAt, admitsUntil: admit ? endsAt : -Infinity }
+    this.#watchGrace()
+    await Promise.race([Promise.allSettled(this.#attempts), this.graceEnded])
+  }
+
+  /** The timer runs only while there is something to abort. */
+  #watchGrace (): void {
+    if (this.#grace === undefined) return
+    if (this.#attempts.size === 0) {
+      this.#clock.clearTimeout(this.#graceTimer)
+      this.#graceTimer = undefined
+    } else {
+      this.#graceTimer ??= this.#clock.setTimeout(() => { this.#scope.runInAsyncScope(this.#abortAll, this) }, Math.max(0, this.#grace.endsAt - this.#clock.monotonic()))
+    }
   }
 
   #abortAll (): void {
+    this.#endGrace()
     for (const [context, settle] of this.#running) {
       const error = new FST_TASKS_ABORTED(context.name)
       context.abort(error)

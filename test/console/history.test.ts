@@ -38,6 +38,17 @@ async function watch (options: Partial<HistoryOptions> = {}): Promise<Watched> {
 const names = (records: Iterable<{ readonly name: string }>): string[] => Array.from(records, ({ name }) => name.slice(name.lastIndexOf('/') + 1))
 
 t.test('a history', async t => {
+  t.test('forgets an attempt that was not delivered, and its task waits again', async t => {
+    const { add, history, last, engine } = await watch()
+    const name = await add('a')
+    history.undelivered(last())
+    t.strictSame(names(history.running.values()), [])
+    t.equal(history.record(name), undefined)
+    t.equal(history.size, 0)
+    await last().answer(200)
+    await engine.close()
+  })
+
   t.test('follows a task from its first attempt to its end', async t => {
     const { add, history, last, clock } = await watch()
     const name = await add('a')

@@ -21,7 +21,7 @@ function newTask (name: string, more: Partial<Task> = {}): Task {
 }
 
 function failed (task: Task, at: number = now): Task {
-  return afterFailure(afterDispatch(task, at), { scheduleAt: task.scheduleAt, dispatchAt: at, forced: false }, 500, DEFAULT_QUEUE_SETTINGS.retryConfig, at + 5)
+  return afterFailure(afterDispatch(task, at), { scheduleAt: task.scheduleAt, dispatchAt: at, forced: false, lastAttempt: undefined }, 500, DEFAULT_QUEUE_SETTINGS.retryConfig, at + 5)
 }
 
 /** What a store holds. */

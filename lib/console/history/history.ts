@@ -114,6 +114,14 @@ export class History implements Observer {
     this.#options.onChange(task.name)
   }
 
+  undelivered ({ task }: Attempt): void {
+    const record = this.#pending.get(task.name)
+    if (record === undefined) return
+    record.running--
+    if (record.running === 0) this.#forget(record)
+    this.#options.onChange(task.name)
+  }
+
   ended (name: string, why: EndOfTask): void {
     const record = this.#pending.get(name)
     if (record !== undefined) this.#end(record, why)

@@ -1,5 +1,5 @@
 import { Agent, type Dispatcher as UndiciDispatcher } from 'undici'
-import type { Answer, Attempt, Dispatcher } from '../../engine/engine.js'
+import type { Answer, Attempt } from '../../engine/engine.js'
 import type { Clock } from '../../clock/clock.js'
 import { continuingConnector } from './connector.js'
 import { Exchange } from './exchange.js'
@@ -22,7 +22,7 @@ export interface HttpDispatcherOptions {
  * attempt and ignores the result.
  */
 export class HttpDispatcher {
-  readonly dispatch: Dispatcher = async attempt => await this.#send(attempt)
+  readonly dispatch = async (attempt: Attempt): Promise<Answer> => await this.#send(attempt)
   readonly #options: HttpDispatcherOptions
   // The attempt has a deadline, so undici's own timeouts are off, except on connecting, whose error says more than the deadline's.
   readonly #agent = new Agent({

@@ -6,13 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"time"
 
 	cloudtasks "cloud.google.com/go/cloudtasks/apiv2"
 	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
+	"cloud.google.com/go/iam/apiv1/iampb"
+	"cloud.google.com/go/longrunning/autogen/longrunningpb"
 	"github.com/googleapis/gax-go/v2/apierror"
 	"google.golang.org/api/iterator"
 	"google.golang.org/api/option"
+	locationpb "google.golang.org/genproto/googleapis/cloud/location"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -27,13 +31,24 @@ func main() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 
+	called := map[string]bool{}
+	record := func(ctx context.Context, method string, request, answer any, connection *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+		called[path.Base(method)] = true
+		return invoke(ctx, method, request, answer, connection, options...)
+	}
 	overGrpc, err := cloudtasks.NewClient(ctx,
 		option.WithEndpoint(address),
 		option.WithoutAuthentication(),
-		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())))
+		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())),
+		option.WithGRPCDialOption(grpc.WithChainUnaryInterceptor(record)))
 	must(err)
 	defer overGrpc.Close()
 	check(ctx, "grpc", overGrpc, target)
+	methods := cloudtaskspb.File_google_cloud_tasks_v2_cloudtasks_proto.Services().ByName("CloudTasks").Methods()
+	for i := range methods.Len() {
+		expect(called[string(methods.Get(i).Name())], methods.Get(i).Name()+" was not called")
+	}
+	fmt.Println("grpc: every method was called")
 
 	overRest, err := cloudtasks.NewRESTClient(ctx, option.WithEndpoint("http://"+address), option.WithoutAuthentication())
 	must(err)
@@ -109,6 +124,13 @@ func check(ctx context.Context, name string, client *cloudtasks.Client, target s
 	expect(dispatched.DispatchCount == 1, dispatched)
 	fmt.Println(name + ": tasks")
 
+	targetOfQueue(ctx, client, queue)
+	fmt.Println(name + ": HTTP target of a queue, and retry settings of a task")
+	batches(ctx, client, queue, target)
+	fmt.Println(name + ": batches and their operations")
+	policiesAndLocations(ctx, client, queue)
+	fmt.Println(name + ": policies, locations, customer-managed keys")
+
 	resumed, err := client.ResumeQueue(ctx, &cloudtaskspb.ResumeQueueRequest{Name: queue})
 	must(err)
 	expect(resumed.State == cloudtaskspb.Queue_RUNNING, resumed)
@@ -119,6 +141,85 @@ func check(ctx context.Context, name string, client *cloudtasks.Client, target s
 	_, err = client.GetQueue(ctx, &cloudtaskspb.GetQueueRequest{Name: queue})
 	refused(err, "NotFound", 404)
 	fmt.Println(name + ": purge and delete")
+}
+
+func targetOfQueue(ctx context.Context, client *cloudtasks.Client, queue string) {
+	host, scheme := "other.example", cloudtaskspb.UriOverride_HTTP
+	mask := &fieldmaskpb.FieldMask{Paths: []string{"http_target"}}
+	target := &cloudtaskspb.HttpTarget{
+		UriOverride: &cloudtaskspb.UriOverride{Scheme: &scheme, Host: &host, PathOverride: &cloudtaskspb.PathOverride{Path: "/hook"}},
+		HttpMethod:  cloudtaskspb.HttpMethod_PUT,
+	}
+	updated, err := client.UpdateQueue(ctx, &cloudtaskspb.UpdateQueueRequest{Queue: &cloudtaskspb.Queue{Name: queue, HttpTarget: target}, UpdateMask: mask})
+	must(err)
+	expect(updated.HttpTarget.UriOverride.GetHost() == host, updated)
+	task := &cloudtaskspb.Task{
+		MessageType: &cloudtaskspb.Task_HttpRequest{HttpRequest: &cloudtaskspb.HttpRequest{}},
+		RetryConfig: &cloudtaskspb.RetryConfig{MaxAttempts: 3},
+	}
+	stored, err := client.CreateTask(ctx, &cloudtaskspb.CreateTaskRequest{Parent: queue, Task: task})
+	must(err)
+	expect(stored.GetHttpRequest().Url == "http://other.example/hook" && stored.RetryConfig.MaxAttempts == 3, stored)
+	must(client.DeleteTask(ctx, &cloudtaskspb.DeleteTaskRequest{Name: stored.Name}))
+	updated, err = client.UpdateQueue(ctx, &cloudtaskspb.UpdateQueueRequest{Queue: &cloudtaskspb.Queue{Name: queue}, UpdateMask: mask})
+	must(err)
+	expect(updated.HttpTarget == nil, updated)
+}
+
+func batches(ctx context.Context, client *cloudtasks.Client, queue, target string) {
+	request := func(name string) *cloudtaskspb.CreateTaskRequest {
+		return &cloudtaskspb.CreateTaskRequest{Parent: queue, Task: &cloudtaskspb.Task{
+			Name:        name,
+			MessageType: &cloudtaskspb.Task_HttpRequest{HttpRequest: &cloudtaskspb.HttpRequest{Url: target}},
+		}}
+	}
+	create := &cloudtaskspb.BatchCreateTasksRequest{Parent: queue, Requests: []*cloudtaskspb.CreateTaskRequest{request(queue + "/tasks/a"), request("")}}
+	creation, err := client.BatchCreateTasks(ctx, create)
+	must(err)
+	created, err := creation.Wait(ctx)
+	must(err)
+	expect(len(created.Tasks) == 2 && created.Tasks[0].Name == queue+"/tasks/a", created)
+	metadata, err := creation.Metadata()
+	must(err)
+	expect(metadata.State == cloudtaskspb.BatchCreateTasksMetadata_SUCCEEDED, metadata)
+	operation, err := client.GetOperation(ctx, &longrunningpb.GetOperationRequest{Name: creation.Name()})
+	must(err)
+	expect(operation.Done, operation)
+	_, err = client.BatchCreateTasks(ctx, create)
+	refused(err, "AlreadyExists", 409)
+	deletion, err := client.BatchDeleteTasks(ctx, &cloudtaskspb.BatchDeleteTasksRequest{Parent: queue, Names: []string{created.Tasks[0].Name, created.Tasks[1].Name}})
+	must(err)
+	must(deletion.Wait(ctx))
+	_, err = client.GetTask(ctx, &cloudtaskspb.GetTaskRequest{Name: queue + "/tasks/a"})
+	refused(err, "NotFound", 404)
+}
+
+func policiesAndLocations(ctx context.Context, client *cloudtasks.Client, queue string) {
+	policy := &iampb.Policy{Bindings: []*iampb.Binding{{Role: "roles/viewer", Members: []string{"user:ada@example.com"}}}}
+	_, err := client.SetIamPolicy(ctx, &iampb.SetIamPolicyRequest{Resource: queue, Policy: policy})
+	must(err)
+	kept, err := client.GetIamPolicy(ctx, &iampb.GetIamPolicyRequest{Resource: queue})
+	must(err)
+	expect(kept.Bindings[0].Role == "roles/viewer", kept)
+	allowed, err := client.TestIamPermissions(ctx, &iampb.TestIamPermissionsRequest{Resource: queue, Permissions: []string{"cloudtasks.tasks.create"}})
+	must(err)
+	expect(len(allowed.Permissions) == 1, allowed)
+
+	location, err := client.GetLocation(ctx, &locationpb.GetLocationRequest{Name: parent})
+	must(err)
+	expect(location.LocationId == "us-central1", location)
+	_, err = client.ListLocations(ctx, &locationpb.ListLocationsRequest{Name: "projects/demo"}).Next()
+	must(err)
+
+	name, key := parent+"/cmekConfig", parent+"/keyRings/r/cryptoKeys/k"
+	mask := &fieldmaskpb.FieldMask{Paths: []string{"kms_key"}}
+	_, err = client.UpdateCmekConfig(ctx, &cloudtaskspb.UpdateCmekConfigRequest{CmekConfig: &cloudtaskspb.CmekConfig{Name: name, KmsKey: key}, UpdateMask: mask})
+	must(err)
+	config, err := client.GetCmekConfig(ctx, &cloudtaskspb.GetCmekConfigRequest{Name: name})
+	must(err)
+	expect(config.KmsKey == key, config)
+	_, err = client.UpdateCmekConfig(ctx, &cloudtaskspb.UpdateCmekConfigRequest{CmekConfig: &cloudtaskspb.CmekConfig{Name: name}, UpdateMask: mask})
+	must(err)
 }
 
 // refused wants an error with the code of gRPC or, over REST, the status of HTTP.

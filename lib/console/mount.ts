@@ -1,9 +1,10 @@
-import type { FastifyInstance, FastifyPluginAsync, FastifyReply } from 'fastify'
-import { FST_TASKS_INVALID_OPTION, FST_TASKS_UNAUTHENTICATED } from '../errors.js'
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
+import { FST_TASKS_INVALID_OPTION } from '../errors.js'
 import { fieldOf } from '../fastify-internals.js'
+import { authHook } from './auth-hook.js'
 import { TaskConsole, type Subject } from './task-console.js'
 import { Guard } from './guard.js'
-import type { ConsoleAuth, ConsoleConfig } from './options.js'
+import type { ConsoleConfig } from './options.js'
 import { mountConsoleRoutes } from './routes.js'
 
 /** What there is to show; asked for when the server is ready. */
@@ -17,9 +18,10 @@ export async function mountConsole (app: FastifyInstance, config: ConsoleConfig,
   }
   let found: ReturnType<Find> | undefined
   let console: TaskConsole | undefined
+  const authHooks = auth === undefined || auth === 'inherited' ? [] : [auth].flat().map(authHook)
   const routes: FastifyPluginAsync = async scope => {
     const guard = new Guard(auth !== undefined, hosts)
-    mountConsoleRoutes(scope, { guard, console: () => console!, app: () => found?.app, ...(typeof auth === 'function' ? { authenticate: hookOf(auth) } : {}) })
+    mountConsoleRoutes(scope, { guard, console: () => console!, app: () => found?.app, authHooks })
   }
   await app.register(routes, prefix === undefined ? { prefix: '/console' } : {})
 
@@ -30,33 +32,6 @@ export async function mountConsole (app: FastifyInstance, config: ConsoleConfig,
   if (auth === undefined) app.addHook('onListen', async () => { warnIfOpen(app) })
   // The streams of events would keep the server from closing.
   app.addHook('preClose', async () => { console?.close() })
-}
-
-function hookOf (auth: ConsoleAuth): ConsoleAuth {
-  return async function (request, reply) {
-    const answer = answerOf(reply)
-    const verdict = await auth.call(this, request, reply)
-    const answered = answer.begun()
-    if (verdict === false && !answered) throw new FST_TASKS_UNAUTHENTICATED('the console was refused to this caller')
-    // Whoever waits for a reply waits for its end.
-    return answered ? reply : undefined
-  }
-}
-
-/** Whether a reply was begun. `reply.sent` is false until it has ended, which hooks of the app's may put off. */
-function answerOf (reply: FastifyReply): { readonly begun: () => boolean } {
-  const { send } = reply
-  let begun = false
-  reply.send = payload => {
-    begun = true
-    return send.call(reply, payload)
-  }
-  return {
-    begun: () => {
-      reply.send = send
-      return begun || reply.sent
-    }
-  }
 }
 
 /** Whether anybody can refuse a request before it is handled; true where this version of Fastify does not show it. */

@@ -1,39 +1,43 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { anything, integer, option, readOptions, string, strings, type Declared, type Read } from '../checks.js'
+import { anything, integer, isPlainObject, option, readOptions, string, strings, type Declared, type Read } from '../checks.js'
 import { FST_TASKS_INVALID_OPTION, FST_TASKS_NOT_FOR_PRODUCTION } from '../errors.js'
+import { isMixedStyle, type ConsoleAuth } from './auth-hook.js'
 
-/** What `app.register(taskConsole, options)` takes. Checked once, at registration; unknown keys and bad values are refused. */
+export type { ConsoleAuth }
+
+/** The options of `app.register(taskConsole, options)`. Checked at registration; unknown keys and invalid values are refused. */
 export interface ConsoleOptions {
-  /** Where the page is, below the prefix of the instance; `/` puts it at its root. @default '/console' */
+  /** Path of the page, below the prefix of the instance; `/` mounts it at the instance's root. @default '/console' */
   readonly prefix?: string
   /**
-   * Who may use the console. A function is an `onRequest` hook of the console's: it lets a request pass by returning, and
-   * refuses it by throwing, by answering, or by returning false. `inherited`: an `onRequest` or `preHandler` hook of the
-   * instance that the console is registered on decides. Without `auth`, whoever reaches the server may use the console:
-   * that is refused where NODE_ENV is `production`. @default none
+   * Who may use the console: an `onRequest` hook of any kind that Fastify accepts, such as `app.basicAuth` of
+   * @fastify/basic-auth or `app.auth([...])` of @fastify/auth, or several, which must all let the request pass. A function that
+   * does not use `done` may also return: `false` refuses the request, anything else lets it pass.
+   *
+   * `inherited`: an `onRequest` or `preHandler` hook of the instance that the console is registered on decides.
+   *
+   * Without `auth`, everyone who can reach the server can use the console; that is refused where NODE_ENV is `production`.
+   * @default none
    */
-  readonly auth?: ConsoleAuth | 'inherited'
-  /** Names besides `localhost` by which the page may be loaded while there is no `auth`. Addresses always may. @default none */
+  readonly auth?: ConsoleAuth | readonly ConsoleAuth[] | 'inherited'
+  /** Host names, in addition to `localhost`, by which the page may be loaded without `auth`. IP addresses always may. @default none */
   readonly hosts?: string | readonly string[]
-  /** Tasks that have ended and stay visible, 0 to 10,000. They are kept in memory, at most 64 MiB of them. @default 1000 */
+  /** How many ended tasks stay visible, 0 to 10,000. They are kept in memory, in at most 64 MiB. @default 1000 */
   readonly history?: number
-  /** Stands at the head of the page. @default 'Tasks' */
+  /** The title of the page. @default 'Tasks' */
   readonly title?: string
 }
-
-export type ConsoleAuth = (this: FastifyInstance, request: FastifyRequest, reply: FastifyReply) => unknown
 
 /** How each option is checked, and its default. */
 export const consoleOptions = {
   // Fastify's own, as for every plugin.
   prefix: anything<string>(),
-  auth: option<ConsoleAuth | 'inherited'>(auth => auth === 'inherited' || typeof auth === 'function' ? undefined : "must be a function or 'inherited'"),
+  auth: option<ConsoleAuth | readonly ConsoleAuth[] | 'inherited'>(authProblem),
   hosts: strings({ default: [] }),
   history: integer(0, 10_000, { default: 1000 }),
   title: string({ default: 'Tasks' })
 } satisfies Declared<ConsoleOptions>
 
-/** What Fastify reads of every plugin's options, besides `prefix`. */
+/** What Fastify reads of every plugin's options, in addition to `prefix`. */
 const fastifyOptions = { logLevel: anything(), logSerializers: anything() }
 
 /** The options, checked and complete. */
@@ -41,13 +45,26 @@ export type ConsoleConfig = Read<typeof consoleOptions>
 
 /** @throws FST_TASKS_INVALID_OPTION */
 export function resolveConsole (options: unknown): ConsoleConfig {
+  // Absent means that everyone may use the console; `app.basicAuth` before its plugin has loaded must not mean that.
+  if (isPlainObject(options) && Object.hasOwn(options, 'auth') && options.auth === undefined) {
+    throw refuse("'auth' is undefined; await the registration of the plugin that decorates the app with it, or leave the option out")
+  }
   return readOptions({ ...consoleOptions, ...fastifyOptions }, options, { refuse })
+}
+
+function authProblem (auth: unknown): string | undefined {
+  if (auth === 'inherited') return undefined
+  const hooks: unknown[] = Array.isArray(auth) ? auth : [auth]
+  if (hooks.length === 0 || !hooks.every(hook => typeof hook === 'function')) return "must be a function, an array of functions, or 'inherited'"
+  return (hooks as ConsoleAuth[]).some(isMixedStyle)
+    ? "must be either async or have the parameter 'done', not both: every caller would pass before 'done' is called"
+    : undefined
 }
 
 /** @throws FST_TASKS_NOT_FOR_PRODUCTION */
 export function refuseOpenProduction ({ auth }: ConsoleConfig, environment: Readonly<Record<string, string | undefined>>): void {
   if (auth !== undefined || environment.NODE_ENV !== 'production') return
-  throw new FST_TASKS_NOT_FOR_PRODUCTION("NODE_ENV is 'production' and whoever reaches this server could use the console; give it 'auth', a function that refuses strangers, or 'inherited' where a hook of the instance around it does")
+  throw new FST_TASKS_NOT_FOR_PRODUCTION("NODE_ENV is 'production', and without 'auth' everyone who can reach this server could use the console; set 'auth' to an onRequest hook, or to 'inherited' where a hook of the instance around it decides")
 }
 
 function refuse (problem: string): Error {

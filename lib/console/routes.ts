@@ -1,4 +1,4 @@
-import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest, onRequestAsyncHookHandler, RouteOptions } from 'fastify'
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler, RouteOptions } from 'fastify'
 import { integer, isPlainObject, number, oneOf, string } from '../checks.js'
 import { shortId } from '../cloud-tasks/names.js'
 import { CloudTasksError, type GrpcCode } from '../cloud-tasks/status.js'
@@ -10,7 +10,6 @@ import type { ApiError } from './api/api.js'
 import type { TaskConsole } from './task-console.js'
 import { SECURITY_HEADERS, type Guard } from './guard.js'
 import { enqueue, run, validate } from './invocation.js'
-import type { ConsoleAuth } from './options.js'
 import { readAsset } from './asset-files.js'
 import { STATE_FILTERS, type TaskQuery } from './task-pages.js'
 
@@ -20,8 +19,8 @@ export interface ConsoleContext {
   readonly console: () => TaskConsole
   /** The app whose registry is shown; undefined where there is none. */
   readonly app: () => PluginHandle | undefined
-  /** Refuses strangers, before anything is read or sent. */
-  readonly authenticate?: ConsoleAuth
+  /** Decide in this order who may use the console, before anything is read or sent. */
+  readonly authHooks: readonly onRequestHookHandler[]
 }
 
 /** Mounts the page and its API in an instance of the console's own. */
@@ -32,7 +31,7 @@ export function mountConsoleRoutes (scope: FastifyInstance, desk: ConsoleContext
     reply.headers(SECURITY_HEADERS)
     desk.guard.checkHost(request)
   })
-  if (desk.authenticate !== undefined) scope.addHook('onRequest', desk.authenticate as onRequestAsyncHookHandler)
+  for (const hook of desk.authHooks) scope.addHook('onRequest', hook)
   scope.setErrorHandler<FastifyError>(async (error, request, reply) => refuse(error, request, reply))
 
   scope.route({ ...QUIET, method: 'GET', url: '/', handler: page })

@@ -30,7 +30,8 @@ export interface Served {
 }
 
 export interface Setting {
-  readonly console?: ConsoleOptions
+  /** A function gets the app once `before` has prepared it. */
+  readonly console?: ConsoleOptions | ((app: FastifyInstance) => ConsoleOptions)
   readonly plugin?: Partial<CloudTasksOptions>
   readonly server?: FastifyServerOptions
   readonly before?: (app: FastifyInstance) => unknown
@@ -41,7 +42,7 @@ export async function serve (t: Test, { console = {}, plugin = {}, server = {}, 
   const app = Fastify(server)
   t.teardown(() => app.close())
   await before?.(app)
-  app.register(taskConsole, console)
+  app.register(taskConsole, typeof console === 'function' ? console(app) : console)
   app.register(cloudTasks, {
     tasks,
     transport: 'local',

@@ -54,7 +54,12 @@ t.test('the page', async t => {
 t.test('options that are unknown or wrong are refused by name', async t => {
   const bad: Array<[object, RegExp]> = [
     [{ atuh: () => {} }, /'atuh' is not known here; did you mean 'auth'/],
-    [{ auth: true }, /'auth' must be a function or 'inherited'/],
+    [{ auth: true }, /'auth' must be a function, an array of functions, or 'inherited'/],
+    [{ auth: [] }, /'auth' must be a function, an array of functions, or 'inherited'/],
+    [{ auth: [() => {}, 'inherited'] }, /'auth' must be a function, an array of functions, or 'inherited'/],
+    [{ auth: null }, /'auth' must be a function/],
+    [{ auth: undefined }, /'auth' is undefined; await the registration/],
+    [{ auth: async (_request: unknown, _reply: unknown, _done: unknown) => {} }, /'auth' must be either async or have the parameter 'done'/],
     [{ history: -1 }, /'history' must be a whole number from 0 to 10000/],
     [{ history: '5' }, /'history'/],
     [{ hosts: [1] }, /'hosts'/],

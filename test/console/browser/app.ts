@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
-import taskConsole from '../../../lib/console/plugin.js'
+import taskConsole, { type ConsoleOptions } from '../../../lib/console/plugin.js'
 import cloudTasks, { defineTasks, tasksOf } from '../../../lib/index.js'
 
 /** What would show that it was taken for HTML, or that it turned the text around it. */
@@ -42,11 +42,19 @@ export interface BrowserApp {
   heal (): void
 }
 
+export interface BrowserAppOptions {
+  /** @default a free one */
+  readonly port?: number
+  /** Called before the console is registered. Returns more options of it. */
+  readonly prepare?: (app: FastifyInstance) => Promise<ConsoleOptions | void>
+}
+
 /** An app whose tasks fail, log and return what the tests look for. It listens. */
-export async function browserApp (port: number = 0): Promise<BrowserApp> {
+export async function browserApp ({ port = 0, prepare = async () => {} }: BrowserAppOptions = {}): Promise<BrowserApp> {
   let healed = false
   const app = Fastify({ logger: { level: 'info', stream: { write () {} } } })
-  await app.register(taskConsole, { prefix: '/deep/console', title: `Shop ${HOSTILE}` })
+  const options = await prepare(app) ?? {}
+  await app.register(taskConsole, { prefix: '/deep/console', title: `Shop ${HOSTILE}`, ...options })
   await app.register(cloudTasks, {
     tasks,
     transport: 'local',

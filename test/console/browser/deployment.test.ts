@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import basicAuth from '@fastify/basic-auth'
 import t, { type Test } from 'tap'
 import { browserApp, type BrowserApp } from './app.js'
 import { badge, browserTests } from './chromium.js'
@@ -21,6 +22,26 @@ t.test('behind a proxy that rewrites Host, the page reads and writes', { skip },
   await row.getByRole('button', { name: 'Resume queue slow' }).click()
   await badge(row, 'Running').waitFor()
   t.strictSame([...hosts], [new URL(running.page).host], 'the server never saw the address of the proxy')
+})
+
+t.test('with the password that app.basicAuth asks for, the page loads, follows what happens and writes', { skip }, async t => {
+  const guarded = await browserApp({
+    async prepare (app) {
+      await app.register(basicAuth, {
+        authenticate: true,
+        async validate (user, password) { if (user !== 'ada' || password !== 'secret') throw new Error('unknown user') }
+      })
+      return { auth: app.basicAuth }
+    }
+  })
+  t.teardown(() => guarded.app.close())
+  const refused = await open(t, guarded.page, { httpCredentials: { username: 'ada', password: 'wrong' } })
+  await refused.getByText('unknown user').waitFor()
+  const page = await open(t, guarded.page, { httpCredentials: { username: 'ada', password: 'secret' } })
+  await page.getByText('Live', { exact: true }).waitFor()
+  const row = page.getByRole('row', { name: /^slow/ })
+  await row.getByRole('button', { name: 'Pause queue slow' }).click()
+  await badge(row, 'Paused').waitFor()
 })
 
 /** Starts a proxy as nginx is by default: Host is the address of the upstream server. Returns the address of `page` through it. */

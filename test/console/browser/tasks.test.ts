@@ -164,7 +164,7 @@ t.test('a lost connection is told, and all goes on when the server is back', { s
   await page.getByRole('button', { name: 'Pause queue slow' }).click()
   await page.getByText('The server cannot be reached').first().waitFor()
 
-  const again = await browserApp(port)
+  const again = await browserApp({ port })
   t.teardown(async () => { await again.app.close() })
   await page.getByText('Live', { exact: true }).waitFor()
   await page.getByText('The connection to the server is lost').waitFor({ state: 'detached' })

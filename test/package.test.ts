@@ -1,9 +1,11 @@
-import { execFile, execFileSync } from 'node:child_process'
+import { execFile, execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { appendFileSync, chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join, relative, resolve } from 'node:path'
+import { basename, dirname, join, relative, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import t from 'tap'
+import { browserTests } from './console/browser/chromium.js'
 import { compile, root } from './support/compiler.js'
 
 t.setTimeout(180_000)
@@ -19,6 +21,8 @@ const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as
 }
 const folder = realpathSync(mkdtempSync(join(tmpdir(), 'fastify-cloud-tasks-package-')))
 t.teardown(() => { rmSync(folder, { recursive: true }) })
+
+const { skip, open } = browserTests(t)
 
 const tarball = join(folder, `${manifest.name}-${manifest.version}.tgz`)
 const app = join(folder, 'app')
@@ -81,6 +85,44 @@ t.test('every module loads with the declared dependencies alone', async t => {
     for (const file of ${JSON.stringify(modules)}) await import('./node_modules/fastify-cloud-tasks/' + file)
     console.log('loaded')
   `), 'loaded\n')
+})
+
+t.test("the console's page is a handful of files that need no package, and works in a browser", async t => {
+  write(app, 'console.js', `
+    import Fastify from 'fastify'
+    import { Type } from '@sinclair/typebox'
+    import cloudTasks, { defineTasks } from 'fastify-cloud-tasks'
+    import taskConsole from 'fastify-cloud-tasks/console'
+    const app = Fastify()
+    await app.register(taskConsole)
+    await app.register(cloudTasks, { tasks: defineTasks({ greet: { payload: Type.Object({ name: Type.String() }) } }), transport: 'local', handlers: { greet: async ({ name }) => 'hello ' + name } })
+    console.log(await app.listen({ port: 0, host: '127.0.0.1' }) + '/console/')
+    process.stdin.on('end', () => app.close()).resume()
+  `)
+  const server = spawn('env', ['-u', 'NODE_OPTIONS', process.execPath, 'console.js'], { cwd: app, stdio: ['pipe', 'pipe', 'inherit'] })
+  t.teardown(async () => {
+    server.stdin.end()
+    await once(server, 'exit')
+  })
+  const [line] = await once(server.stdout.setEncoding('utf8'), 'data') as [string]
+  const page = line.trim()
+  const html = await (await fetch(page)).text()
+  const urls = Array.from(html.matchAll(/(?:src|href)="([^"]+)"/g), ([, path]) => new URL(path!, page))
+  t.strictSame(urls.map(({ pathname }) => basename(pathname)).sort(), ['colours.css', 'console.css', 'first-paint.js', 'icon.svg', 'main.js'])
+  for (const url of urls) {
+    const response = await fetch(url)
+    t.equal(response.status, 200, url.pathname)
+    t.notMatch(await response.text(), /\bfrom\s*["']|\bimport\s*["'(]|@import/, 'it loads nothing else')
+  }
+  t.ok(existsSync(join(installed, 'dist/console/assets/form/schema-value.js')), 'the command line finds what it shares with the page')
+  if (skip !== false) {
+    t.comment(skip)
+    return
+  }
+  const opened = await open(t, `${page}#/run?task=greet`)
+  await opened.getByLabel('name', { exact: true }).fill('Ada')
+  await opened.getByRole('button', { name: 'Run now' }).click()
+  await opened.getByText('"hello Ada"').waitFor()
 })
 
 t.test('npx runs the command line', async t => {

@@ -1,9 +1,9 @@
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import { FST_TASKS_INVALID_OPTION } from '../errors.js'
 import { fieldOf } from '../fastify-internals.js'
-import { authHook } from './auth-hook.js'
+import { authHook } from './access/auth-hook.js'
 import { TaskConsole, type Subject } from './task-console.js'
-import { Guard } from './guard.js'
+import { Guard } from './access/guard.js'
 import type { ConsoleConfig } from './options.js'
 import { mountConsoleRoutes } from './routes.js'
 

@@ -1,6 +1,6 @@
 import { anything, integer, isPlainObject, option, readOptions, string, strings, type Declared, type Read } from '../checks.js'
 import { FST_TASKS_INVALID_OPTION, FST_TASKS_NOT_FOR_PRODUCTION } from '../errors.js'
-import { isMixedStyle, type ConsoleAuth } from './auth-hook.js'
+import { isMixedStyle, type ConsoleAuth } from './access/auth-hook.js'
 
 export type { ConsoleAuth }
 

@@ -1,4 +1,4 @@
-import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler, RouteOptions } from 'fastify'
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler } from 'fastify'
 import { integer, isPlainObject, number, oneOf, string } from '../checks.js'
 import { shortId } from '../cloud-tasks/names.js'
 import { CloudTasksError, type GrpcCode } from '../cloud-tasks/status.js'
@@ -8,9 +8,10 @@ import type { PluginHandle } from '../plugin-handle.js'
 import { explain } from '../server-error.js'
 import type { ApiError } from './api/api.js'
 import type { TaskConsole } from './task-console.js'
-import { SECURITY_HEADERS, type Guard } from './guard.js'
+import { SECURITY_HEADERS, type Guard } from './access/guard.js'
 import { enqueue, run, validate } from './invocation.js'
-import { readAsset } from './asset-files.js'
+import { mountPage } from './page/routes.js'
+import { quietRoute } from './page/quiet-route.js'
 import { STATE_FILTERS, type TaskQuery } from './task-pages.js'
 
 export interface ConsoleContext {
@@ -34,8 +35,7 @@ export function mountConsoleRoutes (scope: FastifyInstance, desk: ConsoleContext
   for (const hook of desk.authHooks) scope.addHook('onRequest', hook)
   scope.setErrorHandler<FastifyError>(async (error, request, reply) => refuse(error, request, reply))
 
-  scope.route({ ...QUIET, method: 'GET', url: '/', handler: page })
-  scope.route({ ...QUIET, method: 'GET', url: '/assets/*', handler: asset })
+  mountPage(scope)
   scope.register(async api => {
     api.addHook('onRequest', async (request, reply) => {
       reply.header('cache-control', 'no-store')
@@ -45,10 +45,10 @@ export function mountConsoleRoutes (scope: FastifyInstance, desk: ConsoleContext
     for (const [route, handler] of Object.entries(apiRoutes(desk))) {
       const [method, url] = route.split(' ') as ['GET' | 'POST', string]
       // To HEAD the stream of events would be an answer without an end.
-      api.route({ ...QUIET, method, url, bodyLimit: BODY_LIMIT, exposeHeadRoute: url !== '/events', handler })
+      api.route({ ...quietRoute, method, url, bodyLimit: BODY_LIMIT, exposeHeadRoute: url !== '/events', handler })
     }
     api.route({
-      ...QUIET,
+      ...quietRoute,
       method: ['GET', 'POST'],
       url: '/*',
       handler: async (_request, reply) => reply.code(404).send(failure('FST_TASKS_CONSOLE_REQUEST', 'The console has nothing of that name'))
@@ -56,27 +56,7 @@ export function mountConsoleRoutes (scope: FastifyInstance, desk: ConsoleContext
   }, { prefix: '/api' })
 }
 
-/** Neither in OpenAPI documents nor, two lines for each request, in the log. */
-const QUIET = { schema: { hide: true } as RouteOptions['schema'] & object, logLevel: 'warn' } as const
-
 type Handler = (request: FastifyRequest, reply: FastifyReply) => unknown
-
-async function page (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
-  const path = request.raw.url!.split('?', 1)[0]!
-  // Without the slash at its end, what the page loads would be looked for beside it. Relative, as a proxy may have cut a prefix off.
-  if (!path.endsWith('/')) return reply.redirect(`${shortId(path)}/`, 302)
-  return await send(reply, 'index.html')
-}
-
-async function asset (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
-  return await send(reply, (request.params as { '*': string })['*'])
-}
-
-async function send (reply: FastifyReply, path: string): Promise<FastifyReply> {
-  const found = await readAsset(path)
-  if (found === undefined) return reply.code(404).type('text/plain; charset=utf-8').send('There is no such file')
-  return reply.type(found.type).header('cache-control', 'no-cache').send(found.bytes)
-}
 
 function apiRoutes ({ guard, console, app }: ConsoleContext): Record<string, Handler> {
   const registry = (): PluginHandle => {

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createServer, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import basicAuth from '@fastify/basic-auth'
+import rateLimit from '@fastify/rate-limit'
 import t, { type Test } from 'tap'
 import { browserApp, type BrowserApp } from './app.js'
 import { badge, browserTests } from './chromium.js'
@@ -42,6 +43,24 @@ t.test('with the password that app.basicAuth asks for, the page loads, follows w
   const row = page.getByRole('row', { name: /^slow/ })
   await row.getByRole('button', { name: 'Pause queue slow' }).click()
   await badge(row, 'Paused').waitFor()
+})
+
+t.test("under a rate limit of the host, reloads show the page, from the browser's cache", { skip }, async t => {
+  const limited = await browserApp({ async prepare (app) { await app.register(rateLimit, { max: 100, timeWindow: '1 minute' }) } })
+  t.teardown(() => limited.app.close())
+  const requests: string[] = []
+  limited.app.server.on('request', ({ url }) => { requests.push(url!.replace(/^\/deep\/console\//, '')) })
+  const page = await open(t, limited.page)
+  await page.getByRole('heading', { name: 'Queues' }).waitFor()
+  t.ok(requests.length > 5, 'the first load asks for everything')
+  for (let reload = 0; reload < 5; reload++) {
+    requests.length = 0
+    await page.reload()
+    await page.getByRole('heading', { name: 'Queues' }).waitFor()
+    await page.getByText('Live', { exact: true }).waitFor()
+    t.strictSame(requests.filter(url => !url.startsWith('api/')), [''], 'a reload asks for the page alone')
+    t.ok(requests.length <= 5, requests.join(' '))
+  }
 })
 
 /** Starts a proxy as nginx is by default: Host is the address of the upstream server. Returns the address of `page` through it. */

@@ -1,7 +1,7 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
-import { hostName, initiatorOf, isFixedName } from '../browser-guard.js'
-import { FST_TASKS_FORBIDDEN } from '../errors.js'
+import { hostName, initiatorOf, isFixedName } from '../../browser-guard.js'
+import { FST_TASKS_FORBIDDEN } from '../../errors.js'
 
 /** The page loads only what this server serves, and runs nothing inline. */
 export const SECURITY_HEADERS: Readonly<Record<string, string>> = {

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler } from 'fastify'
-import { FST_TASKS_UNAUTHENTICATED } from '../errors.js'
+import { FST_TASKS_UNAUTHENTICATED } from '../../errors.js'
 
 /**
  * Lets a request pass, or refuses it, before anything of it is read. `this` is the Fastify instance of the console.

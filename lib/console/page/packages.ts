@@ -1,0 +1,28 @@
+import { readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+
+/**
+ * Adds the packages that the page imports to its files. Only where the page runs from source, without a build step: a browser
+ * finds modules by their URLs alone, so each package is served as a file, and imported by its path. In the published package
+ * they are in the bundle, and not installed.
+ */
+export async function packageModules (files: ReadonlyMap<string, Buffer>): Promise<ReadonlyMap<string, Buffer>> {
+  const importer = files.get(IMPORTER)
+  if (importer === undefined) return files
+  const modules = await Promise.all(Object.entries(PACKAGES).map(async ([name, path]) => {
+    return [path, linked(await readFile(fileURLToPath(import.meta.resolve(name))))] as const
+  }))
+  return new Map([...files, [IMPORTER, linked(importer)], ...modules])
+}
+
+/** The only file of the page that imports packages. */
+const IMPORTER = 'htm-preact.js'
+
+const PACKAGES: Readonly<Record<string, string>> = { htm: 'htm.js', preact: 'preact.js', 'preact/hooks': 'preact-hooks.js' }
+
+/** With the paths of the packages in place of their names. */
+function linked (bytes: Buffer): Buffer {
+  return Buffer.from(bytes.toString().replaceAll(/\bfrom\s*(["'])([^"']+)\1/g, (text: string, quote: string, name: string) => {
+    return Object.hasOwn(PACKAGES, name) ? `from ${quote}./${PACKAGES[name]!}${quote}` : text
+  }))
+}

@@ -1,0 +1,68 @@
+import rateLimit from '@fastify/rate-limit'
+import type { FastifyInstance } from 'fastify'
+import t from 'tap'
+import { serve } from './console-app.js'
+
+/** The page and the URLs of all that it loads, modules that modules import included. */
+async function load (app: FastifyInstance): Promise<string[]> {
+  const page = await app.inject('/console/')
+  const urls = new Set(Array.from(page.body.matchAll(/(?:src|href)="([^"]+)"/g), ([, path]) => new URL(path!, 'http://localhost/console/').pathname))
+  for (const url of urls) { // Grows while it is gone through.
+    const { body, statusCode } = await app.inject(url)
+    if (statusCode !== 200) throw new Error(`${url}: ${statusCode}`)
+    for (const [, path] of body.matchAll(/\bfrom\s*["']([^"']+)["']/g)) urls.add(new URL(path!, `http://localhost${url}`).pathname)
+  }
+  return ['/console/', ...urls]
+}
+
+t.test('a reload of the page answers 304, and what the page loads needs no request', async t => {
+  const { app } = await serve(t)
+  const page = await app.inject('/console/')
+  t.equal(page.headers['cache-control'], 'private, no-cache')
+  t.match(page.headers.etag, /^"[\w-]{16}"$/)
+
+  for (const tag of [page.headers.etag!, `W/${page.headers.etag}`, `"other", ${page.headers.etag}`]) {
+    const again = await app.inject({ url: '/console/', headers: { 'if-none-match': tag } })
+    t.equal(again.statusCode, 304, tag)
+    t.equal(again.body, '')
+    t.equal(again.headers.etag, page.headers.etag)
+    t.ok(again.headers['content-security-policy'])
+  }
+  t.equal((await app.inject({ url: '/console/', headers: { 'if-none-match': '"other"' } })).statusCode, 200)
+
+  const [, ...assets] = await load(app)
+  t.ok(assets.length > 5)
+  for (const url of assets) t.equal((await app.inject(url)).headers['cache-control'], 'private, max-age=31536000, immutable', url)
+  t.equal((await app.inject({ method: 'HEAD', url: assets[0]! })).statusCode, 200)
+})
+
+t.test('an asset of another version is served, and kept by no browser', async t => {
+  const { app } = await serve(t)
+  for (const url of ['/console/assets/0123456789abcdef/main.js', '/console/assets/main.js']) {
+    const response = await app.inject(url)
+    t.equal(response.statusCode, 200, url)
+    t.equal(response.headers['cache-control'], 'private, no-cache', url)
+    t.equal((await app.inject({ url, headers: { 'if-none-match': response.headers.etag! } })).statusCode, 304, url)
+  }
+  t.equal((await app.inject('/console/assets/0123456789abcdef/none.js')).statusCode, 404)
+})
+
+t.test("a rate limit of the host leaves the console's requests out, and limits the host's", async t => {
+  const { app } = await serve(t, {
+    async before (app) {
+      // The example in the README of @fastify/rate-limit.
+      await app.register(rateLimit, { max: 100, timeWindow: '1 minute' })
+      app.get('/', async () => ({ hello: 'world' }))
+    }
+  })
+  const statuses = new Set<number>()
+  for (let reload = 0; reload < 5; reload++) {
+    await load(app)
+    for (const path of ['overview', 'tasks', 'tasks?state=ended']) statuses.add((await app.inject(`/console/api/${path}`)).statusCode)
+    statuses.add((await app.inject({ method: 'POST', url: '/console/api/run', payload: {} })).statusCode)
+  }
+  t.strictSame([...statuses], [200, 403], 'reads are answered, and the write without a token is refused')
+  for (let request = 0; request < 100; request++) statuses.add((await app.inject('/')).statusCode)
+  t.strictSame([...statuses], [200, 403])
+  t.equal((await app.inject('/')).statusCode, 429)
+})

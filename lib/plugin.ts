@@ -1,7 +1,7 @@
 import { AsyncResource } from 'node:async_hooks'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import { deadlineProblem } from './cloud-tasks/limits.js'
+import { DEFAULT_QUEUE_SETTINGS, deadlineProblem } from './cloud-tasks/limits.js'
 import type { Clock } from './clock/clock.js'
 import { SwitchableClock } from './clock/switchable-clock.js'
 import { resolveConfig, type Config } from './options/config.js'
@@ -18,6 +18,8 @@ import { createTasks, type Tasks } from './tasks.js'
 import { LocalTransport } from './transport/local.js'
 import type { Transport } from './transport/transport.js'
 import { createAuthenticator, warnAboutCallers } from './worker/auth/authenticator.js'
+import { RemoteLimits } from './worker/remote-limits.js'
+import { EmbeddedLimits, type RetryLimitSource } from './worker/retry-limits.js'
 import { Settlement } from './worker/settlement.js'
 import { mountRoutes } from './worker/route.js'
 import { Runs } from './worker/run.js'
@@ -64,15 +66,20 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
   const producer = new Producer(registry, config, payloads, transport, clock)
   const runs = new Runs(clock, scope)
   const watchers = new AttemptWatchers()
-  const settlement = new Settlement(config, runs, watchers)
+  const limits = createLimits({ app, options, config, clock, scope, transport })
+  const settlement = new Settlement(config, runs, watchers, limits)
 
   if (hasHandlers && loader === undefined) warnAboutCallers(app.log, config)
   if (hasHandlers) {
     const authenticate = await createAuthenticator(app, config.callers, secrets, clock)
-    mountRoutes({ app, config, clock, registry, payloads, authenticate, runs, settlement, watchers })
+    if (limits instanceof RemoteLimits && loader === undefined) {
+      const queues = new Set([...registry.values()].filter(task => task.handler !== undefined).map(task => task.queue ?? config.queue))
+      app.addHook('onListen', () => { limits.prepare(queues) })
+    }
+    mountRoutes({ app, config, clock, registry, payloads, authenticate, runs, settlement, limits, watchers })
   }
   app.decorate('enqueue', producer.enqueue as Enqueue<any>)
-  app.decorate('tasks', createTasks({ app, config, clock, scope, registry, payloads, producer, runs, settlement, transport, signal: loader?.signal }))
+  app.decorate('tasks', createTasks({ app, config, clock, scope, registry, payloads, producer, runs, settlement, limits, transport, signal: loader?.signal }))
 
   await transport.open()
   expose({
@@ -84,7 +91,7 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
     payloads,
     watchers,
     local: transport instanceof LocalTransport ? transport : undefined,
-    run: async (task, value, log) => await runHandler({ app, config, clock, scope, runs, settlement, signal: loader?.signal }, task, value, log)
+    run: async (task, value, log) => await runHandler({ app, config, clock, scope, runs, limits, signal: loader?.signal }, task, value, log)
   })
   app.addHook('onReady', async () => {
     for (const task of registry.values()) payloads.finalValidator(task)
@@ -95,7 +102,10 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
     // where there is no handler at all: the host might answer 200 for what it does not know.
     if (loader === undefined && (hasHandlers || !config.embedded)) rootOf(app).ready(error => { if (!error) transport.start() })
   })
-  app.addHook('onClose', async () => { await transport.close() })
+  app.addHook('onClose', async () => {
+    limits.close()
+    await transport.close()
+  })
 }
 
 export default fp(cloudTasks as unknown as FastifyPluginAsync<CloudTasksOptions>, {
@@ -124,6 +134,23 @@ async function createTransport ({ app, config, clock, scope, registry, secrets, 
   }
   const queueIds = [...registry.values()].flatMap(task => task.queue ?? [])
   return new LocalTransport({ app, config, clock, scope, secrets, queueIds })
+}
+
+interface LimitsParts {
+  readonly app: FastifyInstance
+  readonly options: CloudTasksOptions
+  readonly config: Config
+  readonly clock: Clock
+  readonly scope: AsyncResource
+  readonly transport: Transport
+}
+
+/** How often tasks are retried is for the options to say only where they make the queues. */
+function createLimits ({ app, options, config, clock, scope, transport }: LimitsParts): RetryLimitSource {
+  const { queues = {} } = options
+  if (transport.retrySettings === undefined) return new EmbeddedLimits(config.queues, DEFAULT_QUEUE_SETTINGS)
+  const named = (queue: string) => Object.hasOwn(queues, queue) ? queues[queue]?.retryConfig ?? {} : {}
+  return new RemoteLimits({ settings: transport.retrySettings, named, clock, scope, log: app.log })
 }
 
 /** The embedded queue is easily mistaken for one that other processes share. */

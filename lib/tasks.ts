@@ -11,6 +11,7 @@ import type { Registry } from './registry/registry.js'
 import { routePath } from './delivery/path.js'
 import type { Inspection, PendingQuery, PendingTask, TransportCounts, Transport } from './transport/transport.js'
 import type { OutcomeCounts, Settlement } from './worker/settlement.js'
+import type { RetryLimitSource } from './worker/retry-limits.js'
 import type { Runs } from './worker/run.js'
 import { runHandler } from './worker/run-once.js'
 
@@ -107,12 +108,13 @@ export interface TasksParts {
   readonly producer: Producer
   readonly runs: Runs
   readonly settlement: Settlement
+  readonly limits: RetryLimitSource
   readonly transport: Transport
   /** Aborts the signals of handlers that run without a queue. */
   readonly signal: AbortSignal | undefined
 }
 
-export function createTasks ({ app, config, clock, scope, registry, payloads, producer, runs, settlement, transport, signal }: TasksParts): Tasks<any> {
+export function createTasks ({ app, config, clock, scope, registry, payloads, producer, runs, settlement, limits, transport, signal }: TasksParts): Tasks<any> {
   const byPath = new Map([...registry.values()].map(task => [routePath(app, config.prefix, task.path), task.name]))
   const inspection = (call: string): Inspection => {
     if (transport.inspection === undefined) throw new FST_TASKS_LOCAL_ONLY(call)
@@ -135,7 +137,7 @@ export function createTasks ({ app, config, clock, scope, registry, payloads, pr
       const task = lookUp(registry, name)
       if (task.handler === undefined) throw new FST_TASKS_NO_HANDLER(name)
       const value = await payloads.read(task, payloads.print(task, payload))
-      const run = await runHandler({ app, config, clock, scope, runs, settlement, signal }, task, value, app.log)
+      const run = await runHandler({ app, config, clock, scope, runs, limits, signal }, task, value, app.log)
       if (run.result === 'done') return run.value
       throw run.error
     },

@@ -30,7 +30,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'transport/new-task': [...base, 'transport/transport'],
   'transport/local': [...base, 'engine', 'store', 'transport/transport', 'transport/new-task'],
   transport: [...base, 'transport/transport', 'transport/new-task'],
-  worker: base,
+  worker: [...base, 'type transport/transport'],
   enqueue: [...base, 'transport/transport'],
   tasks: [...base, 'enqueue', 'transport/transport', 'worker'],
   'plugin-handle': [...base, 'type engine', 'type worker'],

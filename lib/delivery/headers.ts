@@ -1,6 +1,13 @@
 /** Seconds that the task's dispatch deadline is set to: Cloud Tasks does not tell the worker. Informs, never authorises. */
 export const DEADLINE_HEADER = 'fastify-cloud-tasks-deadline'
 
+/**
+ * On a task from this package, with the value `queue`: it has no `retryConfig` of its own, so that the worker need not read the task to
+ * find out how often it is retried. Tasks of other clients come without it.
+ */
+export const RETRY_HEADER = 'fastify-cloud-tasks-retry'
+export const RETRY_BY_QUEUE = 'queue'
+
 /** Proof that an attempt comes from the embedded queue of this very process: a secret that is taken once. */
 export const SECRET_HEADER = 'fastify-cloud-tasks-secret'
 

@@ -26,7 +26,10 @@ export interface CloudTasksOptions<M extends TaskDefinitions = TaskDefinitions, 
   readonly location?: string
   /** Queue of every task whose definition names none. Environment: `CLOUD_TASKS_QUEUE`. @default 'default' */
   readonly queue?: string
-  /** Settings of the queues, by id; what is left out has Cloud Tasks' default. The embedded queue obeys them; in the cloud they tell handlers which attempt is the last. */
+  /**
+   * Settings of the queues, by id. The embedded queue obeys them, with Cloud Tasks' defaults for what is left out. In Cloud Tasks the
+   * queues have settings of their own: `queues sync` writes these there, and handlers learn from the queue which attempt is the last.
+   */
   readonly queues?: Readonly<Record<string, QueueOptions>>
   /** How Cloud Tasks reaches the task routes. @default App Engine if `GAE_SERVICE` is set, else HTTP from the environment */
   readonly target?: AppEngineTarget | HttpTarget
@@ -54,7 +57,10 @@ export interface CloudTasksOptions<M extends TaskDefinitions = TaskDefinitions, 
   readonly exposeRoutes?: boolean
   /** Level of the log of the task routes, `task.log` included: `warn` silences Fastify's two lines for each request. @default the server's */
   readonly logLevel?: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent'
-  /** Runs when the last attempt has failed, before it is answered. What it throws is logged. @default logged at error */
+  /**
+   * Runs when the last attempt has failed, before it is answered; once a task, as far as this process can know. What it throws is
+   * logged. @default logged at error
+   */
   readonly onExhausted?: (payload: unknown, error: unknown, task: TaskContext) => unknown
   /** Runs when a task was dropped, before that is answered. What it throws is logged. @default logged at warn */
   readonly onDropped?: (payload: unknown, reason: string, task: TaskContext) => unknown

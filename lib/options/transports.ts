@@ -1,6 +1,5 @@
 import type { Environment, Read } from '../checks.js'
-import { DEFAULT_QUEUE_SETTINGS, MAX_DISPATCHES_PER_SECOND } from '../cloud-tasks/limits.js'
-import type { QueueSettings } from '../cloud-tasks/task.js'
+import { MAX_DISPATCHES_PER_SECOND } from '../cloud-tasks/limits.js'
 import { FST_TASKS_INVALID_OPTION, FST_TASKS_MISSING_SETTING, FST_TASKS_NOT_FOR_PRODUCTION } from '../errors.js'
 import { cloudCallers, type Callers } from './auth.js'
 import type { pluginOptions } from './options.js'
@@ -13,8 +12,6 @@ export interface TransportFacts {
   readonly embedded: boolean
   /** What is enqueued is lost when this process ends. */
   readonly volatile: boolean
-  /** Settings of a queue that the options do not name; undefined where it may have any. */
-  readonly unnamedQueue: QueueSettings | undefined
   readonly maxDispatchesPerSecond: number
   readonly target: ResolvedTarget
   readonly callers: Callers
@@ -48,7 +45,6 @@ function embeddedFacts ({ target, auth, local }: Given): TransportFacts {
   return {
     embedded: true,
     volatile: local.directory === undefined,
-    unnamedQueue: DEFAULT_QUEUE_SETTINGS,
     maxDispatchesPerSecond: LOCAL_MAX_DISPATCHES_PER_SECOND,
     target: embeddedTarget(target),
     callers: { verify: auth === false ? 'nobody' : 'secret' },
@@ -66,7 +62,6 @@ function cloudFacts (given: Given, environment: Environment, worker: boolean): T
   return {
     embedded: false,
     volatile: false,
-    unnamedQueue: undefined,
     maxDispatchesPerSecond: MAX_DISPATCHES_PER_SECOND,
     target,
     callers: cloudCallers(given.auth, target, environment, worker),

@@ -88,7 +88,10 @@ export interface TaskContext {
   readonly previousResponse: number | undefined
   /** App Engine's reason for the retry; undefined on the first attempt and for HTTP targets. */
   readonly retryReason: string | undefined
-  /** Attempts that the queue's `retryConfig` allows in all; undefined where it sets no limit. */
+  /**
+   * Attempts that the queue allows in all, or the task's own `retryConfig` if another client gave it one. Undefined where there is no
+   * limit, and in Cloud Tasks also where the queue could not be read and the option `queues` does not name it.
+   */
   readonly maxAttempts: number | undefined
   /**
    * True when a failure of this attempt ends the task. Known from `maxAttempts` alone: where `maxRetrySeconds` is set

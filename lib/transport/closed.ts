@@ -6,6 +6,7 @@ import type { Failure, Transport } from './transport.js'
  */
 export class ClosedTransport implements Transport {
   readonly inspection = undefined
+  readonly retrySettings = undefined
 
   async open (): Promise<void> {}
 

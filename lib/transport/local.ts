@@ -46,6 +46,7 @@ export class LocalTransport implements Transport {
   #engine!: Engine
   #refusing = false
   #closing = false
+  readonly retrySettings = undefined
   readonly inspection: Inspection = { counts: () => this.#counts(), page: (queue, page) => this.#page(queue, page) }
 
   constructor ({ app, config, clock, scope, secrets, queueIds }: LocalTransportOptions) {

@@ -1,3 +1,5 @@
+import type { RetryConfig } from '../cloud-tasks/task.js'
+
 /**
  * Where `enqueue` puts tasks. Life: made and opened while plugins load; `start` when the server is ready; `stop` when it
  * begins to close; `close` when every request in flight has been answered.
@@ -13,6 +15,8 @@ export interface Transport {
   deleteTask (queue: string, id: string): Promise<Deleted>
   /** What waits and runs, where the queues are this process's own; undefined for queues elsewhere. */
   readonly inspection: Inspection | undefined
+  /** Reads how tasks are retried, where the service decides that; undefined where the options of this process do. */
+  readonly retrySettings: RetrySettings | undefined
   /** Delivers nothing new; takes tasks for as long as it can keep them. Resolves when what was under way is settled. */
   stop (): Promise<void>
   /** Frees everything. */
@@ -26,6 +30,20 @@ export interface Inspection {
   /** @throws FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_INVALID_PAGE */
   page (queue: string, page: PendingQuery): Page
 }
+
+/** How the service retries tasks. Never rejects. */
+export interface RetrySettings {
+  /** Of a queue, by its short id; `missing` where there is none. */
+  ofQueue (queue: string): Promise<RetryReading>
+  /** A task's own, which counts instead of its queue's; `missing` where the task has none or is gone. Undefined where this cannot be read. */
+  readonly ofTask: ((queue: string, id: string) => Promise<RetryReading>) | undefined
+}
+
+export type RetryReading =
+  | { readonly outcome: 'read', readonly retryConfig: RetryConfig }
+  | { readonly outcome: 'missing' }
+  /** `denied`: reading again soon would not help. `problem` says what to do. */
+  | { readonly outcome: 'denied' | 'failed', readonly problem: string, readonly cause: unknown }
 
 export interface TransportCounts {
   /** Tasks that are due or will be. */

@@ -1,12 +1,26 @@
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import type { AttemptHeaders } from '../cloud-tasks/headers.js'
-import type { RetryConfig } from '../cloud-tasks/task.js'
 import { FST_TASKS_DROPPED } from '../errors.js'
 import type { TaskContext } from '../registry/definitions.js'
+import { isLastAttempt, type LimitedAttempt, type RetryLimits } from './retry-limits.js'
 import type { AttemptWatchers } from './watchers.js'
 
+export interface AttemptContextParts {
+  /** Name of the task in the registry. */
+  readonly name: string
+  readonly headers: AttemptHeaders
+  /** See `LimitedAttempt`. @default false */
+  readonly mayHaveOwnRetry?: boolean
+  readonly limits: RetryLimits
+  readonly deadlineAt: number
+  readonly log: FastifyBaseLogger
+  /** Undefined for a run without one. */
+  readonly request?: FastifyRequest
+  readonly watchers?: AttemptWatchers
+}
+
 /** What a handler is told of its attempt. What is dear to make and seldom used, is made on first use. */
-export class AttemptContext implements TaskContext {
+export class AttemptContext implements TaskContext, LimitedAttempt {
   readonly name: string
   readonly id: string
   readonly queue: string
@@ -16,9 +30,11 @@ export class AttemptContext implements TaskContext {
   readonly scheduledTime: Date
   readonly previousResponse: number | undefined
   readonly retryReason: string | undefined
-  readonly maxAttempts: number | undefined
-  readonly isLastAttempt: boolean
+  maxAttempts: number | undefined
+  isLastAttempt: boolean
   readonly deadline: Date
+  readonly mayHaveOwnRetry: boolean
+  #limits: RetryLimits
   readonly #request: FastifyRequest | undefined
   readonly #log: FastifyBaseLogger
   readonly #watchers: AttemptWatchers | undefined
@@ -29,7 +45,7 @@ export class AttemptContext implements TaskContext {
   #dropError: InstanceType<typeof FST_TASKS_DROPPED> | undefined
   #dropReason: string | undefined
 
-  constructor (name: string, headers: AttemptHeaders, retry: RetryConfig | undefined, deadlineAt: number, log: FastifyBaseLogger, request: FastifyRequest | undefined, watchers?: AttemptWatchers) {
+  constructor ({ name, headers, mayHaveOwnRetry = false, limits, deadlineAt, log, request, watchers }: AttemptContextParts) {
     this.name = name
     this.id = headers.id
     this.queue = headers.queue
@@ -39,12 +55,25 @@ export class AttemptContext implements TaskContext {
     this.scheduledTime = new Date(headers.scheduledAt)
     this.previousResponse = headers.previousResponse
     this.retryReason = headers.retryReason
-    this.maxAttempts = retry?.maxAttempts === -1 ? undefined : retry?.maxAttempts
-    this.isLastAttempt = this.maxAttempts !== undefined && retry?.maxRetrySeconds === 0 && this.attempt >= this.maxAttempts
     this.deadline = new Date(deadlineAt)
+    this.mayHaveOwnRetry = mayHaveOwnRetry
+    this.maxAttempts = limits.maxAttempts
+    this.isLastAttempt = isLastAttempt(limits, this.attempt)
+    this.#limits = limits
     this.#request = request
     this.#log = log
     this.#watchers = watchers
+  }
+
+  get limits (): RetryLimits {
+    return this.#limits
+  }
+
+  /** They may become known, or change, while the handler runs. */
+  set limits (limits: RetryLimits) {
+    this.#limits = limits
+    this.maxAttempts = limits.maxAttempts
+    this.isLastAttempt = isLastAttempt(limits, this.attempt)
   }
 
   get log (): FastifyBaseLogger {

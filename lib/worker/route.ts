@@ -7,12 +7,13 @@ import { FST_TASKS_ATTEMPT_FAILED, FST_TASKS_NOT_REGISTERED, FST_TASKS_ROUTE_TAK
 import { attemptStartChannel } from '../events.js'
 import { faultsOf, invalidPayload, type PayloadCodec } from '../registry/payload.js'
 import type { RegisteredTask, Registry } from '../registry/registry.js'
-import { CLOSING_RESULT, DEADLINE_HEADER, RESULT_HEADER } from '../delivery/headers.js'
+import { CLOSING_RESULT, DEADLINE_HEADER, RESULT_HEADER, RETRY_BY_QUEUE, RETRY_HEADER } from '../delivery/headers.js'
 import { routePath } from '../delivery/path.js'
 import type { Authenticator } from './auth/authenticator.js'
 import { AttemptConnection } from './connection.js'
 import { AttemptContext } from './context.js'
 import type { AttemptResult } from './attempt-result.js'
+import { UNKNOWN_LIMITS, type RetryLimitSource } from './retry-limits.js'
 import type { Outcome, Settlement } from './settlement.js'
 import type { Runs } from './run.js'
 import type { AttemptWatchers } from './watchers.js'
@@ -27,6 +28,7 @@ export interface TaskRoutes {
   readonly authenticate: Authenticator
   readonly runs: Runs
   readonly settlement: Settlement
+  readonly limits: RetryLimitSource
   readonly watchers: AttemptWatchers
 }
 
@@ -110,23 +112,30 @@ function attemptRoute (worker: TaskRoutes, task: RegisteredTask): RouteOptions {
 }
 
 async function attempt (worker: TaskRoutes, task: RegisteredTask, request: FastifyRequest, reply: FastifyReply): Promise<Outcome> {
-  const context = contextOf(worker, task, request)
-  const connection = new AttemptConnection(request.raw, reply.raw, context.deadline.getTime() - worker.clock.now() + ANSWER_MS)
+  const { clock } = worker
+  const ms = deadlineMs(request)
+  const deadlineAt = clock.now() + ms
+  const endsAt = clock.monotonic() + ms
+  const connection = new AttemptConnection(request.raw, reply.raw, ms + ANSWER_MS)
   try {
-    return await runAndSettle(worker, task, request, context, connection)
+    const context = await contextOf(worker, task, request, deadlineAt)
+    return await runAndSettle(worker, task, request, context, connection, endsAt)
   } finally {
     connection.release()
   }
 }
 
-async function runAndSettle (worker: TaskRoutes, task: RegisteredTask, request: FastifyRequest, context: AttemptContext, connection: AttemptConnection): Promise<Outcome> {
+/** @param endsAt the deadline in monotonic time, which no correction of the wall clock moves */
+async function runAndSettle (
+  worker: TaskRoutes, task: RegisteredTask, request: FastifyRequest, context: AttemptContext, connection: AttemptConnection, endsAt: number
+): Promise<Outcome> {
   const { clock } = worker
   const startedAt = clock.monotonic()
   if (attemptStartChannel.hasSubscribers) {
     attemptStartChannel.publish({ task: context.name, id: context.id, queue: context.queue, attempt: context.attempt })
   }
   if (!hasBody(request)) return await worker.settlement.settle(task, undefined, context, unfit(worker, missingPayload(task)), 0)
-  const run = await worker.runs.run(worker.app, task.handler!, request.body, context, context.deadline.getTime() - clock.now(), connection)
+  const run = await worker.runs.run(worker.app, task.handler!, request.body, context, endsAt - startedAt, connection)
   return await worker.settlement.settle(task, request.body, context, run, clock.monotonic() - startedAt)
 }
 
@@ -142,8 +151,10 @@ async function refuse (worker: TaskRoutes, task: RegisteredTask, error: FastifyE
   if (verified.has(request) && isPayloadFault(error)) {
     // What the parser says is Fastify's own text; a validator's or a formatter's may quote the payload.
     const safe = isParserFault(error) ? error : invalidPayload(task, faultsOf(error.validation ?? error))
-    const context = contextOf(worker, task, request)
-    return answer(reply, await worker.runs.attempt(async () => await worker.settlement.settle(task, request.body, context, unfit(worker, safe), 0)))
+    return answer(reply, await worker.runs.attempt(async () => {
+      const context = await contextOf(worker, task, request, worker.clock.now() + deadlineMs(request))
+      return await worker.settlement.settle(task, request.body, context, unfit(worker, safe), 0)
+    }))
   }
   return turnAway(task.name, error, request, reply)
 }
@@ -197,13 +208,16 @@ async function unknownTask (request: FastifyRequest, reply: FastifyReply): Promi
   return reply.code(404).send(describe(404, 'retry', error.code))
 }
 
-function contextOf (worker: TaskRoutes, task: RegisteredTask, request: FastifyRequest): AttemptContext {
-  const { config, clock, watchers } = worker
+async function contextOf (worker: TaskRoutes, task: RegisteredTask, request: FastifyRequest, deadlineAt: number): Promise<AttemptContext> {
+  const { config, clock, watchers, limits } = worker
+  const delivered = readAttempt(request.headers, config.target.type)
   // Cloud Scheduler and people call without the headers of a queue; that is a first attempt.
-  const headers = readAttempt(request.headers, config.target.type) ?? {
-    id: request.id, queue: task.queue ?? config.queue, retryCount: 0, executionCount: 0, scheduledAt: clock.now()
-  }
-  return new AttemptContext(task.name, headers, worker.settlement.retryConfigOf(headers.queue), clock.now() + deadlineMs(request), request.log, request, watchers)
+  const headers = delivered ?? { id: request.id, queue: task.queue ?? config.queue, retryCount: 0, executionCount: 0, scheduledAt: clock.now() }
+  const mayHaveOwnRetry = delivered !== undefined && request.headers[RETRY_HEADER] !== RETRY_BY_QUEUE
+  const context = new AttemptContext({ name: task.name, headers, mayHaveOwnRetry, limits: UNKNOWN_LIMITS, deadlineAt, log: request.log, request, watchers })
+  const known = limits.limitsOf(context)
+  context.limits = known instanceof Promise ? await known : known
+  return context
 }
 
 function deadlineMs (request: FastifyRequest): number {

@@ -8,8 +8,8 @@ import type { Config } from '../options/config.js'
 import type { RegisteredTask } from '../registry/registry.js'
 import type { RunResult } from './attempt-result.js'
 import { AttemptContext } from './context.js'
+import type { RetryLimitSource } from './retry-limits.js'
 import type { Runs } from './run.js'
-import type { Settlement } from './settlement.js'
 
 export interface RunOnceParts {
   /** The instance that handlers get as `this`. */
@@ -19,7 +19,7 @@ export interface RunOnceParts {
   /** The handler runs in this async context, as in an attempt, and not in the caller's. */
   readonly scope: AsyncResource
   readonly runs: Runs
-  readonly settlement: Settlement
+  readonly limits: RetryLimitSource
   /** Aborts the handler's signal. */
   readonly signal: AbortSignal | undefined
 }
@@ -29,7 +29,7 @@ export interface RunOnceParts {
  * @throws FST_TASKS_NO_HANDLER
  */
 export async function runHandler (parts: RunOnceParts, task: RegisteredTask, payload: unknown, log: FastifyBaseLogger): Promise<RunResult> {
-  const { app, config, clock, scope, runs, settlement, signal } = parts
+  const { app, config, clock, scope, runs, limits, signal } = parts
   const { handler, name } = task
   if (handler === undefined) throw new FST_TASKS_NO_HANDLER(name)
   const queue = task.queue ?? config.queue
@@ -37,7 +37,7 @@ export async function runHandler (parts: RunOnceParts, task: RegisteredTask, pay
   const deadlineAt = clock.now() + (task.dispatchDeadlineSeconds === undefined ? DEFAULT_DISPATCH_DEADLINE_MS : task.dispatchDeadlineSeconds * 1000)
   // As Fastify does for a route with a level of its own.
   const leveled = config.logLevel === undefined ? log : log.child({}, { level: config.logLevel })
-  const context = new AttemptContext(name, headers, settlement.retryConfigOf(queue), deadlineAt, leveled, undefined)
+  const context = new AttemptContext({ name, headers, limits: limits.knownLimits(queue), deadlineAt, log: leveled })
   const abort = (): void => { context.abort(new FST_TASKS_ABORTED(name)) }
   signal?.addEventListener('abort', abort)
   try {

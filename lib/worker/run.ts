@@ -71,7 +71,7 @@ export class Runs {
       this.#running.set(context, settle)
       if (deadlineMs !== Infinity) {
         timer = this.#clock.setTimeout(() => {
-          const error = new FST_TASKS_DEADLINE_EXCEEDED(context.name, deadlineMs / 1000)
+          const error = new FST_TASKS_DEADLINE_EXCEEDED(context.name, Math.round(deadlineMs) / 1000)
           context.abort(error)
           settle({ result: 'deadline', error })
         }, deadlineMs)

@@ -1,9 +1,9 @@
-import type { RetryConfig } from '../cloud-tasks/task.js'
 import type { Config } from '../options/config.js'
 import { attemptEndChannel } from '../events.js'
 import type { RegisteredTask } from '../registry/registry.js'
 import type { AttemptResult } from './attempt-result.js'
 import type { AttemptContext } from './context.js'
+import { isRetried, type RetryLimitSource } from './retry-limits.js'
 import type { Runs } from './run.js'
 import type { AttemptWatchers } from './watchers.js'
 
@@ -23,17 +23,14 @@ export class Settlement {
   readonly #config: Config
   readonly #runs: Runs
   readonly #watchers: AttemptWatchers
+  readonly #limits: RetryLimitSource
   readonly #counts = new Map<string, OutcomeCounts>()
 
-  constructor (config: Config, runs: Runs, watchers: AttemptWatchers) {
+  constructor (config: Config, runs: Runs, watchers: AttemptWatchers, limits: RetryLimitSource) {
     this.#config = config
     this.#runs = runs
+    this.#limits = limits
     this.#watchers = watchers
-  }
-
-  /** Undefined for a queue in the cloud that the options do not name: it may have been created with any settings. */
-  retryConfigOf (queue: string): RetryConfig | undefined {
-    return (this.#config.queues.get(queue) ?? this.#config.unnamedQueue)?.retryConfig
   }
 
   countsOf (name: string): Readonly<OutcomeCounts> {
@@ -43,7 +40,7 @@ export class Settlement {
   /** Never rejects. */
   async settle (task: RegisteredTask, payload: unknown, context: AttemptContext, attempt: AttemptResult, durationMs: number): Promise<Outcome> {
     const outcome = outcomeOf(attempt)
-    const exhausted = outcome.result === 'retry' && context.isLastAttempt
+    const exhausted = outcome.result === 'retry' && await this.#endsTask(context)
     this.#count(task.name, outcome, exhausted)
     if (!this.#watchers.none) this.#watchers.settled(context, attempt)
 
@@ -52,7 +49,9 @@ export class Settlement {
     } else if (exhausted) {
       await this.#exhausted(payload, outcome.error, context)
     } else if (outcome.result === 'retry') {
-      context.log.warn({ err: outcome.error, status: outcome.status, maxAttempts: context.maxAttempts }, 'attempt failed, it will be retried')
+      const certain = isRetried(context.limits, context.attempt)
+      context.log.warn({ err: outcome.error, status: outcome.status, maxAttempts: context.maxAttempts },
+        certain ? 'attempt failed, it will be retried' : 'attempt failed, it will be retried unless the queue allows no more attempts')
     } else {
       context.debug({ durationMs }, 'task done')
     }
@@ -65,6 +64,13 @@ export class Settlement {
     return outcome
   }
 
+  /** Whether the task ends with this failed attempt, and did not end in this process before. */
+  async #endsTask (context: AttemptContext): Promise<boolean> {
+    const limits = this.#limits.limitsOfFailed(context)
+    context.limits = limits instanceof Promise ? await limits : limits
+    return context.isLastAttempt && this.#limits.recordEnd(context)
+  }
+
   async #dropped (payload: unknown, reason: string, context: AttemptContext): Promise<void> {
     context.log.warn({ reason }, 'task dropped')
     try {
@@ -75,7 +81,9 @@ export class Settlement {
   }
 
   async #exhausted (payload: unknown, error: unknown, context: AttemptContext): Promise<void> {
-    context.log.error({ err: error }, 'last attempt failed, the task ends here')
+    context.log.error({ err: error }, context.limits.source === 'options'
+      ? "last attempt failed, if the option 'queues' is right: the queue could not be read"
+      : 'last attempt failed, the task ends here')
     try {
       await Promise.race([this.#config.onExhausted?.(payload, error, context), this.#runs.graceEnded])
     } catch (err) {

@@ -5,14 +5,15 @@ import type { Failure } from '../transport.js'
 
 /** What a call was about, for the advice that its failure gets. */
 export interface CallContext {
-  readonly action: 'create' | 'delete' | 'viewQueue' | 'changeQueue'
+  readonly action: 'create' | 'delete' | 'viewQueue' | 'viewTask' | 'changeQueue'
   readonly project: string | undefined
   readonly location: string
   readonly queue: string
   readonly emulatorHost: string | undefined
   readonly serviceAccountEmail: string | undefined
   readonly tries: number
-  readonly budgetMs: number
+  /** Undefined for a call that is not repeated. */
+  readonly budgetMs: number | undefined
   /** Bytes of the task as it would be stored. */
   readonly bytes: () => number
 }
@@ -68,9 +69,9 @@ const TRANSIENT_TEXTS = {
 
 function transientProblem (fault: CloudFault, site: CallContext): string {
   const { tries, budgetMs } = site
-  const doubt = fault.mayHaveArrived ? '; it may have arrived all the same' : ''
-  return `${failedStep(fault, site)} (${fault.code}: ${quote(fault)}), tried ${tries} times ` +
-    `within the ${budgetMs / 1000} s of 'sendTimeoutSeconds'${doubt}${proxyHint(fault, site)}`
+  const repeated = budgetMs === undefined ? '' : `, tried ${tries} times within the ${budgetMs / 1000} s of 'sendTimeoutSeconds'`
+  const doubt = fault.mayHaveArrived && budgetMs !== undefined ? '; it may have arrived all the same' : ''
+  return `${failedStep(fault, site)} (${fault.code}: ${quote(fault)})${repeated}${doubt}${proxyHint(fault, site)}`
 }
 
 function failedStep (fault: CloudFault, { emulatorHost }: CallContext): string {
@@ -93,6 +94,7 @@ const ROLES: Readonly<Record<CallContext['action'], string>> = {
   create: 'roles/cloudtasks.enqueuer',
   delete: 'roles/cloudtasks.taskDeleter',
   viewQueue: 'roles/cloudtasks.viewer',
+  viewTask: 'roles/cloudtasks.viewer',
   changeQueue: 'roles/cloudtasks.queueAdmin'
 }
 

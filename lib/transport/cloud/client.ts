@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module'
-import type { CloudTasksClient } from '@google-cloud/tasks'
+import type { CloudTasksClient, v2beta3 } from '@google-cloud/tasks'
 import { systemClock } from '../../clock/clock.js'
 import type { Config } from '../../options/config.js'
 import { FST_TASKS_CLIENT_UNAVAILABLE } from '../../errors.js'
@@ -15,8 +15,8 @@ export class ClientError extends Error {
 }
 
 /** A client that may be called, and the project whose queues it is to use. */
-export interface ReadyClient {
-  readonly client: CloudTasksClient
+export interface ReadyClient<C = CloudTasksClient> {
+  readonly client: C
   readonly project: string
 }
 
@@ -26,6 +26,7 @@ export class ClientSource {
   #made: CloudTasksClient | undefined
   #ready: ReadyClient | undefined
   #opening: Promise<ReadyClient> | undefined
+  #openingBeta: Promise<v2beta3.CloudTasksClient> | undefined
 
   constructor (config: Config) {
     this.#config = config
@@ -49,6 +50,16 @@ export class ClientSource {
     return await (this.#opening ??= this.#open().finally(() => { this.#opening = undefined }))
   }
 
+  /** A client of v2beta3, for what v2 lacks in Node.js. It has a connection of its own, so it is made on first use. */
+  async openBeta (): Promise<ReadyClient<v2beta3.CloudTasksClient>> {
+    const { project } = this.#ready ?? await this.open()
+    this.#openingBeta ??= makeBetaClient(this.#config.emulatorHost).catch((error: unknown) => {
+      this.#openingBeta = undefined
+      throw error
+    })
+    return { client: await this.#openingBeta, project }
+  }
+
   /** Opens, and connects to the service, so that the first call need not wait for either. Never rejects. */
   async warmUp (): Promise<void> {
     try {
@@ -68,6 +79,9 @@ export class ClientSource {
     this.#ready = undefined
     await this.#made?.close()
     this.#made = undefined
+    const beta = await this.#openingBeta?.catch(() => undefined)
+    this.#openingBeta = undefined
+    await beta?.close()
   }
 
   async #open (): Promise<ReadyClient> {
@@ -92,9 +106,24 @@ export class ClientSource {
 }
 
 async function makeClient (emulatorHost: string | undefined): Promise<CloudTasksClient> {
-  try {
-    const { CloudTasksClient } = await import('@google-cloud/tasks')
+  return await withLibrary(({ CloudTasksClient }) => new CloudTasksClient(emulatorHost === undefined ? undefined : emulatorOptions(emulatorHost)))
+}
+
+async function makeBetaClient (emulatorHost: string | undefined): Promise<v2beta3.CloudTasksClient> {
+  const client = await withLibrary(({ v2beta3: { CloudTasksClient } }) => {
     return new CloudTasksClient(emulatorHost === undefined ? undefined : emulatorOptions(emulatorHost))
+  })
+  await client.initialize().catch(async (error: unknown) => {
+    await client.close().catch(() => {})
+    throw new ClientError('credentials', error)
+  })
+  return client
+}
+
+/** @throws FST_TASKS_CLIENT_UNAVAILABLE */
+async function withLibrary<C> (make: (library: typeof import('@google-cloud/tasks')) => C): Promise<C> {
+  try {
+    return make(await import('@google-cloud/tasks'))
   } catch (error) {
     throw new FST_TASKS_CLIENT_UNAVAILABLE((error as Error).message.split('\n', 1)[0]!, { cause: error })
   }

@@ -5,11 +5,13 @@ import { withStoredDefaults } from '../../cloud-tasks/new-task.js'
 import { MAX_TASK_BYTES, storedSize } from '../../cloud-tasks/size.js'
 import type { NewTask } from '../../cloud-tasks/task.js'
 import type { Config } from '../../options/config.js'
+import { RETRY_BY_QUEUE, RETRY_HEADER } from '../../delivery/headers.js'
 import { routePath } from '../../delivery/path.js'
 import { failureOf, type CallContext } from './advice.js'
 import { ClientSource, type ReadyClient } from './client.js'
 import { classifyError, type CloudFault } from './fault.js'
 import { parseTime, printTask } from './task.js'
+import { CloudRetrySettings } from './retry-settings.js'
 import { withRetries, type CallResult } from './call-retry.js'
 import { newTask } from '../new-task.js'
 import type { Deleted, Failure, OutgoingTask, Sent, Transport } from '../transport.js'
@@ -26,11 +28,14 @@ export class CloudTransport implements Transport {
   /** Cloud Tasks lists tasks a few times a minute only, and its v2 counts none. */
   readonly inspection = undefined
 
+  readonly retrySettings: CloudRetrySettings
+
   /** @param random spreads the retries: from 0 to 1. @default Math.random */
   constructor (app: FastifyInstance, config: Config, clock: Clock, random?: () => number) {
     this.#app = app
     this.#config = config
     this.#clients = new ClientSource(config)
+    this.retrySettings = new CloudRetrySettings(config, this.#clients)
     this.#clock = clock
     this.#random = random
   }
@@ -101,7 +106,9 @@ export class CloudTransport implements Transport {
 
   #newTask (parent: string, outgoing: OutgoingTask): NewTask {
     const { target, prefix } = this.#config
-    return newTask(parent, target, routePath(this.#app, prefix, outgoing.path), outgoing)
+    // The client cannot give a task a retryConfig of its own, and the worker is told so.
+    const headers = { ...outgoing.headers, [RETRY_HEADER]: RETRY_BY_QUEUE }
+    return newTask(parent, target, routePath(this.#app, prefix, outgoing.path), { ...outgoing, headers })
   }
 
   #tooLarge (queue: string, outgoing: OutgoingTask): Failure | undefined {

@@ -154,7 +154,7 @@ t.test('a task for an HTTP target', async t => {
         httpRequest: {
           url: 'https://worker.example.com/tasks/mail',
           httpMethod: 'POST',
-          headers: { 'x-trace': 'abc', 'content-type': 'application/json', 'fastify-cloud-tasks-deadline': '20.5' },
+          headers: { 'x-trace': 'abc', 'content-type': 'application/json', 'fastify-cloud-tasks-deadline': '20.5', 'fastify-cloud-tasks-retry': 'queue' },
           body: Buffer.from(JSON.stringify(payload)),
           oidcToken: { serviceAccountEmail: ACCOUNT, audience: 'https://worker.example.com' }
         },
@@ -251,7 +251,7 @@ t.test('a task for App Engine', async t => {
       httpMethod: 'POST',
       appEngineRouting: { service: 'worker', version: 'v2' },
       relativeUri: '/tasks/mail',
-      headers: { 'content-type': 'application/json' },
+      headers: { 'content-type': 'application/json', 'fastify-cloud-tasks-retry': 'queue' },
       body: Buffer.from('{"to":"a"}')
     }
   }, 'is called by a relative URI, on its service and version, with JSON')

@@ -1,0 +1,77 @@
+import type { protos } from '@google-cloud/tasks'
+import { completeRetryConfig } from '../../cloud-tasks/limits.js'
+import { printQueueName, printTaskName } from '../../cloud-tasks/names.js'
+import type { RetryConfig } from '../../cloud-tasks/task.js'
+import type { Config } from '../../options/config.js'
+import type { RetryReading, RetrySettings } from '../transport.js'
+import { failureOf, type CallContext } from './advice.js'
+import type { ClientSource } from './client.js'
+import { classifyError, type CloudFault } from './fault.js'
+
+type IRetryConfig = protos.google.cloud.tasks.v2.IRetryConfig | protos.google.cloud.tasks.v2beta3.IRetryConfig
+
+/** A call that takes longer has failed; the next attempt of the queue makes another one. */
+const TIMEOUT_MS = 10_000
+
+/** Retry settings as Cloud Tasks, or an emulator of it, has them. Needs `cloudtasks.queues.get` and, for tasks of other clients, `cloudtasks.tasks.get`. */
+export class CloudRetrySettings implements RetrySettings {
+  readonly #config: Config
+  readonly #clients: ClientSource
+  /** Undefined with a client that the host has made: it speaks v2, whose messages in Node.js do not have this field yet. */
+  readonly ofTask: RetrySettings['ofTask']
+
+  constructor (config: Config, clients: ClientSource) {
+    this.#config = config
+    this.#clients = clients
+    this.ofTask = config.client === undefined ? (queue, id) => this.#ofTask(queue, id) : undefined
+  }
+
+  ofQueue (queue: string): Promise<RetryReading> {
+    return this.#read('viewQueue', queue, async () => {
+      const { client, project } = await this.#clients.open()
+      const [{ retryConfig }] = await client.getQueue({ name: printQueueName({ ...this.#place(project), queue }) }, { timeout: TIMEOUT_MS, retry: null })
+      return retryConfig ?? {}
+    })
+  }
+
+  /** By v2beta3, whose messages in Node.js have had the field since before those of v2. BASIC view: the payload stays where it is. */
+  #ofTask (queue: string, task: string): Promise<RetryReading> {
+    return this.#read('viewTask', queue, async () => {
+      const { client, project } = await this.#clients.openBeta()
+      const [{ retryConfig }] = await client.getTask({ name: printTaskName({ ...this.#place(project), queue, task }) }, { timeout: TIMEOUT_MS, retry: null })
+      return retryConfig ?? undefined
+    })
+  }
+
+  #place (project: string) {
+    return { project, location: this.#config.location }
+  }
+
+  async #read (action: CallContext['action'], queue: string, call: () => Promise<IRetryConfig | undefined>): Promise<RetryReading> {
+    try {
+      const retryConfig = await call()
+      return retryConfig === undefined ? { outcome: 'missing' } : { outcome: 'read', retryConfig: parseRetryConfig(retryConfig) }
+    } catch (error) {
+      const fault = classifyError(error)
+      if (fault.code === 'NOT_FOUND') return { outcome: 'missing' }
+      return { outcome: DENIED.has(fault.code) ? 'denied' : 'failed', problem: this.#problem(action, queue, fault), cause: error }
+    }
+  }
+
+  #problem (action: CallContext['action'], queue: string, fault: CloudFault): string {
+    const { location, emulatorHost } = this.#config
+    const project = this.#config.project ?? this.#clients.ready?.project
+    const failure = failureOf(fault, {
+      action, queue, project, location, emulatorHost, serviceAccountEmail: undefined, tries: 1, budgetMs: undefined, bytes: () => 0
+    })
+    return failure.outcome === 'failed' ? failure.problem : fault.details
+  }
+}
+
+const DENIED: ReadonlySet<string> = new Set<CloudFault['code']>(['PERMISSION_DENIED', 'UNAUTHENTICATED', 'NO_PROJECT'])
+
+/** Fields that are 0 or absent have the service's defaults. */
+function parseRetryConfig ({ maxAttempts, maxRetryDuration }: IRetryConfig): RetryConfig {
+  const maxRetrySeconds = Number(maxRetryDuration?.seconds ?? 0) + (maxRetryDuration?.nanos ?? 0) / 1e9
+  return completeRetryConfig({ maxRetrySeconds, ...(maxAttempts ? { maxAttempts } : {}) })
+}

@@ -1,0 +1,139 @@
+import type { AsyncResource } from 'node:async_hooks'
+import type { Clock } from '../clock/clock.js'
+
+export type Reading<V> = { readonly outcome: 'read', readonly value: V } | Unread
+
+/** Nothing was read. `denied`: trying again soon would not help. `problem` says what to do. */
+export type Unread =
+  | { readonly outcome: 'missing' }
+  | { readonly outcome: 'denied' | 'failed', readonly problem: string, readonly cause: unknown }
+
+export interface ReadingsOptions<V> {
+  /** Never rejects. */
+  readonly read: (key: string) => Promise<Reading<V>>
+  readonly clock: Clock
+  readonly scope: AsyncResource
+  /** Milliseconds after which a known value is read again in the background. Infinity for what never changes. */
+  readonly refreshMs: number
+  /** Keys to remember at most; the oldest is forgotten first. */
+  readonly maxKeys: number
+  readonly onRead: (key: string, value: V) => void
+  readonly onUnread: (key: string, reading: Unread) => void
+}
+
+/** Longest that an attempt waits for a reading. */
+const WAIT_MS = 2000
+
+/** Least time between two readings of a key when one has failed for a reason that may pass. */
+const FAILED_MS = 10_000
+
+/** The same when it was denied, or when there was nothing to read. */
+const DENIED_MS = 300_000
+
+interface Entry<V> {
+  /** What was read last. */
+  value: V | undefined
+  /** In monotonic time, like `nextReadAt`. */
+  readAt: number
+  nextReadAt: number
+  /** Resolves with whether there was something to read. */
+  reading: Promise<boolean> | undefined
+  /** Once an attempt has waited in vain, none waits again before something was read. */
+  waitedInVain: boolean
+}
+
+/** Values that a service knows, read when they are asked for and kept recent by those who ask. Nobody asks, nothing is read. */
+export class Readings<V> {
+  readonly #options: ReadingsOptions<V>
+  readonly #entries = new Map<string, Entry<V>>()
+  #closed = false
+  /** Each lets one attempt that waits go on. */
+  readonly #waits = new Set<() => void>()
+
+  constructor (options: ReadingsOptions<V>) {
+    this.#options = options
+  }
+
+  /** What was read last, however long ago. */
+  known (key: string): V | undefined {
+    return this.#entries.get(key)?.value
+  }
+
+  /**
+   * What is known, read less than `maxAgeMs` ago. Where that has to be read first, it waits for two seconds at most; then, and
+   * where reading has failed lately, it is what was read last. By default any age will do.
+   */
+  get (key: string, maxAgeMs: number = Infinity): V | undefined | Promise<V | undefined> {
+    const entry = this.#entry(key)
+    const age = this.#options.clock.monotonic() - entry.readAt
+    if (entry.value !== undefined && age < maxAgeMs) {
+      if (age >= this.#options.refreshMs) this.#read(key, entry)
+      return entry.value
+    }
+    const reading = this.#read(key, entry)
+    return reading === undefined || entry.waitedInVain ? entry.value : this.#wait(reading, entry)
+  }
+
+  /** Reads before the first attempt needs it. */
+  prepare (key: string): void {
+    this.#read(key, this.#entry(key))
+  }
+
+  /** Reads nothing more, and lets the attempts that wait go on with what is known. */
+  close (): void {
+    this.#closed = true
+    for (const goOn of this.#waits) goOn()
+  }
+
+  #entry (key: string): Entry<V> {
+    const known = this.#entries.get(key)
+    if (known !== undefined) return known
+    const entry: Entry<V> = { value: undefined, readAt: -Infinity, nextReadAt: -Infinity, reading: undefined, waitedInVain: false }
+    this.#entries.set(key, entry)
+    if (this.#entries.size > this.#options.maxKeys) this.#entries.delete(this.#entries.keys().next().value!)
+    return entry
+  }
+
+  /** One reading of a key at a time, whoever asks. Undefined when it was read in vain too recently. */
+  #read (key: string, entry: Entry<V>): Promise<boolean> | undefined {
+    if (entry.reading === undefined && !this.#closed && this.#options.clock.monotonic() >= entry.nextReadAt) {
+      entry.reading = this.#options.scope.runInAsyncScope(() => this.#load(key, entry)).finally(() => { entry.reading = undefined })
+    }
+    return entry.reading
+  }
+
+  async #load (key: string, entry: Entry<V>): Promise<boolean> {
+    const { read, clock, onRead, onUnread } = this.#options
+    const reading = await read(key)
+    if (this.#closed) return false
+    const now = clock.monotonic()
+    if (reading.outcome === 'read') {
+      entry.value = reading.value
+      entry.readAt = now
+      entry.waitedInVain = false
+      onRead(key, reading.value)
+    } else {
+      entry.nextReadAt = now + (reading.outcome === 'failed' ? FAILED_MS : DENIED_MS)
+      onUnread(key, reading)
+    }
+    return reading.outcome === 'read'
+  }
+
+  async #wait (reading: Promise<boolean>, entry: Entry<V>): Promise<V | undefined> {
+    const { clock } = this.#options
+    let read = false
+    let goOn!: () => void
+    const ended = new Promise<void>(resolve => { goOn = resolve })
+    this.#waits.add(goOn)
+    const timer = clock.setTimeout(goOn, WAIT_MS)
+    reading.then(value => {
+      read = value
+      goOn()
+    })
+    await ended
+    clock.clearTimeout(timer)
+    this.#waits.delete(goOn)
+    entry.waitedInVain = !read
+    return entry.value
+  }
+}

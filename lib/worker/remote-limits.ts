@@ -1,0 +1,203 @@
+import type { AsyncResource } from 'node:async_hooks'
+import type { FastifyBaseLogger } from 'fastify'
+import type { Clock } from '../clock/clock.js'
+import type { RetryConfig } from '../cloud-tasks/task.js'
+import type { RetrySettings } from '../transport/transport.js'
+import { EndedTasks } from './ended-tasks.js'
+import { Readings, type Reading, type Unread } from './readings.js'
+import { UNKNOWN_LIMITS, retryLimits, type LimitedAttempt, type RetryLimits, type RetryLimitSource } from './retry-limits.js'
+
+export interface RemoteLimitsOptions {
+  readonly settings: RetrySettings
+  /** What the option `queues` names of a queue, without defaults. */
+  readonly named: (queue: string) => Partial<RetryConfig>
+  readonly clock: Clock
+  /** The async context in which settings are read: that of no attempt, although an attempt asks for it. */
+  readonly scope: AsyncResource
+  readonly log: FastifyBaseLogger
+}
+
+/** Settings of a queue are read again after this long. */
+const REFRESH_MS = 300_000
+
+/** How old they may be when an attempt has failed and its task may end with it. */
+const RECENT_MS = 10_000
+
+/** How old they may be when they contradict the attempt that has arrived. */
+const CONTRADICTED_MS = 1000
+
+/**
+ * Limits of queues that live in Cloud Tasks, where they may have any settings, whatever the options say. A task's own `retryConfig`
+ * counts first, then its queue's as it was read last, then what the option `queues` names.
+ */
+export class RemoteLimits implements RetryLimitSource {
+  readonly #options: RemoteLimitsOptions
+  readonly #queues: Readings<RetryLimits>
+  readonly #tasks: Readings<OwnLimits>
+  readonly #ended = new EndedTasks()
+  /** Queues for which an attempt has shown that the options are wrong. */
+  readonly #disproved = new Set<string>()
+  readonly #logged = new Set<string>()
+  /** Permissions are seldom granted for single tasks, so one denial stands for all tasks for a while. */
+  #denial: { /** In monotonic time. */ readonly until: number, readonly reading: Unread } | undefined
+
+  constructor (options: RemoteLimitsOptions) {
+    const { clock, scope } = options
+    this.#options = options
+    this.#queues = new Readings<RetryLimits>({
+      read: queue => this.#readQueue(queue),
+      clock,
+      scope,
+      refreshMs: REFRESH_MS,
+      maxKeys: 1000,
+      onRead: (queue, limits) => { this.#compare(queue, limits) },
+      onUnread: (queue, reading) => { this.#logUnreadQueue(queue, reading) }
+    })
+    this.#tasks = new Readings<OwnLimits>({
+      read: key => this.#readTask(key),
+      clock,
+      scope,
+      refreshMs: Infinity,
+      maxKeys: 10_000,
+      onRead: () => {},
+      onUnread: (_, reading) => { this.#logUnreadTask(reading) }
+    })
+  }
+
+  /** Reads queues before their first attempts arrive. Returns at once. */
+  prepare (queues: Iterable<string>): void {
+    for (const queue of queues) this.#queues.prepare(queue)
+  }
+
+  limitsOf (attempt: LimitedAttempt): RetryLimits | Promise<RetryLimits> {
+    this.#ended.see(attempt)
+    // Most tasks succeed at once. Those that do not are few enough to be read one by one.
+    return this.#decide(attempt, this.#ownLimits(attempt, attempt.attempt > 1), this.#queues.get(attempt.queue))
+  }
+
+  limitsOfFailed (attempt: LimitedAttempt): RetryLimits | Promise<RetryLimits> {
+    return this.#decide(attempt, this.#ownLimits(attempt, true), this.#queues.get(attempt.queue, RECENT_MS))
+  }
+
+  knownLimits (queue: string): RetryLimits {
+    return this.#queues.known(queue) ?? this.#namedLimits(queue)
+  }
+
+  recordEnd (attempt: LimitedAttempt): boolean {
+    return this.#ended.add(attempt)
+  }
+
+  close (): void {
+    this.#queues.close()
+    this.#tasks.close()
+  }
+
+  #ownLimits (attempt: LimitedAttempt, read: boolean): OwnLimits | undefined | Promise<OwnLimits | undefined> {
+    if (!attempt.mayHaveOwnRetry) return 'none'
+    if (this.#options.settings.ofTask === undefined) return undefined
+    return read ? this.#tasks.get(keyOf(attempt)) : this.#tasks.known(keyOf(attempt))
+  }
+
+  /** `own` is undefined where it could not be read. */
+  #decide (
+    attempt: LimitedAttempt, own: OwnLimits | undefined | Promise<OwnLimits | undefined>, queue: RetryLimits | undefined | Promise<RetryLimits | undefined>
+  ): RetryLimits | Promise<RetryLimits> {
+    if (own instanceof Promise || queue instanceof Promise) {
+      return Promise.all([own, queue]).then(([ownLimits, queueLimits]) => this.#decide(attempt, ownLimits, queueLimits))
+    }
+    if (own !== undefined && own !== 'none') return own
+    if (queue === undefined) return this.#limitsByOptions(attempt)
+    if (!isBeyond(queue, attempt)) return queue
+    // The queue has changed since it was read, or the task allows more by itself.
+    const recent = this.#queues.get(attempt.queue, CONTRADICTED_MS)
+    return recent instanceof Promise
+      ? recent.then(limits => this.#recentLimits(attempt, own, limits ?? queue))
+      : this.#recentLimits(attempt, own, recent ?? queue)
+  }
+
+  #recentLimits (attempt: LimitedAttempt, own: 'none' | undefined, queue: RetryLimits): RetryLimits {
+    return own === undefined && isBeyond(queue, attempt) ? UNKNOWN_LIMITS : queue
+  }
+
+  #namedLimits (queue: string): RetryLimits {
+    const { maxAttempts, maxRetrySeconds } = this.#options.named(queue)
+    if (this.#disproved.has(queue) || (maxAttempts === undefined && maxRetrySeconds === undefined)) return UNKNOWN_LIMITS
+    return retryLimits('options', this.#options.named(queue))
+  }
+
+  /** An attempt beyond what the options allow shows that they are wrong. */
+  #limitsByOptions (attempt: LimitedAttempt): RetryLimits {
+    const limits = this.#namedLimits(attempt.queue)
+    if (!isBeyond(limits, attempt)) return limits
+    // It may be the task that allows more, and then the options may be right about all others.
+    if (attempt.mayHaveOwnRetry) return UNKNOWN_LIMITS
+    this.#disproved.add(attempt.queue)
+    this.#options.log.warn({ queue: attempt.queue, id: attempt.id, attempt: attempt.attempt, maxAttempts: limits.maxAttempts },
+      "an attempt beyond the 'maxAttempts' of the option 'queues' arrived, so the queue in Cloud Tasks allows more; from now on no attempt of this queue " +
+      "counts as the last: run 'fastify-cloud-tasks queues sync', or correct the option")
+    return UNKNOWN_LIMITS
+  }
+
+  /** The queue counts, whatever the options say; but they are wrong then, and a next 'queues sync' would change the queue. */
+  #compare (queue: string, limits: RetryLimits): void {
+    const { maxAttempts, maxRetrySeconds } = this.#options.named(queue)
+    const wrong = {
+      ...(maxAttempts === undefined || (maxAttempts === -1 ? undefined : maxAttempts) === limits.maxAttempts ? {} : { maxAttempts }),
+      ...(maxRetrySeconds === undefined || maxRetrySeconds === limits.maxRetrySeconds ? {} : { maxRetrySeconds })
+    }
+    if (Object.keys(wrong).length === 0 || !this.#isFirst(`${queue} differs`)) return
+    this.#options.log.warn({ queue, queueSettings: { maxAttempts: limits.maxAttempts ?? -1, maxRetrySeconds: limits.maxRetrySeconds }, options: wrong },
+      "the queue in Cloud Tasks has another 'retryConfig' than the option 'queues' says; the queue's counts: run 'fastify-cloud-tasks queues sync', or correct the option")
+  }
+
+  async #readQueue (queue: string): Promise<Reading<RetryLimits>> {
+    const reading = await this.#options.settings.ofQueue(queue)
+    return reading.outcome === 'read' ? { outcome: 'read', value: retryLimits('queue', reading.retryConfig) } : reading
+  }
+
+  async #readTask (key: string): Promise<Reading<OwnLimits>> {
+    const { settings, clock } = this.#options
+    if (this.#denial !== undefined && clock.monotonic() < this.#denial.until) return this.#denial.reading
+    const [queue, id] = key.split('/') as [string, string]
+    const reading = await settings.ofTask!(queue, id)
+    if (reading.outcome === 'read') return { outcome: 'read', value: retryLimits('task', reading.retryConfig) }
+    if (reading.outcome === 'missing') return { outcome: 'read', value: 'none' }
+    if (reading.outcome === 'denied') this.#denial = { until: clock.monotonic() + REFRESH_MS, reading }
+    return reading
+  }
+
+  #logUnreadQueue (queue: string, reading: Unread): void {
+    if (reading.outcome === 'missing') {
+      if (!this.#isFirst(`${queue} missing`)) return
+      this.#options.log.warn({ queue }, "attempts of a queue that does not exist in 'project' and 'location'; until it does, the option 'queues' tells which attempt is the last")
+      return
+    }
+    // Denied once, all queues are: one line is enough.
+    if (!this.#isFirst(reading.outcome === 'denied' ? 'denied' : `${queue} failed`)) return
+    this.#options.log.warn({ queue, err: reading.cause },
+      `the retry settings of a queue could not be read, so only what the option 'queues' names tells which attempt is the last: ${reading.problem}`)
+  }
+
+  #logUnreadTask (reading: Unread): void {
+    if (reading.outcome === 'missing' || !this.#isFirst(`task ${reading.outcome}`)) return
+    this.#options.log.warn({ err: reading.cause },
+      `a task that another client has enqueued could not be read, so a 'retryConfig' of its own is not respected: ${reading.problem}`)
+  }
+
+  #isFirst (message: string): boolean {
+    // Names of queues come from callers, and those need not be verified.
+    if (this.#logged.size > 10_000) this.#logged.clear()
+    return this.#logged.size < this.#logged.add(message).size
+  }
+}
+
+/** A task's own limits, or that it has none. */
+type OwnLimits = RetryLimits | 'none'
+
+function isBeyond ({ maxAttempts, maxRetrySeconds }: RetryLimits, { attempt }: LimitedAttempt): boolean {
+  return maxAttempts !== undefined && maxRetrySeconds === 0 && attempt > maxAttempts
+}
+
+function keyOf ({ queue, id }: LimitedAttempt): string {
+  return `${queue}/${id}`
+}

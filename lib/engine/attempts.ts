@@ -88,7 +88,10 @@ export class Attempts {
       clock.clearTimeout(timer)
       end()
     }
-    const timer = clock.setTimeout(() => { endOnce(() => { this.#settle(running, 'deadline') }) }, attempt.deadlineMs)
+    const timer = clock.setTimeout(() => {
+      endOnce(() => { this.#settle(running, 'deadline') })
+      attempt.onDeadline?.()
+    }, attempt.deadlineMs)
     this.#dispatch(attempt).then(
       answer => { endOnce(() => { this.#answered(running, answer) }) },
       error => {

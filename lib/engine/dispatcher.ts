@@ -11,6 +11,8 @@ export interface Attempt {
   readonly deadlineMs: number
   /** When the engine stops waiting for the answer. */
   readonly deadlineAt: number
+  /** For the dispatcher to set: called when the engine stops waiting, so that the request can be given up. */
+  onDeadline?: () => void
 }
 
 /** The HTTP status of the response; 0 when none came. */

@@ -20,6 +20,7 @@ export interface Config extends TransportFacts,
   /** Where the embedded queue keeps tasks. Undefined: in memory. */
   readonly directory: string | undefined
   readonly taskTombstoneMs: number
+  readonly localDelivery: 'loopback' | 'inject'
   readonly sendTimeoutMs: number
   readonly closeGraceMs: number
 }
@@ -42,6 +43,7 @@ export function resolveConfig (options: unknown, environment: Environment, worke
     queues: completeQueues(given.queues, facts.maxDispatchesPerSecond),
     directory: local.directory,
     taskTombstoneMs: local.taskTombstoneSeconds * 1000,
+    localDelivery: local.delivery,
     sendTimeoutMs: sendTimeoutSeconds * 1000,
     closeGraceMs: closeGraceSeconds * 1000
   })

@@ -75,11 +75,18 @@ export interface LocalOptions {
   readonly directory?: string
   /** Seconds for which the `id` of an ended task refuses to be used again. @default 3600, as in the v2 API's description */
   readonly taskTombstoneSeconds?: number
+  /**
+   * How attempts of the embedded queue reach the task routes. `loopback`: through the server's own routing with Node's own request
+   * and response, as over HTTP. `inject`: by `app.inject`, at several times the cost, for a host whose plugins need it.
+   * @default 'loopback'
+   */
+  readonly delivery?: 'loopback' | 'inject'
 }
 
 const localOptions = {
   directory: string({ valid: path => path !== '', must: 'must be the path of a directory', variable: 'CLOUD_TASKS_DIRECTORY' }),
-  taskTombstoneSeconds: number(0, 9 * 86_400, { default: 3600 })
+  taskTombstoneSeconds: number(0, 9 * 86_400, { default: 3600 }),
+  delivery: oneOf(['loopback', 'inject'], { default: 'loopback' })
 } satisfies Declared<LocalOptions>
 
 /** How each option is checked, its default, and its environment variable. What depends on other options, `resolveConfig` decides. */

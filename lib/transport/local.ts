@@ -1,5 +1,5 @@
 import type { AsyncResource } from 'node:async_hooks'
-import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import type { Clock } from '../clock/clock.js'
 import { DEFAULT_QUEUE_SETTINGS } from '../cloud-tasks/limits.js'
 import { isExhausted } from '../cloud-tasks/backoff.js'
@@ -18,9 +18,12 @@ import type { Store } from '../store/store.js'
 import { FST_TASKS_INVALID_PAGE, FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_STORE_UNAVAILABLE } from '../errors.js'
 import { explain } from '../server-error.js'
 import type { OneTimeSecrets } from '../delivery/one-time-secrets.js'
-import { CLOSING_RESULT, RESULT_HEADER, SECRET_HEADER } from '../delivery/headers.js'
+import { CLOSING_RESULT, SECRET_HEADER } from '../delivery/headers.js'
 import { routePath } from '../delivery/path.js'
+import { inject } from './local/inject.js'
+import { loopback } from './local/loopback.js'
 import { newTask } from './new-task.js'
+import type { RouteCall, RouteRequest, RouteResponse } from './local/route-call.js'
 import type { Deleted, Failure, Inspection, OutgoingTask, Page, PendingQuery, PendingTask, Sent, Transport } from './transport.js'
 
 export interface LocalTransportOptions {
@@ -34,13 +37,14 @@ export interface LocalTransportOptions {
   readonly queueIds: Iterable<string>
 }
 
-/** The embedded queue: the engine in this process, whose attempts reach the task routes by `app.inject`. */
+/** The embedded queue: the engine in this process, whose attempts reach the task routes without a network. */
 export class LocalTransport implements Transport {
   readonly #app: FastifyInstance
   readonly #config: Config
   readonly #clock: Clock
   readonly #scope: AsyncResource
   readonly #secrets: OneTimeSecrets
+  readonly #deliver: (app: FastifyInstance, clock: Clock, request: RouteRequest) => RouteCall
   readonly #parent: string
   readonly #queueIds: ReadonlySet<string>
   #engine!: Engine
@@ -55,6 +59,7 @@ export class LocalTransport implements Transport {
     this.#clock = clock
     this.#scope = scope
     this.#secrets = secrets
+    this.#deliver = config.localDelivery === 'inject' ? (app, _clock, request) => inject(app, request) : loopback
     this.#parent = `projects/${config.project ?? 'local'}/locations/${config.location}`
     this.#queueIds = new Set([config.queue, ...config.queues.keys(), ...queueIds])
   }
@@ -172,33 +177,19 @@ export class LocalTransport implements Transport {
     const { task, headers } = attempt
     const request = task.httpRequest ?? task.appEngineHttpRequest
     const secret = this.#secrets.issue()
-    const options: InjectOptions = {
-      method: request?.httpMethod as 'POST',
-      url: task.httpRequest?.url.slice(EMBEDDED_ORIGIN.length) ?? task.appEngineHttpRequest?.relativeUri ?? '/',
-      headers: { ...headers, [SECRET_HEADER]: secret },
-      payload: request?.body as Buffer,
-      // Checked against a schema for each attempt otherwise, which costs as much as validating the payload.
-      validate: false
-    }
+    const { httpMethod: method = 'POST', body } = request ?? {}
+    const url = task.httpRequest?.url.slice(EMBEDDED_ORIGIN.length) ?? task.appEngineHttpRequest?.relativeUri ?? '/'
+    const call = this.#deliver(this.#app, this.#clock, { method, url, headers: { ...headers, [SECRET_HEADER]: secret }, body })
+    attempt.onDeadline = call.abort
     try {
-      const response = await this.#inject(options)
+      const response = await call.response
       if (this.#closing && isUndelivered(response)) return 'undelivered'
-      if (response.headers[RESULT_HEADER] === undefined) this.#warnUnhandled(attempt, options.url as string, response.statusCode)
-      return { status: response.statusCode }
+      if (response.result === undefined) this.#warnUnhandled(attempt, url, response.status)
+      return { status: response.status }
     } finally {
       // Where no task route takes it, it must not stay valid.
       this.#secrets.take(secret)
     }
-  }
-
-  /** With a callback: the promise that `inject` returns by itself is made on another turn of the event loop, with a chain around it. */
-  #inject (options: InjectOptions): Promise<LightMyRequestResponse> {
-    return new Promise((resolve, reject) => {
-      this.#app.inject(options, (error, response) => {
-        if (response === undefined) reject(error ?? new Error('the server gave no answer'))
-        else resolve(response)
-      })
-    })
   }
 
   /** The worker did not see this attempt, so nobody else would tell of it. */
@@ -225,9 +216,8 @@ export class LocalTransport implements Transport {
 }
 
 /** While the server closes, the task route says so, or Fastify answers 503 before any route can. */
-function isUndelivered ({ statusCode, headers }: LightMyRequestResponse): boolean {
-  const result = headers[RESULT_HEADER]
-  return result === CLOSING_RESULT || (result === undefined && statusCode === 503)
+function isUndelivered ({ status, result }: RouteResponse): boolean {
+  return result === CLOSING_RESULT || (result === undefined && status === 503)
 }
 
 function queueHint (queue: string): string {

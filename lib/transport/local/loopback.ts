@@ -1,0 +1,79 @@
+import { IncomingMessage, ServerResponse, type Server } from 'node:http'
+import type { Socket } from 'node:net'
+import type { FastifyInstance } from 'fastify'
+import type { Clock } from '../../clock/clock.js'
+import { RESULT_HEADER } from '../../delivery/headers.js'
+import { LoopbackSocket } from './loopback-socket.js'
+import type { RouteCall, RouteRequest, RouteResponse } from './route-call.js'
+
+/**
+ * Sends requests through the server's own routing, hooks and parsers without a network: a real `IncomingMessage` and a real
+ * `ServerResponse`, whose bytes end in a socket that discards them. `app.inject` costs 27 to 85 us of CPU a call, most of it for a
+ * response that nobody reads here; this costs 6 us. What a host can observe is what HTTP on 127.0.0.1 shows: a suite compares the two.
+ */
+export function loopback (app: FastifyInstance, clock: Clock, request: RouteRequest): RouteCall {
+  const socket = new LoopbackSocket(app.server as Server, clock, RESULT_HEADER)
+  return {
+    response: new Promise((resolve, reject) => { send(app, request, socket, resolve, reject) }),
+    // As a caller that hangs up.
+    abort: () => { socket.destroy() }
+  }
+}
+
+function send (app: FastifyInstance, { method, url, headers, body }: RouteRequest, socket: LoopbackSocket, resolve: (response: RouteResponse) => void, reject: (error: Error) => void): void {
+  const request = newRequest(socket, method, url, rawHeaders(headers, body))
+  const response = new ServerResponse(request)
+  response.shouldKeepAlive = true
+  response.assignSocket(socket as unknown as Socket)
+  socket.begin(request, response)
+  response.on('finish', () => {
+    // What Node's HTTP server does after a response: drain what was not read, let go of the socket, announce the close.
+    if (!request.readableFlowing && !request.readableEnded) request.resume()
+    response.detachSocket(socket as unknown as Socket)
+    process.nextTick(emitClose, response)
+    socket.answered()
+    resolve({ status: socket.status, result: socket.result })
+  })
+  socket.on('close', () => {
+    if (socket.isAnswered) return
+    request.destroy(connectionReset('aborted'))
+    reject(connectionReset('The connection of the attempt was closed before it was answered'))
+  })
+  app.routing(request as never, response as never)
+  if (body !== undefined) request.push(body)
+  request.complete = true
+  request.push(null)
+}
+
+function newRequest (socket: LoopbackSocket, method: string, url: string, headers: string[]): IncomingMessage {
+  const request = new IncomingMessage(socket as unknown as Socket)
+  request.httpVersionMajor = 1
+  request.httpVersionMinor = 1
+  request.httpVersion = '1.1'
+  request.method = method
+  request.url = url
+  ;(request as unknown as HeaderLines)._addHeaderLines(headers, headers.length)
+  return request
+}
+
+/** How Node's parser hands over headers: `headers` and `headersDistinct` are then made of `rawHeaders` on first use. */
+interface HeaderLines { _addHeaderLines (headers: string[], count: number): void }
+
+/** Names and values in turn. */
+function rawHeaders (headers: RouteRequest['headers'], body: Uint8Array | undefined): string[] {
+  const raw = ['Host', 'localhost', 'Connection', 'keep-alive']
+  for (const name of Object.keys(headers)) raw.push(name, headers[name]!)
+  if (body !== undefined) raw.push('Content-Length', String(body.length))
+  return raw
+}
+
+function emitClose (response: ServerResponse): void {
+  if (response.closed) return
+  response.destroyed = true
+  ;(response as unknown as { _closed: boolean })._closed = true
+  response.emit('close')
+}
+
+function connectionReset (message: string): Error {
+  return Object.assign(new Error(message), { code: 'ECONNRESET' })
+}

@@ -1,0 +1,71 @@
+import { Type } from '@sinclair/typebox'
+import type { FastifyInstance } from 'fastify'
+import t from 'tap'
+import { defineTasks } from '../../../lib/index.js'
+import { queue, httpRequest, stage } from '../../support/engine-harness.js'
+import { start, watchAttempts } from '../../support/app.js'
+
+const tasks = defineTasks({ work: { payload: Type.Object({}) } })
+/** The first attempt is the one that goes wrong. */
+const queues = { default: { retryConfig: { minBackoffSeconds: 0.001, maxBackoffSeconds: 0.001 } } }
+
+t.test('a host that misbehaves ends its own attempt and nothing else', async t => {
+  const faults: Readonly<Record<string, (app: FastifyInstance) => void>> = {
+    'it destroys the socket': app => { first(app, (request, reply) => { reply.hijack(); request.raw.socket.destroy() }) },
+    'it destroys the response with an error': app => { first(app, (request, reply) => { reply.hijack(); reply.raw.destroy(new Error('no')) }) },
+    'it answers in a hook': app => { first(app, (request, reply) => { reply.code(500).send('no') }) },
+    'it answers on the raw response': app => { first(app, (request, reply) => { reply.hijack(); reply.raw.writeHead(502).end('no') }) },
+    'it throws after the answer': app => {
+      let thrown = false
+      app.addHook('onResponse', async () => {
+        if (thrown) return
+        thrown = true
+        throw new Error('late')
+      })
+      first(app, (request, reply) => { reply.code(500).send('no') })
+    }
+  }
+  for (const [name, build] of Object.entries(faults)) {
+    for (const delivery of ['loopback', 'inject'] as const) {
+      // By inject, a connection that is destroyed is not noticed before the deadline.
+      if (delivery === 'inject' && name.includes('destroys')) continue
+      await t.test(`${name}, by ${delivery}`, async t => {
+        const done: string[] = []
+        const { ended } = watchAttempts(t)
+        const { app } = await start(t, { tasks, queues, local: { delivery }, handlers: { work (payload, { attempt }) { done.push(`${attempt}`) } } }, build)
+        await app.enqueue('work', {})
+        await ended(1)
+        t.strictSame(done, ['2'])
+        await app.enqueue('work', {})
+        await ended(2)
+        t.strictSame(done, ['2', '1'], 'and the next task runs at its first attempt')
+      })
+    }
+  }
+})
+
+t.test('an attempt whose deadline passes is given up', async t => {
+  const given: string[] = []
+  const { engine, clock } = await stage({
+    dispatch: attempt => {
+      attempt.onDeadline = () => { given.push(attempt.task.name) }
+      return new Promise(() => {})
+    }
+  })
+  const { name } = await engine.createTask(queue, { httpRequest, dispatchDeadlineMs: 15_000 })
+  await clock.advance(14_999)
+  t.strictSame(given, [])
+  await clock.advance(1)
+  t.strictSame(given, [name])
+})
+
+/** On the first request only. */
+function first (app: FastifyInstance, act: (request: any, reply: any) => void): void {
+  let acted = false
+  app.addHook('onRequest', async (request, reply) => {
+    if (acted) return
+    acted = true
+    act(request, reply)
+    if (reply.sent) return await reply
+  })
+}

@@ -1,7 +1,7 @@
 import { boolean, option, section, strings, type Declared, type Environment, type Option, type Read } from '../checks.js'
 import { FST_TASKS_INVALID_OPTION } from '../errors.js'
 import { serviceAccount } from './service-account.js'
-import type { ResolvedTarget } from './target.js'
+import type { ResolvedHttpTarget, ResolvedTarget } from './target.js'
 
 /** Which OIDC tokens the routes of an HTTP target accept. */
 export interface AuthOptions {
@@ -32,13 +32,17 @@ export const authOptions = {
   cloudRunIam: boolean({ default: false })
 } satisfies Declared<AuthOptions>
 
-export type GivenAuth = false | Read<typeof authOptions>
+export type GivenAuth = false | 'emulator' | Read<typeof authOptions>
 
 export const authOption: Option<GivenAuth> = {
   options: authOptions,
   read (value, path, reading) {
-    if (value === false) return false
-    if (value === true) throw reading.refuse(`'${path}' verifies by default; it must be false or an object`)
+    if (value === true) throw reading.refuse(`'${path}' verifies by default; it must be false, 'emulator' or an object`)
+    if (typeof value === 'string' && value !== 'emulator') throw reading.refuse(`'${path}' must be false, 'emulator' or an object`)
+    if (value === 'emulator' && !reading.environment?.CLOUD_TASKS_EMULATOR_HOST) {
+      throw reading.refuse(`'${path}' is 'emulator', but CLOUD_TASKS_EMULATOR_HOST is not set; where Google Cloud calls, leave '${path}' out`)
+    }
+    if (value === false || value === 'emulator') return value
     return section(authOptions).read(value, path, reading)
   }
 }
@@ -52,7 +56,8 @@ export type Callers =
 
 export interface OidcCallers {
   readonly verify: 'oidc'
-  readonly issuers: readonly string[]
+  /** Undefined: any, where the keys are those of one issuer alone. */
+  readonly issuers: readonly string[] | undefined
   readonly jwksUri: string
   readonly audiences: readonly string[]
   readonly emails: readonly string[]
@@ -71,6 +76,7 @@ export const GOOGLE_KEYS = 'https://www.googleapis.com/oauth2/v3/certs'
 export function cloudCallers (auth: GivenAuth, target: ResolvedTarget, environment: Environment, worker: boolean): Callers {
   if (auth === false) return { verify: 'nobody' }
   if (target.type === 'appEngine') return appEngineCallers(auth, environment, worker)
+  if (auth === 'emulator') return emulatorCallers(target, environment)
   const { jwksUri = GOOGLE_KEYS, cloudRunIam } = auth
   if (new URL(jwksUri).protocol !== 'https:' && !isNearby(new URL(jwksUri), environment)) {
     throw refuse("'auth.jwksUri' must start with https://, or else anyone between could replace the keys and sign tokens; http:// is for this machine and for emulators")
@@ -88,15 +94,33 @@ export function cloudCallers (auth: GivenAuth, target: ResolvedTarget, environme
   }
 }
 
+/**
+ * Tokens that the emulator has signed. Their issuer is the address that the emulator knows itself by, which is not the one that
+ * leads to it from elsewhere, and adds nothing to a signature by the only keys that count.
+ */
+function emulatorCallers ({ audience, serviceAccountEmail }: ResolvedHttpTarget, { CLOUD_TASKS_EMULATOR_HOST: host }: Environment): Callers {
+  return {
+    verify: 'oidc',
+    issuers: undefined,
+    jwksUri: `http://${host}/jwks`,
+    audiences: [audience],
+    emails: serviceAccountEmail === undefined ? [] : [serviceAccountEmail],
+    cloudRunIam: false
+  }
+}
+
 function appEngineCallers (auth: Exclude<GivenAuth, false>, environment: Environment, worker: boolean): Callers {
-  const { cloudRunIam, ...tokens } = auth
-  if (cloudRunIam || Object.values(tokens).some(value => value !== undefined)) {
+  if (auth === 'emulator' || describesTokens(auth)) {
     throw refuse("'auth' describes the tokens of an HTTP target; App Engine sends none")
   }
   if (worker && !environment.GAE_SERVICE) {
     throw refuse("'handlers' with an App Engine target run only on App Engine (GAE_SERVICE is unset): elsewhere every caller can forge its headers; use a target of type 'http' with a service account, or leave 'handlers' out")
   }
   return { verify: 'appEngine' }
+}
+
+function describesTokens ({ cloudRunIam, ...tokens }: Read<typeof authOptions>): boolean {
+  return cloudRunIam || Object.keys(tokens).length > 0
 }
 
 function isNearby ({ protocol, hostname }: URL, { CLOUD_TASKS_EMULATOR_HOST }: Environment): boolean {

@@ -37,8 +37,12 @@ export interface CloudTasksOptions<M extends TaskDefinitions = TaskDefinitions, 
   readonly local?: LocalOptions
   /** A client of your own: used as it is and never closed. @default one is made while the app starts, for the transport `cloud` only */
   readonly client?: CloudTasksClient
-  /** Who may call a task route. `false` lets anybody who reaches the server run any task, and logs a warning. @default verify, by the target's rules */
-  readonly auth?: false | AuthOptions
+  /**
+   * Who may call a task route. `emulator` accepts the tokens of the emulator that `CLOUD_TASKS_EMULATOR_HOST` names, and is refused
+   * where that is not set. `false` lets every caller that reaches the server run any task, and logs a warning.
+   * @default verify, by the target's rules
+   */
+  readonly auth?: false | 'emulator' | AuthOptions
   /**
    * Seconds that `enqueue` keeps trying while Cloud Tasks is unavailable, overloaded or out of reach, 0.1 to 600. A task
    * without an `id` may then be enqueued twice, when a try arrived and its answer did not. @default 10

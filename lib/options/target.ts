@@ -13,7 +13,10 @@ export interface HttpTarget {
   readonly type: 'http'
   /** Origin of the server, with the path it is served below, if any. Environment: `CLOUD_TASKS_TARGET_URL`. */
   readonly url?: string
-  /** Account whose OIDC token Cloud Tasks attaches, and the only caller that the routes accept. Environment: `CLOUD_TASKS_SERVICE_ACCOUNT`. */
+  /**
+   * Account whose OIDC token Cloud Tasks attaches, and the only caller that the routes accept. Environment: `CLOUD_TASKS_SERVICE_ACCOUNT`.
+   * @default with `auth: 'emulator'` tasks@emulator.iam.gserviceaccount.com
+   */
   readonly serviceAccountEmail?: string
   /** Audience of that token. @default the origin of `url` */
   readonly audience?: string

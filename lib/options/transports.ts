@@ -4,7 +4,7 @@ import { FST_TASKS_INVALID_OPTION, FST_TASKS_MISSING_SETTING, FST_TASKS_NOT_FOR_
 import { cloudCallers, type Callers } from './auth.js'
 import type { pluginOptions } from './options.js'
 import { LOCAL_MAX_DISPATCHES_PER_SECOND } from './queues.js'
-import { cloudTarget, embeddedTarget, type ResolvedTarget } from './target.js'
+import { cloudTarget, embeddedTarget, type GivenTarget, type ResolvedTarget } from './target.js'
 
 /** What the choice of the transport decides. This file alone tells 'cloud' from 'local'; all others read these facts. */
 export interface TransportFacts {
@@ -58,7 +58,7 @@ function cloudFacts (given: Given, environment: Environment, worker: boolean): T
   if (missing.length > 0) {
     throw new FST_TASKS_MISSING_SETTING(`The transport 'cloud' lacks ${missing.length === 1 ? 'a setting' : 'settings'}: ${missing.join('; ')}`)
   }
-  const target = cloudTarget(given.target, emulatorHost)
+  const target = cloudTarget(given.auth === 'emulator' ? withAccount(given.target) : given.target, emulatorHost)
   return {
     embedded: false,
     volatile: false,
@@ -67,6 +67,11 @@ function cloudFacts (given: Given, environment: Environment, worker: boolean): T
     callers: cloudCallers(given.auth, target, environment, worker),
     emulatorHost
   }
+}
+
+/** An emulator signs the token of any account. */
+function withAccount (target: GivenTarget): GivenTarget {
+  return target.type === 'http' ? { serviceAccountEmail: 'tasks@emulator.iam.gserviceaccount.com', ...target } : target
 }
 
 function readEmulatorHost ({ CLOUD_TASKS_EMULATOR_HOST: host }: Environment): string | undefined {
@@ -84,7 +89,7 @@ function missingSettings ({ location, project, target, auth }: Given, emulatorHo
   if (target.type === 'http' && target.url === undefined) {
     missing.push("'target' or CLOUD_TASKS_TARGET_URL: the URL at which Cloud Tasks reaches this server")
   }
-  if (target.type === 'http' && worker && auth !== false && (target.serviceAccountEmail ?? auth.serviceAccountEmail) === undefined) {
+  if (target.type === 'http' && worker && typeof auth === 'object' && (target.serviceAccountEmail ?? auth.serviceAccountEmail) === undefined) {
     missing.push("'target.serviceAccountEmail' or CLOUD_TASKS_SERVICE_ACCOUNT: the account whose token tells Cloud Tasks from every other caller, because there are 'handlers' here ('auth: false' would let every caller in)")
   }
   return missing

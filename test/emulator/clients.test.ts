@@ -5,13 +5,13 @@ import { promisify } from 'node:util'
 import { CloudTasksClient, type protos } from '@google-cloud/tasks'
 import { credentials } from '@grpc/grpc-js'
 import { Type } from '@sinclair/typebox'
-import Fastify from 'fastify'
+import Fastify, { type FastifyInstance } from 'fastify'
 import { deleteApp, initializeApp } from 'firebase-admin/app'
 import { getFunctions } from 'firebase-admin/functions'
 import { PassThroughClient } from 'google-auth-library'
 import { CloudTasksClient as CloudTasksClient7 } from 'google-cloud-tasks-7'
 import t, { type Test } from 'tap'
-import cloudTasks, { defineTasks } from '../../lib/index.js'
+import cloudTasks, { defineTasks, type CloudTasksOptions } from '../../lib/index.js'
 import { createEmulator, type Emulator, type EmulatorOptions } from '../../lib/emulator/index.js'
 
 const parent = 'projects/demo/locations/us-central1'
@@ -112,16 +112,17 @@ t.test('plain curl works', { skip: noCurl }, async t => {
   t.match(await ask('--http2', `${url}/v2/${queue}`), { name: queue }, 'an offer to upgrade is passed over')
 })
 
-t.test('what the plugin advises beside an emulator is right also where a name leads to it', async t => {
+t.test("auth: 'emulator' needs no account, verifies tokens whatever name leads to the emulator, and is what the warning advises", async t => {
   const emulator = await listening(t, { queues: [queue] })
+  const warnings = (lines: string[]) => lines.map(line => (JSON.parse(line) as { msg: string }).msg)
   setEmulatorHost(t, { address: `localhost:${emulator.port}` })
   const tasks = defineTasks({ greet: { payload: Type.Object({}) } })
   const workerPort = await freePort()
   let done = (): void => {}
   const finished = new Promise<void>(resolve => { done = resolve })
-  const start = async (auth: { issuer: string, jwksUri: string } | undefined): Promise<string[]> => {
+  const start = async (options: Partial<CloudTasksOptions>, target: object): Promise<{ worker: FastifyInstance, lines: string[] }> => {
     const lines: string[] = []
-    const worker = Fastify({ logger: { level: 'warn', stream: { write (line: string) { lines.push((JSON.parse(line) as { msg: string }).msg) } } } })
+    const worker = Fastify({ logger: { level: 'warn', stream: { write (line: string) { lines.push(line) } } } })
     t.teardown(async () => { await worker.close() })
     await worker.register(cloudTasks, {
       tasks,
@@ -129,19 +130,22 @@ t.test('what the plugin advises beside an emulator is right also where a name le
       project: 'demo',
       location: 'us-central1',
       queue: 'mail',
-      target: { type: 'http', url: `http://127.0.0.1:${workerPort}`, serviceAccountEmail: 'tasks@demo.iam.gserviceaccount.com' },
-      ...(auth === undefined ? {} : { auth })
+      target: { type: 'http', url: `http://127.0.0.1:${workerPort}`, ...target },
+      ...options
     })
     await worker.ready()
-    if (auth === undefined) return lines
-    await worker.listen({ host: '127.0.0.1', port: workerPort })
-    await worker.enqueue('greet', {})
-    return lines
+    return { worker, lines }
   }
-  const [advice = ''] = await start(undefined)
-  const [, issuer = '', jwksUri = ''] = /auth: \{ issuer: '(.+?)', jwksUri: '(.+?)' \}/.exec(advice) ?? []
-  t.same(await start({ issuer, jwksUri }), [])
+  const advised = await start({}, { serviceAccountEmail: 'tasks@demo.iam.gserviceaccount.com' })
+  t.strictSame(warnings(advised.lines),
+    ["CLOUD_TASKS_EMULATOR_HOST is set, but the task routes accept Google's tokens only; for those of the emulator set auth: 'emulator'"])
+
+  const { worker, lines } = await start({ auth: 'emulator' }, {})
+  await worker.listen({ host: '127.0.0.1', port: workerPort })
+  await worker.enqueue('greet', {})
   await finished
+  t.strictSame(warnings(lines), [])
+  t.equal((await fetch(`http://127.0.0.1:${workerPort}/tasks/greet`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}' })).status, 401)
 })
 
 t.test('from end to end: enqueued over gRPC, dispatched with a signed token, verified, handled', async t => {
@@ -166,7 +170,7 @@ t.test('from end to end: enqueued over gRPC, dispatched with a signed token, ver
     location: 'us-central1',
     queue: 'mail',
     target: { type: 'http', url: `http://127.0.0.1:${workerPort}`, serviceAccountEmail },
-    auth: { issuer: emulator.url, jwksUri: `${emulator.url}/jwks` }
+    auth: 'emulator'
   })
   t.teardown(async () => { await worker.close() })
   await worker.listen({ host: '127.0.0.1', port: workerPort })

@@ -1,4 +1,3 @@
-import { isIP } from 'node:net'
 import type { FastifyBaseLogger, FastifyInstance, FastifyRequest } from 'fastify'
 import type { Clock } from '../../clock/clock.js'
 import { isQueueId } from '../../cloud-tasks/names.js'
@@ -50,12 +49,5 @@ function byAppEngine (request: FastifyRequest): void {
 export function warnAboutCallers (log: FastifyBaseLogger, { callers, emulatorHost }: Pick<Config, 'callers' | 'emulatorHost'>): void {
   if (callers.verify === 'nobody') log.warn("'auth' is false: anyone who reaches this server can run any task")
   if (callers.verify !== 'oidc' || callers.jwksUri !== GOOGLE_KEYS || emulatorHost === undefined) return
-  log.warn("CLOUD_TASKS_EMULATOR_HOST is set, but the task routes accept Google's tokens only; for those of this package's emulator set " +
-    `auth: { issuer: '${emulatorIssuer(emulatorHost)}', jwksUri: 'http://${emulatorHost}/jwks' }; its issuer is the address that it listens on`)
-}
-
-/** The emulator names itself by its address, and by 127.0.0.1 where it listens on all, whatever host name leads to it. */
-function emulatorIssuer (host: string): string {
-  const { hostname, port } = new URL(`http://${host}`)
-  return `http://${isIP(hostname.replace(/[[\]]/g, '')) === 0 ? '127.0.0.1' : hostname}${port === '' ? '' : `:${port}`}`
+  log.warn("CLOUD_TASKS_EMULATOR_HOST is set, but the task routes accept Google's tokens only; for those of the emulator set auth: 'emulator'")
 }

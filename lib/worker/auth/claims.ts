@@ -13,7 +13,7 @@ export type ClaimsVerdict =
 export function checkClaims (claims: unknown, callers: OidcCallers, nowSeconds: number): ClaimsVerdict {
   if (typeof claims !== 'object' || claims === null || Array.isArray(claims)) return unusable('its claims are no object')
   const { iss, aud, exp, nbf, iat, email, email_verified: verified } = claims as Readonly<Record<string, unknown>>
-  if (!isOneOf(iss, callers.issuers)) return unusable('its issuer is not the expected one')
+  if (callers.issuers !== undefined && !isOneOf(iss, callers.issuers)) return unusable('its issuer is not the expected one')
   if (!isOneOf(aud, callers.audiences)) return unusable("its audience is not the expected one, which is the origin of 'target.url' unless 'target.audience' says otherwise")
   if (!isTime(exp) || !isTime(iat)) return unusable('it does not say when it was issued and when it expires')
   if (exp <= nowSeconds - TOLERANCE_SECONDS) return unusable('it has expired')

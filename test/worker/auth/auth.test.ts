@@ -7,7 +7,9 @@ import { CompactEncrypt, CompactSign, exportPKCS8, exportSPKI } from 'jose'
 import t, { type Test } from 'tap'
 import { systemClock } from '../../../lib/clock/clock.js'
 import { ManualClock } from '../../../lib/clock/manual-clock.js'
-import { resolveConfig } from '../../../lib/options/config.js'
+import type { OidcCallers } from '../../../lib/options/auth.js'
+import { resolveConfig, type Config } from '../../../lib/options/config.js'
+import type { ResolvedHttpTarget } from '../../../lib/options/target.js'
 import cloudTasks, { defineTasks, type CloudTasksOptions } from '../../../lib/index.js'
 import { SECRET_HEADER } from '../../../lib/delivery/headers.js'
 import { KeySet } from '../../../lib/worker/auth/key-set.js'
@@ -545,6 +547,9 @@ t.test('at boot', async t => {
     ['an audience that is an empty list', { ...CLOUD, auth: { audience: [] } }],
     ['an account to accept that is a name', { ...CLOUD, auth: { serviceAccountEmail: ['tasks'] } }],
     ['the IAM check of Cloud Run off Cloud Run', { ...CLOUD, auth: { cloudRunIam: true } }],
+    ["the emulator's tokens without an emulator", { ...CLOUD, auth: 'emulator' }],
+    ["the emulator's tokens without an emulator, on the embedded queue", { transport: 'local', auth: 'emulator' }, { CLOUD_TASKS_EMULATOR_HOST: '' }],
+    ["the emulator's tokens for App Engine", { ...CLOUD, target: { type: 'appEngine' }, auth: 'emulator' }, { GAE_SERVICE: 'default', CLOUD_TASKS_EMULATOR_HOST: 'localhost:8123' }],
     ['an emulator without a port', CLOUD, { CLOUD_TASKS_EMULATOR_HOST: 'localhost' }],
     ['an emulator with a port that cannot be', CLOUD, { CLOUD_TASKS_EMULATOR_HOST: 'localhost:99999' }]
   ]
@@ -576,6 +581,16 @@ t.test('at boot', async t => {
     t.match(resolve(http({ url: `${AUDIENCE}/base/` })), { target: { url: `${AUDIENCE}/base`, audience: AUDIENCE }, callers: { audiences: [AUDIENCE], emails: [ACCOUNT] } })
     t.match(resolve(http({ audience: 'tasks' })), { target: { audience: 'tasks' }, callers: { audiences: ['tasks'] } })
     t.match(resolve({ ...CLOUD, auth: { audience: ['a', 'b'], issuer: 'c', serviceAccountEmail: ['d@e'] } }), { callers: { audiences: ['a', 'b'], issuers: ['c'], emails: ['d@e'] } })
+  })
+
+  t.test("auth: 'emulator' takes keys from the emulator alone, and checks audience and account", async t => {
+    const environment = { CLOUD_TASKS_EMULATOR_HOST: 'emulator:8123' }
+    const { callers, target } = resolve({ ...http({ serviceAccountEmail: ACCOUNT }), auth: 'emulator' }, environment) as Config
+    t.strictSame(callers, { verify: 'oidc', issuers: undefined, jwksUri: 'http://emulator:8123/jwks', audiences: [AUDIENCE], emails: [ACCOUNT], cloudRunIam: false })
+    t.strictSame(target, { type: 'http', url: AUDIENCE, audience: AUDIENCE, serviceAccountEmail: ACCOUNT })
+    const withoutAccount = resolve({ ...CLOUD, target: { type: 'http', url: AUDIENCE }, auth: 'emulator' }, environment) as Config
+    t.strictSame((withoutAccount.callers as OidcCallers).emails, ['tasks@emulator.iam.gserviceaccount.com'])
+    t.equal((withoutAccount.target as ResolvedHttpTarget).serviceAccountEmail, 'tasks@emulator.iam.gserviceaccount.com')
   })
 
   t.test('an emulator may be reached, and have its keys, over plain http', async t => {

@@ -73,7 +73,7 @@ export const FST_TASKS_PLUGIN_MISSING = errorClass<[]>()(
 export const FST_TASKS_ROUTE_TAKEN = errorClass<[name: string, method: string, url: string]>()(
   'FST_TASKS_ROUTE_TAKEN', "Task '%s' cannot be mounted: the route %s %s exists already; choose another 'prefix' or 'path'", 500)
 
-/** The server's validator compiler refuses the payload schema of a task, or cannot be reached. */
+/** No validator accepts the payload schema of a task. */
 export const FST_TASKS_INVALID_SCHEMA = errorClass<[name: string, problem: string, options?: ErrorOptions]>()(
   'FST_TASKS_INVALID_SCHEMA', "The payload schema of task '%s' does not compile: %s", 500)
 
@@ -88,11 +88,11 @@ export const FST_TASKS_NO_HANDLER = createServerError<'FST_TASKS_NO_HANDLER', [n
   'FST_TASKS_NO_HANDLER', 500, 'The task cannot run here',
   "Task '%s' has no handler in this process; add one to the option 'handlers'")
 
-/** The payload does not fit the schema. `validation` holds the validator's errors. */
+/** The payload does not fit the schema. `validation` lists each field and its rule. */
 export const FST_TASKS_INVALID_PAYLOAD = errorClass<[name: string, problem: string, options?: ErrorOptions]>()(
   'FST_TASKS_INVALID_PAYLOAD', "The payload of task '%s' is invalid: %s", 400)
 
-/** The payload has no JSON text, or none that may be parsed again: circular, BigInt, undefined, `__proto__`. */
+/** The payload has no JSON text, or one that would lose something or may not be parsed: circular, BigInt, undefined, a Map, `__proto__`. */
 export const FST_TASKS_PAYLOAD_NOT_JSON = errorClass<[name: string, problem: string, options?: ErrorOptions]>()(
   'FST_TASKS_PAYLOAD_NOT_JSON', "The payload of task '%s' cannot travel as JSON: %s", 400)
 

@@ -1,3 +1,40 @@
+import type { FastifyInstance, FastifySchemaCompiler } from 'fastify'
+
+/** Parses JSON text as the task routes do: keys that could poison a prototype are refused. */
+export type JsonParser = (text: string) => unknown
+
+/** Fastify's own JSON parser, for use without a request. */
+export function jsonParser (app: FastifyInstance): JsonParser {
+  const parse = app.getDefaultJsonParser('error', 'error')
+  return text => {
+    let outcome: { error: Error | null, value: unknown } | undefined
+    // Fastify's parser calls back at once.
+    parse(undefined as never, text, (error, value) => { outcome = { error, value } })
+    if (outcome === undefined) throw new TypeError('the JSON parser did not answer')
+    if (outcome.error !== null) throw outcome.error
+    return outcome.value
+  }
+}
+
+/**
+ * The server's own validator compiler. Fastify sets it when the first route with a schema compiles; an instance that has
+ * none yet, because it only enqueues or is still booting, gets it from where Fastify itself would: its schema controller.
+ * @throws TypeError where Fastify has neither
+ */
+export function validatorCompilerOf (app: FastifyInstance): FastifySchemaCompiler<unknown> {
+  const controller = fieldOf(app, 'fastify.schemaController') as SchemaController | undefined
+  if (app.validatorCompiler !== undefined && controller?.addedSchemas !== true) return app.validatorCompiler
+  const options = fieldOf(app, 'fastify.options') as { readonly ajv?: unknown } | undefined
+  const compiler = controller?.getValidatorBuilder?.()(app.getSchemas(), options?.ajv) ?? app.validatorCompiler
+  if (compiler === undefined) throw new TypeError('this version of Fastify does not show its validator compiler; set one with setValidatorCompiler')
+  return compiler
+}
+
+interface SchemaController {
+  readonly addedSchemas?: boolean
+  getValidatorBuilder? (): (schemas: unknown, ajvOptions: unknown) => FastifySchemaCompiler<unknown>
+}
+
 /** A field that Fastify keeps under a symbol of its own, found along the chain of encapsulated instances. */
 export function fieldOf (app: object, description: string): unknown {
   for (const instance of chainOf(app)) {

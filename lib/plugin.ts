@@ -94,7 +94,7 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
     run: async (task, value, log) => await runHandler({ app, config, clock, scope, runs, limits, signal: loader?.signal }, task, value, log)
   })
   app.addHook('onReady', async () => {
-    for (const task of registry.values()) payloads.finalValidator(task)
+    for (const task of registry.values()) payloads.compile(task)
     if (config.embedded && loader === undefined) logLocalQueue(app, config, registry)
     // Added last, it runs first: before Fastify refuses calls, and before its preClose hooks, which get only `pluginTimeout`.
     app.addHook('onClose', async () => { await Promise.all([transport.stop(), runs.drain(config.closeGraceMs, !config.embedded)]) })

@@ -5,6 +5,7 @@ import type { Clock } from './clock/clock.js'
 import type { Config } from './options/config.js'
 import { lookUp, type Enqueue, type EnqueueOptions, type EnqueueResult, type Producer } from './enqueue.js'
 import { FST_TASKS_INVALID_ENQUEUE_OPTION, FST_TASKS_INVALID_PAGE, FST_TASKS_LOCAL_ONLY, FST_TASKS_NO_HANDLER, FST_TASKS_NOT_REGISTERED } from './errors.js'
+import { jsonSchemaOf } from './registry/json-schema.js'
 import type { PayloadCodec } from './registry/payload.js'
 import type { RegisteredTasks, RegisteredTypeProvider, TaskDefinitions, TaskPayload } from './registry/definitions.js'
 import type { Registry } from './registry/registry.js'
@@ -71,7 +72,8 @@ export interface TaskListing {
   /** URL path of its route in this server, prefixes included. */
   readonly path: string
   readonly queue: string
-  readonly schema: object
+  /** JSON Schema of what `enqueue` accepts; undefined where the schema's library has none for it. */
+  readonly schema: object | undefined
   /** Whether this process has a handler for it. */
   readonly handler: boolean
   /** Attempts that ended in this process, by outcome. */
@@ -88,14 +90,17 @@ export interface TaskClient<M, F = RegisteredTypeProvider> extends Tasks<M, F> {
  * @throws FST_TASKS_NOT_REGISTERED when `app` does not have one of these tasks
  */
 export function tasksOf<M extends TaskDefinitions, F = RegisteredTypeProvider> (app: Pick<FastifyInstance, 'enqueue' | 'tasks'>, tasks: M): TaskClient<M, F> {
-  const known = new Map((app.tasks as FastifyInstance['tasks'] | undefined)?.list().map(task => [task.name, task.schema]))
+  const registry = app.tasks === undefined ? undefined : registries.get(app.tasks)
   for (const [name, definition] of Object.entries(tasks)) {
-    if (known.get(name) !== definition.payload) {
+    if (registry?.get(name)?.payload !== definition.payload) {
       throw new FST_TASKS_NOT_REGISTERED(name, ' on this instance with this definition; register the plugin with it, or pass the instance that it is registered on')
     }
   }
   return { ...(app.tasks as unknown as Tasks<M, F>), enqueue: app.enqueue as unknown as Enqueue<M, F> }
 }
+
+/** Of each `app.tasks`. */
+const registries = new WeakMap<object, Registry>()
 
 export interface TasksParts {
   readonly app: FastifyInstance
@@ -120,14 +125,14 @@ export function createTasks ({ app, config, clock, scope, registry, payloads, pr
     if (transport.inspection === undefined) throw new FST_TASKS_LOCAL_ONLY(call)
     return transport.inspection
   }
-  return {
+  const tasks: Tasks<any> = {
     list () {
       return [...registry.values()].map(task => ({
         name: task.name,
         method: task.method,
         path: routePath(app, config.prefix, task.path),
         queue: task.queue ?? config.queue,
-        schema: task.payload,
+        schema: jsonSchemaOf(task.payload),
         handler: task.handler !== undefined,
         counts: settlement.countsOf(task.name)
       }))
@@ -176,6 +181,8 @@ export function createTasks ({ app, config, clock, scope, registry, payloads, pr
       return { tasks: tasks.map(task => ({ ...task, name: byPath.get(task.path) })), nextPageToken }
     }
   }
+  registries.set(tasks, registry)
+  return tasks
 }
 
 const pageOptions = {

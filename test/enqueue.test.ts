@@ -86,6 +86,56 @@ t.test('enqueue', async t => {
     t.match(await app.enqueue('any', { nothing: null, at: new Date(0) }), { duplicate: false }, 'a null that is meant stays')
   })
 
+  t.test('refuses what JSON would write as {} or in part, and says what to send instead', async t => {
+    const { app } = await start(t, { tasks })
+    const lost: Array<[value: unknown, problem: string]> = [
+      [new Map([[1, 2]]), 'a Map would become {}; send Object.fromEntries(map)'],
+      [new Set([1]), 'a Set would become {}; send [...set]'],
+      [new (class extends Map {})(), 'a Map would become {}; send Object.fromEntries(map)'],
+      [Object.assign(new Set([1]), { size2: 1 }), 'a Set would become {}; send [...set]'],
+      [Promise.resolve(1), 'a Promise would become {}; await it first'],
+      [new RangeError('lost'), 'an Error would lose its message; send the fields that are needed'],
+      [Object.assign(new Error('lost'), { code: 'E' }), 'an Error would lose its message; send the fields that are needed'],
+      [new Number(NaN), 'a boxed Number is not a JSON value; send what its valueOf() returns'], // eslint-disable-line no-new-wrappers
+      [new Number(5), 'a boxed Number is not a JSON value; send what its valueOf() returns'], // eslint-disable-line no-new-wrappers
+      [new String('x'), 'a boxed String is not a JSON value; send what its valueOf() returns'], // eslint-disable-line no-new-wrappers
+      [Object(Symbol('s')), 'a boxed Symbol is not a JSON value; send what its valueOf() returns'],
+      [/a/, 'an object of kind RegExp would become {}'],
+      [new WeakMap(), 'an object of kind WeakMap would become {}'],
+      [new URLSearchParams('a=b'), 'an object of kind URLSearchParams would become {}'],
+      [[1].values(), 'an object of kind Array Iterator would become {}'],
+      [new ArrayBuffer(8), 'an object of kind ArrayBuffer would become {}'],
+      [new Uint8Array(2), 'a Uint8Array would become an object with a field for each byte or number; send text, such as base64'],
+      [() => {}, 'a function would be lost'],
+      [Symbol('s'), 'a symbol would be lost'],
+      [-Infinity, '-Infinity would become null'],
+      [new Date('never'), 'an invalid date would become null']
+    ]
+    for (const [value, problem] of lost) {
+      await t.rejects(app.enqueue('any', { list: [{ value }] }), { code: 'FST_TASKS_PAYLOAD_NOT_JSON', message: `The payload of task 'any' cannot travel as JSON: ${problem} (payload/*/0/*)` })
+    }
+    // Fields that stand in the schema are named.
+    const error = await app.enqueue('mail', { ...mail, note: { 'secret key': NaN } }).then(() => undefined, reason => reason)
+    t.equal(error.message, "The payload of task 'mail' cannot travel as JSON: NaN would become null (payload/note/*)")
+    await t.rejects(app.enqueue('any', new Map()), { message: "The payload of task 'any' cannot travel as JSON: a Map would become {}; send Object.fromEntries(map)" })
+  })
+
+  t.test('sends what has a JSON form of its own, and leaves out fields that are undefined', async t => {
+    const seen: unknown[] = []
+    const attempts = watchAttempts(t)
+    const { app } = await start(t, { tasks, handlers: { any: payload => { seen.push(payload) } } })
+    class Order { readonly id = 7; readonly at = new Date(0); get total (): number { return this.id } }
+    class Money extends Map { toJSON (): string { return '5 EUR' } }
+    const shared = { a: 1 }
+    const deep = Array.from({ length: 300 }).reduce<object>(inner => ({ inner }), {})
+    const sent = [new Order(), new Money(), new URL('https://example.com'), Buffer.from('a'), { gone: undefined, kept: [shared, shared] }, Object.assign(Object.create(null), { bare: true }), deep]
+    for (const payload of sent) {
+      await app.enqueue('any', payload)
+      await attempts.ended(seen.length + 1)
+      t.strictSame(seen.at(-1), JSON.parse(JSON.stringify(payload)))
+    }
+  })
+
   t.test('never touches the object of the caller', async t => {
     const seen: unknown[] = []
     const attempts = watchAttempts(t)

@@ -183,8 +183,8 @@ t.test('registering the plugin', async t => {
     const broken = { count: { payload: { type: 'no such type' } } }
     t.equal((await registering(t, { tasks: broken }))?.code, 'FST_TASKS_INVALID_SCHEMA')
     const worker = await registering(t, { tasks: broken, handlers: { count: () => {} } })
-    t.equal(worker?.code, 'FST_ERR_SCH_VALIDATION_BUILD', 'Fastify says it first where there is a route')
-    t.match(worker?.message, "The payload schema of task 'count' does not compile")
+    t.equal(worker?.code, 'FST_TASKS_INVALID_SCHEMA')
+    t.ok(worker?.message.startsWith("The payload schema of task 'count' does not compile: schema is invalid"))
   })
 
   t.test('a task handle is refused by an app that does not have the task', async t => {

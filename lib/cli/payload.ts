@@ -1,8 +1,9 @@
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { text } from 'node:stream/consumers'
-import type { Examined, PayloadCodec, ValidationFault } from '../registry/payload.js'
+import type { PayloadCodec } from '../registry/payload.js'
 import type { RegisteredTask } from '../registry/registry.js'
+import type { Validation, ValidationFault } from '../registry/validation.js'
 import type { FoundTask } from './app.js'
 import { CommandError, UsageError, codeOf, type Arguments, type Io } from './command.js'
 import { samplePayload } from './sample-payload.js'
@@ -63,7 +64,7 @@ export async function checkPayload (found: FoundTask, value: unknown, example: s
   throw new CommandError(`the payload does not fit the schema of task '${name}':\n${problems}\n${await explainSchema(found, example)}`)
 }
 
-async function examine (payloads: PayloadCodec, task: RegisteredTask, value: unknown): Promise<Examined> {
+async function examine (payloads: PayloadCodec, task: RegisteredTask, value: unknown): Promise<Validation> {
   try {
     return await payloads.examine(task, payloads.print(task, value))
   } catch (error) {
@@ -74,13 +75,14 @@ async function examine (payloads: PayloadCodec, task: RegisteredTask, value: unk
 /** What a payload of this task looks like, where none was given. */
 export async function explainPayload (found: FoundTask, example: string): Promise<string> {
   const { name, schema } = found
-  return `task '${name}' needs a payload, as an argument, on stdin ('-') or in a file ('--file').\n${describe(schema)}${await explainSchema(found, example)}`
+  return `task '${name}' needs a payload, as an argument, on stdin ('-') or in a file ('--file').\n${describe(schema ?? {})}${await explainSchema(found, example)}`
 }
 
 /** A command line whose payload fits, or else the schema. */
 async function explainSchema ({ name, schema, registration }: FoundTask, example: string): Promise<string> {
   const text = await samplePayload(registration.registry.get(name)!, registration)
   if (text !== undefined) return `This one fits:\n  ${example} '${text.replaceAll("'", "'\\''")}'`
+  if (schema === undefined) return 'Its schema has no form in JSON Schema, so none can be shown; see the definition of the task.'
   try {
     return `Its schema:\n${JSON.stringify(schema, null, 2)}`
   } catch (error) {

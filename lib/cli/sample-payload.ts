@@ -1,4 +1,5 @@
 import type { PluginHandle } from '../plugin-handle.js'
+import { jsonSchemaOf } from '../registry/json-schema.js'
 import type { RegisteredTask } from '../registry/registry.js'
 import { initialValue } from '../console/assets/form/schema-value.js'
 
@@ -7,8 +8,10 @@ import { initialValue } from '../console/assets/form/schema-value.js'
  * its strings filled in. Undefined where that does not fit.
  */
 export async function samplePayload (task: RegisteredTask, { payloads }: PluginHandle): Promise<string | undefined> {
+  const schema = jsonSchemaOf(task.payload)
+  if (schema === undefined) return undefined
   try {
-    const text = payloads.print(task, initialValue(task.payload, task.payload, sampleText))
+    const text = payloads.print(task, initialValue(schema, schema, sampleText))
     const { faults } = await payloads.examine(task, text)
     return faults === undefined ? text : undefined
   } catch {

@@ -1,9 +1,21 @@
+/**
+ * The words of this code base:
+ * - task definition: what a name stands for: path, payload schema, delivery policy. No code.
+ * - registry: all definitions of an app, from `defineTasks`; at run time name -> path, schema, handler.
+ * - handler: the function that does the work.
+ * - task: one enqueued unit, as Cloud Tasks stores it.
+ * - attempt: one delivery of a task to its route.
+ * - outcome: the result of an attempt: done, retry or dropped.
+ * - transport: where `enqueue` sends tasks: `cloud` or `local`.
+ * - engine: Cloud Tasks' behaviour in this process: queues, schedule, retry, rate limits, names. It knows no Fastify.
+ * - store: where the engine keeps tasks: in memory or on disk.
+ */
 import { isPlainObject, nearest, oneOf, option, readOptions, string, type Declared } from '../checks.js'
 import { deadlineProblem } from '../cloud-tasks/limits.js'
 import { isQueueId } from '../cloud-tasks/names.js'
 import { FST_TASKS_DUPLICATE_PATH, FST_TASKS_INVALID_DEFINITION, FST_TASKS_INVALID_HANDLER } from '../errors.js'
 import type { HandlerFunction, KnownKeys, TaskDefinition, TaskDefinitions, TaskMethod } from './definitions.js'
-import type { PayloadSchema } from './schema.js'
+import { isStandardSchema, type PayloadSchema } from './schema.js'
 
 /** A definition with its defaults filled in. */
 export interface RegisteredTask {
@@ -85,5 +97,5 @@ function isTaskPath (path: string): boolean {
 }
 
 function isSchema (value: unknown): boolean {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
+  return isStandardSchema(value) || (typeof value === 'object' && value !== null && !Array.isArray(value))
 }

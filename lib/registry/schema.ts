@@ -9,7 +9,7 @@ import type { FastifyTypeProvider } from 'fastify'
 export type PayloadSchema = StandardSchema | StaticSchema | JsonSchema
 
 /** Version 1 of https://standardschema.dev, as far as types need it. */
-interface StandardSchema {
+export interface StandardSchema {
   readonly '~standard': { readonly types?: { readonly input: unknown, readonly output: unknown } | undefined }
 }
 
@@ -48,3 +48,8 @@ type StandardType<S, K extends 'input' | 'output'> =
 
 /** As Fastify applies a type provider to the schema of a body. */
 type ProvidedType<F, S> = (F & { readonly schema: S }) extends { readonly validator: infer V } ? V : any
+
+/** Whether `schema` claims to be a Standard Schema. ArkType's are functions. */
+export function isStandardSchema (schema: unknown): schema is StandardSchema {
+  return ((typeof schema === 'object' && schema !== null) || typeof schema === 'function') && '~standard' in schema
+}

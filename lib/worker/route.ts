@@ -5,7 +5,7 @@ import { DEFAULT_DISPATCH_DEADLINE_MS } from '../cloud-tasks/limits.js'
 import type { Config } from '../options/config.js'
 import { FST_TASKS_ATTEMPT_FAILED, FST_TASKS_NOT_REGISTERED, FST_TASKS_ROUTE_TAKEN } from '../errors.js'
 import { attemptStartChannel } from '../events.js'
-import { faultsOf, invalidPayload, type PayloadCodec } from '../registry/payload.js'
+import type { PayloadCodec } from '../registry/payload.js'
 import type { RegisteredTask, Registry } from '../registry/registry.js'
 import { CLOSING_RESULT, DEADLINE_HEADER, RESULT_HEADER, RETRY_BY_QUEUE, RETRY_HEADER } from '../delivery/headers.js'
 import { routePath } from '../delivery/path.js'
@@ -56,7 +56,7 @@ export function mountRoutes (worker: TaskRoutes): void {
     })
     for (const task of tasks) scope.route(attemptRoute(worker, task))
     if (config.prefix !== '') {
-      scope.setErrorHandler<FastifyError>(async (error, request, reply) => turnAway(undefined, error, request, reply))
+      scope.setErrorHandler<FastifyError>(async (error, request, reply) => rejectCall(undefined, error, request, reply))
       // A route, because Fastify has room for one not-found handler at a prefix, and a second ends the process.
       const unknown = { method: ['POST', 'PUT', 'PATCH'], url: '/*' }
       if (!app.hasRoute({ method: 'POST', url: `${routePath(app, config.prefix, '')}/*` })) {
@@ -68,6 +68,9 @@ export function mountRoutes (worker: TaskRoutes): void {
 
 /** Requests whose caller has been verified. */
 const verified = new WeakSet<FastifyRequest>()
+
+/** Why the payload of a request does not fit. Other hooks may throw errors that look alike. */
+const invalidPayloads = new WeakMap<FastifyRequest, Error>()
 
 /** What the attempt of a request came to. It stands, whatever a hook of the host throws afterwards. */
 const outcomes = new WeakMap<FastifyRequest, Outcome>()
@@ -86,18 +89,27 @@ function attemptRoute (worker: TaskRoutes, task: RegisteredTask): RouteOptions {
     ...(worker.config.logLevel === undefined ? {} : { logLevel: worker.config.logLevel }),
     // Cloud Tasks paces its calls itself; @fastify/rate-limit would take its one address for a flood.
     config: { rateLimit: false } as FastifyContextConfig,
-    schema: {
-      body: task.payload,
-      ...(worker.config.exposeRoutes ? { tags: ['tasks'], summary: `Attempt of task ${task.name}` } : { hide: true })
-    } as RouteOptions['schema'] & object,
-    // The very validator that checked the payload at enqueue.
-    validatorCompiler: () => worker.payloads.finalValidator(task) as never,
+    schema: worker.config.exposeRoutes
+      ? { body: worker.payloads.documented(task), tags: ['tasks'], summary: `Attempt of task ${task.name}` } as RouteOptions['schema'] & object
+      : { hide: true } as RouteOptions['schema'] & object,
+    // The schema is for documents: preValidation validates, by the very validator that checked the payload at enqueue. It runs before
+    // any preHandler hook of the host, as Fastify's own validation would, and accepts what an asynchronous validator resolves with.
+    validatorCompiler: () => () => true,
+    preValidation: async request => {
+      try {
+        if (!hasBody(request)) throw missingPayload(worker, task)
+        request.body = await worker.payloads.validate(task, request.body)
+      } catch (error) {
+        invalidPayloads.set(request, error as Error)
+        throw error
+      }
+    },
     // Attempts have deadlines of their own; the host's limit for its handlers would answer 503 and slow the queue down.
     ...((worker.app.initialConfig as { handlerTimeout?: number }).handlerTimeout ? { handlerTimeout: MAX_TIMEOUT_MS } : {}),
     handler: async (request, reply) => {
       // Otherwise the server would wait for the client to close the connection, which became idle too late to be closed with the others.
       if (worker.runs.draining && request.raw.httpVersionMajor === 1) reply.header('connection', 'close')
-      if (worker.runs.closed) return turnAwayClosing(worker, task, request, reply)
+      if (worker.runs.closed) return refuseWhileClosing(worker, task, request, reply)
       const outcome = await worker.runs.attempt(async () => await attempt(worker, task, request, reply))
       outcomes.set(request, outcome)
       // Only an error reaches the host's onError hooks. The error handler then answers with the outcome that is kept above.
@@ -134,7 +146,6 @@ async function runAndSettle (
   if (attemptStartChannel.hasSubscribers) {
     attemptStartChannel.publish({ task: context.name, id: context.id, queue: context.queue, attempt: context.attempt })
   }
-  if (!hasBody(request)) return await worker.settlement.settle(task, undefined, context, unfit(worker, missingPayload(task)), 0)
   const run = await worker.runs.run(worker.app, task.handler!, request.body, context, endsAt - startedAt, connection)
   return await worker.settlement.settle(task, request.body, context, run, clock.monotonic() - startedAt)
 }
@@ -148,19 +159,18 @@ function answer (reply: FastifyReply, { status, result, code }: Outcome): Fastif
 /** Answers what did not come to a run: an unverified caller, a body that is no payload, a hook of the host that threw. */
 async function refuse (worker: TaskRoutes, task: RegisteredTask, error: FastifyError, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   // A hook of the host that comes before the verification may throw the parser's errors, too.
-  if (verified.has(request) && isPayloadFault(error)) {
-    // What the parser says is Fastify's own text; a validator's or a formatter's may quote the payload.
-    const safe = isParserFault(error) ? error : invalidPayload(task, faultsOf(error.validation ?? error))
+  const invalid = verified.has(request) && isParserError(error) ? error : invalidPayloads.get(request)
+  if (invalid !== undefined) {
     return answer(reply, await worker.runs.attempt(async () => {
       const context = await contextOf(worker, task, request, worker.clock.now() + deadlineMs(request))
-      return await worker.settlement.settle(task, request.body, context, unfit(worker, safe), 0)
+      return await worker.settlement.settle(task, request.body, context, invalidPayloadResult(worker, invalid), 0)
     }))
   }
-  return turnAway(task.name, error, request, reply)
+  return rejectCall(task.name, error, request, reply)
 }
 
 /** The caller gets a code; the reason is for the log. */
-function turnAway (task: string | undefined, error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+function rejectCall (task: string | undefined, error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const status = error.statusCode !== undefined && error.statusCode >= 400 ? error.statusCode : 500
   const level = status >= 500 ? 'error' : 'warn'
   request.log[level]({ err: error, task }, 'task call refused')
@@ -169,16 +179,16 @@ function turnAway (task: string | undefined, error: FastifyError, request: Fasti
 }
 
 /**
- * Answers an attempt that arrives when no handler starts any more: nothing is settled or counted, and it is nobody's last attempt. The
+ * Answers an attempt that arrives when no handler starts any more: nothing is settled or counted, and it is never the last attempt. The
  * embedded queue takes it back. Cloud Tasks counts it, and slows its queue for a while.
  */
-function turnAwayClosing ({ config }: TaskRoutes, task: RegisteredTask, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+function refuseWhileClosing ({ config }: TaskRoutes, task: RegisteredTask, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   if (!config.embedded) request.log.warn({ task: task.name }, 'attempt refused: the server is closing and its grace period has passed; Cloud Tasks counts the attempt')
   return reply.code(503).header(RESULT_HEADER, CLOSING_RESULT).header('retry-after', '1').send(describe(503, CLOSING_RESULT, 'FST_TASKS_CLOSING'))
 }
 
-/** What becomes of an attempt without a payload that its handler could take. */
-function unfit ({ config }: TaskRoutes, error: Error): AttemptResult {
+/** The result of an attempt whose handler cannot run because of its payload. */
+function invalidPayloadResult ({ config }: TaskRoutes, error: Error): AttemptResult {
   return config.invalidPayload === 'drop' ? { result: 'dropped', reason: error.message } : { result: 'invalid', error }
 }
 
@@ -188,16 +198,12 @@ function hasBody ({ headers }: FastifyRequest): boolean {
   return headers['content-type'] !== undefined || headers['transfer-encoding'] !== undefined || (length !== undefined && length !== '0')
 }
 
-/** Fastify validates a body that is not there as null, which a validator that coerces may let pass. */
-function missingPayload (task: RegisteredTask): Error {
-  return invalidPayload(task, [{ instancePath: '', keyword: 'required', message: 'is missing: the request has no body' }])
+/** A body that is absent is no null, which a validator that coerces may accept. */
+function missingPayload ({ payloads }: TaskRoutes, task: RegisteredTask): Error {
+  return payloads.invalid(task, [{ instancePath: '', keyword: 'required', message: 'is missing: the request has no body' }], undefined)
 }
 
-function isPayloadFault (error: FastifyError): boolean {
-  return isParserFault(error) || error.validationContext === 'body'
-}
-
-function isParserFault (error: FastifyError): boolean {
+function isParserError (error: FastifyError): boolean {
   return typeof error.code === 'string' && error.code.startsWith('FST_ERR_CTP_')
 }
 

@@ -1,0 +1,29 @@
+import { isStandardSchema, type PayloadSchema } from './schema.js'
+
+/**
+ * The JSON Schema (draft 7) of what `enqueue` accepts, for documents, forms and examples: a Standard Schema's own description of its
+ * input, or the schema itself where it is none. Undefined where its library has no JSON Schema, or none for this schema.
+ */
+export function jsonSchemaOf (schema: PayloadSchema): object | undefined {
+  if (!isStandardSchema(schema)) return schema
+  if (!described.has(schema)) described.set(schema, describe(schema))
+  return described.get(schema)
+}
+
+const described = new WeakMap<object, object | undefined>()
+
+function describe (schema: PayloadSchema): object | undefined {
+  const { jsonSchema } = (schema as DescribedSchema)['~standard']
+  try {
+    const description = jsonSchema?.input?.({ target: 'draft-07' })
+    return typeof description === 'object' && description !== null ? description : undefined
+  } catch {
+    // What has no JSON Schema throws: in Zod dates, in ArkType some custom types.
+    return undefined
+  }
+}
+
+/** Standard JSON Schema, https://standardschema.dev/json-schema. */
+interface DescribedSchema {
+  readonly '~standard': { readonly jsonSchema?: { input? (options: { readonly target: string }): unknown } }
+}

@@ -1,0 +1,150 @@
+import { Type } from '@sinclair/typebox'
+import { type } from 'arktype'
+import Fastify from 'fastify'
+import { jsonSchemaTransform, serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod'
+import swagger from '@fastify/swagger'
+import t from 'tap'
+import * as v from 'valibot'
+import * as z from 'zod'
+import cloudTasks, { defineTasks, tasksOf } from '../../lib/index.js'
+import { gate, start, watchAttempts } from '../support/app.js'
+
+/** A Standard Schema whose `validate` is given. */
+function standard<Input, Output = Input> (validate: (value: unknown) => unknown, more: object = {}) {
+  return { '~standard': { version: 1, vendor: 'test', validate, ...more } } as { readonly '~standard': { readonly types?: { readonly input: Input, readonly output: Output } } }
+}
+
+t.test('an asynchronous schema', async t => {
+  const known = new Set(['ada', 'grace'])
+  const user = z.object({ name: z.string().refine(async name => { await new Promise(resolve => setImmediate(resolve)); return known.has(name) }).transform(async name => name.toUpperCase()) })
+  const tasks = defineTasks({ greet: { payload: user } })
+
+  t.test('is awaited at both ends, and the handler gets what it resolves with', async t => {
+    const attempts = watchAttempts(t)
+    const seen: unknown[] = []
+    const { app } = await start(t, { tasks, handlers: { greet: ({ name }) => { seen.push(name) } } })
+    await app.enqueue('greet', { name: 'ada' })
+    await t.rejects(app.enqueue('greet', { name: 'mallory' }), { code: 'FST_TASKS_INVALID_PAYLOAD', message: "The payload of task 'greet' is invalid: payload/name does not fit its schema" })
+    t.equal((await attempts.ended(1))[0]?.result, 'done')
+    await app.tasks.run('greet', { name: 'grace' })
+    t.strictSame(seen, ['ADA', 'GRACE'])
+  })
+
+  t.test('has validated before preHandler hooks of the host run', async t => {
+    const attempts = watchAttempts(t)
+    const bodies: unknown[] = []
+    const { app } = await start(t, { tasks, handlers: { greet: () => {} } }, app => {
+      app.addHook('preValidation', async request => { bodies.push(request.body) })
+      app.addHook('preHandler', async request => { bodies.push(request.body) })
+    })
+    await app.enqueue('greet', { name: 'ada' })
+    await attempts.ended(1)
+    t.strictSame(bodies, [{ name: 'ada' }, { name: 'ADA' }])
+  })
+
+  t.test('that becomes invalid between enqueue and attempt answers 400, and the queue tries again', async t => {
+    const attempts = watchAttempts(t)
+    const started = gate()
+    let accepts = 0
+    const late = defineTasks({ late: { payload: standard<string>(async value => ++accepts === 2 ? { issues: [{ message: 'not yet' }] } : { value }) } })
+    const { app } = await start(t, { tasks: late, queues: { default: { retryConfig: { minBackoffSeconds: 0.005 } } }, handlers: { late: () => { started.open() } } })
+    await app.enqueue('late', 'x')
+    await started.opened
+    t.strictSame((await attempts.ended(2)).map(({ result, status }) => `${result} ${status}`), ['retry 400', 'done 204'])
+  })
+})
+
+t.test('a schema whose validate misbehaves makes an invalid payload and no crash', async t => {
+  const nonsense: Array<[what: string, validate: (value: unknown) => unknown]> = [
+    ['throws', () => { throw new Error('about secret-value') }],
+    ['throws no error', () => { throw 'secret-value' }], // eslint-disable-line no-throw-literal
+    ['rejects', async () => { throw new Error('about secret-value') }],
+    ['returns nothing', () => undefined],
+    ['returns null', () => null],
+    ['returns a boolean', () => true],
+    ['returns a text', () => 'secret-value'],
+    ['returns neither value nor issues', () => ({})],
+    ['resolves with nothing', async () => undefined],
+    ['returns issues that are no list', () => ({ value: 1, issues: 'secret-value' })],
+    ['returns an empty list of issues', () => ({ value: 1, issues: [] })],
+    ['returns issues that are none', () => ({ issues: [null, 7, 'secret-value', {}, { message: 5, path: 'secret-value' }, { path: [Symbol('secret-value'), { key: 'secret-value' }, null] }] })],
+    ['returns issues without an end', () => { const issue: Record<string, unknown> = {}; issue.issues = [issue]; return { issues: [issue] } }],
+    ['has a result that throws', () => ({ get issues () { throw new Error('about secret-value') } })]
+  ]
+  for (const [what, validate] of nonsense) {
+    t.test(`as it ${what}`, async t => {
+      const attempts = watchAttempts(t)
+      const tasks = defineTasks({ bad: { payload: standard<unknown>(validate) } })
+      const { app, log } = await start(t, { tasks, auth: false, handlers: { bad: () => { t.fail('must not run') } } })
+      const error = await app.enqueue('bad', { a: 'secret-value' }).then(() => undefined, reason => reason)
+      t.equal(error?.code, 'FST_TASKS_INVALID_PAYLOAD')
+      t.equal((await app.inject({ method: 'POST', url: '/tasks/bad', payload: { a: 'secret-value' } })).statusCode, 400)
+      t.equal(attempts.ends[0]?.status, 400)
+      t.equal(JSON.stringify([log, error, error.message, String(error.cause)]).includes('secret-value'), false)
+    })
+  }
+})
+
+t.test('what is no Standard Schema of version 1 is refused at registration with the name of the task', async t => {
+  const bad: Array<[schema: object, words: string]> = [
+    [{ '~standard': {} }, "its '~standard' has no function 'validate'"],
+    [{ '~standard': null }, "its '~standard' has no function 'validate'"],
+    [standard(() => ({ value: 1 }), { version: 2 }), 'it follows version 2 of Standard Schema, and only version 1 is known']
+  ]
+  for (const [schema, words] of bad) {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    await app.register(cloudTasks, { tasks: { bad: { payload: schema as never } }, transport: 'local' })
+    await t.rejects(async () => { await app.ready() }, { code: 'FST_TASKS_INVALID_SCHEMA', message: `The payload schema of task 'bad' does not compile: ${words}` })
+  }
+})
+
+t.test('schemas of several libraries live in one registry', async t => {
+  const attempts = watchAttempts(t)
+  const seen: Record<string, unknown> = {}
+  const tasks = defineTasks({
+    typebox: { payload: Type.Object({ n: Type.Integer() }) },
+    zod: { payload: z.object({ n: z.coerce.number() }) },
+    valibot: { payload: v.pipe(v.string(), v.transform(Number)) },
+    arktype: { payload: type('string.numeric.parse') },
+    json: { payload: { type: 'object', properties: { n: { type: 'integer' } }, required: ['n'] } }
+  })
+  const { app } = await start(t, {
+    tasks,
+    handlers: {
+      typebox: payload => { seen.typebox = payload },
+      zod: payload => { seen.zod = payload },
+      valibot: payload => { seen.valibot = payload },
+      arktype: payload => { seen.arktype = payload },
+      json: payload => { seen.json = payload }
+    }
+  })
+  const client = tasksOf(app, tasks)
+  await client.enqueue('typebox', { n: 1 })
+  await client.enqueue('zod', { n: '2' })
+  await client.enqueue('valibot', '3')
+  await client.enqueue('arktype', '4')
+  await client.enqueue('json', { n: 5 })
+  await attempts.ended(5)
+  t.same(seen, { typebox: { n: 1 }, zod: { n: 2 }, valibot: 3, arktype: 4, json: { n: 5 } })
+  for (const name of Object.keys(tasks)) await t.rejects(app.enqueue(name, { n: 'no number' }), { code: 'FST_TASKS_INVALID_PAYLOAD' }, name)
+})
+
+t.test('works alike where fastify-type-provider-zod is the compiler of the app', async t => {
+  const attempts = watchAttempts(t)
+  const seen: unknown[] = []
+  const tasks = defineTasks({ send: { payload: z.object({ to: z.email(), at: z.coerce.date(), copies: z.number().default(1) }) } })
+  const app = Fastify()
+  t.teardown(() => app.close())
+  app.setValidatorCompiler(validatorCompiler)
+  app.setSerializerCompiler(serializerCompiler)
+  await app.register(swagger, { openapi: { info: { title: 'test', version: '1' } }, transform: jsonSchemaTransform })
+  await app.register(cloudTasks, { tasks, transport: 'local', exposeRoutes: true, handlers: { send: payload => { seen.push(payload) } } })
+  await app.ready()
+  const client = tasksOf(app, tasks)
+  await client.enqueue('send', { to: 'ada@example.com', at: '2030-01-01' })
+  await attempts.ended(1)
+  t.strictSame(seen, [{ to: 'ada@example.com', at: new Date('2030-01-01'), copies: 1 }])
+  await t.rejects(client.enqueue('send', { to: 'nobody', at: 0 }), { code: 'FST_TASKS_INVALID_PAYLOAD', message: /payload\/to must match format "email"$/ })
+  t.ok(app.swagger().paths?.['/tasks/send'], "its transform documents the app's tasks")
+})

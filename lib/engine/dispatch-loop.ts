@@ -17,6 +17,8 @@ export class DispatchLoop {
   #nextReadyQueues: TaskQueue[] = []
   #served = 0
   #budget = PER_TURN
+  /** In monotonic time. */
+  #turnStartedAt = 0
   #timer: unknown
   #timerAt = Infinity
   #immediate: unknown
@@ -119,13 +121,17 @@ export class DispatchLoop {
   }
 
   #spend (): void {
-    this.#budget--
-    this.#immediate ??= this.#clock.setImmediate(() => {
-      this.#immediate = undefined
-      this.#budget = PER_TURN
-      this.#serve()
-      this.#setTimer()
-    })
+    const now = this.#clock.monotonic()
+    if (this.#immediate === undefined) {
+      this.#turnStartedAt = now
+      this.#immediate = this.#clock.setImmediate(() => {
+        this.#immediate = undefined
+        this.#budget = PER_TURN
+        this.#serve()
+        this.#setTimer()
+      })
+    }
+    this.#budget = now - this.#turnStartedAt > MAX_TURN_MS ? 0 : this.#budget - 1
   }
 
   #setTimer (): void {
@@ -155,6 +161,9 @@ export class DispatchLoop {
 
 /** Dispatches that may start in one turn of the event loop, so that requests are served in between. */
 const PER_TURN = 64
+
+/** How long they may keep a turn: without waiting, a handler runs within the turn that dispatches its task. */
+const MAX_TURN_MS = 5
 
 /** Beyond this, setTimeout fires at once. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1

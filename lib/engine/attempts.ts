@@ -29,6 +29,8 @@ interface Running {
   readonly dispatched: Task
   /** What memory was ahead of the store before. */
   readonly unstored: Task | undefined
+  /** In monotonic time. */
+  readonly startedAt: number
 }
 
 /**
@@ -65,10 +67,10 @@ export class Attempts {
     entry.attempts++
     queue.running++
     this.#running++
-    writeBehind.sweep(now)
+    writeBehind.sweep()
     const attempt = attemptOf(queue, dispatched, now)
     const start = { scheduleAt: before.scheduleAt, dispatchAt: now, forced, lastAttempt: before.lastAttempt }
-    this.#send({ queue, entry, attempt, start, dispatched, unstored })
+    this.#send({ queue, entry, attempt, start, dispatched, unstored, startedAt: clock.monotonic() })
     return dispatched
   }
 
@@ -126,7 +128,7 @@ export class Attempts {
 
   #settle (running: Running, how: AttemptEnd, details: AttemptDetails = {}): void {
     const { clock, observers } = this.#options
-    const { queue, entry, attempt, start } = running
+    const { queue, entry, attempt, start, startedAt } = running
     const now = clock.now()
     queue.running--
     entry.attempts--
@@ -138,6 +140,7 @@ export class Attempts {
         attempt,
         how,
         endedAt: now,
+        durationMs: clock.monotonic() - startedAt,
         retryAt,
         ...(details.error === undefined ? undefined : { error: details.error }),
         ...(details.text === undefined ? undefined : { text: details.text })

@@ -4,14 +4,16 @@ import { DueHeap } from './due-heap.js'
 import type { TaskQueue } from './task-queue.js'
 
 /**
- * Says which queue dispatches next. A queue is in one of three places: in line (it may dispatch now), waiting for a time
- * (its first task or its next token), or idle until something changes. Queues in line take turns, a task each. All waiting
- * queues share one timer, and nothing polls.
+ * Decides which queue dispatches next. A queue is in one of three places: ready (it may dispatch now), waiting for a time (its
+ * first task or its next token), or idle until something changes. Ready queues take turns, a task each. All waiting queues share
+ * one timer, and nothing polls.
+ *
+ * Tasks are due by the wall clock, which may jump. The timer never runs for more than a minute, so a jump is noticed within one.
  */
 export class DispatchLoop {
   readonly #clock: Clock
   readonly #scope: AsyncResource
-  readonly #dispatch: (queue: TaskQueue, now: number) => void
+  readonly #dispatch: (queue: TaskQueue) => void
   readonly #waiting = new DueHeap<TaskQueue>()
   #readyQueues: TaskQueue[] = []
   #nextReadyQueues: TaskQueue[] = []
@@ -20,7 +22,10 @@ export class DispatchLoop {
   /** In monotonic time. */
   #turnStartedAt = 0
   #timer: unknown
+  /** When the timer fires, in monotonic time. */
   #timerAt = Infinity
+  /** Wall time less monotonic time, the most at which any waiting queue was placed. */
+  #offset = -Infinity
   #immediate: unknown
   #started = false
   #serving = false
@@ -29,7 +34,7 @@ export class DispatchLoop {
    * @param scope the async context in which it dispatches, and in which its timers are set
    * @param dispatch is called when `queue` has a task that may go now; it must take that task off the heap, whatever it does
    */
-  constructor (clock: Clock, scope: AsyncResource, dispatch: (queue: TaskQueue, now: number) => void) {
+  constructor (clock: Clock, scope: AsyncResource, dispatch: (queue: TaskQueue) => void) {
     this.#clock = clock
     this.#scope = scope
     this.#dispatch = dispatch
@@ -48,10 +53,9 @@ export class DispatchLoop {
   /** Forgets all queues and leaves no timer. */
   stop (): void {
     this.#started = false
-    this.#clock.clearTimeout(this.#timer)
+    this.#clearTimer()
     this.#clock.clearImmediate(this.#immediate)
-    this.#timer = this.#immediate = undefined
-    this.#timerAt = Infinity
+    this.#immediate = undefined
     this.#budget = PER_TURN
     for (const queue of this.#readyQueues) queue.ready = false
     for (const queue of this.#nextReadyQueues) queue.ready = false
@@ -67,14 +71,19 @@ export class DispatchLoop {
   }
 
   #update (queues: Iterable<TaskQueue>): void {
-    const now = this.#clock.now()
-    for (const queue of queues) this.#place(queue, now)
+    this.#placeAll(queues)
     this.#serve()
     this.#setTimer()
   }
 
-  #place (queue: TaskQueue, now: number): void {
-    const nextAt = queue.nextAt(now)
+  #placeAll (queues: Iterable<TaskQueue>): void {
+    const now = this.#clock.now()
+    const monotonic = this.#clock.monotonic()
+    for (const queue of queues) this.#place(queue, now, monotonic)
+  }
+
+  #place (queue: TaskQueue, now: number, monotonic: number): void {
+    const nextAt = queue.nextAt(now, monotonic)
     if (nextAt <= now) {
       this.#waiting.remove(queue)
       queue.ready = true
@@ -82,11 +91,12 @@ export class DispatchLoop {
     } else if (nextAt === Infinity) {
       this.#waiting.remove(queue)
     } else {
+      this.#offset = Math.max(this.#offset, now - monotonic)
       this.#waiting.schedule(queue, nextAt)
     }
   }
 
-  /** Serves the line until it is empty or this turn of the event loop has had its share. */
+  /** Serves ready queues until there are none, or this turn of the event loop has had its share. */
   #serve (): void {
     if (this.#serving) return
     this.#serving = true
@@ -97,7 +107,7 @@ export class DispatchLoop {
     }
   }
 
-  /** Takes the queue at the head of the line; undefined when there is none or the turn is used up. */
+  /** Takes the first ready queue; undefined when there is none or the turn is used up. */
   #next (): TaskQueue | undefined {
     if (this.#budget === 0) return undefined
     if (this.#served === this.#readyQueues.length) {
@@ -113,17 +123,18 @@ export class DispatchLoop {
 
   #serveOne (queue: TaskQueue): void {
     const now = this.#clock.now()
-    if (queue.nextAt(now) <= now) {
-      this.#spend()
-      this.#dispatch(queue, now)
+    const monotonic = this.#clock.monotonic()
+    if (queue.nextAt(now, monotonic) <= now) {
+      this.#spend(monotonic)
+      queue.limiter.take(monotonic)
+      this.#dispatch(queue)
     }
-    if (this.#started && !queue.ready) this.#place(queue, now)
+    if (this.#started && !queue.ready) this.#place(queue, now, monotonic)
   }
 
-  #spend (): void {
-    const now = this.#clock.monotonic()
+  #spend (monotonic: number): void {
     if (this.#immediate === undefined) {
-      this.#turnStartedAt = now
+      this.#turnStartedAt = monotonic
       this.#immediate = this.#clock.setImmediate(() => {
         this.#immediate = undefined
         this.#budget = PER_TURN
@@ -131,31 +142,52 @@ export class DispatchLoop {
         this.#setTimer()
       })
     }
-    this.#budget = now - this.#turnStartedAt > MAX_TURN_MS ? 0 : this.#budget - 1
+    this.#budget = monotonic - this.#turnStartedAt > MAX_TURN_MS ? 0 : this.#budget - 1
   }
 
   #setTimer (): void {
-    const at = this.#started ? this.#waiting.first?.dueAt ?? Infinity : Infinity
-    // A timer that fires too early costs a look; one is set anew only to fire earlier.
-    if (at === this.#timerAt || (at > this.#timerAt && at !== Infinity)) return
+    const first = this.#started ? this.#waiting.first : undefined
+    if (first === undefined) {
+      this.#clearTimer()
+      return
+    }
+    const ms = Math.min(Math.max(0, Math.ceil(first.dueAt - this.#clock.now())), MAX_WAIT_MS)
+    const at = this.#clock.monotonic() + ms
+    // A timer that fires too early costs little; it is replaced only by one that fires noticeably earlier.
+    if (at > this.#timerAt - 1) return
+    this.#clearTimer()
+    this.#timerAt = at
+    this.#timer = this.#clock.setTimeout(() => { this.#wake() }, ms)
+  }
+
+  #clearTimer (): void {
     this.#clock.clearTimeout(this.#timer)
     this.#timer = undefined
-    this.#timerAt = at
-    if (at === Infinity) return
-    const ms = Math.min(Math.max(0, Math.ceil(at - this.#clock.now())), MAX_TIMEOUT_MS)
-    this.#timer = this.#clock.setTimeout(() => { this.#wake() }, ms)
+    this.#timerAt = Infinity
   }
 
   #wake (): void {
     this.#timer = undefined
     this.#timerAt = Infinity
-    const now = this.#clock.now()
-    for (let queue = this.#waiting.first; queue !== undefined && queue.dueAt <= now; queue = this.#waiting.first) {
-      this.#waiting.remove(queue)
-      this.#place(queue, now)
-    }
+    this.#placeAll(this.#due())
     this.#serve()
     this.#setTimer()
+  }
+
+  /** The waiting queues whose time has come: all of them once the wall clock was set back, as each waits for a time of the old one. */
+  #due (): TaskQueue[] {
+    const now = this.#clock.now()
+    const offset = now - this.#clock.monotonic()
+    if (offset < this.#offset - JUMP_MS) {
+      this.#offset = offset
+      return [...this.#waiting.values()]
+    }
+    const due: TaskQueue[] = []
+    for (let queue = this.#waiting.first; queue !== undefined && queue.dueAt <= now; queue = this.#waiting.first) {
+      this.#waiting.remove(queue)
+      due.push(queue)
+    }
+    return due
   }
 }
 
@@ -165,5 +197,8 @@ const PER_TURN = 64
 /** How long they may keep a turn: without waiting, a handler runs within the turn that dispatches its task. */
 const MAX_TURN_MS = 5
 
-/** Beyond this, setTimeout fires at once. */
-const MAX_TIMEOUT_MS = 2 ** 31 - 1
+/** The longest that overdue tasks may wait after the wall clock has jumped ahead. */
+const MAX_WAIT_MS = 60_000
+
+/** A wall clock that falls behind the monotonic one by more than this was set back. */
+const JUMP_MS = 1000

@@ -74,6 +74,8 @@ export class Engine {
   readonly #store: Store
   readonly #clock: Clock
   readonly #scope: AsyncResource
+  readonly #taskTombstoneMs: number
+  readonly #queueTombstoneMs: number
   readonly #onError: (error: unknown, where: ErrorContext) => void
   readonly #writeBehind: WriteBehind
   readonly #attempts: Attempts
@@ -87,32 +89,30 @@ export class Engine {
   #closed: Promise<void> | undefined
 
   constructor (options: EngineOptions) {
-    const { store, dispatch, clock = systemClock, scope = new AsyncResource('fastify-cloud-tasks'), taskTombstoneMs = 3600 * 1000 } = options
+    const { store, dispatch, clock = systemClock, scope = new AsyncResource('fastify-cloud-tasks') } = options
     const report = options.onError ?? warn
     const onError = (error: unknown, where: ErrorContext): void => { scope.runInAsyncScope(report, undefined, error, where) }
     this.#store = store
     this.#clock = clock
     this.#scope = scope
+    this.#taskTombstoneMs = options.taskTombstoneMs ?? 3600 * 1000
+    this.#queueTombstoneMs = options.queueTombstoneMs ?? 7 * 24 * 3600 * 1000
     this.#onError = onError
     const observers = this.#observers = new Observers(scope, onError)
     const writeBehind = this.#writeBehind = new WriteBehind({
       store,
       clock,
       onError,
-      tombstoneMs: task => {
-        const seconds = this.#queues.find(queueNameOf(task))?.stored.settings.tombstoneTtlSeconds
-        return seconds === undefined ? taskTombstoneMs : seconds * 1000
-      },
+      tombstoneMs: name => this.#tombstoneMs(name),
       rememberGeneratedNames: options.rememberGeneratedNames ?? false,
       find: name => this.#creating.has(name) ? null : this.#queues.find(queueNameOf(name))?.tasks.get(name)
     })
-    const dispatchLoop = this.#dispatchLoop = new DispatchLoop(clock, scope, (queue, now) => {
-      queue.limiter.take(now)
+    const dispatchLoop = this.#dispatchLoop = new DispatchLoop(clock, scope, queue => {
       this.#attempts.start(queue, queue.due.first!, false)
     })
     this.#attempts = new Attempts({ clock, writeBehind, dispatch, observers, onError, onEnd: queue => { dispatchLoop.changed(queue) } })
     this.#queues = new Queues({
-      store, clock, writeBehind, dispatchLoop, observers, tombstoneMs: options.queueTombstoneMs ?? 7 * 24 * 3600 * 1000, maxRate: options.maxDispatchesPerSecond ?? MAX_DISPATCHES_PER_SECOND
+      store, clock, writeBehind, dispatchLoop, observers, tombstoneMs: this.#queueTombstoneMs, maxRate: options.maxDispatchesPerSecond ?? MAX_DISPATCHES_PER_SECOND
     })
   }
 
@@ -125,7 +125,11 @@ export class Engine {
   async open (): Promise<void> {
     const { queues, tasks, tombstones } = await this.#store.load()
     this.#queues.load(queues)
-    await this.#inSlices(tombstones, tombstone => { this.#writeBehind.names.add(tombstone) })
+    const now = this.#clock.now()
+    await this.#inSlices(tombstones, ({ name, until }) => {
+      // Never for longer than a name is refused at all: the clock may have been set back since it was stored.
+      this.#writeBehind.names.add(name, Math.min(until - now, this.#tombstoneMs(name)))
+    })
     await this.#inSlices(tasks, task => {
       const queue = this.#queues.find(queueNameOf(task.name))
       if (queue !== undefined) queue.add(new TaskEntry(task))
@@ -229,7 +233,7 @@ export class Engine {
     const now = this.#clock.now()
     if (this.#queues.find(queueName) === undefined && parseQueueName(queueName) === undefined) throw statusErrors.queueName()
     checkNewTask(queueName, newTask, now)
-    this.#writeBehind.sweep(now)
+    this.#writeBehind.sweep()
     const { name } = newTask
     if (name === undefined) return await this.#add(this.#queue(queueName), newTask, now)
 
@@ -237,7 +241,7 @@ export class Engine {
     for (let first = this.#creating.get(name); first !== undefined; first = this.#creating.get(name)) await first
     const queue = this.#queue(queueName)
     if (this.#entry(queue, name) !== undefined) throw statusErrors.taskExists()
-    if (this.#writeBehind.names.has(name, now)) throw statusErrors.taskExistedRecently()
+    if (this.#writeBehind.names.has(name)) throw statusErrors.taskExistedRecently()
     const creation = this.#add(queue, newTask, now)
     const forget = (): void => { this.#creating.delete(name) }
     this.#creating.set(name, creation.then(forget, forget))
@@ -257,7 +261,7 @@ export class Engine {
   listTasks (queueName: string, page: TaskPageQuery = {}, bytesOf: (task: Task) => number = storedSize): TaskPage {
     const queue = this.#queue(queueName)
     const read = new Map<TaskEntry, Task | undefined>()
-    const { entries, ...next } = this.#pages.page(queue, page, this.#clock.now(), entry => {
+    const { entries, ...next } = this.#pages.page(queue, page, this.#clock.monotonic(), entry => {
       const task = this.#writeBehind.read(entry)
       read.set(entry, task)
       return task === undefined ? 0 : bytesOf(task)
@@ -362,7 +366,7 @@ export class Engine {
     if (queue === undefined) throw statusErrors.notFound()
     const entry = this.#entry(queue, name)
     if (entry !== undefined) return { queue, entry }
-    throw this.#writeBehind.names.has(name, this.#clock.now()) ? statusErrors.taskGone() : statusErrors.notFound()
+    throw this.#writeBehind.names.has(name) ? statusErrors.taskGone() : statusErrors.notFound()
   }
 
   /** The task of that name, unless it has outlived its retention; then it ends here. */
@@ -374,6 +378,13 @@ export class Engine {
     this.#writeBehind.remove(entry)
     this.#ended(name, 'expired')
     return undefined
+  }
+
+  /** How long the name of a task that has ended, or of a queue that was deleted, is refused. */
+  #tombstoneMs (name: string): number {
+    if (!name.includes('/tasks/')) return this.#queueTombstoneMs
+    const seconds = this.#queues.find(queueNameOf(name))?.stored.settings.tombstoneTtlSeconds
+    return seconds === undefined ? this.#taskTombstoneMs : seconds * 1000
   }
 
   #ended (name: string, why: EndOfTask): void {

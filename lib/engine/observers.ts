@@ -11,6 +11,8 @@ export interface AttemptReport {
   readonly attempt: Attempt
   readonly how: AttemptEnd
   readonly endedAt: number
+  /** How long it took, however the wall clock jumped meanwhile. */
+  readonly durationMs: number
   /** What the dispatcher rejected with, when `how` is `unreachable` and it did. */
   readonly error?: unknown
   /** What the target said, as far as the dispatcher passes it on. */

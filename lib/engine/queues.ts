@@ -49,8 +49,8 @@ export class Queues {
 
   /** Takes up queues that the store has. */
   load (queues: Iterable<StoredQueue>): void {
-    const now = this.#options.clock.now()
-    for (const stored of queues) this.#queues.set(stored.name, new TaskQueue(stored, now))
+    const monotonic = this.#options.clock.monotonic()
+    for (const stored of queues) this.#queues.set(stored.name, new TaskQueue(stored, monotonic))
   }
 
   all (): Iterable<TaskQueue> {
@@ -122,14 +122,13 @@ export class Queues {
       checkName(name)
       const queue = this.#queues.get(name)
       if (queue === undefined) throw statusErrors.notFound()
-      const { clock, writeBehind, store, tombstoneMs } = this.#options
-      const tombstone = tombstoneMs === 0 ? undefined : { name, until: clock.now() + tombstoneMs }
+      const { writeBehind, store, tombstoneMs } = this.#options
       // Memory first: a task that is created from here on must not come to lie behind the removal in the store.
       this.#queues.delete(name)
-      if (tombstone !== undefined) writeBehind.names.add(tombstone)
+      if (tombstoneMs > 0) writeBehind.names.add(name, tombstoneMs)
       this.#setDeleted(queue, true)
       try {
-        await store.removeQueue(name, tombstone)
+        await store.removeQueue(name, writeBehind.names.get(name))
       } catch (error) {
         this.#queues.set(name, queue)
         writeBehind.names.withdraw(name)
@@ -177,9 +176,9 @@ export class Queues {
 
   async #add (stored: StoredQueue): Promise<StoredQueue> {
     const { clock, writeBehind } = this.#options
-    if (writeBehind.names.has(stored.name, clock.now())) throw statusErrors.queueExistedRecently()
+    if (writeBehind.names.has(stored.name)) throw statusErrors.queueExistedRecently()
     await this.#put(stored)
-    this.#queues.set(stored.name, new TaskQueue(stored, clock.now()))
+    this.#queues.set(stored.name, new TaskQueue(stored, clock.monotonic()))
     this.#options.observers.notify('changed', stored.name)
     return stored
   }
@@ -187,7 +186,7 @@ export class Queues {
   async #replace (queue: TaskQueue, change: Partial<StoredQueue>): Promise<StoredQueue> {
     const stored = { ...queue.stored, ...change }
     await this.#put(stored)
-    queue.change(stored, this.#options.clock.now())
+    queue.change(stored, this.#options.clock.monotonic())
     this.#options.dispatchLoop.changed(queue)
     this.#options.observers.notify('changed', queue.name)
     return stored

@@ -22,6 +22,7 @@ export class TaskPager {
 
   /**
    * Throws INVALID_ARGUMENT for a token that is unknown, of another queue or older than two hours.
+   * @param now in monotonic time
    * @param bytesOf what a task adds to its page
    */
   page (queue: TaskQueue, request: TaskPageQuery, now: number, bytesOf: (entry: TaskEntry) => number): { entries: TaskEntry[], nextPageToken?: string } {

@@ -60,16 +60,17 @@ export class TaskQueue implements Due {
 
   #added = 0
 
-  constructor (stored: StoredQueue, now: number) {
+  /** @param monotonic the time at which the limiter starts full */
+  constructor (stored: StoredQueue, monotonic: number) {
     this.name = stored.name
     this.id = shortId(stored.name)
     this.stored = stored
-    this.limiter = new RateLimiter(stored.settings.rateLimits, now)
+    this.limiter = new RateLimiter(stored.settings.rateLimits, monotonic)
   }
 
-  change (stored: StoredQueue, now: number): void {
+  change (stored: StoredQueue, monotonic: number): void {
     this.stored = stored
-    this.limiter.configure(stored.settings.rateLimits, now)
+    this.limiter.configure(stored.settings.rateLimits, monotonic)
   }
 
   add (entry: TaskEntry): void {
@@ -88,13 +89,16 @@ export class TaskQueue implements Due {
     return !this.deleted && this.tasks.get(entry.name) === entry
   }
 
-  /** When the next task may be dispatched, as things stand: not after `now` means at once, Infinity not before a change. */
-  nextAt (now: number): number {
+  /**
+   * The wall time at which the next task may be dispatched, as things stand: not after `now` means at once, Infinity not before a
+   * change. Tasks are due by the wall clock, tokens come by the monotonic one.
+   */
+  nextAt (now: number, monotonic: number): number {
     const { settings, state } = this.stored
     const first = this.due.first
     if (first === undefined || this.deleted || state !== 'RUNNING') return Infinity
     if (this.running >= settings.rateLimits.maxConcurrentDispatches) return Infinity
-    return first.dueAt > now ? Math.max(first.dueAt, this.limiter.nextAt(now)) : this.limiter.nextAt(now)
+    return Math.max(first.dueAt, now + this.limiter.nextAt(monotonic) - monotonic)
   }
 
   /** Takes all tasks away in one step, however many there are. */

@@ -1,32 +1,45 @@
+import type { Clock } from '../clock/clock.js'
 import { NameMap } from '../store/name-map.js'
 import type { Tombstone } from '../store/store.js'
 
 /**
- * Names that refuse to be used again. One that has expired counts as absent at once; `sweep` frees its memory later, a few
+ * Names that cannot be used again for a while. One that has expired counts as absent at once; `sweep` frees its memory later, a few
  * with each operation of the engine, so that no timer and no pause is needed.
+ *
+ * Here they expire in monotonic time, so that a wall clock that jumps neither frees a name early nor keeps it for longer. In the store
+ * they have wall times, as monotonic time ends with the process.
  */
 export class Tombstones {
+  readonly #clock: Clock
+  /** In monotonic time. */
   readonly #untils = new NameMap<number>()
   /** The names by the minute in which they expire, so that a sweep need not look for them. */
   readonly #minutes = new Map<number, string[]>()
   /** Keys of `#minutes`, earliest first. */
   readonly #order: number[] = []
 
+  constructor (clock: Clock) {
+    this.#clock = clock
+  }
+
   get size (): number {
     return this.#untils.size
   }
 
-  has (name: string, now: number): boolean {
+  has (name: string): boolean {
     const until = this.#untils.get(name)
-    return until !== undefined && until > now
+    return until !== undefined && until > this.#clock.monotonic()
   }
 
+  /** The name as a store keeps it. */
   get (name: string): Tombstone | undefined {
     const until = this.#untils.get(name)
-    return until === undefined ? undefined : { name, until }
+    return until === undefined ? undefined : { name, until: Math.round(this.#clock.now() + until - this.#clock.monotonic()) }
   }
 
-  add ({ name, until }: Tombstone): void {
+  /** Adds a name for `ms` milliseconds from now; negative for one that has expired and is still stored. */
+  add (name: string, ms: number): void {
+    const until = this.#clock.monotonic() + ms
     this.#untils.set(name, until)
     const minute = Math.ceil(until / 60_000)
     const names = this.#minutes.get(minute)
@@ -45,7 +58,8 @@ export class Tombstones {
   }
 
   /** Drops at most `limit` expired names and returns them. */
-  sweep (now: number, limit: number): string[] {
+  sweep (limit: number): string[] {
+    const now = this.#clock.monotonic()
     const dropped: string[] = []
     for (let left = limit; left > 0; left--) {
       const minute = this.#order[0]
@@ -57,7 +71,7 @@ export class Tombstones {
         this.#order.shift()
       }
       // A name that was used and ended once more stands in a later minute too.
-      if (this.#untils.has(name) && !this.has(name, now)) {
+      if (this.#untils.has(name) && !this.has(name)) {
         this.#untils.delete(name)
         dropped.push(name)
       }

@@ -27,7 +27,7 @@ export interface WriteBehindOptions {
  * the truth; a change that the store refuses is reported, owed, and tried again when the next one is made.
  */
 export class WriteBehind {
-  readonly names = new Tombstones()
+  readonly names: Tombstones
   readonly #options: WriteBehindOptions
   /** Tasks whose last change the store has refused. */
   readonly #failedWrites = new Set<string>()
@@ -36,6 +36,7 @@ export class WriteBehind {
 
   constructor (options: WriteBehindOptions) {
     this.#options = options
+    this.names = new Tombstones(options.clock)
   }
 
   /** The task's newest state. */
@@ -54,23 +55,23 @@ export class WriteBehind {
   remove (entry: TaskEntry): Promise<void> {
     this.addTombstone(entry)
     this.#retryFailed()
+    // Also where this end of the task adds none: the name may be refused since an earlier one.
     return this.#write(entry.name, this.#options.store.removeTask(entry.name, this.names.get(entry.name)))
   }
 
   /** Remembers the name of a task that ends now. */
   addTombstone (entry: TaskEntry): Tombstone | undefined {
-    const { tombstoneMs, rememberGeneratedNames, clock } = this.#options
+    const { tombstoneMs, rememberGeneratedNames } = this.#options
     if (entry.generatedId && !rememberGeneratedNames) return undefined
     const ms = tombstoneMs(entry.name)
     if (ms === 0) return undefined
-    const tombstone = { name: entry.name, until: clock.now() + ms }
-    this.names.add(tombstone)
-    return tombstone
+    this.names.add(entry.name, ms)
+    return this.names.get(entry.name)
   }
 
   /** Forgets a few names whose time has passed. */
-  sweep (now: number): void {
-    const names = this.names.sweep(now, NAMES_PER_SWEEP)
+  sweep (): void {
+    const names = this.names.sweep(NAMES_PER_SWEEP)
     if (names.length > 0) this.track(this.#options.store.forget(names))
   }
 

@@ -38,6 +38,17 @@ async function watch (options: Partial<HistoryOptions> = {}): Promise<Watched> {
 const names = (records: Iterable<{ readonly name: string }>): string[] => Array.from(records, ({ name }) => name.slice(name.lastIndexOf('/') + 1))
 
 t.test('a history', async t => {
+  t.test('knows how long an attempt took, though the wall clock was set back meanwhile', async t => {
+    const { add, history, last, clock, engine } = await watch()
+    const name = await add('a')
+    await clock.advance(1500)
+    clock.set(clock.now() - 3_600_000)
+    await last().answer(500)
+    const { startedAt, endedAt } = history.record(name)!.attemptList(last().task).attemptList[0]!
+    t.equal(endedAt! - startedAt, 1500)
+    await engine.close()
+  })
+
   t.test('forgets an attempt that was not delivered, and its task waits again', async t => {
     const { add, history, last, engine } = await watch()
     const name = await add('a')
@@ -331,8 +342,17 @@ t.test('a timeline has one bucket for each second, those without an event includ
   ])
   t.equal(timeline.buckets(1_007_000).length, 300)
   t.same(timeline.buckets(9_000_000).filter(({ arrived, succeeded, failed }) => arrived + succeeded + failed > 0), [], 'what is older than five minutes is gone')
-  timeline.arrived(8_000_000)
-  t.equal(timeline.buckets(9_000_000).at(-1)!.arrived, 1, 'a clock that was set back counts for the second at hand')
+  timeline.arrived(8_997_000)
+  t.equal(timeline.buckets(9_000_000).at(-1)!.arrived, 1, 'a clock that was set back a little counts for the second at hand')
+})
+
+t.test('a timeline begins anew when the clock is set back', async t => {
+  const timeline = new Timeline(9_000_000, () => 2)
+  timeline.arrived(9_000_000)
+  timeline.arrived(8_000_500)
+  timeline.ended(8_001_000, true, false)
+  t.strictSame(timeline.buckets(8_002_000, 4).map(({ at, arrived, succeeded }) => [at, arrived, succeeded]), [[7_999_000, 0, 0], [8_000_000, 1, 0], [8_001_000, 0, 1], [8_002_000, 0, 0]])
+  t.equal(timeline.buckets(8_002_000).reduce((sum, { arrived }) => sum + arrived, 0), 1)
 })
 
 t.test('log lines', async t => {

@@ -187,7 +187,10 @@ t.test('a token is used for five minutes, and then a fresh one is made', async t
   await clock.advance(299_000)
   t.equal(await send(), first)
   await clock.advance(2000)
-  t.not(await send(), first)
+  const second = await send()
+  t.not(second, first)
+  clock.set(clock.now() - 3_600_000)
+  t.not(await send(), second, 'nor is one that was issued in the future, after the clock was set back')
 })
 
 t.test('with a directory everything is there after a restart, the key of the tokens too, and nobody else may read it', async t => {

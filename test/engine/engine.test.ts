@@ -75,11 +75,11 @@ t.test('a retry is due a backoff after the end of the failed attempt', async t =
   await engine.close()
 })
 
-t.test('a task that is due later waits for one timer, also beyond what setTimeout can count', async t => {
+t.test('tasks that are due later wait for one timer, which never runs for more than a minute', async t => {
   const { engine, clock, attempts, last } = await stage()
-  await engine.createTask(queue, { httpRequest, scheduleAt: clock.now() + 30 * day })
+  await engine.createTask(queue, { httpRequest, scheduleAt: clock.now() + 3_600_000 })
   t.equal(clock.pending, 1)
-  t.equal(clock.nextTimerAt, clock.now() + 2 ** 31 - 1)
+  t.equal(clock.nextTimerAt, clock.now() + 60_000)
   await engine.createTask(queue, { httpRequest, scheduleAt: clock.now() + 1000 })
   t.equal(clock.pending, 1)
   await clock.advance(999)
@@ -87,12 +87,91 @@ t.test('a task that is due later waits for one timer, also beyond what setTimeou
   await clock.advance(1)
   t.equal(attempts.length, 1)
   await last().answer(200)
-  await clock.advance(30 * day - 1001)
+  await clock.advance(3_600_000 - 1001)
   t.equal(attempts.length, 1)
   await clock.advance(1)
   t.equal(attempts.length, 2)
   await last().answer(200)
   await engine.close()
+})
+
+/** Tokens of a queue with a low rate, at first. */
+const BURST = 10
+
+t.test('when the wall clock jumps', async t => {
+  t.test('ahead, what is overdue is dispatched within a minute, without any other event', async t => {
+    const { engine, clock, attempts, last } = await stage()
+    await engine.createTask(queue, { httpRequest, scheduleAt: clock.now() + 3_600_000 })
+    await engine.createTask(queue, { httpRequest, scheduleAt: clock.now() + 30 * day })
+    clock.set(clock.now() + 2 * 3_600_000)
+    await clock.advance(59_999)
+    t.equal(attempts.length, 0)
+    await clock.advance(1)
+    t.equal(attempts.length, 1)
+    await last().answer(200)
+    clock.set(clock.now() + 30 * day)
+    await clock.advance(60_000)
+    t.equal(attempts.length, 2)
+    await last().answer(200)
+    await engine.close()
+  })
+
+  t.test('ahead, a task that comes in afterwards is still dispatched at its time', async t => {
+    const { engine, clock, attempts, last } = await stage()
+    await engine.createTask(queue, { httpRequest, scheduleAt: clock.now() + 20_000 })
+    clock.set(clock.now() + 10_000)
+    await engine.createTask(queue, { httpRequest, scheduleAt: clock.now() + 5000 })
+    await clock.advance(5000)
+    t.equal(attempts.length, 1)
+    await last().answer(200)
+    await engine.close()
+  })
+
+  t.test('back, a queue that waits for a token goes on at its rate', async t => {
+    const { engine, clock, attempts } = await stage()
+    await engine.updateQueue(queue, { rateLimits: { maxDispatchesPerSecond: 1 } })
+    await engine.pauseQueue(queue)
+    for (let task = 0; task < BURST + 2; task++) await engine.createTask(queue, { httpRequest })
+    clock.set(clock.now() + 2 * day)
+    await engine.resumeQueue(queue)
+    await clock.settle()
+    t.equal(attempts.length, BURST)
+    clock.set(clock.now() - day)
+    await clock.advance(1000)
+    t.equal(attempts.length, BURST + 1)
+    clock.set(clock.now() - day / 2)
+    await clock.advance(1000)
+    t.equal(attempts.length, BURST + 2)
+    for (const attempt of attempts) await attempt.answer(200)
+    await engine.close()
+  })
+
+  t.test('ahead, a rate limit still holds', async t => {
+    const { engine, clock, attempts } = await stage()
+    await engine.updateQueue(queue, { rateLimits: { maxDispatchesPerSecond: 1 } })
+    for (let task = 0; task < BURST + 2; task++) await engine.createTask(queue, { httpRequest })
+    clock.set(clock.now() + day)
+    await engine.createTask(queue, { httpRequest })
+    await clock.settle()
+    t.equal(attempts.length, BURST)
+    await clock.advance(1000)
+    t.equal(attempts.length, BURST + 1)
+    await engine.purgeQueue(queue)
+    for (const attempt of attempts) await attempt.answer(200)
+    await engine.close()
+  })
+
+  t.test('the deadline of an attempt stays where it was', async t => {
+    const { engine, clock } = await stage()
+    const { name } = await engine.createTask(queue, { ...named('a'), dispatchDeadlineMs: 15_000 })
+    clock.set(clock.now() + day)
+    await clock.advance(14_999)
+    t.equal(engine.running(name), 1)
+    clock.set(clock.now() - 2 * day)
+    await clock.advance(1)
+    t.equal(engine.running(name), 0)
+    await engine.close()
+  })
 })
 
 t.test('before start tasks are only stored, after stop as well, and stop waits for what runs', async t => {

@@ -97,7 +97,9 @@ export class TaskRecord implements Link<TaskRecord> {
   }
 
   /** False where the attempt is not known, or has ended before. */
-  finish ({ attempt: { task }, how, endedAt, error, text, retryAt }: AttemptReport): boolean {
+  finish ({ attempt: { task }, how, durationMs, error, text, retryAt }: AttemptReport): boolean {
+    // Not by the wall clock, which may have been set to a time before the attempt began.
+    const endedAt = task.lastAttempt!.dispatchAt + Math.round(durationMs)
     if (this.#list === undefined && error === undefined && text === undefined && retryAt === undefined) {
       if (this.running === 0 || task.dispatchCount !== this.attempts) return false
       this.#attemptEndedAt = endedAt

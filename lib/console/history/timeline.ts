@@ -49,6 +49,7 @@ export class Timeline {
   /** @param effect by how much the event that is told has changed the number of waiting tasks already */
   #place (now: number, effect: number): number {
     const second = Math.floor(now / 1000)
+    if (second < this.#second - SET_BACK_SECONDS) this.#restart(second)
     if (second > this.#second) {
       // Since the last event nothing has changed, so what waits now waited in all the seconds between.
       const waiting = Math.max(0, this.#waitingNow() - effect)
@@ -60,9 +61,18 @@ export class Timeline {
       }
       this.#second = second
     }
-    // A clock that was set back counts for the second at hand.
     return this.#second % SECONDS
+  }
+
+  /** The wall clock was set back: what happens from now on would all count for the second of then. */
+  #restart (second: number): void {
+    this.#second = second
+    for (const counts of [this.#arrived, this.#succeeded, this.#failed]) counts.fill(0)
+    this.#waiting.fill(Math.max(0, this.#waitingNow()))
   }
 }
 
 const SECONDS = 300
+
+/** A clock that was set back by no more than this counts for the second at hand until it has caught up. */
+const SET_BACK_SECONDS = 5

@@ -17,7 +17,7 @@ export interface TokenIssuerOptions {
  */
 export class TokenIssuer {
   readonly #options: TokenIssuerOptions
-  readonly #issued = new Map<string, { readonly authorization: string, readonly until: number }>()
+  readonly #issued = new Map<string, { readonly authorization: string, readonly issuedAt: number }>()
   readonly #secret = randomBytes(32)
 
   constructor (options: TokenIssuerOptions) {
@@ -28,7 +28,9 @@ export class TokenIssuer {
   oidc (email: string, audience: string): string | Promise<string> {
     const id = `${email}\n${audience}`
     const issued = this.#issued.get(id)
-    if (issued !== undefined && this.#options.clock.now() < issued.until) return issued.authorization
+    // A token from the future, after the clock was set back, would be refused.
+    const ageMs = issued === undefined ? Infinity : this.#options.clock.now() - issued.issuedAt
+    if (issued !== undefined && ageMs >= 0 && ageMs < USE_MS) return issued.authorization
     return this.#issue(id, email, audience)
   }
 
@@ -79,7 +81,7 @@ export class TokenIssuer {
       .sign(privateKey)
     const authorization = `Bearer ${token}`
     if (this.#issued.size >= MAX_ISSUED) this.#issued.clear()
-    this.#issued.set(id, { authorization, until: now + USE_MS })
+    this.#issued.set(id, { authorization, issuedAt: now })
     return authorization
   }
 }

@@ -310,6 +310,21 @@ t.test('keys', async t => {
     })
   }
 
+  t.test('are fetched though the wall clock was set back', async t => {
+    const issuer = await startIssuer(t)
+    issuer.mode = 'error'
+    const { has, pass, clock } = keySet(t, issuer)
+    await t.rejects(has('key-1'), { code: 'FST_TASKS_KEYS_UNAVAILABLE' })
+    issuer.mode = 'up'
+    clock.set(clock.now() - 3_600_000)
+    pass(1000)
+    t.equal(await has('key-1'), true)
+    issuer.keys = [issuer.key, await makeKey('key-2')]
+    clock.set(clock.now() - 3_600_000)
+    pass(10_000)
+    t.equal(await has('key-2'), true)
+  })
+
   t.test('that never came are asked for once a second', async t => {
     const issuer = await startIssuer(t)
     issuer.mode = 'error'

@@ -133,6 +133,12 @@ export const FST_TASKS_LOCAL_ONLY = createServerError<'FST_TASKS_LOCAL_ONLY', [c
 export const FST_TASKS_CONSOLE_REQUEST = errorClass<[problem: string]>()(
   'FST_TASKS_CONSOLE_REQUEST', 'The console cannot do that: %s', 400)
 
+// At the end of a task
+
+/** What `onExhausted` gets for a task that the embedded queue dropped because it was older than 31 days. */
+export const FST_TASKS_EXPIRED = errorClass<[name: string]>()(
+  'FST_TASKS_EXPIRED', "Task '%s' was dropped: it was older than 31 days, the longest that a queue keeps a task", 410)
+
 // On the task routes
 
 /** The call carries no usable proof of who sent it. Nothing ran. */

@@ -31,6 +31,12 @@ export interface AttemptEndEvent extends AttemptStartEvent {
   readonly error: unknown
 }
 
+export interface ExpiredEvent {
+  readonly count: number
+  /** Ids of the first of them, at most ten. */
+  readonly ids: readonly string[]
+}
+
 /** `fastify-cloud-tasks:enqueue`: a call of `enqueue` has ended. */
 export const enqueueChannel = channel('fastify-cloud-tasks:enqueue')
 
@@ -39,3 +45,6 @@ export const attemptStartChannel = channel('fastify-cloud-tasks:attempt:start')
 
 /** `fastify-cloud-tasks:attempt:end`: an attempt is about to be answered. */
 export const attemptEndChannel = channel('fastify-cloud-tasks:attempt:end')
+
+/** `fastify-cloud-tasks:expired`: the embedded queue has dropped tasks that were older than 31 days; at most one message a second. */
+export const expiredChannel = channel('fastify-cloud-tasks:expired')

@@ -9,14 +9,16 @@ import { Producer, type Enqueue } from './enqueue.js'
 import { FST_TASKS_ALREADY_REGISTERED, FST_TASKS_INVALID_DEFINITION } from './errors.js'
 import { chainOf } from './fastify-internals.js'
 import { expose, loaderOf, type Loader } from './plugin-handle.js'
+import type { Task } from './cloud-tasks/task.js'
 import type { CloudTasksOptions } from './options/options.js'
 import { OneTimeSecrets } from './delivery/one-time-secrets.js'
 import { PayloadCodec } from './registry/payload.js'
 import type { KnownKeys, RegisteredTasks, RegisteredTypeProvider, TaskDefinitions } from './registry/definitions.js'
 import { createRegistry, type Registry } from './registry/registry.js'
 import { createTasks, type Tasks } from './tasks.js'
-import { LocalTransport } from './transport/local.js'
+import { LocalTransport, type LocalTransportOptions } from './transport/local.js'
 import type { Transport } from './transport/transport.js'
+import { settleExpired } from './worker/expired.js'
 import { createAuthenticator, warnAboutCallers } from './worker/auth/authenticator.js'
 import { RemoteLimits } from './worker/remote-limits.js'
 import { EmbeddedLimits, type RetryLimitSource } from './worker/retry-limits.js'
@@ -62,7 +64,8 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
   const scope = new AsyncResource('fastify-cloud-tasks')
   const secrets = new OneTimeSecrets()
   const payloads = new PayloadCodec(app)
-  const transport = await createTransport({ app, config, clock, scope, registry, secrets, loader })
+  const onExpired = async (task: Task, path: string): Promise<void> => await settleExpired({ app, config, clock, registry, payloads, runs, settlement, limits }, task, path)
+  const transport = await createTransport({ app, config, clock, scope, registry, secrets, onExpired, loader })
   const producer = new Producer(registry, config, payloads, transport, clock)
   const runs = new Runs(clock, scope)
   const watchers = new AttemptWatchers()
@@ -120,10 +123,11 @@ interface TransportParts {
   readonly scope: AsyncResource
   readonly registry: Registry
   readonly secrets: OneTimeSecrets
+  readonly onExpired: LocalTransportOptions['onExpired']
   readonly loader: Loader | undefined
 }
 
-async function createTransport ({ app, config, clock, scope, registry, secrets, loader }: TransportParts): Promise<Transport> {
+async function createTransport ({ app, config, clock, scope, registry, secrets, onExpired, loader }: TransportParts): Promise<Transport> {
   if (!config.embedded) {
     const { CloudTransport } = await import('./transport/cloud/cloud.js')
     return new CloudTransport(app, config, clock)
@@ -133,7 +137,7 @@ async function createTransport ({ app, config, clock, scope, registry, secrets, 
     return new ClosedTransport()
   }
   const queueIds = [...registry.values()].flatMap(task => task.queue ?? [])
-  return new LocalTransport({ app, config, clock, scope, secrets, queueIds })
+  return new LocalTransport({ app, config, clock, scope, secrets, onExpired, queueIds })
 }
 
 interface LimitsParts {

@@ -161,6 +161,7 @@ function createEngine (config: EmulatorConfig, store: Store, dispatcher: HttpDis
     taskTombstoneMs,
     queueTombstoneMs,
     rememberGeneratedNames: true,
+    reportExpired: ({ count, names }) => { logger.error({ count, tasks: names }, 'tasks were dropped because they were older than 31 days') },
     dispatch: async attempt => logged(attempt, await dispatcher.dispatch(attempt), log),
     onError: (error: unknown, { during, name = '' }: ErrorContext) => {
       if (during === 'dispatch' && error instanceof Unreachable) log.unreachable(name, error)

@@ -6,6 +6,8 @@ import type { Answer, Attempt, Dispatcher } from './dispatcher.js'
 import type { Clock } from '../clock/clock.js'
 import type { ErrorContext, WriteBehind } from './write-behind.js'
 import type { EndOfTask, Observers } from './observers.js'
+import type { ExpiryReports } from './expiry-reports.js'
+import type { Retention } from './retention.js'
 import { afterDispatch, afterFailure, afterUndelivered, isGivenUp, isSuccess, type AttemptEnd, type AttemptStart } from './transitions.js'
 import type { TaskEntry, TaskQueue } from './task-queue.js'
 
@@ -14,6 +16,9 @@ export interface AttemptsOptions {
   readonly writeBehind: WriteBehind
   readonly dispatch: Dispatcher
   readonly observers: Observers
+  readonly retention: Retention
+  readonly expiryReports: ExpiryReports
+  readonly onExpired: (task: Task) => unknown
   readonly onError: (error: unknown, where: ErrorContext) => void
   /** A slot of the queue is free again, or a task of it due at another time. */
   readonly onEnd: (queue: TaskQueue) => void
@@ -54,12 +59,12 @@ export class Attempts {
     const { clock, writeBehind } = this.#options
     const now = clock.now()
     queue.due.remove(entry)
-    if (entry.attempts === 0 && now >= entry.expiresAt) {
-      this.#end(queue, entry, 'expired')
-      return undefined
-    }
     const before = this.#read(queue, entry, now)
     if (before === undefined) return undefined
+    if (entry.attempts === 0 && this.#options.retention.hasExpired(entry, now)) {
+      this.#expire(queue, entry, before)
+      return undefined
+    }
 
     const dispatched = afterDispatch(before, now)
     const { unstored } = entry
@@ -72,6 +77,13 @@ export class Attempts {
     const start = { scheduleAt: before.scheduleAt, dispatchAt: now, forced, lastAttempt: before.lastAttempt }
     this.#send({ queue, entry, attempt, start, dispatched, unstored, startedAt: clock.monotonic() })
     return dispatched
+  }
+
+  /** Ends a task that has outlived its retention, if the store can read it. */
+  expire (queue: TaskQueue, entry: TaskEntry): void {
+    queue.due.remove(entry)
+    const task = this.#read(queue, entry, this.#options.clock.now())
+    if (task !== undefined) this.#expire(queue, entry, task)
   }
 
   /** Resolves when no attempt is under way. */
@@ -146,7 +158,8 @@ export class Attempts {
         ...(details.text === undefined ? undefined : { text: details.text })
       })
     }
-    if (end !== undefined) this.#end(queue, entry, end)
+    if (end === 'expired') this.#expire(queue, entry, running.dispatched)
+    else if (end !== undefined) this.#end(queue, entry, end)
     this.#leave(queue)
   }
 
@@ -159,10 +172,9 @@ export class Attempts {
     const task = afterFailure(before, start, how, retry, now)
     if (entry.attempts === 0) {
       // While another attempt of it runs, the task is neither given up nor due: that attempt may yet succeed.
-      if (now >= entry.expiresAt) return 'expired'
       if (isGivenUp(task, retry, now)) return 'givenUp'
-      entry.dueAt = Math.min(task.scheduleAt, entry.expiresAt)
-      queue.due.add(entry)
+      if (this.#options.retention.hasExpired(entry, now)) return 'expired'
+      queue.due.schedule(entry, dueAt(entry, task.scheduleAt, now))
     }
     writeBehind.replace(entry, task)
     return undefined
@@ -177,8 +189,7 @@ export class Attempts {
     entry.attempts--
     if (queue.owns(entry) && this.#restore(running, now) && entry.attempts === 0) {
       // Not at once: should dispatching go on all the same, the target would be tried without a pause.
-      entry.dueAt = Math.min(Math.max(start.scheduleAt, now + AGAIN_MS), entry.expiresAt)
-      queue.due.add(entry)
+      queue.due.schedule(entry, dueAt(entry, Math.max(start.scheduleAt, now + AGAIN_MS), now))
     }
     if (!observers.none) observers.notify('undelivered', attempt)
     this.#leave(queue)
@@ -207,11 +218,30 @@ export class Attempts {
     for (const resolve of waiting) resolve()
   }
 
-  #end (queue: TaskQueue, entry: TaskEntry, why: EndOfTask): void {
+  #end (queue: TaskQueue, entry: TaskEntry, why: EndOfTask): Promise<boolean> {
     const { writeBehind, observers } = this.#options
     queue.remove(entry)
-    writeBehind.remove(entry)
+    const stored = writeBehind.remove(entry)
     if (!observers.none) observers.notify('ended', entry.name, why)
+    return stored
+  }
+
+  /**
+   * No attempt ends this task, so `onExpired` is called: once its end is stored, so that it is not called again after a crash. Meanwhile
+   * it has the slot of an attempt, so that a thousand tasks do not expire all at once.
+   */
+  #expire (queue: TaskQueue, entry: TaskEntry, task: Task): void {
+    const { expiryReports, onExpired, onError } = this.#options
+    expiryReports.add(entry.name)
+    queue.running++
+    this.#running++
+    this.#end(queue, entry, 'expired')
+      .then(stored => stored ? onExpired(task) : undefined)
+      .catch(error => { onError(error, { during: 'expire', name: entry.name }) })
+      .finally(() => {
+        queue.running--
+        this.#leave(queue)
+      })
   }
 
   /** The task's newest state. When the store fails to read it, that is reported and the task is due again in a second. */
@@ -240,6 +270,11 @@ function attemptOf (queue: TaskQueue, dispatched: Task, now: number): Attempt {
   const task = withOverrides(dispatched, queue.stored.settings)
   const deadlineMs = task.dispatchDeadlineMs ?? DEFAULT_DISPATCH_DEADLINE_MS
   return { task, queue: queue.id, headers: dispatchHeaders(task), deadlineMs, deadlineAt: now + deadlineMs }
+}
+
+/** A task that is past its retention all the same, because the clock is not believed, waits as any other. */
+function dueAt (entry: TaskEntry, scheduleAt: number, now: number): number {
+  return entry.expiresAt > now ? Math.min(scheduleAt, entry.expiresAt) : scheduleAt
 }
 
 /** Undefined for what is not an answer. */

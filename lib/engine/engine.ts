@@ -14,10 +14,13 @@ import { TaskPager, type TaskPageQuery } from './task-pages.js'
 import { TaskEntry, type TaskQueue } from './task-queue.js'
 import { Queues, type QueuePage, type QueueQuery, type SettingsChange } from './queues.js'
 import { DispatchLoop } from './dispatch-loop.js'
+import { ExpiryReports, type ExpiryReport } from './expiry-reports.js'
+import { Retention } from './retention.js'
 import type { Store, StoredQueue } from '../store/store.js'
 
 export type { Answer, Attempt, Dispatcher } from './dispatcher.js'
 export type { ErrorContext } from './write-behind.js'
+export type { ExpiryReport } from './expiry-reports.js'
 export type { AttemptReport, EndOfTask, Observer } from './observers.js'
 export type { TaskPageQuery } from './task-pages.js'
 export type { QueuePage, QueueQuery, SettingsChange } from './queues.js'
@@ -44,8 +47,15 @@ export interface EngineOptions {
   readonly rememberGeneratedNames?: boolean
   /** The largest rate that a queue may have, in dispatches a second. @default 500, the most that Cloud Tasks allows */
   readonly maxDispatchesPerSecond?: number
-  /** Hears of errors that no caller is there to receive. @default process.emitWarning */
+  /** Called with errors that no caller receives. @default process.emitWarning */
   readonly onError?: (error: unknown, where: ErrorContext) => void
+  /**
+   * Called for each task that has outlived its retention of 31 days, once its end is stored, with its last state. At most once a task;
+   * its queue has one slot less until what it returns has resolved. @default does nothing
+   */
+  readonly onExpired?: (task: Task) => unknown
+  /** Called at most once a second with the tasks that have expired since. @default process.emitWarning */
+  readonly reportExpired?: (report: ExpiryReport) => void
 }
 
 export interface TaskPage {
@@ -79,6 +89,8 @@ export class Engine {
   readonly #onError: (error: unknown, where: ErrorContext) => void
   readonly #writeBehind: WriteBehind
   readonly #attempts: Attempts
+  readonly #retention: Retention
+  readonly #expiryReports: ExpiryReports
   readonly #dispatchLoop: DispatchLoop
   readonly #queues: Queues
   readonly #observers: Observers
@@ -89,7 +101,7 @@ export class Engine {
   #closed: Promise<void> | undefined
 
   constructor (options: EngineOptions) {
-    const { store, dispatch, clock = systemClock, scope = new AsyncResource('fastify-cloud-tasks') } = options
+    const { store, dispatch, clock = systemClock, scope = new AsyncResource('fastify-cloud-tasks'), onExpired = () => {}, reportExpired = warnOfExpired } = options
     const report = options.onError ?? warn
     const onError = (error: unknown, where: ErrorContext): void => { scope.runInAsyncScope(report, undefined, error, where) }
     this.#store = store
@@ -110,7 +122,11 @@ export class Engine {
     const dispatchLoop = this.#dispatchLoop = new DispatchLoop(clock, scope, queue => {
       this.#attempts.start(queue, queue.due.first!, false)
     })
-    this.#attempts = new Attempts({ clock, writeBehind, dispatch, observers, onError, onEnd: queue => { dispatchLoop.changed(queue) } })
+    const retention = this.#retention = new Retention(clock, error => { onError(error, { during: 'expire' }) })
+    const expiryReports = this.#expiryReports = new ExpiryReports(clock, reportExpired)
+    this.#attempts = new Attempts({
+      clock, writeBehind, dispatch, observers, retention, expiryReports, onExpired, onError, onEnd: queue => { dispatchLoop.changed(queue) }
+    })
     this.#queues = new Queues({
       store, clock, writeBehind, dispatchLoop, observers, tombstoneMs: this.#queueTombstoneMs, maxRate: options.maxDispatchesPerSecond ?? MAX_DISPATCHES_PER_SECOND
     })
@@ -123,9 +139,9 @@ export class Engine {
 
   /** Loads what the store has. Rejects with the store's error. */
   async open (): Promise<void> {
-    const { queues, tasks, tombstones } = await this.#store.load()
+    const { queues, tasks, tombstones, lastKnownAt } = await this.#store.load()
     this.#queues.load(queues)
-    const now = this.#clock.now()
+    const now = this.#retention.begin(lastKnownAt)
     await this.#inSlices(tombstones, ({ name, until }) => {
       // Never for longer than a name is refused at all: the clock may have been set back since it was stored.
       this.#writeBehind.names.add(name, Math.min(until - now, this.#tombstoneMs(name)))
@@ -148,6 +164,7 @@ export class Engine {
   async stop (): Promise<void> {
     this.#dispatchLoop.stop()
     await this.#attempts.idle()
+    this.#expiryReports.flush()
     await this.#writeBehind.settle()
   }
 
@@ -373,10 +390,8 @@ export class Engine {
   #entry (queue: TaskQueue, name: string): TaskEntry | undefined {
     this.#queues.removePurged(queue, name)
     const entry = queue.tasks.get(name)
-    if (entry === undefined || entry.attempts > 0 || this.#clock.now() < entry.expiresAt) return entry
-    queue.remove(entry)
-    this.#writeBehind.remove(entry)
-    this.#ended(name, 'expired')
+    if (entry === undefined || entry.attempts > 0 || !this.#retention.hasExpired(entry, this.#clock.now())) return entry
+    this.#scope.runInAsyncScope(this.#attempts.expire, this.#attempts, queue, entry)
     return undefined
   }
 
@@ -398,6 +413,10 @@ export class Engine {
 
 function warn (error: unknown): void {
   process.emitWarning(error instanceof Error ? error : new Error(String(error)))
+}
+
+function warnOfExpired ({ count, names }: ExpiryReport): void {
+  process.emitWarning(`${count} tasks were dropped because they were older than 31 days: ${names.join(', ')}`)
 }
 
 /** What is loaded in one go. */

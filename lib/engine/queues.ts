@@ -208,7 +208,7 @@ export class Queues {
   /** In slices: a million removals in one go would hold up the event loop. */
   async #removePurged (queue: TaskQueue, { tasks, due }: ReturnType<TaskQueue['purge']>): Promise<void> {
     const { clock, writeBehind } = this.#options
-    let slice: Array<Promise<void>> = []
+    let slice: Array<Promise<unknown>> = []
     for (const entry of inStoredOrder(tasks, due)) {
       if (!tasks.delete(entry.name)) continue
       slice.push(writeBehind.remove(entry))

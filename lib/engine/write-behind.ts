@@ -6,7 +6,7 @@ import { Tombstones } from './tombstones.js'
 
 /** Where an error arose that no caller is there to receive. */
 export interface ErrorContext {
-  readonly during: 'load' | 'dispatch' | 'store' | 'observe'
+  readonly during: 'load' | 'dispatch' | 'store' | 'observe' | 'expire'
   /** Full name of the task or queue, where there is one. */
   readonly name?: string
 }
@@ -51,8 +51,11 @@ export class WriteBehind {
     this.#put(entry, task)
   }
 
-  /** Removes a task that is out of memory already, remembering its name where names are remembered. Never rejects. */
-  remove (entry: TaskEntry): Promise<void> {
+  /**
+   * Removes a task that is out of memory already, remembering its name where names are remembered. Never rejects: resolves with
+   * whether it is stored.
+   */
+  remove (entry: TaskEntry): Promise<boolean> {
     this.addTombstone(entry)
     this.#retryFailed()
     // Also where this end of the task adds none: the name may be refused since an earlier one.
@@ -81,13 +84,17 @@ export class WriteBehind {
     if (this.#writing > 0) await new Promise<void>(resolve => { this.#onIdle.push(resolve) })
   }
 
-  /** Has `settle` wait for something whose failure is reported. Never rejects. */
-  track (write: Promise<unknown>, name?: string): Promise<void> {
+  /** Has `settle` wait for something whose failure is reported. Never rejects: resolves with whether it succeeded. */
+  track (write: Promise<unknown>, name?: string): Promise<boolean> {
     this.#writing++
-    return write.then(() => { this.#written() }, error => {
+    return write.then(() => {
+      this.#written()
+      return true
+    }, error => {
       if (name !== undefined) this.#failedWrites.add(name)
       this.#options.onError(error, { during: 'store', ...(name === undefined ? undefined : { name }) })
       this.#written()
+      return false
     })
   }
 
@@ -99,7 +106,7 @@ export class WriteBehind {
     }))
   }
 
-  #write (name: string, write: Promise<void>): Promise<void> {
+  #write (name: string, write: Promise<void>): Promise<boolean> {
     this.#failedWrites.delete(name)
     return this.track(write, name)
   }

@@ -62,8 +62,8 @@ export interface CloudTasksOptions<M extends TaskDefinitions = TaskDefinitions, 
   /** Level of the log of the task routes, `task.log` included: `warn` silences Fastify's two lines for each request. @default the server's */
   readonly logLevel?: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent'
   /**
-   * Runs when the last attempt has failed, before it is answered; once a task, as far as this process can know. What it throws is
-   * logged. @default logged at error
+   * Runs when the last attempt has failed, before it is answered; also when the embedded queue drops a task that is older than 31 days,
+   * with FST_TASKS_EXPIRED. Once a task, as far as this process can know. What it throws is logged. @default logged at error
    */
   readonly onExhausted?: (payload: unknown, error: unknown, task: TaskContext) => unknown
   /** Runs when a task was dropped, before that is answered. What it throws is logged. @default logged at warn */

@@ -76,7 +76,7 @@ export interface TaskContext {
   /** Last part of the name that Cloud Tasks knows the task by; the same in all its attempts. */
   readonly id: string
   readonly queue: string
-  /** 1 for the first attempt. */
+  /** 1 for the first attempt; 0 for a task that expired before any. */
   readonly attempt: number
   /** Attempts before this one, those without an answer included. */
   readonly retryCount: number

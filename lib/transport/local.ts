@@ -11,10 +11,11 @@ import type { NewTask, Task } from '../cloud-tasks/task.js'
 import type { Config } from '../options/config.js'
 import { LOCAL_MAX_DISPATCHES_PER_SECOND } from '../options/queues.js'
 import { EMBEDDED_ORIGIN } from '../options/target.js'
-import { Engine, type Answer, type Attempt } from '../engine/engine.js'
+import { Engine, type Answer, type Attempt, type ExpiryReport } from '../engine/engine.js'
 import { MemoryStore } from '../store/memory-store.js'
 import { StoreError } from '../store/store-error.js'
 import type { Store } from '../store/store.js'
+import { expiredChannel, type ExpiredEvent } from '../events.js'
 import { FST_TASKS_INVALID_PAGE, FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_STORE_UNAVAILABLE } from '../errors.js'
 import { explain } from '../server-error.js'
 import type { OneTimeSecrets } from '../delivery/one-time-secrets.js'
@@ -33,6 +34,8 @@ export interface LocalTransportOptions {
   /** The async context in which attempts start. */
   readonly scope: AsyncResource
   readonly secrets: OneTimeSecrets
+  /** Called once for each task that was dropped because it was older than 31 days, with the URL path of its attempts. */
+  readonly onExpired: (task: Task, path: string) => Promise<void>
   /** Queues that the registry names; they exist in addition to those of `config.queues`. */
   readonly queueIds: Iterable<string>
 }
@@ -45,6 +48,7 @@ export class LocalTransport implements Transport {
   readonly #scope: AsyncResource
   readonly #secrets: OneTimeSecrets
   readonly #deliver: (app: FastifyInstance, clock: Clock, request: RouteRequest) => RouteCall
+  readonly #onExpired: LocalTransportOptions['onExpired']
   readonly #parent: string
   readonly #queueIds: ReadonlySet<string>
   #engine!: Engine
@@ -53,13 +57,14 @@ export class LocalTransport implements Transport {
   readonly retrySettings = undefined
   readonly inspection: Inspection = { counts: () => this.#counts(), page: (queue, page) => this.#page(queue, page) }
 
-  constructor ({ app, config, clock, scope, secrets, queueIds }: LocalTransportOptions) {
+  constructor ({ app, config, clock, scope, secrets, onExpired, queueIds }: LocalTransportOptions) {
     this.#app = app
     this.#config = config
     this.#clock = clock
     this.#scope = scope
     this.#secrets = secrets
     this.#deliver = config.localDelivery === 'inject' ? (app, _clock, request) => inject(app, request) : loopback
+    this.#onExpired = onExpired
     this.#parent = `projects/${config.project ?? 'local'}/locations/${config.location}`
     this.#queueIds = new Set([config.queue, ...config.queues.keys(), ...queueIds])
   }
@@ -73,6 +78,8 @@ export class LocalTransport implements Transport {
       dispatch: attempt => this.#dispatch(attempt),
       taskTombstoneMs: this.#config.taskTombstoneMs,
       maxDispatchesPerSecond: LOCAL_MAX_DISPATCHES_PER_SECOND,
+      onExpired: task => this.#onExpired(task, pathOf(task)),
+      reportExpired: report => { this.#reportExpired(report) },
       onError: err => { this.#app.log.error({ err }, 'the embedded queue met an error') }
     })
     try {
@@ -165,7 +172,7 @@ export class LocalTransport implements Transport {
     return {
       id: shortId(task.name),
       queue,
-      path: task.httpRequest?.url.slice(EMBEDDED_ORIGIN.length) ?? task.appEngineHttpRequest?.relativeUri ?? '/',
+      path: pathOf(task),
       state: this.#engine.running(task.name) > 0 ? 'running' : 'waiting',
       attempts: task.dispatchCount,
       scheduleTime: new Date(task.scheduleAt),
@@ -178,7 +185,7 @@ export class LocalTransport implements Transport {
     const request = task.httpRequest ?? task.appEngineHttpRequest
     const secret = this.#secrets.issue()
     const { httpMethod: method = 'POST', body } = request ?? {}
-    const url = task.httpRequest?.url.slice(EMBEDDED_ORIGIN.length) ?? task.appEngineHttpRequest?.relativeUri ?? '/'
+    const url = pathOf(task)
     const call = this.#deliver(this.#app, this.#clock, { method, url, headers: { ...headers, [SECRET_HEADER]: secret }, body })
     attempt.onDeadline = call.abort
     try {
@@ -190,6 +197,12 @@ export class LocalTransport implements Transport {
       // Where no task route takes it, it must not stay valid.
       this.#secrets.take(secret)
     }
+  }
+
+  #reportExpired ({ count, names }: ExpiryReport): void {
+    const event: ExpiredEvent = { count, ids: names.map(shortId) }
+    this.#app.log.error(event, 'tasks were dropped because they were older than 31 days')
+    if (expiredChannel.hasSubscribers) expiredChannel.publish(event)
   }
 
   /** The worker did not see this attempt, so nobody else would tell of it. */
@@ -213,6 +226,10 @@ export class LocalTransport implements Transport {
     const unavailable = storeUnavailable(error)
     return { outcome: 'failed', problem: explain(unavailable ?? error), cause: unavailable ?? error }
   }
+}
+
+function pathOf ({ httpRequest, appEngineHttpRequest }: Task): string {
+  return httpRequest?.url.slice(EMBEDDED_ORIGIN.length) ?? appEngineHttpRequest?.relativeUri ?? '/'
 }
 
 /** While the server closes, the task route says so, or Fastify answers 503 before any route can. */

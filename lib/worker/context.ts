@@ -50,7 +50,7 @@ export class AttemptContext implements TaskContext, LimitedAttempt {
     this.id = headers.id
     this.queue = headers.queue
     this.attempt = headers.retryCount + 1
-    this.retryCount = headers.retryCount
+    this.retryCount = Math.max(0, headers.retryCount)
     this.executionCount = headers.executionCount
     this.scheduledTime = new Date(headers.scheduledAt)
     this.previousResponse = headers.previousResponse

@@ -15,8 +15,8 @@ export interface Outcome {
   readonly code: string | undefined
 }
 
-/** How many attempts of a task ended in which way, in this process. */
-export interface OutcomeCounts { done: number, retry: number, dropped: number, exhausted: number }
+/** How many attempts of a task ended in which way, in this process; `expired` counts tasks that the embedded queue dropped because of their age. */
+export interface OutcomeCounts { done: number, retry: number, dropped: number, exhausted: number, expired: number }
 
 /** Turns what happened into an outcome, logs and counts it, and calls `onDropped` and `onExhausted` before the answer goes out. */
 export class Settlement {
@@ -34,7 +34,7 @@ export class Settlement {
   }
 
   countsOf (name: string): Readonly<OutcomeCounts> {
-    return this.#counts.get(name) ?? { done: 0, retry: 0, dropped: 0, exhausted: 0 }
+    return this.#counts.get(name) ?? noCounts()
   }
 
   /** Never rejects. */
@@ -71,6 +71,12 @@ export class Settlement {
     return context.isLastAttempt && this.#limits.recordEnd(context)
   }
 
+  /** Settles a task that ended without an attempt. Never rejects. */
+  async expired (task: RegisteredTask, payload: unknown, error: Error, context: AttemptContext): Promise<void> {
+    this.#countsOf(task.name).expired++
+    if (this.#limits.recordEnd(context)) await this.#callOnExhausted(payload, error, context)
+  }
+
   async #dropped (payload: unknown, reason: string, context: AttemptContext): Promise<void> {
     context.log.warn({ reason }, 'task dropped')
     try {
@@ -84,6 +90,10 @@ export class Settlement {
     context.log.error({ err: error }, context.limits.source === 'options'
       ? "last attempt failed, if the option 'queues' is right: the queue could not be read"
       : 'last attempt failed, the task ends here')
+    await this.#callOnExhausted(payload, error, context)
+  }
+
+  async #callOnExhausted (payload: unknown, error: unknown, context: AttemptContext): Promise<void> {
     try {
       await Promise.race([this.#config.onExhausted?.(payload, error, context), this.#runs.graceEnded])
     } catch (err) {
@@ -92,11 +102,20 @@ export class Settlement {
   }
 
   #count (name: string, outcome: Outcome, exhausted: boolean): void {
-    let counts = this.#counts.get(name)
-    if (counts === undefined) this.#counts.set(name, counts = { done: 0, retry: 0, dropped: 0, exhausted: 0 })
+    const counts = this.#countsOf(name)
     counts[outcome.result]++
     if (exhausted) counts.exhausted++
   }
+
+  #countsOf (name: string): OutcomeCounts {
+    let counts = this.#counts.get(name)
+    if (counts === undefined) this.#counts.set(name, counts = noCounts())
+    return counts
+  }
+}
+
+function noCounts (): OutcomeCounts {
+  return { done: 0, retry: 0, dropped: 0, exhausted: 0, expired: 0 }
 }
 
 /** The table of outcomes. Cloud Tasks retries whatever is not 2xx, and slows its whole queue on 429 and 503: only a closing server says 503. */

@@ -464,16 +464,18 @@ t.test('a task is given up after its last attempt, or 31 days after creation', a
   await clock.advance(100)
   await last().answer(500)
   t.throws(() => engine.getTask(name), { code: 'NOT_FOUND' })
-  await clock.advance(day)
+  clock.pass(day)
+  await clock.settle()
   t.equal(attempts.length, 2)
 
   await engine.updateQueue(queue, { retryConfig: { maxAttempts: -1, minBackoffSeconds: 20 * 24 * 3600, maxBackoffSeconds: 20 * 24 * 3600 } })
   const old = await engine.createTask(queue, named('old'))
   await last().answer(500)
-  await clock.advance(20 * day)
+  clock.pass(20 * day)
+  await clock.settle()
   await last().answer(500)
   t.equal(attempts.length, 4)
-  await clock.advance(old.createdAt + 31 * day - 1 - clock.now())
+  clock.pass(old.createdAt + 31 * day - 1 - clock.now())
   t.equal(engine.getTask(old.name).dispatchCount, 2)
   await clock.advance(1)
   t.throws(() => engine.getTask(old.name), { code: 'NOT_FOUND', message: /^The task no longer exists/ })
@@ -481,7 +483,7 @@ t.test('a task is given up after its last attempt, or 31 days after creation', a
 
   await engine.pauseQueue(queue)
   const paused = await engine.createTask(queue, named('paused'))
-  await clock.advance(31 * day)
+  clock.pass(31 * day)
   t.same(engine.listTasks(queue).tasks, [])
   t.throws(() => engine.getTask(paused.name), { code: 'NOT_FOUND' })
   await engine.createTask(queue, named('old'))
@@ -895,5 +897,165 @@ t.test('an attempt that was not delivered counts as not made', async t => {
     t.strictSame(engine.counts(queue), { waiting: 0, running: 0 })
     t.throws(() => engine.getTask(name), { code: 'NOT_FOUND' })
     await engine.close()
+  })
+})
+
+t.test('tasks that have outlived their retention', async t => {
+  const expired: Array<[string, number]> = []
+  const aged = async (options: Parameters<typeof stage>[0] = {}) => {
+    expired.length = 0
+    const reports: unknown[] = []
+    const set = await stage({
+      onExpired: task => { expired.push([task.name.slice(queue.length + 7), task.dispatchCount]) },
+      reportExpired: report => { reports.push(report) },
+      ...options
+    })
+    return { ...set, reports }
+  }
+
+  t.test('are reported once a second, with their number and the names of the first, and each is passed on once', async t => {
+    const { engine, clock, attempts, reports } = await aged()
+    await engine.pauseQueue(queue)
+    for (let task = 0; task < 25; task++) await engine.createTask(queue, named(`t${task}`))
+    clock.pass(31 * day)
+    t.strictSame([reports, expired], [[], []])
+    await engine.resumeQueue(queue)
+    await clock.settle()
+    t.equal(expired.length, 25)
+    t.strictSame(expired.slice(0, 2), [['t0', 0], ['t1', 0]])
+    await clock.advance(1000)
+    t.strictSame(reports, [{ count: 25, names: Array.from({ length: 10 }, (_, task) => `${queue}/tasks/t${task}`) }])
+    t.equal(attempts.length, 0)
+    t.strictSame(engine.counts(queue), { waiting: 0, running: 0 })
+    await engine.close()
+    t.equal(reports.length, 1)
+    t.equal(clock.pending, 0)
+  })
+
+  t.test('are reported at the latest when the engine stops', async t => {
+    const { engine, clock, reports } = await aged()
+    await engine.pauseQueue(queue)
+    await engine.createTask(queue, named('a'))
+    clock.pass(31 * day)
+    t.throws(() => engine.getTask(`${queue}/tasks/a`), { code: 'NOT_FOUND' })
+    await engine.close()
+    t.match(reports, [{ count: 1 }])
+    t.strictSame(expired, [['a', 0]])
+  })
+
+  t.test('after failed attempts are passed on with these, but not when the last one has ended them', async t => {
+    const { engine, clock, last, reports } = await aged()
+    await engine.updateQueue(queue, { retryConfig: { maxAttempts: 2 } })
+    await engine.createTask(queue, { ...named('old'), dispatchDeadlineMs: 15_000 })
+    const first = last()
+    clock.set(clock.now() + 9 * day)
+    for (let week = 0; week < 3; week++) await engine.createTask(queue, named(`w${week}`)).then(async () => { await last().answer(200); clock.set(clock.now() + 9 * day) })
+    await first.answer(500)
+    t.strictSame(expired, [['old', 1]])
+    await engine.createTask(queue, named('given-up'))
+    await last().answer(500)
+    await clock.advance(100)
+    for (let week = 0; week < 4; week++) clock.set(clock.now() + 9 * day)
+    await last().answer(500)
+    t.strictSame(expired, [['old', 1]])
+    await clock.advance(1000)
+    t.match(reports, [{ count: 1 }])
+    await engine.close()
+  })
+
+  t.test('have a slot while they are passed on, and errors of that are reported', async t => {
+    let running = 0
+    let most = 0
+    const { engine, clock, errors } = await aged({
+      async onExpired () {
+        most = Math.max(most, ++running)
+        await new Promise(resolve => { setImmediate(resolve) })
+        running--
+        throw new Error('not today')
+      }
+    })
+    await engine.updateQueue(queue, { rateLimits: { maxConcurrentDispatches: 3 } })
+    await engine.pauseQueue(queue)
+    for (let task = 0; task < 20; task++) await engine.createTask(queue, named(`t${task}`))
+    clock.pass(31 * day)
+    await engine.resumeQueue(queue)
+    while (errors.length < 20) await clock.advance(1000)
+    t.equal(most, 3)
+    t.match(errors, Array.from({ length: 20 }, () => ({ message: 'not today' })))
+    await engine.close()
+  })
+
+  t.test('are not passed on when their end could not be stored, which the next start would do', async t => {
+    const store = new FragileStore()
+    const { engine, clock } = await aged({ store })
+    await engine.pauseQueue(queue)
+    await engine.createTask(queue, named('a'))
+    clock.pass(31 * day)
+    store.broken.add('removeTask')
+    await engine.resumeQueue(queue)
+    await clock.settle()
+    t.strictSame(expired, [])
+    // Killed here.
+    store.broken.clear()
+    const next = await aged({ store, clock, keepQueue: true })
+    await next.clock.settle()
+    t.strictSame(expired, [['a', 0]])
+    await next.engine.close()
+  })
+
+  t.test('are run instead while the clock is not believed, because it has jumped by weeks', async t => {
+    const { engine, clock, attempts, errors, last, reports } = await aged()
+    await engine.updateQueue(queue, { retryConfig: { maxAttempts: 3 } })
+    await engine.createTask(queue, { ...named('a'), scheduleAt: clock.now() + 3_600_000 })
+    clock.set(clock.now() + 60 * day)
+    await clock.advance(60_000)
+    t.equal(attempts.length, 1)
+    await last().answer(500)
+    t.equal(attempts.length, 1, 'its retries wait for their backoff')
+    await clock.advance(100)
+    t.equal(attempts.length, 2)
+    await last().answer(200)
+    t.match(errors, [{ message: /^The clock says .*, 60 days after the last time that is known; tasks older than 31 days are run/ }])
+    t.strictSame([expired, reports], [[], []])
+    await engine.close()
+  })
+
+  t.test('are run at a start at which the clock is weeks ahead of the store, and dropped where it is not', async t => {
+    for (const [ahead, dropped] of [[40 * day, false], [11 * day, false], [9 * day, true], [-day, true]] as const) {
+      const clock = new ManualClock()
+      const store = new MemoryStore()
+      const first = await aged({ store, clock, started: false })
+      await first.engine.createTask(queue, named('a'))
+      await first.engine.close()
+      clock.set(clock.now() + 40 * day)
+      const load = store.load.bind(store)
+      store.load = async () => ({ ...await load(), lastKnownAt: clock.now() - ahead })
+      const next = await aged({ store, clock, keepQueue: true })
+      await clock.settle()
+      t.equal(next.attempts.length, dropped ? 0 : 1, `${ahead / day} days`)
+      t.equal(next.errors.length, dropped ? 0 : 1)
+      t.equal(expired.length, dropped ? 1 : 0)
+      for (const attempt of next.attempts) await attempt.answer(200)
+      await next.engine.close()
+    }
+  })
+
+  t.test('do not free their names at a start at which the clock is weeks ahead', async t => {
+    const clock = new ManualClock()
+    const store = new MemoryStore()
+    const first = await aged({ store, clock })
+    await first.engine.createTask(queue, named('done'))
+    await first.last().answer(200)
+    await first.engine.close()
+    const lastKnownAt = clock.now()
+    const load = store.load.bind(store)
+    store.load = async () => ({ ...await load(), lastKnownAt })
+    clock.set(clock.now() + 60 * day)
+    const next = await aged({ store, clock, keepQueue: true })
+    await t.rejects(next.engine.createTask(queue, named('done')), { code: 'ALREADY_EXISTS' })
+    await clock.advance(3_600_000)
+    await next.engine.createTask(queue, named('done'))
+    await next.last().answer(200)
+    await next.engine.close()
   })
 })

@@ -15,12 +15,20 @@ export interface Started {
 export async function start<M extends TaskDefinitions> (
   t: Test, options: CloudTasksOptions<M>, prepare: (app: FastifyInstance) => unknown = () => {}, server: FastifyServerOptions = {}
 ): Promise<Started> {
+  const created = await create(t, options, prepare, server)
+  await created.app.ready()
+  return created
+}
+
+/** As `start`, but not ready yet. */
+export async function create<M extends TaskDefinitions> (
+  t: Test, options: CloudTasksOptions<M>, prepare: (app: FastifyInstance) => unknown = () => {}, server: FastifyServerOptions = {}
+): Promise<Started> {
   const log: LogLine[] = []
   const app = Fastify({ logger: { level: 'debug', stream: { write: (line: string) => { log.push(JSON.parse(line)) } } }, ...server })
   t.teardown(() => app.close())
   await prepare(app)
   await app.register(cloudTasks, { transport: 'local', ...options } as CloudTasksOptions)
-  await app.ready()
   return { app, log }
 }
 

@@ -248,7 +248,7 @@ t.test('a caller that closes the connection', async t => {
     t.equal((reason as { code: string }).code, 'FST_TASKS_DISCONNECTED')
     t.equal(end?.error, reason)
     t.strictSame([end?.result, end?.status, end?.exhausted], ['retry', 499, false])
-    t.strictSame(app.tasks.list()[0]?.counts, { done: 0, retry: 1, dropped: 0, exhausted: 0 })
+    t.strictSame(app.tasks.list()[0]?.counts, { done: 0, retry: 1, dropped: 0, exhausted: 0, expired: 0 })
     await app.close()
     t.strictSame(log.filter(line => line.level >= 40 && line.msg !== "'auth' is false: anyone who reaches this server can run any task")
       .map(line => [line.level, line.msg, (line.err as { code: string }).code]), [[40, 'attempt failed, it will be retried', 'FST_TASKS_DISCONNECTED']])

@@ -1,0 +1,61 @@
+import type { FastifyInstance } from 'fastify'
+import type { Clock } from '../clock/clock.js'
+import { queueNameOf, shortId } from '../cloud-tasks/names.js'
+import type { Task } from '../cloud-tasks/task.js'
+import { routePath } from '../delivery/path.js'
+import { FST_TASKS_EXPIRED } from '../errors.js'
+import type { Config } from '../options/config.js'
+import type { PayloadCodec } from '../registry/payload.js'
+import type { RegisteredTask, Registry } from '../registry/registry.js'
+import { AttemptContext } from './context.js'
+import type { RetryLimitSource } from './retry-limits.js'
+import type { Runs } from './run.js'
+import type { Settlement } from './settlement.js'
+
+export interface ExpiryParts {
+  readonly app: FastifyInstance
+  readonly config: Config
+  readonly clock: Clock
+  readonly registry: Registry
+  readonly payloads: PayloadCodec
+  readonly runs: Runs
+  readonly settlement: Settlement
+  readonly limits: RetryLimitSource
+}
+
+/**
+ * Settles a task of the embedded queue that was dropped because of its age: no attempt ends it, so nothing else would count it and
+ * call `onExhausted`.
+ * @param path the URL path that its attempts have
+ */
+export async function settleExpired (parts: ExpiryParts, stored: Task, path: string): Promise<void> {
+  const { app, config, clock, registry, payloads, runs, settlement, limits } = parts
+  const task = [...registry.values()].find(one => routePath(app, config.prefix, one.path) === path)
+  if (task === undefined) return
+  const queue = shortId(queueNameOf(stored.name))
+  const headers = {
+    id: shortId(stored.name),
+    queue,
+    retryCount: stored.dispatchCount - 1,
+    executionCount: stored.executionCount,
+    scheduledAt: stored.scheduleAt,
+    ...(stored.previousResponse === undefined ? undefined : { previousResponse: stored.previousResponse })
+  }
+  const context = new AttemptContext({ name: task.name, headers, limits: limits.knownLimits(queue), deadlineAt: clock.now(), log: app.log })
+  const payload = await payloadOf(payloads, task, stored)
+  await runs.attempt(async () => { await settlement.expired(task, payload, new FST_TASKS_EXPIRED(task.name), context) })
+}
+
+/** As its handler would have had it; unvalidated where it does not fit the schema, and undefined where it is not JSON. */
+async function payloadOf (payloads: PayloadCodec, task: RegisteredTask, { httpRequest, appEngineHttpRequest }: Task): Promise<unknown> {
+  const text = Buffer.from((httpRequest ?? appEngineHttpRequest)?.body ?? '').toString()
+  try {
+    return await payloads.read(task, text)
+  } catch {
+    try {
+      return JSON.parse(text)
+    } catch {
+      return undefined
+    }
+  }
+}

@@ -1,4 +1,5 @@
 import { mkdtemp, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
@@ -111,6 +112,25 @@ async function docstrings (file: string, name: string): Promise<Map<string, stri
     return [(member.name as ts.Identifier).text, ts.getJSDocCommentsAndTags(member).map(doc => doc.getText()).join('\n')]
   }))
 }
+
+t.test('the commands at the top say that they are for a clone, and the package names its repository and where to report bugs', async t => {
+  const [top = ''] = readme.split('## Quick start')
+  t.match(top, /In a clone of .*:\n\n```sh\nnpm ci && npm run example .*\nnpm ci && npm test .*\n```/)
+  const { repository, bugs, homepage, author } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as Record<string, any>
+  t.equal(repository.url, 'git+https://github.com/fastify-cloud-tasks/fastify-cloud-tasks.git')
+  t.equal(bugs.url, 'https://github.com/fastify-cloud-tasks/fastify-cloud-tasks/issues')
+  t.equal(homepage, 'https://github.com/fastify-cloud-tasks/fastify-cloud-tasks#readme')
+  t.equal(author, 'fastify-cloud-tasks contributors')
+})
+
+t.test('nothing that is installed for this package wants a newer Node.js than it does, except what Fastify itself brings', async t => {
+  const { satisfies } = createRequire(import.meta.url)('semver') as { satisfies: (version: string, range: string) => boolean }
+  const { packages } = JSON.parse(await readFile(join(root, 'package-lock.json'), 'utf8')) as { packages: Record<string, { engines?: { node?: string }, optional?: boolean }> }
+  for (const version of ['20.19.0', '22.21.0', '24.0.0']) {
+    const refused = Object.entries(packages).filter(([, { engines, optional }]) => optional !== true && engines?.node !== undefined && !satisfies(version, engines.node)).map(([path]) => path)
+    t.strictSame(refused, version.startsWith('20') ? ['node_modules/cookie'] : [], `Node.js ${version}`)
+  }
+})
 
 t.test('the quick start compiles as it stands', async t => {
   const source = readme.split('## Quick start')[1]?.match(/```ts\n([\s\S]*?)```/)?.[1] ?? ''

@@ -2,21 +2,21 @@ import { createServer, type RequestListener, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 
 export interface PortOptions {
-  /** Takes connections that speak HTTP/2 with prior knowledge, as gRPC does. */
+  /** Receives connections that use HTTP/2 with prior knowledge, as gRPC does. */
   readonly onHttp2: (socket: Socket) => void
-  /** Connections that say nothing for this long are closed. @default 60 s */
+  /** A connection that sends nothing for this long is closed. @default 60 s */
   readonly silenceMs?: number
 }
 
 /**
- * One TCP port for HTTP/1.1 and HTTP/2: the first three bytes of a connection tell them apart, as no HTTP/1.1 method begins
- * with those of HTTP/2's preface. HTTP/1.1 is served by `server`, which listens.
+ * One TCP port for HTTP/1.1 and HTTP/2, distinguished by the first three bytes of a connection: no HTTP/1.1 method begins like
+ * HTTP/2's preface. `server` listens, and serves HTTP/1.1.
  */
 export class Port {
   readonly server: Server
   readonly #options: PortOptions
   readonly #serveHttp1: (socket: Socket) => void
-  /** All connections there are. */
+  /** All open connections. */
   readonly #sockets = new Set<Socket>()
 
   constructor (handler: RequestListener, options: PortOptions) {
@@ -28,7 +28,7 @@ export class Port {
     server.on('connection', (socket: Socket) => { this.#accept(socket) })
   }
 
-  /** Cuts off whoever is still there. */
+  /** Closes all remaining connections. */
   destroyConnections (): void {
     for (const socket of this.#sockets) socket.destroy()
   }
@@ -36,7 +36,7 @@ export class Port {
   #accept (socket: Socket): void {
     this.#sockets.add(socket)
     socket.on('close', () => { this.#sockets.delete(socket) })
-    // Whoever serves it hears of errors too; a reset before that is nobody's.
+    // The servers have error listeners of their own; a reset before one of them serves the socket means nothing.
     socket.on('error', () => {})
     socket.setTimeout(this.#options.silenceMs ?? 60_000, () => { socket.destroy() })
 
@@ -52,7 +52,7 @@ export class Port {
       socket.removeAllListeners('timeout')
       socket.unshift(begun)
       if (isHttp2) {
-        this.#options.onHttp2(socket) // It takes what there is to read itself.
+        this.#options.onHttp2(socket) // Reads what is buffered itself.
         return
       }
       this.#serveHttp1(socket)
@@ -64,7 +64,7 @@ export class Port {
   }
 }
 
-/** Undefined while there is too little to say. */
+/** Undefined while there are too few bytes to decide. */
 function startsAs (bytes: Buffer, start: Buffer): boolean | undefined {
   const length = Math.min(bytes.length, start.length)
   if (!bytes.subarray(0, length).equals(start.subarray(0, length))) return false

@@ -37,7 +37,7 @@ export class Emulator {
     this.#config = config
   }
 
-  /** Queues and tasks, for tests that look inside. There once it listens. */
+  /** Queues and tasks, for tests that inspect them. Available once it listens. */
   get engine (): Engine {
     return this.#current().engine
   }
@@ -47,7 +47,7 @@ export class Emulator {
     return `http://${this.address}`
   }
 
-  /** `HOST:PORT`, as gRPC clients and CLOUD_TASKS_EMULATOR_HOST take it. Where it listens on all addresses, HOST is 127.0.0.1. */
+  /** `HOST:PORT`, as gRPC clients and CLOUD_TASKS_EMULATOR_HOST expect it. Where it listens on all addresses, HOST is 127.0.0.1. */
   get address (): string {
     return `${this.host}:${this.port}`
   }
@@ -69,8 +69,8 @@ export class Emulator {
   }
 
   /**
-   * Takes no more calls, answers those that came, and ends. With `data`, attempts under way get five seconds to end. Whatever
-   * does not end by itself is cut off; an attempt that is has failed.
+   * Graceful shutdown: accepts no more calls, and answers those it has accepted. With `data`, running attempts have five seconds
+   * to end. What has not ended by then is aborted; an aborted attempt has failed.
    */
   close (): Promise<void> {
     this.#closed ??= this.#close()
@@ -82,7 +82,7 @@ export class Emulator {
     if (this.#closed !== undefined) throw new Error('The emulator was closed; create another one')
     const running = await start(this.#config, () => this.url)
     try {
-      // First, so that no call finds them missing.
+      // Before it listens, so that no call finds them missing.
       for (const name of queues) await createMissingQueue(running.engine, name)
       await running.app.listen({ host, port, listenTextResolver: () => '' })
       this.#running = { ...running, address: running.app.server.address() as AddressInfo }
@@ -96,7 +96,7 @@ export class Emulator {
   }
 
   async #close (): Promise<void> {
-    await this.#listening?.catch(() => {}) // Whoever called `listen` hears of it, and it has cleaned up.
+    await this.#listening?.catch(() => {}) // The caller of `listen` receives the error, and `listen` has cleaned up.
     const running = this.#running
     if (running !== undefined) await stop(running, this.#config.data === undefined ? 0 : ATTEMPT_GRACE_MS)
   }
@@ -128,7 +128,7 @@ async function start (config: EmulatorConfig, url: () => string): Promise<Parts>
   const engine = createEngine(config, await createStore(data), dispatcher)
   try {
     await engine.open()
-    // The directory is this process's alone from here on.
+    // From here on the directory is locked by this process.
     await key.load()
     const service = new Service(engine, { clock, autoCreateQueues, batchDuplicates, defaultUrl, onError })
     const grpcServer = await createGrpcServer({ service, logger })
@@ -207,6 +207,6 @@ async function stop ({ engine, dispatcher, grpcServer, port, app }: Parts, attem
   await dispatcher.close()
 }
 
-/** How long calls may take to end once the emulator closes, and idle clients to leave. */
+/** How long calls and idle connections have to end once the emulator closes. */
 const CALL_GRACE_MS = 1000
 const ATTEMPT_GRACE_MS = 5000

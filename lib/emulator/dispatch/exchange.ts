@@ -2,12 +2,12 @@ import { constants, gunzipSync } from 'node:zlib'
 import type { Dispatcher } from 'undici'
 import type { Answer } from '../../engine/engine.js'
 
-/** What it came to: the target's answer, or the error of the connection. */
+/** Receives the target's answer, or the error of the connection. */
 type Done = (answer: Answer | undefined, error: unknown) => void
 
 /**
- * One request and its answer, from undici's point of view. It is over once the whole answer has come, or so much of it that the
- * rest does not matter, or an error, or `abort`; `done` is called once, whatever follows.
+ * One request and its answer, as undici's handler. It ends with the whole answer, with so much of one that the rest does not
+ * matter, with an error, or with `abort`; `done` is called once.
  */
 export class Exchange implements Dispatcher.DispatchHandler {
   #done: Done | undefined
@@ -22,7 +22,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#done = done
   }
 
-  /** Closes the connection, or does not even begin when it comes first. */
+  /** Closes the connection, or keeps the request from being sent. */
   abort (error: Error): void {
     this.#aborted = error
     this.#end(undefined, error)
@@ -35,18 +35,18 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseStart (controller: Dispatcher.DispatchController, status: number, headers: Record<string, string | string[] | undefined>): void {
-    if (status < 200) return // Early hints: the answer is yet to come.
+    if (status < 200) return // An interim answer, such as early hints.
     this.#status = status
     this.#gzip = headers['content-encoding'] === 'gzip'
   }
 
   onResponseData (controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    // A copy: the chunk is a window on what came with it, however large.
+    // A copy, because the chunk keeps the whole buffer alive that it is a part of.
     if (this.#received < KEPT_BYTES) this.#kept.push(Buffer.from(chunk.subarray(0, KEPT_BYTES - this.#received)))
     this.#received += chunk.length
     if (this.#received <= MAX_ANSWER_BYTES) return
     this.#answer()
-    controller.abort(new Error('The answer is longer than anybody reads'))
+    controller.abort(new Error('The answer is too long'))
   }
 
   onResponseEnd (): void {
@@ -79,24 +79,24 @@ class HttpAnswer implements Answer {
     this.#gzip = gzip
   }
 
-  /** The beginning of the answer's body. Made when somebody asks, which is rare. */
+  /** The beginning of the answer's body. Decoded lazily: it is rarely read. */
   get text (): string {
     const bytes = Buffer.concat(this.#kept)
     return (this.#gzip ? unzipped(bytes) : bytes).subarray(0, KEPT_BYTES).toString()
   }
 }
 
-/** As far as it goes: what is kept ends in the middle. */
+/** As much as can be inflated: the bytes that are kept are cut off. */
 function unzipped (bytes: Buffer): Buffer {
   try {
     return gunzipSync(bytes, { finishFlush: constants.Z_SYNC_FLUSH })
   } catch {
-    return bytes // Not gzip, whatever its header says.
+    return bytes // Not gzip, although its header says so.
   }
 }
 
-/** What is kept of an answer's body for people to see. */
+/** What is kept of an answer's body to be shown. */
 const KEPT_BYTES = 4096
 
-/** A longer answer is an answer too, but nobody waits for its end. */
+/** A longer answer counts, too, but its end is not awaited. */
 const MAX_ANSWER_BYTES = 1024 * 1024

@@ -21,7 +21,7 @@ export function readQueue (message: QueueMessage): NewQueueSettings {
   }
 }
 
-/** The queue as a whole. Defaults of the times to live are v2beta3's. */
+/** The whole queue. Defaults of the times to live are v2beta3's. */
 export function queueMessage ({ name, settings, state, purgedAt }: StoredQueue): QueueMessage {
   const message = settingsMessage(settings)
   const { appEngineRoutingOverride } = message
@@ -38,7 +38,7 @@ export function queueMessage ({ name, settings, state, purgedAt }: StoredQueue):
   }
 }
 
-/** What `readQueue` reads back as the same settings. */
+/** The message from which `readQueue` reads the same settings. */
 export function settingsMessage (settings: QueueSettings): QueueMessage {
   const { maxDispatchesPerSecond, maxConcurrentDispatches } = settings.rateLimits
   const { appEngineRoutingOverride, httpTarget, samplingRatio, chosenBurstSize, taskTtlSeconds, tombstoneTtlSeconds } = settings

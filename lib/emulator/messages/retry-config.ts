@@ -3,7 +3,7 @@ import type { RetryConfigMessage } from './messages.js'
 import type { DurationMessage } from '../proto/time.js'
 import { durationMessage, readDuration } from './times.js'
 
-/** What a message says; 0 and absent are the same on the wire and leave the choice to the service. */
+/** The fields that a message sets. 0 and absent are the same on the wire, and mean the service's default. */
 export function readRetryConfig (message: RetryConfigMessage): Partial<RetryConfig> {
   const { maxAttempts, maxRetryDuration, minBackoff, maxBackoff, maxDoublings } = message
   return {

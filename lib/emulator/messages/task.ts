@@ -20,7 +20,7 @@ export function readTask (message: TaskMessage): NewTask {
   }
 }
 
-/** BASIC leaves out nothing but the body, as recorded from production. */
+/** BASIC omits only the body, as recorded from production. */
 export function taskMessage (task: Task, view: View): TaskMessage {
   return {
     name: task.name,
@@ -49,7 +49,7 @@ export function readRouting ({ service, version, instance }: RoutingMessage): Ap
   return { ...(service ? { service } : undefined), ...(version ? { version } : undefined), ...(instance ? { instance } : undefined) }
 }
 
-/** The two kinds of tokens, as they stand in a request and in a queue's target. */
+/** The two kinds of tokens, which a request and a queue's target may have. */
 export function readTokens ({ oidcToken, oauthToken }: { oidcToken?: TokenMessage, oauthToken?: TokenMessage }): Pick<HttpRequest, 'oidcToken' | 'oauthToken'> {
   return {
     ...(oidcToken === undefined ? undefined : { oidcToken: { serviceAccountEmail: oidcToken.serviceAccountEmail ?? '', ...(oidcToken.audience ? { audience: oidcToken.audience } : undefined) } }),

@@ -2,7 +2,7 @@ import { statusErrors } from '../../cloud-tasks/status.js'
 import type { DurationMessage, TimestampMessage } from '../proto/time.js'
 import { isDuration, isTimestamp } from '../proto/time.js'
 
-/** Between the engine's numbers and Google's messages. `field` names what is wrong. */
+/** Converts between the engine's numbers and Google's messages. `field` is named in errors. */
 
 /** Epoch milliseconds, to the microsecond that the service keeps. Throws INVALID_ARGUMENT outside of the years 1 to 9999. */
 export function readTimestamp (field: string, message: TimestampMessage): number {
@@ -16,7 +16,7 @@ export function timestampMessage (at: number): TimestampMessage {
   return { seconds, nanos: (micros - seconds * 1e6) * 1000 }
 }
 
-/** Seconds. Throws INVALID_ARGUMENT for what is no google.protobuf.Duration. */
+/** Seconds. Throws INVALID_ARGUMENT for an invalid google.protobuf.Duration. */
 export function readDuration (field: string, message: DurationMessage): number {
   if (!isDuration(message)) throw statusErrors.notADuration(field)
   return (message.seconds ?? 0) + (message.nanos ?? 0) / 1e9

@@ -1,6 +1,6 @@
 import { CloudTasksError } from '../../cloud-tasks/status.js'
 
-/** Where in a request: names of fields as in the .proto file, joined by dots. Empty for the request itself. */
+/** A place in a request: names of fields as in the .proto file, joined by dots. Empty for the request itself. */
 export type FieldPath = string
 
 /** A field that does not have a value of its type, in the words of Google's JSON parser. */
@@ -25,7 +25,7 @@ export function badRequest (field: FieldPath, description: string): CloudTasksEr
   })
 }
 
-/** Short: a payload has no place in a message. */
+/** Shortened: payloads must not appear in messages. */
 function print (value: unknown): string {
   if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'a list' : 'an object'
   const text = JSON.stringify(value)

@@ -6,7 +6,7 @@ export interface FieldMaskMessage {
   readonly paths?: readonly string[]
 }
 
-/** Paths by commas, as JSON and query parameters have them. */
+/** Paths joined by commas, as in JSON and query parameters. */
 export function parseMask (text: string): FieldMaskMessage {
   return { paths: text.split(',').map(path => path.trim()).filter(path => path !== '') }
 }
@@ -16,14 +16,14 @@ export function printMask ({ paths = [] }: FieldMaskMessage): string {
 }
 
 /**
- * The paths of a mask as lists of keys in messages of `schema`; none for all of the message. Takes camelCase and snake_case.
- * Throws INVALID_ARGUMENT for a path that leads nowhere.
+ * The paths of a mask as lists of keys in messages of `schema`; an empty list for the whole message. Accepts camelCase and
+ * snake_case. Throws INVALID_ARGUMENT for a path that does not exist.
  */
 export function resolveMask (schema: Message, { paths = [] }: FieldMaskMessage, where: string): string[][] {
   return paths.length === 1 && paths[0] === '*' ? [] : paths.map(path => resolvePath(schema, path, where))
 }
 
-/** `base`, but what `paths` name comes from `given`: also where it is absent there. No paths mean all. */
+/** `base` with the fields that `paths` name taken from `given`, also where they are absent there. No paths mean all. */
 export function masked (base: object, given: object, paths: readonly string[][]): object {
   if (paths.length === 0) return given
   let result = base
@@ -41,7 +41,7 @@ function resolvePath (schema: Message, path: string, where: string): string[] {
   let message: Message | undefined = schema
   for (const part of path.split('.')) {
     const field: ReturnType<Message['field']['get']> = message?.field.get(part)
-    if (field === undefined) throw badRequest(where, `Invalid field mask: '${path.slice(0, MAX_ECHO)}' is no path of ${schema.fullName}.`)
+    if (field === undefined) throw badRequest(where, `Invalid field mask: '${path.slice(0, MAX_ECHO)}' is not a path of ${schema.fullName}.`)
     keys.push(field.name)
     // Neither lists nor JSON's own types can be entered.
     message = field.repeated || field.message?.fullName.startsWith('google.protobuf.') === true ? undefined : field.message

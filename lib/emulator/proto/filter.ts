@@ -6,8 +6,8 @@ export type Predicate = (message: object) => boolean
 
 /**
  * A filter in the syntax of Stackdriver's advanced filters, as far as fields go: comparisons such as `state: PAUSED` or
- * `rate_limits.max_dispatches_per_second >= 5`, joined by AND (or nothing), OR, NOT (or `-`) and parentheses. `:` looks for a
- * part of a text, and `:*` for a field that is set. Throws INVALID_ARGUMENT.
+ * `rate_limits.max_dispatches_per_second >= 5`, joined by AND (or nothing), OR, NOT (or `-`) and parentheses. `:` finds a
+ * part of a text, and `:*` a field that is set. Throws INVALID_ARGUMENT.
  */
 export function parseFilter (schema: Message, text: string): Predicate {
   return new Parser(schema, text).parse()
@@ -72,7 +72,7 @@ class Parser {
   #comparison (): Predicate {
     const path = this.#next()
     const operator = this.#next()
-    if (!OPERATORS.has(operator)) throw invalid(`'${operator.slice(0, MAX_ECHO)}' is no operator`)
+    if (!OPERATORS.has(operator)) throw invalid(`'${operator.slice(0, MAX_ECHO)}' is not an operator`)
     const value = this.#next()
     const { keys, field } = this.#resolve(path)
     if (operator === ':' && value === '*') return message => get(message, keys) !== undefined
@@ -85,7 +85,7 @@ class Parser {
     let schema: Message | undefined = this.#schema
     for (const part of path.split('.')) {
       field = schema?.field.get(part)
-      if (field === undefined) throw invalid(`'${path.slice(0, MAX_ECHO)}' is no field of ${this.#schema.fullName}`)
+      if (field === undefined) throw invalid(`'${path.slice(0, MAX_ECHO)}' is not a field of ${this.#schema.fullName}`)
       keys.push(field.name)
       schema = field.repeated ? undefined : field.message
     }
@@ -134,7 +134,7 @@ function comparison (keys: readonly string[], field: Field, operator: Operator, 
   }
 }
 
-/** What a filter's text means for a field that holds no text; undefined when it means nothing. */
+/** The value that a filter's text means for a field that is not text; undefined when it means nothing. */
 function scalar (field: Field, text: string): number | boolean | undefined {
   if (field.kind === 'bool') return text === 'true' ? true : text === 'false' ? false : undefined
   if (field.kind === 'message' && !field.repeated) {
@@ -169,7 +169,7 @@ function invalid (problem: string): Error {
   return badRequest('filter', `Invalid filter: ${problem}.`)
 }
 
-/** A text in quotes is also taken without its end, so that each character is looked at once. */
+/** An unterminated text in quotes is a token, too, so that each character is read once. */
 const TOKEN = /"(?:[^"\\]|\\.)*"?|<=|>=|!=|[<>=:()]|-(?=[A-Za-z(])|[^\s<>=:()"!]+/g
 const WHOLE_TEXT = /^"(?:[^"\\]|\\.)*"$/
 const OPERATORS: ReadonlySet<string> = new Set(['<', '<=', '>', '>=', '=', '!=', ':'])

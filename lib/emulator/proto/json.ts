@@ -4,9 +4,9 @@ import type { Enum, Field, Message } from './schema.js'
 import { parseDuration, parseTimestamp, printDuration, printTimestamp } from './time.js'
 
 /**
- * ProtoJSON as Google's services read and write it. Keys are taken in lowerCamelCase and snake_case, enums by name and number,
- * bytes in both base64 alphabets, null as absent; what a message has no field for is refused. Messages come out as gRPC's
- * codec makes them: lowerCamelCase keys, enums by name, defaults absent.
+ * ProtoJSON as Google's services read and write it, instead of a library, for their error messages, their leniency, and the form
+ * of gRPC's codec. Keys are accepted in lowerCamelCase and snake_case, enums by name and number, bytes in both base64 alphabets,
+ * null as absent; unknown keys are refused. Messages have lowerCamelCase keys, enums by name, and no defaults.
  */
 
 /** Throws INVALID_ARGUMENT, naming the place. */
@@ -17,7 +17,7 @@ export function parseJson (schema: Message, json: unknown, path: FieldPath = '')
     if (value === undefined) throw invalidField(path, `type.googleapis.com/${schema.fullName}`, json)
     return value
   }
-  // No request has an Any in it that means anything.
+  // No request has a meaningful Any.
   if (!isObject(json) || schema.fullName === ANY) throw invalidField(path, `type.googleapis.com/${schema.fullName}`, json)
   const message: Record<string, unknown> = {}
   const oneofs = new Map<string, string>()
@@ -35,7 +35,7 @@ export function parseJson (schema: Message, json: unknown, path: FieldPath = '')
   return message
 }
 
-/** One field out of the text of a query parameter. Throws INVALID_ARGUMENT. */
+/** One field from the text of a query parameter. Throws INVALID_ARGUMENT. */
 export function parseText (field: Field, text: string): unknown {
   return field.kind === 'bool' ? parseValue(field, text === 'true' ? true : text === 'false' ? false : text, field.protoName) : parseField(field, text, field.protoName)
 }
@@ -43,11 +43,11 @@ export function parseText (field: Field, text: string): unknown {
 export interface PrintOptions {
   /** @default false */
   readonly enumsAsNumbers?: boolean
-  /** Finds the messages that an Any may hold; what it does not find stays as it is. @default finds none */
+  /** Finds the schema of an Any's message. Without one the message is printed as it is. @default finds none */
   readonly find?: (fullName: string) => Message | undefined
 }
 
-/** Leaves out what `schema` does not know, and fields that have their default value. */
+/** Omits what `schema` lacks, and fields that have their default value. */
 export function printJson (schema: Message, message: object, options: PrintOptions = {}): unknown {
   const known = WELL_KNOWN[schema.fullName]
   if (known !== undefined) return known.print(message)
@@ -67,7 +67,7 @@ export function printJson (schema: Message, message: object, options: PrintOptio
   return json
 }
 
-/** An Any is held as JSON has it: its type in '@type', and the fields of its message beside that. */
+/** An Any has the form of JSON: its type in '@type', beside the fields of its message. */
 function printAny ({ '@type': type, ...message }: { '@type': string }, options: PrintOptions): unknown {
   const schema = options.find?.(type.slice(type.indexOf('/') + 1))
   return { '@type': type, ...(schema === undefined ? message : printJson(schema, message, options) as object) }
@@ -90,19 +90,19 @@ function parseValue (field: Field, json: unknown, path: FieldPath): unknown {
   if (field.kind === 'message') return parseJson(field.message!, json, path)
   const value = SCALARS[field.kind](json, field)
   if (value === undefined) throw invalidField(path, typeName(field), json)
-  // As gRPC has it: a default that is not optional cannot be told from nothing.
+  // As in gRPC, a default is the same as absent, unless the field is optional.
   return !field.optional && !field.repeated && isDefault(field, value) ? undefined : value
 }
 
 type Parse = (json: unknown, field: Field) => unknown
 
-/** Undefined is what is not of that kind. */
+/** Undefined for values that are not of that kind. */
 const SCALARS: Readonly<Record<Exclude<Field['kind'], 'message'>, Parse>> = {
   string: json => typeof json === 'string' ? json : undefined,
   bool: json => typeof json === 'boolean' ? json : undefined,
   double: json => typeof json === 'string' && /^(?:NaN|-?Infinity)$/.test(json) ? Number(json) : number(json),
   int32: json => whole(json, -(2 ** 31), 2 ** 31 - 1),
-  // Beyond 2^53 digits are lost; nothing here counts that far.
+  // Beyond 2^53 digits are lost; no field here is that large.
   int64: json => whole(json, -(2 ** 63), 2 ** 63 - 1),
   bytes: json => typeof json === 'string' && isBase64(json) ? Buffer.from(json, 'base64') : undefined,
   enum: (json, field) => enumValue(field.enum!, json)
@@ -162,7 +162,7 @@ function isObject (json: unknown): json is Record<string, unknown> {
   return typeof json === 'object' && json !== null && !Array.isArray(json)
 }
 
-/** Types that JSON writes as something else than their fields. */
+/** Types that are not written as objects of their fields. */
 const WELL_KNOWN: Readonly<Record<string, { parse: (text: string) => object | undefined, print: (message: object) => unknown }>> = {
   'google.protobuf.Timestamp': { parse: parseTimestamp, print: printTimestamp },
   'google.protobuf.Duration': { parse: parseDuration, print: printDuration },

@@ -13,7 +13,7 @@ export interface Field {
   readonly repeated: boolean
   /** The oneof that it belongs to, in snake_case, unless that one exists only to make a field optional. */
   readonly oneof?: string
-  /** Whether an unset field can be told from one that is set to its default. */
+  /** Whether an unset field is different from one that is set to its default. */
   readonly optional: boolean
   /** Of a field of kind message; for a map, its entry. */
   readonly message?: Message
@@ -161,7 +161,7 @@ function snakeCase (name: string): string {
   return name.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`)
 }
 
-/** The innermost scope that has the name decides, as in a .proto file; a name with a dot in front is full already. */
+/** The innermost scope that has the name wins, as in a .proto file; a name that begins with a dot is full. */
 function resolveName (known: ReadonlyMap<string, unknown>, scope: string, name: string): string {
   if (name.startsWith('.')) return resolveName(known, '', name.slice(1))
   for (let from = scope; ; from = from.slice(0, Math.max(0, from.lastIndexOf('.')))) {

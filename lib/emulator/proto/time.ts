@@ -8,7 +8,7 @@ export interface DurationMessage {
   readonly nanos?: number
 }
 
-/** Timestamps and durations as JSON has them. Printing and parsing side by side; what is no such text parses to undefined. */
+/** Timestamps and durations as JSON has them. An invalid text parses to undefined. */
 
 /** RFC 3339 in UTC with 0, 3, 6 or 9 fractional digits. */
 export function printTimestamp ({ seconds = 0, nanos = 0 }: TimestampMessage): string {
@@ -21,7 +21,7 @@ export function parseTimestamp (text: string): TimestampMessage | undefined {
   if (match === null) return undefined
   const [, date, time, digits = '', offset] = match as unknown as [string, string, string, string | undefined, string]
   const local = Date.parse(`${date}T${time}Z`)
-  // Date.parse lets 30 February pass as 2 March.
+  // Date.parse reads 30 February as 2 March.
   if (Number.isNaN(local) || !new Date(local).toISOString().startsWith(`${date}T${time}`)) return undefined
   const seconds = local / 1000 - offsetSeconds(offset)
   return isTimestamp({ seconds }) ? { seconds, nanos: Number(digits.padEnd(9, '0')) } : undefined

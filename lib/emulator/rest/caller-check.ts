@@ -31,7 +31,7 @@ function isLoopback (host: string): boolean {
   return /^127\.|^::1$|^localhost$/i.test(host)
 }
 
-/** Names that no domain on the web can have: without a dot, as of containers, and below what is set aside for such use. */
+/** Names that no domain on the web can have: without a dot, as of containers, and below domains that are reserved for such use. */
 function isPrivate (name: string): boolean {
   return !name.includes('.') || /\.(?:internal|local|test)$/.test(name)
 }

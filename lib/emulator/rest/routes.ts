@@ -3,7 +3,7 @@ import type { Protos } from '../proto/protos.js'
 import { packageOf, type Version } from '../service/requests.js'
 import type { Method } from '../proto/schema.js'
 
-/** What an HTTP method and path mean. */
+/** The meaning of an HTTP method and path. */
 export interface Route extends Method {
   readonly version: Version
   /** As the protos name it: `CreateTask`. */

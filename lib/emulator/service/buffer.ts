@@ -8,7 +8,7 @@ export interface HttpBodyMessage {
   readonly data?: Uint8Array
 }
 
-/** The task that buffering a body makes: where it goes, the queue's target says. Throws when the queue has none. */
+/** The task for a buffered body, sent to the queue's target. Throws FAILED_PRECONDITION when the queue has none. */
 export function bufferedTask (target: HttpTarget | undefined, name: string | undefined, { contentType, data }: HttpBodyMessage): NewTask {
   const url = target === undefined ? undefined : targetUrl(target)
   if (target === undefined || url === undefined) throw statusErrors.noHttpTarget()
@@ -25,7 +25,7 @@ export function bufferedTask (target: HttpTarget | undefined, name: string | und
   }
 }
 
-/** The body of a buffer call: `{"body": HttpBody}` as the reference has it, or else a payload as it is, as Google's samples send it. */
+/** The body of a buffer call: `{"body": HttpBody}` as the reference has it, or else the payload itself, as Google's samples send it. */
 export function readBufferBody (body: Buffer | undefined, contentType: string | undefined, parse: (json: unknown) => HttpBodyMessage): HttpBodyMessage {
   if (body === undefined || body.length === 0) return {}
   const json = jsonObject(body)

@@ -11,7 +11,7 @@ export interface PolicyMessage {
   readonly etag?: Uint8Array
 }
 
-/** Policies of queues, kept as they were set and shown again. They grant and forbid nothing: everybody may do everything. */
+/** Policies of queues, kept as they were set. They grant and forbid nothing: every caller may do everything. */
 export class Iam {
   readonly #engine: Engine
 
@@ -34,7 +34,7 @@ export class Iam {
     return readKept(kept)
   }
 
-  /** All permissions that were asked about; none where there is no such resource, as production has it. */
+  /** All of the permissions; none where there is no such resource, as in production. */
   test (resource: string, permissions: readonly string[]): { permissions: readonly string[] } {
     for (const permission of permissions) {
       if (!PERMISSION.test(permission)) throw statusErrors.permission(permission.slice(0, MAX_ECHO))
@@ -43,7 +43,7 @@ export class Iam {
   }
 }
 
-/** A queue whose policy was never set has an empty one, with the etag that production gives to those. */
+/** A queue whose policy was never set has an empty one, with production's etag for those. */
 function readKept (kept: unknown): PolicyMessage {
   const { etag, ...policy } = (kept ?? { etag: 'ACAB' }) as PolicyMessage & { etag: string }
   return { ...policy, etag: Buffer.from(etag, 'base64') }

@@ -13,7 +13,7 @@ export interface LocationMessage {
 }
 
 /**
- * Locations of a project. Any well-formed id is one, so there is no list to give: shown are those that have queues, or
+ * Locations of a project. Any well-formed id is valid, so there is no complete list: those that have queues are listed, or
  * `us-central1` while none has.
  */
 export class Locations {
@@ -42,7 +42,7 @@ export class Locations {
     return found.length > size ? { locations, nextPageToken: encodeToken(locations.at(-1)!.locationId, `${name} ${filter}`, this.#now()) } : { locations }
   }
 
-  /** App Engine's Application, which gcloud asks for when it is not told a location. */
+  /** App Engine's Application, which gcloud reads when it is called without a location. */
   application (project: string): object {
     if (!isProjectId(project)) throw statusErrors.locationName()
     const [locationId] = this.#ids(project)
@@ -67,7 +67,7 @@ function locationMessage (project: string, id: string): LocationMessage {
     name: `projects/${project}/locations/${id}`,
     locationId: id,
     displayName: id,
-    // gcloud reads the region off the first label.
+    // gcloud reads the region from the first label.
     labels: { 'cloud.googleapis.com/region': id }
   }
 }

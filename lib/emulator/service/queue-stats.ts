@@ -3,7 +3,7 @@ import type { Engine } from '../../engine/engine.js'
 import type { QueueStatsMessage } from '../messages/messages.js'
 import { timestampMessage } from '../messages/times.js'
 
-/** v2beta3's statistics of queues, from when this is made. A queue costs a fixed amount of memory, however busy it is. */
+/** v2beta3's statistics of queues, counted since the start. A queue needs a fixed amount of memory, however busy it is. */
 export class QueueStats {
   readonly #engine: Engine
   readonly #now: () => number
@@ -53,7 +53,7 @@ class LastMinute {
     return this.#counts.reduce((sum, count) => sum + count, 0)
   }
 
-  /** Forgets the seconds that have gone by. When the clock was set back, the newest second goes on. */
+  /** Drops the seconds that have passed. When the clock was set back, counting continues in the newest second. */
   #forward (at: number): void {
     const second = Math.floor(at / 1000)
     if (second - this.#second >= 60) this.#counts.fill(0)

@@ -6,9 +6,9 @@ import type { QueueMessage, TaskMessage } from '../messages/messages.js'
 import type { PageFields } from './page-token.js'
 import type { Message, Schemas } from '../proto/schema.js'
 
-/** Requests as the service takes them: Google's, with masks as lists of keys and filters ready to be asked. */
+/** Requests in the service's form: Google's, with masks as lists of keys and filters as predicates. */
 
-/** What production takes in one request, over either interface. */
+/** Production's limit for one request, over either interface. */
 export const MAX_REQUEST_BYTES = 10 * 1024 * 1024
 
 export interface Named {
@@ -44,7 +44,7 @@ export interface CreateTaskRequest {
   readonly parent?: string
   readonly task?: TaskMessage
   readonly responseView?: string | number
-  /** It came by the paths that firebase-admin uses. */
+  /** It was called by the paths that firebase-admin uses. */
   readonly unprefixed?: boolean
 }
 
@@ -89,10 +89,10 @@ export function packageOf (version: Version): string {
   return `google.cloud.tasks.${version}`
 }
 
-/** A verb's request in the form that the service takes. Throws INVALID_ARGUMENT. */
-export function normalize (schemas: Schemas, version: Version, verb: string, request: object): object {
-  const schema = subjectOf(schemas, version, verb)
-  if (schema === undefined) return verb.startsWith('batch') ? { ...request, version } : request
+/** A method's request in the service's form. Throws INVALID_ARGUMENT. */
+export function normalize (schemas: Schemas, version: Version, method: string, request: object): object {
+  const schema = subjectOf(schemas, version, method)
+  if (schema === undefined) return method.startsWith('batch') ? { ...request, version } : request
   const { queue, updateMask, readMask, filter } = request as { queue?: QueueMessage, updateMask?: FieldMaskMessage, readMask?: FieldMaskMessage, filter?: string }
   return {
     ...request,
@@ -103,9 +103,9 @@ export function normalize (schemas: Schemas, version: Version, verb: string, req
   }
 }
 
-/** What masks and filters of a verb are about. */
-function subjectOf (schemas: Schemas, version: Version, verb: string): Message | undefined {
-  switch (verb) {
+/** The message that masks and filters of a method refer to. */
+function subjectOf (schemas: Schemas, version: Version, method: string): Message | undefined {
+  switch (method) {
     case 'listQueues':
     case 'getQueue':
     case 'createQueue':
@@ -124,7 +124,7 @@ function withoutBurst (queue: QueueMessage): QueueMessage {
   return { ...queue, rateLimits }
 }
 
-/** What v2beta3 has one level down goes where v2 has it. */
+/** v2beta3 has one level more than v2 here. */
 function flattened ({ appEngineHttpQueue, ...queue }: QueueMessage): QueueMessage {
   const appEngineRoutingOverride = appEngineHttpQueue?.appEngineRoutingOverride
   return appEngineRoutingOverride === undefined ? queue : { ...queue, appEngineRoutingOverride }

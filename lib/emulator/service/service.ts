@@ -25,19 +25,19 @@ import { readTask, taskMessage } from '../messages/task.js'
 export interface ServiceOptions {
   /** @default systemClock */
   readonly clock?: Clock
-  /** CreateTask creates a queue that is missing, with default settings. @default false */
+  /** CreateTask creates a missing queue with default settings. @default false */
   readonly autoCreateQueues?: boolean
   /** @default 'reject' */
   readonly batchDuplicates?: BatchDuplicates
-  /** Where tasks go that come without a URL by the paths that firebase-admin uses, see `defaultUrlOf`. @default none: they are refused */
+  /** Where tasks without a URL go that are created by the paths of firebase-admin, see `defaultUrlOf`. @default none: they are refused */
   readonly defaultUrl?: string
-  /** Hears of faults that the caller is only told of as INTERNAL. @default process.emitWarning */
+  /** Receives errors of which the caller only sees INTERNAL. @default process.emitWarning */
   readonly onError?: (error: unknown) => void
 }
 
 /**
- * Cloud Tasks' verbs over an engine, each once. Requests and answers are plain messages; gRPC and REST only translate. What it
- * refuses, it refuses with a CloudTasksError.
+ * Cloud Tasks' methods on an engine, for gRPC and REST, which only translate. Requests and answers are plain messages; errors are
+ * CloudTasksErrors.
  */
 export class Service {
   readonly #engine: Engine
@@ -60,7 +60,7 @@ export class Service {
     this.#stats = new QueueStats(engine, this.#now)
   }
 
-  /** Makes of anything thrown what the caller is told. */
+  /** Converts anything thrown to the error that the caller gets. */
   readonly refusal = (error: unknown): CloudTasksError => {
     if (error instanceof CloudTasksError) return error
     const { onError = warn } = this.#options
@@ -173,7 +173,7 @@ export class Service {
     return taskMessage(await this.#engine.runTask(name), view)
   }
 
-  /** @param request `name` is of the task, its id may be empty; else `queue` alone says where */
+  /** @param request has the task's `name`, whose id may be empty, or the `queue` */
   async bufferTask ({ queue = '', name = '', body = {} }: { queue?: string, name?: string, body?: HttpBodyMessage }): Promise<{ task: TaskMessage }> {
     const parent = name === '' ? queue : queueNameOf(name)
     checkLocation(parent)
@@ -227,12 +227,12 @@ export class Service {
 
   #read (stored: StoredQueue, readMask: readonly string[][]): QueueMessage {
     const message = queueMessage(stored)
-    // Statistics are only for those who ask for them.
+    // Statistics are returned only where the mask names them.
     if (!readMask.some(([first]) => first === 'stats')) return picked(message, readMask)
     return picked({ ...message, stats: this.#stats.of(stored.name) }, readMask)
   }
 
-  /** A task without a URL may get one from its queue's target, or as firebase-admin leaves it to its emulator. */
+  /** A task without a URL gets one from its queue's target, or `defaultUrl` where firebase-admin created it. */
   #withUrl (queue: string, task: NewTask, unprefixed: boolean): NewTask {
     if (task.httpRequest?.url !== '') return task
     const { defaultUrl } = this.#options
@@ -248,7 +248,7 @@ export class Service {
     } catch (error) {
       if (this.#options.autoCreateQueues !== true || !isRefusal(error, 'NOT_FOUND')) throw error
       await this.#engine.createQueue(queue).catch((fault: unknown) => {
-        // Somebody else may have been faster. A queue that was deleted recently stays missing.
+        // A concurrent call may have created it. A queue that was deleted recently stays missing.
         if (!isRefusal(fault, 'ALREADY_EXISTS')) throw isRefusal(fault, 'FAILED_PRECONDITION') ? error : fault
       })
       return await this.#engine.createTask(queue, task)
@@ -268,9 +268,9 @@ function isRefusal (error: unknown, code: CloudTasksError['code']): boolean {
   return error instanceof CloudTasksError && error.code === code
 }
 
-/** A method of the service by the name that a proto gives it: `CreateTask` is `createTask`. */
+/** A method of the service by its name in the protos: `CreateTask` is `createTask`. */
 export function methodOf (service: Service, method: string): { key: string, call: ((request: object) => Promise<object>) | undefined } {
   const key = method[0]!.toLowerCase() + method.slice(1)
-  const verb = (service as unknown as Readonly<Record<string, unknown>>)[key]
-  return { key, call: typeof verb === 'function' ? async request => await (verb.call(service, request) as object) : undefined }
+  const call = (service as unknown as Readonly<Record<string, unknown>>)[key]
+  return { key, call: typeof call === 'function' ? async request => await (call.call(service, request) as object) : undefined }
 }

@@ -3,7 +3,7 @@ import type { KeyPair } from './signing-key.js'
 
 /**
  * A self-signed X.509 certificate of a key, as PEM: the form in which Google's older endpoints publish keys, and in which clients
- * that do not read JSON Web Keys expect them. It never expires, and says nothing but that the key is the emulator's.
+ * that do not read JSON Web Keys expect them. It never expires, and its only name is the emulator's.
  */
 export async function certificateOf ({ privateKey, publicKey }: KeyPair): Promise<string> {
   const spki = createPublicKey({ key: publicKey as JsonWebKey, format: 'jwk' }).export({ type: 'spki', format: 'der' })

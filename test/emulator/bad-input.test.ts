@@ -5,13 +5,13 @@ import { parseJson, printJson } from '../../lib/emulator/proto/json.js'
 import { loadProtos, messageType } from '../../lib/emulator/proto/protos.js'
 import type { Field, Message } from '../../lib/emulator/proto/schema.js'
 import { unknownFields } from '../../lib/emulator/proto/unknown-fields.js'
-import { faces, type Answer, type RestAnswer } from '../support/emulator-harness.js'
+import { serveBoth, type Answer, type RestAnswer } from '../support/emulator-harness.js'
 
 const parent = 'projects/p/locations/l'
 const queue = `${parent}/queues/q`
 const url = 'https://example.com/'
 
-/** What a client may be told for what it did wrong. */
+/** Codes for a client's own mistakes. */
 const REFUSED = ['INVALID_ARGUMENT', 'NOT_FOUND', 'ALREADY_EXISTS', 'FAILED_PRECONDITION']
 
 t.test('JSON and the wire say the same of every message', async t => {
@@ -47,8 +47,8 @@ t.test('unknown fields are found wherever they are, and any bytes are looked thr
   t.pass()
 })
 
-t.test('any message at all gets an answer that blames the caller, if anybody', async t => {
-  const { grpc, http, faults } = await faces(t, { engine: { started: false } })
+t.test('any message gets an answer, and an error is always the caller\'s', async t => {
+  const { grpc, http, faults } = await serveBoth(t, { engine: { started: false } })
   const { definitions, schemas } = await loadProtos()
   for (const service of ['google.cloud.tasks.v2.CloudTasks', 'google.cloud.tasks.v2beta3.CloudTasks', 'google.cloud.location.Locations', 'google.longrunning.Operations']) {
     for (const method of Object.keys(definitions[service]!)) {
@@ -74,7 +74,7 @@ t.test('any message at all gets an answer that blames the caller, if anybody', a
 })
 
 t.test('whatever the path and the method, the answer has the form of Google', async t => {
-  const { http, faults } = await faces(t, { engine: { started: false } })
+  const { http, faults } = await serveBoth(t, { engine: { started: false } })
   const segment = fc.oneof(
     fc.constantFrom('projects', 'p', 'locations', 'l', '-', 'queues', 'q', 'tasks', 't', 'v1', 'v2', 'v2beta3', 'q:pause', ':buffer', 'tasks:batchCreate', 'cmekConfig', 'operations', '', '..', '%', '%2F', '%zz', 'a_b', 'q:nothing', '*'),
     fc.string({ unit: 'binary', maxLength: 8 }).map(encodeURIComponent)
@@ -105,7 +105,7 @@ t.test('whatever the path and the method, the answer has the form of Google', as
 })
 
 t.test('a body is taken exactly when its fields are what they should be', async t => {
-  const { http, faults } = await faces(t, { engine: { started: false } })
+  const { http, faults } = await serveBoth(t, { engine: { started: false } })
   const task = async (fields: object) => await http('POST', `/v2/${queue}/tasks`, { task: { httpRequest: { url }, ...fields } })
   const expects = async (fields: object, valid: boolean): Promise<void> => {
     const answer = await task(fields)
@@ -169,7 +169,7 @@ t.test('a body is taken exactly when its fields are what they should be', async 
 })
 
 t.test('bodies that break off, lie about their length or are no HTTP leave the server standing', async t => {
-  const { app, http, faults } = await faces(t, { engine: { started: false } })
+  const { app, http, faults } = await serveBoth(t, { engine: { started: false } })
   await app.listen({ host: '127.0.0.1', port: 0 })
   const { port } = app.server.address() as { port: number }
   const head = `POST /v2/${queue}/tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n`

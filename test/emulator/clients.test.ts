@@ -192,7 +192,7 @@ t.test('from end to end: enqueued over gRPC, dispatched with a signed token, ver
   t.same(handled, [[{ name: 'Ada' }, id, 1, undefined], [{ name: 'Ada' }, id, 2, 500]])
 
   const httpRequest = { url: `http://127.0.0.1:${workerPort}/tasks/greet`, headers: { 'Content-Type': 'application/json' }, body: Buffer.from('{"name":"Eve"}') }
-  const strangers = [
+  const wrongCallers = [
     httpRequest,
     { ...httpRequest, oidcToken: { serviceAccountEmail: 'eve@example.com', audience: `http://127.0.0.1:${workerPort}` } },
     { ...httpRequest, oidcToken: { serviceAccountEmail, audience: 'http://another.example.com' } }
@@ -200,8 +200,8 @@ t.test('from end to end: enqueued over gRPC, dispatched with a signed token, ver
   const { engine } = emulator
   await engine.pauseQueue(queue)
   const ends: unknown[] = []
-  for (const [index, stranger] of strangers.entries()) {
-    const name = `${queue}/tasks/stranger-${index}`
+  for (const [index, caller] of wrongCallers.entries()) {
+    const name = `${queue}/tasks/caller-${index}`
     const ended = new Promise<void>(resolve => {
       engine.observe({
         attempted: ({ attempt, how }) => {
@@ -211,11 +211,11 @@ t.test('from end to end: enqueued over gRPC, dispatched with a signed token, ver
         }
       })
     })
-    await engine.createTask(queue, { name, httpRequest: stranger })
+    await engine.createTask(queue, { name, httpRequest: caller })
     await engine.runTask(name)
     await ended
   }
-  t.same(ends, [401, 403, 401], 'no token, that of another account, or one for somebody else opens nothing')
+  t.same(ends, [401, 403, 401], 'no token, that of another account, or one for another audience is refused')
   t.equal(handled.length, 2)
 })
 

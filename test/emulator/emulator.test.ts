@@ -193,7 +193,7 @@ t.test('a token is used for five minutes, and then a fresh one is made', async t
   t.not(await send(), second, 'nor is one that was issued in the future, after the clock was set back')
 })
 
-t.test('with a directory everything is there after a restart, the key of the tokens too, and nobody else may read it', async t => {
+t.test('with a directory everything is there after a restart, the key of the tokens too, and only this user may read it', async t => {
   const data = folder(t)
   const target = await recordingTarget(t)
   const jwks = async (emulator: Emulator) => await (await fetch(`${emulator.url}/jwks`)).json()
@@ -238,7 +238,7 @@ t.test('a directory that holds something else, or that cannot be, is refused', a
   await t.rejects(createEmulator({ port: 0, data: join(data, 'thesis.txt') }).listen(), { name: 'StoreError', message: /thesis\.txt cannot be used/ })
 })
 
-t.test('a target that is down is told of once a task, not once an attempt, and is no fault of the emulator', async t => {
+t.test('a target that is down is logged once per task, not per attempt, and is not an error of the emulator', async t => {
   const clock = new ManualClock()
   const lines: Array<[fields: object, message: string]> = []
   const warn = (fields: object, message: string): void => { lines.push([fields, message]) }
@@ -256,10 +256,10 @@ t.test('a target that is down is told of once a task, not once an attempt, and i
     await clock.advance(1000)
   }
   t.same(faults, [])
-  const told = (task: string) => lines.filter(([fields]) => (fields as { task: string }).task === `${queue}/tasks/${task}`)
-  t.match(told('down'), [[{ kind: 'ECONNREFUSED' }, '127.0.0.1:1 refused the connection']])
-  t.match(told('missing'), [[{ status: 404 }, 'the target answered 404']])
-  t.match(told('nowhere'), [[{ kind: 'appEngineUrl' }, '--app-engine-url']])
+  const logged = (task: string) => lines.filter(([fields]) => (fields as { task: string }).task === `${queue}/tasks/${task}`)
+  t.match(logged('down'), [[{ kind: 'ECONNREFUSED' }, '127.0.0.1:1 refused the connection']])
+  t.match(logged('missing'), [[{ status: 404 }, 'the target answered 404']])
+  t.match(logged('nowhere'), [[{ kind: 'appEngineUrl' }, '--app-engine-url']])
   t.equal(lines.length, 3)
 })
 
@@ -413,7 +413,7 @@ async function recordingTarget (t: Test, statuses: number[] = []) {
   t.teardown(() => { server.close(); server.closeAllConnections() })
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    /** The next request that nobody has asked for yet. */
+    /** The next request that was not returned yet. */
     next: async () => {
       while (seen.length === 0) await new Promise<void>(resolve => { arrived = resolve })
       return seen.shift()!

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { loadProtos, messageType } from '../../lib/emulator/proto/protos.js'
-import { faces, type Faces } from '../support/emulator-harness.js'
+import { serveBoth, type ServedService } from '../support/emulator-harness.js'
 
 const parent = 'projects/p/locations/l'
 const queue = `${parent}/queues/q`
@@ -29,7 +29,7 @@ interface Row {
   readonly code: string
   readonly message: string
   readonly details?: object[]
-  /** Where the two faces cannot be asked the same. */
+  /** Where the two interfaces cannot be asked the same. */
   readonly only?: 'grpc'
 }
 
@@ -79,7 +79,7 @@ const rows: Row[] = [
   { what: 'a task name that was used recently', call: createTask({ name: task('gone'), httpRequest }), code: 'ALREADY_EXISTS', message: EXISTED_RECENTLY },
   invalid('a bad task id', createTask({ name: task('a.b'), httpRequest }), taskId('a.b'), helps('Definition of task ID')),
   invalid('a task id that is too long', createTask({ name: task('a'.repeat(501)), httpRequest }), taskId('a'.repeat(501))),
-  invalid('a task id that is longer than a gRPC client takes back', createTask({ name: task('a'.repeat(200_000)), httpRequest }), taskId(`${'a'.repeat(1000)}...`)),
+  invalid('a task id that is longer than a gRPC client accepts in an error', createTask({ name: task('a'.repeat(200_000)), httpRequest }), taskId(`${'a'.repeat(1000)}...`)),
   invalid('a task id that is cut within a character', createTask({ name: task(`${'a'.repeat(999)}😀b`), httpRequest }), taskId(`${'a'.repeat(999)}...`)),
   invalid('a malformed task name', createTask({ name: 'x', httpRequest }), TASK_NAME),
   invalid('a task name of another queue', createTask({ name: `${parent}/queues/other/tasks/t`, httpRequest }),
@@ -108,13 +108,13 @@ const rows: Row[] = [
   { ...invalid('GetTask with a malformed name', ['GetTask', 'x'], TASK_NAME), only: 'grpc' },
   ...[['ListQueues', parent], ['ListTasks', queue]].flatMap(([verb, resource]) => [
     invalid(`${verb} with a negative page size`, [verb!, resource!, { pageSize: -1 }], 'pageSize cannot be negative.'),
-    invalid(`${verb} with a token that is none`, [verb!, resource!, { pageToken: 'x' }], 'The page token is unknown or has expired.')
+    invalid(`${verb} with an invalid token`, [verb!, resource!, { pageToken: 'x' }], 'The page token is unknown or has expired.')
   ]),
-  invalid('an IAM permission that is none', ['TestIamPermissions', queue, { permissions: ['*'] }], 'Permission * is not valid for this resource.')
+  invalid('an invalid IAM permission', ['TestIamPermissions', queue, { permissions: ['*'] }], 'Permission * is not valid for this resource.')
 ]
 
 t.test('what Cloud Tasks refuses is refused with its code and words, over REST and gRPC', async t => {
-  const { http, grpc, faults, engine } = await faces(t, { engine: { started: false } })
+  const { http, grpc, faults, engine } = await serveBoth(t, { engine: { started: false } })
   await http('POST', `/v2/${parent}/queues`, { name: `${parent}/queues/deleted` })
   await http('DELETE', `/v2/${parent}/queues/deleted`)
   for (const id of ['t', 'gone']) await http('POST', `/v2/${queue}/tasks`, { task: { name: task(id), httpRequest } })
@@ -135,7 +135,7 @@ t.test('what Cloud Tasks refuses is refused with its code and words, over REST a
 })
 
 t.test('what Cloud Tasks lets pass, or is let pass here on purpose, passes', async t => {
-  const { http, grpc } = await faces(t, { engine: { started: false } })
+  const { http, grpc } = await serveBoth(t, { engine: { started: false } })
   const passing: Call[] = [
     createQueue({ rateLimits: { maxBurstSize: -5 } }, `${parent}/queues/burst`),
     createTask({ httpRequest: { url: 'https://example.com/%zz' } }),
@@ -157,7 +157,7 @@ t.test('what Cloud Tasks lets pass, or is let pass here on purpose, passes', asy
 })
 
 t.test('a stored task may have exactly 1,048,569 bytes', async t => {
-  const { http, grpc } = await faces(t, { engine: { started: false } })
+  const { http, grpc } = await serveBoth(t, { engine: { started: false } })
   const largest = async (accepts: (bytes: number) => Promise<boolean>): Promise<number> => {
     let [low, high] = [1_048_000, 1_048_600]
     while (low < high) {
@@ -176,7 +176,7 @@ t.test('a stored task may have exactly 1,048,569 bytes', async t => {
   t.equal(messageType((await loadProtos()).definitions, 'google.cloud.tasks.v2.Task').serialize(withoutZeros(stored)).length, 1_048_569)
 })
 
-async function byRest (http: Faces['http'], [verb, resource, body]: Call): ReturnType<Faces['http']> {
+async function byRest (http: ServedService['http'], [verb, resource, body]: Call): ReturnType<ServedService['http']> {
   const query = body === undefined ? '' : `?${new URLSearchParams(body)}`
   switch (verb) {
     case 'ListQueues': return await http('GET', `/v2/${resource}/queues${query}`)
@@ -191,7 +191,7 @@ async function byRest (http: Faces['http'], [verb, resource, body]: Call): Retur
   }
 }
 
-async function byGrpc (grpc: Faces['grpc'], [verb, resource, body = {}]: Call): ReturnType<Faces['grpc']> {
+async function byGrpc (grpc: ServedService['grpc'], [verb, resource, body = {}]: Call): ReturnType<ServedService['grpc']> {
   const message = forWire(body) as object
   if (verb === 'CreateQueue') return await grpc(verb, { parent: resource, queue: message })
   if (verb === 'UpdateQueue') return await grpc(verb, { queue: { ...message, name: resource } })

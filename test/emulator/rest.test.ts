@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { loadProtos } from '../../lib/emulator/proto/protos.js'
 import { parseSelection, selected } from '../../lib/emulator/rest/partial-response.js'
-import { faces } from '../support/emulator-harness.js'
+import { serveBoth } from '../support/emulator-harness.js'
 
 const parent = 'projects/p/locations/l'
 const queue = `${parent}/queues/q`
@@ -11,7 +11,7 @@ const url = 'https://example.com/work'
 const MAX_REQUEST_BYTES = 10 * 1024 * 1024
 
 t.test('a POST may stand for another method, as clients behind proxies send it', async t => {
-  const { http } = await faces(t)
+  const { http } = await serveBoth(t)
   const as = (method: string, headers = {}) => ({ 'x-http-method-override': method, ...headers })
   const name = `${parent}/queues/u`
   t.match(await http('POST', `/v2/${name}?updateMask=retryConfig.maxAttempts`, { retryConfig: { maxAttempts: 7 } }, as('PATCH')), { status: 200, body: { name, retryConfig: { maxAttempts: 7 } } })
@@ -29,7 +29,7 @@ t.test('a POST may stand for another method, as clients behind proxies send it',
 })
 
 t.test('a body may be gzipped, and what it inflates to is bounded', async t => {
-  const { http, app } = await faces(t, { engine: { started: false } })
+  const { http, app } = await serveBoth(t, { engine: { started: false } })
   const gzip = { 'content-encoding': 'gzip' }
   const task = { httpRequest: { url, body: Buffer.alloc(500_000).toString('base64') } }
   for (const encoding of ['gzip', 'x-gzip', 'GZIP']) t.match(await http('POST', `/v2/${queue}/tasks`, gzipSync(JSON.stringify({ task })), { 'content-encoding': encoding }), { status: 200, body: { httpRequest: { url } } })
@@ -48,7 +48,7 @@ t.test('a body may be gzipped, and what it inflates to is bounded', async t => {
 })
 
 t.test('fields select a part of the response', async t => {
-  const { http } = await faces(t, { engine: { started: false } })
+  const { http } = await serveBoth(t, { engine: { started: false } })
   const name = `${queue}/tasks/a`
   await http('POST', `/v2/${queue}/tasks`, { task: { name, httpRequest: { url, headers: { 'X-A': '1' } } } })
   const get = async (path: string, fields: string) => (await http('GET', `/v2/${path}?fields=${encodeURIComponent(fields)}`)).body
@@ -98,8 +98,8 @@ t.test('any selector selects or is refused, and what is selected is a part of th
   t.throws(() => parseSelection(schema, 'tasks/httpRequest/headers' + '/x'.repeat(10_000)), { code: 'INVALID_ARGUMENT' })
 })
 
-t.test("a number that is none is refused in a queue's settings", async t => {
-  const { http, grpc } = await faces(t)
+t.test("NaN and infinity are refused in a queue's settings", async t => {
+  const { http, grpc } = await serveBoth(t)
   const name = `${parent}/queues/nan`
   for (const value of ['NaN', 'Infinity', '-Infinity']) {
     for (const settings of [{ rateLimits: { maxDispatchesPerSecond: value } }, { stackdriverLoggingConfig: { samplingRatio: value } }]) {
@@ -110,7 +110,7 @@ t.test("a number that is none is refused in a queue's settings", async t => {
 })
 
 t.test("a token of a queue's target is cleared by a mask of its fields, and replaced by one of the other kind", async t => {
-  const { http, grpc } = await faces(t)
+  const { http, grpc } = await serveBoth(t)
   const tokens = {
     oidcToken: { serviceAccountEmail: 'a@x', audience: 'aud' },
     oauthToken: { serviceAccountEmail: 'b@x', scope: 'scope' }
@@ -138,7 +138,7 @@ t.test("a token of a queue's target is cleared by a mask of its fields, and repl
 })
 
 t.test('the paths of firebase-admin answer in the shapes of both its clients', async t => {
-  const { http } = await faces(t, { defaultUrl: 'http://127.0.0.1:5001/', engine: { started: false } })
+  const { http } = await serveBoth(t, { defaultUrl: 'http://127.0.0.1:5001/', engine: { started: false } })
   const name = `${queue}/tasks/f`
   const { body } = await http('POST', `/${queue}/tasks`, { task: { name, httpRequest: { url: '' } } })
   const plain = (await http('GET', `/v2/${name}`)).body

@@ -3,7 +3,7 @@ import { loadProtos, messageType } from '../../lib/emulator/proto/protos.js'
 import { LmdbStore } from '../../lib/store/lmdb/lmdb-store.js'
 import type { Engine } from '../../lib/engine/engine.js'
 import { stage } from '../support/engine-harness.js'
-import { faces } from '../support/emulator-harness.js'
+import { serveBoth } from '../support/emulator-harness.js'
 
 const parent = 'projects/p/locations/l'
 const queue = `${parent}/queues/q`
@@ -12,7 +12,7 @@ const v2beta3 = 'google.cloud.tasks.v2beta3.CloudTasks'
 const seconds = (at: number) => Math.floor(at / 1000)
 
 t.test('a queue is shown with the defaults of the service, and without what is unset', async t => {
-  const { http, grpc } = await faces(t)
+  const { http, grpc } = await serveBoth(t)
   const expected = {
     name: `${parent}/queues/a`,
     rateLimits: { maxDispatchesPerSecond: 500, maxBurstSize: 100, maxConcurrentDispatches: 1000 },
@@ -27,8 +27,8 @@ t.test('a queue is shown with the defaults of the service, and without what is u
   })
 })
 
-t.test('all settings of a queue come back as they were given, over both faces and in both versions', async t => {
-  const { http, grpc } = await faces(t)
+t.test('all settings of a queue come back as they were given, over both interfaces and in both versions', async t => {
+  const { http, grpc } = await serveBoth(t)
   const settings = {
     name: `${parent}/queues/full`,
     rateLimits: { maxDispatchesPerSecond: 0.5, maxConcurrentDispatches: 7 },
@@ -64,7 +64,7 @@ t.test('all settings of a queue come back as they were given, over both faces an
 })
 
 t.test('UpdateQueue changes what its mask names, resets what is named and absent, and creates what is missing', async t => {
-  const { http, grpc } = await faces(t)
+  const { http, grpc } = await serveBoth(t)
   const name = `${parent}/queues/u`
   t.match(await http('PATCH', `/v2/${name}?updateMask=rateLimits.maxDispatchesPerSecond`, { rateLimits: { maxDispatchesPerSecond: 5, maxConcurrentDispatches: 6 } }), {
     status: 200, body: { name, rateLimits: { maxDispatchesPerSecond: 5, maxBurstSize: 10, maxConcurrentDispatches: 1000 } }
@@ -94,7 +94,7 @@ t.test('UpdateQueue changes what its mask names, resets what is named and absent
 })
 
 t.test('queues are listed in order, by pages, and by filters', async t => {
-  const { http, grpc, clock } = await faces(t)
+  const { http, grpc, clock } = await serveBoth(t)
   const list = async (query: string) => (await http('GET', `/v2/${parent}/queues?${query}`)).body
   const ids = (answer: any) => (answer.queues ?? []).map((one: any) => one.name.split('/').at(-1)).join('')
   for (const id of ['c', 'a', 'd', 'b']) await http('POST', `/v2/${parent}/queues`, { name: `${parent}/queues/${id}`, rateLimits: { maxDispatchesPerSecond: id.charCodeAt(0) } })
@@ -108,7 +108,7 @@ t.test('queues are listed in order, by pages, and by filters', async t => {
   const last = await list(`pageSize=2&page_token=${second.nextPageToken}`)
   t.equal(ids(last), 'q')
   t.notOk(last.nextPageToken)
-  t.match((await grpc('ListQueues', { parent, pageSize: 2, pageToken: first.nextPageToken })).body.queues.length, 2, 'tokens hold for both faces')
+  t.match((await grpc('ListQueues', { parent, pageSize: 2, pageToken: first.nextPageToken })).body.queues.length, 2, 'tokens hold for both interfaces')
 
   for (const [filter, expected] of [
     ['state: PAUSED', 'adq'], ['state=PAUSED', 'adq'], ['state != "PAUSED"', 'bc'], ['NOT state:PAUSED', 'bc'], ['-state:PAUSED', 'bc'],
@@ -128,7 +128,7 @@ t.test('queues are listed in order, by pages, and by filters', async t => {
 })
 
 t.test('a task is stored as production stores it, and shown in the view that is asked for', async t => {
-  const { http, grpc, clock } = await faces(t, { engine: { started: false } })
+  const { http, grpc, clock } = await serveBoth(t, { engine: { started: false } })
   const now = new Date(clock.now()).toISOString().replace('.000Z', 'Z')
   const made = await http('POST', `/v2/${queue}/tasks`, { task: { httpRequest: { url, body: 'aGk_', headers: { 'x-a': '', 'user-agent': 'me' } }, scheduleTime: null }, response_view: 2 })
   t.match(made.body.name, /\/tasks\/\d{1,20}$/)
@@ -167,7 +167,7 @@ t.test('a task is stored as production stores it, and shown in the view that is 
 })
 
 t.test('large tasks are listed in pages that clients with the default limit of gRPC read, in either view', async t => {
-  const { grpc, http } = await faces(t, { engine: { started: false } })
+  const { grpc, http } = await serveBoth(t, { engine: { started: false } })
   const list = async (responseView: string): Promise<number[]> => {
     const sizes: number[] = []
     let pageToken = ''
@@ -188,7 +188,7 @@ t.test('large tasks are listed in pages that clients with the default limit of g
 })
 
 t.test('a task that runs and fails shows its attempts; run dispatches it also from a paused queue', async t => {
-  const { http, grpc, attempts, clock, last } = await faces(t, { engine: { rememberGeneratedNames: true } })
+  const { http, grpc, attempts, clock, last } = await serveBoth(t, { engine: { rememberGeneratedNames: true } })
   await http('POST', `/v2/${queue}:pause`, {})
   const { body: { name } } = await http('POST', `/v2/${queue}/tasks`, { task: { httpRequest: { url } } })
   t.equal(attempts.length, 0)
@@ -206,8 +206,8 @@ t.test('a task that runs and fails shows its attempts; run dispatches it also fr
   t.match(await http('POST', `/v2/${name}:run`, {}), { status: 404, message: /^The task no longer exists/ })
 })
 
-t.test('purge takes what was there before it and nothing that came after, and tells when', async t => {
-  const { http, grpc, clock } = await faces(t, { engine: { started: false } })
+t.test('purge takes what was there before it and nothing that came after, and says when', async t => {
+  const { http, grpc, clock } = await serveBoth(t, { engine: { started: false } })
   for (const id of ['a', 'b']) await http('POST', `/v2/${queue}/tasks`, { task: { name: `${queue}/tasks/${id}`, httpRequest: { url } } })
   const [purged, later] = await Promise.all([
     http('POST', `/v2/${queue}:purge`, {}),
@@ -220,7 +220,7 @@ t.test('purge takes what was there before it and nothing that came after, and te
 })
 
 t.test('policies are kept with their queue, and one that was read before another change is refused', async t => {
-  const { http, grpc, engine } = await faces(t)
+  const { http, grpc, engine } = await serveBoth(t)
   t.same((await http('POST', `/v2/${queue}:getIamPolicy`, {})).body, { etag: 'ACAB' })
   const bindings = [{ role: 'roles/viewer', members: ['user:a@example.com'], condition: { expression: 'true', title: 'x' } }]
   const set = await http('POST', `/v2/${queue}:setIamPolicy`, { policy: { version: 3, bindings, etag: 'ACAB' } })
@@ -237,7 +237,7 @@ t.test('policies are kept with their queue, and one that was read before another
 })
 
 t.test('locations are those that have queues, any other can be looked at, and gcloud finds its default', async t => {
-  const { http, grpc } = await faces(t)
+  const { http, grpc } = await serveBoth(t)
   const locations = 'google.cloud.location.Locations'
   await http('POST', '/v2/projects/p/locations/europe-west1/queues', { name: 'projects/p/locations/europe-west1/queues/q' })
   for (const root of ['v1', 'v2', 'v2beta3']) {
@@ -256,7 +256,7 @@ t.test('locations are those that have queues, any other can be looked at, and gc
 
 t.test('a batch with a name that exists is rejected as a whole, though its other tasks are created, once per request id', async t => {
   for (const version of ['v2', 'v2beta3']) {
-    const { http, grpc } = await faces(t, { engine: { started: false } })
+    const { http, grpc } = await serveBoth(t, { engine: { started: false } })
     const taskOf = (id: string) => ({ parent: queue, task: { ...(id === '' ? {} : { name: `${queue}/tasks/${id}` }), httpRequest: { url } } })
     const requestId = '3f1b6c1e-7a54-4f4b-9b5d-0c1d2e3f4a5b'
     const create = async (ids: string[], fields = {}) => await http('POST', `/${version}/${queue}/tasks:batchCreate`, { requests: ids.map(taskOf), ...fields })
@@ -278,7 +278,7 @@ t.test('a batch with a name that exists is rejected as a whole, though its other
 })
 
 t.test('duplicates of a batch are reported in its operation where that is asked for, once for each request id', async t => {
-  const { http, grpc } = await faces(t, { batchDuplicates: 'report', engine: { started: false } })
+  const { http, grpc } = await serveBoth(t, { batchDuplicates: 'report', engine: { started: false } })
   const requestId = '3f1b6c1e-7a54-4f4b-9b5d-0c1d2e3f4a5b'
   const requests = ['a', 'a', 'b'].map(id => ({ parent: queue, task: { name: `${queue}/tasks/${id}`, httpRequest: { url } } }))
   const made = await http('POST', `/v2/${queue}/tasks:batchCreate`, { requests, requestId })
@@ -315,7 +315,7 @@ t.test('duplicates of a batch are reported in its operation where that is asked 
 })
 
 t.test('gRPC v2 has the fields and methods of September 2026, under their numbers', async t => {
-  const { grpc, last, warnings } = await faces(t)
+  const { grpc, last, warnings } = await serveBoth(t)
   const { definitions } = await loadProtos()
   const numbers = (message: string) => Object.fromEntries((messageType(definitions, `google.cloud.tasks.v2.${message}`).type as { field: Array<{ name: string, number: number }> }).field.map(field => [field.name, field.number]))
   t.strictSame(numbers('Queue').httpTarget, 10)
@@ -340,7 +340,7 @@ t.test('gRPC v2 has the fields and methods of September 2026, under their number
 })
 
 t.test("a location's customer-managed key is kept as it was set, in both versions and over both interfaces", async t => {
-  const { http, grpc } = await faces(t)
+  const { http, grpc } = await serveBoth(t)
   const name = `${parent}/cmekConfig`
   const kmsKey = 'projects/p/locations/l/keyRings/r/cryptoKeys/k'
   t.strictSame((await http('GET', `/v2/${name}`)).body, { name })
@@ -358,7 +358,7 @@ t.test("a location's customer-managed key is kept as it was set, in both version
 })
 
 t.test('fields that this version does not know are logged, once per method, and the rest of the call counts', async t => {
-  const { grpc, warnings } = await faces(t)
+  const { grpc, warnings } = await serveBoth(t)
   const { definitions } = await loadProtos()
   const request = messageType(definitions, 'google.cloud.tasks.v2.CreateTaskRequest')
   const text = (field: number, value: Buffer): Buffer => Buffer.concat([varint(field * 8 + 2), varint(value.length), value])
@@ -375,7 +375,7 @@ t.test('fields that this version does not know are logged, once per method, and 
 })
 
 t.test('a queue with a target sends tasks where it says, and buffers payloads as tasks', async t => {
-  const { http, attempts, last } = await faces(t)
+  const { http, attempts, last } = await serveBoth(t)
   const name = `${parent}/queues/target`
   const httpTarget = {
     uriOverride: { scheme: 'HTTP', host: 'other.example', port: '8080', pathOverride: { path: '/hook' }, queryOverride: { queryParams: 'a=b' } },
@@ -417,7 +417,7 @@ t.test('a queue with a target sends tasks where it says, and buffers payloads as
 })
 
 t.test("v2beta3: a task's own retry policy, a queue's memory for names, and statistics", async t => {
-  const { http, grpc, clock, last, attempts } = await faces(t)
+  const { http, grpc, clock, last, attempts } = await serveBoth(t)
   await http('PATCH', `/v2beta3/${queue}`, { tombstoneTtl: '7200s' })
   const name = `${queue}/tasks/t`
   const create = async () => await grpc('CreateTask', { parent: queue, task: { name, httpRequest: { url }, retryConfig: { maxAttempts: 2, minBackoff: { seconds: 7 } } } }, v2beta3)
@@ -450,7 +450,7 @@ t.test("v2beta3: a task's own retry policy, a queue's memory for names, and stat
 t.test('settings, policies, targets and retry policies of tasks are there again after a restart', async t => {
   const directory = t.testdir()
   const look = (engine: Engine): unknown => JSON.parse(JSON.stringify([engine.getQueue(queue), engine.getTask(`${queue}/tasks/t`), engine.getTask(`${queue}/tasks/ae`)]))
-  const { http, grpc, engine } = await faces(t, { engine: { started: false, store: new LmdbStore({ directory }) as never } })
+  const { http, grpc, engine } = await serveBoth(t, { engine: { started: false, store: new LmdbStore({ directory }) as never } })
   await http('PATCH', `/v2beta3/${queue}`, {
     httpTarget: { uriOverride: { host: 'example.com' } }, appEngineHttpQueue: { appEngineRoutingOverride: { service: 's' } }, tombstoneTtl: '3600s', taskTtl: '864000s', rateLimits: { maxBurstSize: 5 }
   })
@@ -465,8 +465,8 @@ t.test('settings, policies, targets and retry policies of tasks are there again 
   await again.engine.close()
 })
 
-t.test('queues come to be with their first task where that is wanted, but not again what was deleted', async t => {
-  const { http, grpc } = await faces(t, { autoCreateQueues: true, engine: { started: false } })
+t.test('queues are created with their first task where that is wanted, but not those that were deleted', async t => {
+  const { http, grpc } = await serveBoth(t, { autoCreateQueues: true, engine: { started: false } })
   const create = async (id: string, fields = {}) => await grpc('CreateTask', { parent: `${parent}/queues/${id}`, task: { httpRequest: { url }, ...fields } })
   t.same((await Promise.all([create('new'), create('new'), create('new')])).map(one => one.code), ['OK', 'OK', 'OK'])
   t.equal((await http('GET', `/v2/${parent}/queues/new/tasks`)).body.tasks.length, 3)
@@ -478,7 +478,7 @@ t.test('queues come to be with their first task where that is wanted, but not ag
 })
 
 t.test("firebase-admin's paths are v2 without a prefix, and its tasks need no URL", async t => {
-  const { http } = await faces(t, { defaultUrl: 'http://127.0.0.1:5001/', engine: { started: false } })
+  const { http } = await serveBoth(t, { defaultUrl: 'http://127.0.0.1:5001/', engine: { started: false } })
   const create = { task: { name: `${queue}/tasks/f`, httpRequest: { url: '', body: 'e30=', oidcToken: { serviceAccountEmail: 'x' }, headers: { 'Content-Type': 'application/json' } } } }
   t.match(await http('POST', `/${queue}/tasks`, create), { status: 200, body: { httpRequest: { url: 'http://127.0.0.1:5001/' } } })
   t.match(await http('POST', `/${queue}/tasks`, create), { status: 409 })

@@ -10,7 +10,7 @@ import type { EngineOptions } from '../../lib/engine/engine.js'
 import type { MemoryStore } from '../../lib/store/memory-store.js'
 import { stage, type Stage } from './engine-harness.js'
 
-/** What a call came to, over either face. */
+/** The result of a call over either interface. */
 export interface Answer {
   /** 'OK', or the name of a code. */
   readonly code: string
@@ -25,7 +25,7 @@ export interface RestAnswer extends Answer {
 
 export type Http = (method: string, url: string, body?: unknown, headers?: Record<string, string>) => Promise<RestAnswer>
 
-export interface Faces extends Stage {
+export interface ServedService extends Stage {
   readonly service: Service
   readonly app: FastifyInstance
   /** Where gRPC is served, on 127.0.0.1. */
@@ -39,8 +39,8 @@ export interface Faces extends Stage {
   readonly grpc: (method: string, request: object | Buffer, service?: string) => Promise<Answer>
 }
 
-/** The service over both faces until the test ends, on an engine whose clock and attempts are the test's. The queue `q` is there. */
-export async function faces (t: Test, options: ServiceOptions & { engine?: Partial<EngineOptions> & { store?: MemoryStore, started?: boolean } } = {}): Promise<Faces> {
+/** The service over both interfaces until the test ends, on an engine whose clock and attempts are the test's. The queue `q` is there. */
+export async function serveBoth (t: Test, options: ServiceOptions & { engine?: Partial<EngineOptions> & { store?: MemoryStore, started?: boolean } } = {}): Promise<ServedService> {
   const { engine: engineOptions, ...serviceOptions } = options
   const staged = await stage(engineOptions)
   const faults: unknown[] = []
@@ -91,7 +91,7 @@ function httpCaller (app: FastifyInstance): Http {
   }
 }
 
-function grpcCaller (client: Client): Faces['grpc'] {
+function grpcCaller (client: Client): ServedService['grpc'] {
   return async (method, request, service = 'google.cloud.tasks.v2.CloudTasks') => {
     const { definitions } = await loadProtos()
     const known = (definitions[service] as unknown as Record<string, MethodDefinition<object, object>> | undefined)?.[method]

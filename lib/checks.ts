@@ -47,8 +47,12 @@ type Fields = Readonly<Record<string, unknown>>
 /** Every option of `declared`, checked and complete. `path` leads to `given` where that is an option itself. */
 export function readOptions<D extends Declaration> (declared: D, given: unknown, reading: Reading, path = ''): Read<D> {
   const fields = knownFields(declared, given, reading, path)
-  const values = Object.entries(declared).map(([key, option]) => [key, option.read(fields[key], path === '' ? key : `${path}.${key}`, reading)])
-  return Object.fromEntries(values.filter(([, value]) => value !== undefined)) as Read<D>
+  const read: Record<string, unknown> = {}
+  for (const [key, option] of Object.entries(declared)) {
+    const value = option.read(fields[key], path === '' ? key : `${path}.${key}`, reading)
+    if (value !== undefined) read[key] = value
+  }
+  return read as Read<D>
 }
 
 /** Checks what is given, and fills in nothing: cheap enough for every call. */
@@ -77,7 +81,9 @@ interface Rest<D> {
  * An option with a check of its own.
  * @param problemOf what a bad value must be instead, such as 'must be a URL'; undefined for a good one
  */
-export function option<T, D extends T | undefined = undefined> (problemOf: (value: unknown) => string | undefined, rest: Rest<D> = {}): Option<T | D> {
+export function option<T, D extends T | undefined = undefined> (
+  problemOf: (value: unknown) => string | undefined, rest: Rest<D> = {}
+): Option<T | D> {
   const { default: initial, variable } = rest
   return {
     default: initial,
@@ -125,7 +131,9 @@ export function integer<D extends number | undefined = undefined> (min: number, 
   return option<number, D>(value => fits(value) ? undefined : `must be a whole number from ${min} to ${max}`, rest)
 }
 
-export function oneOf<const T extends string, D extends T | undefined = undefined> (values: readonly T[], rest: Rest<D> = {}): Option<T | D> {
+export function oneOf<const T extends string, D extends T | undefined = undefined> (
+  values: readonly T[], rest: Rest<D> = {}
+): Option<T | D> {
   const must = `must be ${values.map(quoted).join(' or ')}`
   return option<T, D>(value => {
     if (values.includes(value as T)) return undefined
@@ -152,14 +160,20 @@ export function strings<D extends readonly string[] | undefined = undefined> (
 }
 
 // `any`: what a function accepts cannot be checked.
-export function callable<T extends (...parameters: any[]) => unknown, D extends T | undefined = undefined> (rest: Rest<D> = {}): Option<T | D> {
+export function callable<T extends (...parameters: any[]) => unknown, D extends T | undefined = undefined> (
+  rest: Rest<D> = {}
+): Option<T | D> {
   return option<T, D>(value => typeof value === 'function' ? undefined : 'must be a function', rest)
 }
 
 /** An object with the method `method`, such as a client or a logger. */
-export function instance<T extends object, D extends T | undefined = undefined> (method: keyof T & string, rest: Rest<D> = {}): Option<T | D> {
-  const fits = (value: unknown) => typeof value === 'object' && value !== null && typeof (value as Record<string, unknown>)[method] === 'function'
-  return option<T, D>(value => fits(value) ? undefined : `must be an object with the method ${method}`, rest)
+export function instance<T extends object, D extends T | undefined = undefined> (
+  method: keyof T & string, rest: Rest<D> = {}
+): Option<T | D> {
+  return option<T, D>(value => {
+    const fits = typeof value === 'object' && value !== null && typeof (value as Record<string, unknown>)[method] === 'function'
+    return fits ? undefined : `must be an object with the method ${method}`
+  }, rest)
 }
 
 /** An object of options. Left out, it is read as empty, so that its defaults and its variables count. */

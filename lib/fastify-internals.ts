@@ -46,5 +46,9 @@ export function fieldOf (app: object, description: string): unknown {
 
 /** An instance and those above it, from the inside to the root: each inherits from the next. */
 export function * chainOf (app: object): Generator<object, void> {
-  for (let instance: object | null = app; instance !== null && instance !== Object.prototype; instance = Object.getPrototypeOf(instance)) yield instance
+  let instance: object | null = app
+  while (instance !== null && instance !== Object.prototype) {
+    yield instance
+    instance = Object.getPrototypeOf(instance) as object | null
+  }
 }

@@ -7,7 +7,7 @@ import ts from 'typescript'
 const base = ['cloud-tasks', 'clock', 'errors', 'server-error', 'proxy', 'events', 'checks', 'options', 'registry', 'delivery', 'fastify-internals']
 
 /**
- * What each room of lib/ may import besides itself. A room is a file or a folder; the longest name that fits a file decides.
+ * What each room of lib/ may import in addition to itself. A room is a file or a folder; the longest name that fits a file decides.
  * 'type x': only types of x, which leave nothing to load.
  */
 const mayImport: Readonly<Record<string, readonly string[]>> = {
@@ -74,7 +74,7 @@ t.test('importing the package loads no heavy package', async t => {
   t.same(heavyLoads(sources), [])
 })
 
-t.test("one file tells the transport 'cloud' from 'local'", async t => {
+t.test("only one file compares the transport with 'cloud' or 'local'", async t => {
   const comparing = [...sources].filter(([, text]) => /[!=]==? '(?:cloud|local)'|case '(?:cloud|local)'/.test(text)).map(([path]) => path)
   t.strictSame(comparing, ['options/transports.ts'])
 })

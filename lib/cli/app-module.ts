@@ -35,7 +35,8 @@ export async function importApp (cwd: string, file: string | undefined): Promise
 }
 
 async function load (path: string): Promise<Exports> {
-  const by = isTypeScript(path) ? await prepareTypeScript(path, `${process.execArgv.join(' ')} ${process.env.NODE_OPTIONS ?? ''}`) : 'import'
+  const nodeFlags = `${process.execArgv.join(' ')} ${process.env.NODE_OPTIONS ?? ''}`
+  const by = isTypeScript(path) ? await prepareTypeScript(path, nodeFlags) : 'import'
   return by === 'require' ? createRequire(path)(path) as Exports : await import(pathToFileURL(path).href) as Exports
 }
 
@@ -44,11 +45,13 @@ function find (cwd: string, file: string | undefined): string {
     const path = resolve(cwd, file)
     const stats = statSync(path, { throwIfNoEntry: false })
     if (stats !== undefined && !stats.isDirectory()) return path
-    throw new CommandError(`${stats === undefined ? 'there is no file' : 'no file but a directory:'} ${path}; '-a APP' is the path of the module that exports your app`)
+    const problem = stats === undefined ? 'there is no file' : 'no file but a directory:'
+    throw new CommandError(`${problem} ${path}; '-a APP' is the path of the module that exports your app`)
   }
   const path = DEFAULTS.map(name => resolve(cwd, name)).find(existsSync)
   if (path !== undefined) return path
-  throw new CommandError(`there is no app in ${cwd}: none of ${DEFAULTS.join(', ')} exists; name the module that exports yours with '-a APP'`)
+  throw new CommandError(`there is no app in ${cwd}: none of ${DEFAULTS.join(', ')} exists; ` +
+    "name the module that exports yours with '-a APP'")
 }
 
 interface Exports {
@@ -65,10 +68,12 @@ async function unwrap (path: string, exported: Exports): Promise<Omit<AppModule,
     options ??= (value as Exports | undefined | null)?.options
   }
   if (typeof value !== 'function') {
-    throw new CommandError(`${path} ${faultOf(exported)}; its default export must be a Fastify plugin that registers fastify-cloud-tasks: ` +
-      "'export default async function (app, options) { await app.register(cloudTasks, { tasks, handlers }) }'")
+    throw new CommandError(`${path} ${exportProblem(exported)}; its default export must be a Fastify plugin that registers ` +
+      "fastify-cloud-tasks: 'export default async function (app, options) { await app.register(cloudTasks, { tasks, handlers }) }'")
   }
-  if (options !== undefined && (typeof options !== 'object' || options === null)) throw new CommandError(`${path}: its export 'options' must be an object of Fastify's options`)
+  if (options !== undefined && (typeof options !== 'object' || options === null)) {
+    throw new CommandError(`${path}: its export 'options' must be an object of Fastify's options`)
+  }
   return { plugin: value as FastifyPluginAsync<object>, options: (options ?? {}) as AppModule['options'] }
 }
 
@@ -82,10 +87,12 @@ async function awaited (path: string, value: unknown): Promise<unknown> {
   }
 }
 
-function faultOf (exported: Exports): string {
-  const { default: value } = exported
-  if (isInstance(value) || isInstance((value as Exports | undefined | null)?.default)) return 'exports a Fastify instance, which is too late to join'
-  return value === undefined ? 'has no default export' : `exports by default no function but ${typeof value === 'object' ? 'an object' : `a ${typeof value}`}`
+function exportProblem ({ default: value }: Exports): string {
+  if (isInstance(value) || isInstance((value as Exports | undefined | null)?.default)) {
+    return 'exports a Fastify instance, to which no loader can be added any more'
+  }
+  if (value === undefined) return 'has no default export'
+  return `exports by default no function but ${typeof value === 'object' ? 'an object' : `a ${typeof value}`}`
 }
 
 function isInstance (value: unknown): boolean {
@@ -102,9 +109,15 @@ export function loadHint (path: string, error: unknown): string {
     const placeless = error instanceof SyntaxError && !/\.[cm]?js:\d/.test(error.stack ?? '')
     return placeless ? `; 'node ${path}' shows where` : ''
   }
-  const needsLoader = code === 'ERR_UNKNOWN_FILE_EXTENSION' || code === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX' || code === 'ERR_INVALID_TYPESCRIPT_SYNTAX' ||
-    (code === 'ERR_MODULE_NOT_FOUND' && hasTypeScriptSource(url)) || error instanceof SyntaxError
+  const needsLoader = error instanceof SyntaxError || LOADER_ERRORS.has(code) ||
+    (code === 'ERR_MODULE_NOT_FOUND' && hasTypeScriptSource(url))
   return needsLoader
-    ? `: Node.js ${process.version} cannot load it as it is. Install tsx in the app ('npm i -D tsx'), which this command then uses; or use Node.js 22.18 or newer with TypeScript whose types can be erased; or build the app and name the built file`
+    ? `: Node.js ${process.version} cannot load it as it is. Install tsx in the app ('npm i -D tsx'), which this command then uses; ` +
+      'or use Node.js 22.18 or newer with TypeScript whose types can be erased; or build the app and name the built file'
     : ''
 }
+
+/** Codes of Node.js for TypeScript that it does not load by itself. */
+const LOADER_ERRORS: ReadonlySet<unknown> = new Set([
+  'ERR_UNKNOWN_FILE_EXTENSION', 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX', 'ERR_INVALID_TYPESCRIPT_SYNTAX'
+])

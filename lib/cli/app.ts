@@ -14,9 +14,9 @@ import { CommandError, exitCodeOf, type Arguments, type Io } from './command.js'
 /** The flag of every command that loads an app. */
 export const APP_FLAG = { app: { type: 'string', short: 'a' } } as const
 
-export const APP_HELP = `  -a, --app APP    the module that exports your app: a Fastify plugin as its default export, as fastify-cli has it; its
-                   export 'options' goes to the server and to the plugin. Default: app.js, else app.mjs, app.cjs, app.ts.
-                   TypeScript is loaded by the tsx (or ts-node) that is installed in the app, or by Node.js 22.18 or newer`
+export const APP_HELP = `  -a, --app APP    the module that exports your app: a Fastify plugin as its default export, as for fastify-cli;
+                   its export 'options' goes to server and plugin. Default: app.js, else app.mjs, app.cjs, app.ts.
+                   TypeScript is loaded by the tsx (or ts-node) installed in the app, or by Node.js 22.18 or newer`
 
 /** An app that is ready, does not listen and dispatches nothing. */
 export interface LoadedApp {
@@ -29,11 +29,17 @@ export interface FoundTask extends TaskListing {
 }
 
 /**
- * Loads the app that `-a` names, gives it to `use` and closes it, whatever comes of it.
+ * Loads the app that `-a` names, gives it to `use`, and closes it in any case.
  * @param embeddedQueue see `Loader`
  * @throws CommandError
  */
-export async function withApp<T> ({ values }: Arguments, io: Io, embeddedQueue: Loader['embeddedQueue'], use: (app: LoadedApp) => Promise<T>, beforeLoading: () => void = () => {}): Promise<T> {
+export async function withApp<T> (
+  { values }: Arguments,
+  io: Io,
+  embeddedQueue: Loader['embeddedQueue'],
+  use: (app: LoadedApp) => Promise<T>,
+  beforeLoading: () => void = () => {}
+): Promise<T> {
   beforeLoading()
   const module = await uninterrupted(importApp(io.cwd, values.app as string | undefined), io)
   const registrations: PluginHandle[] = []
@@ -51,7 +57,8 @@ export async function withApp<T> ({ values }: Arguments, io: Io, embeddedQueue: 
   io.signal.addEventListener('abort', stop)
   try {
     if (registrations.length === 0) {
-      throw new CommandError(`${module.path} does not register fastify-cloud-tasks; add 'await app.register(cloudTasks, { tasks, handlers })' to it, or name another module with '-a APP'`)
+      throw new CommandError(`${module.path} does not register fastify-cloud-tasks; ` +
+        "add 'await app.register(cloudTasks, { tasks, handlers })' to it, or name another module with '-a APP'")
     }
     return await use({ registrations })
   } finally {
@@ -73,21 +80,30 @@ export function findTask (app: LoadedApp, name: string): FoundTask {
   const tasks = tasksOfApp(app)
   const named = tasks.filter(task => task.name === name)
   const found = named.length > 0 ? named : tasks.filter(task => task.path === name)
-  if (found.length > 1) throw new CommandError(`several instances have a task '${name}'; give the path of the one you mean: ${found.map(task => task.path).join(' or ')}`)
-  if (found[0] === undefined) {
-    const names = tasks.map(task => task.name)
-    const hint = nearest(name, names) || (names.length === 0 ? '; the app defines none' : names.length > 20 ? "; 'list' shows them all" : `; there are ${names.join(', ')}`)
-    throw new CommandError(`the app has no task '${name}'${hint}`)
+  if (found.length > 1) {
+    const paths = found.map(task => task.path).join(' or ')
+    throw new CommandError(`several instances have a task '${name}'; give the path of the one you mean: ${paths}`)
   }
+  if (found[0] === undefined) throw new CommandError(`the app has no task '${name}'${namesHint(name, tasks.map(task => task.name))}`)
   return found[0]
 }
 
+function namesHint (name: string, names: readonly string[]): string {
+  if (names.length === 0) return '; the app defines none'
+  return nearest(name, names) || (names.length > 20 ? "; 'list' shows them all" : `; there are ${names.join(', ')}`)
+}
+
+interface Booting {
+  readonly root: FastifyInstance
+  readonly booted: Promise<unknown>
+}
+
 /** With the app's own Fastify where it has one: two copies of it do not know each other's plugins. */
-async function boot ({ path, plugin, options }: AppModule, loader: Loader, io: Io): Promise<{ root: FastifyInstance, booted: Promise<unknown> }> {
+async function boot ({ path, plugin, options }: AppModule, loader: Loader, io: Io): Promise<Booting> {
   const { default: create } = await fastifyOf(path)
   const root = create(serverOptions(options, io))
   root.decorate(LOADER, loader)
-  // Nobody awaits it: `ready` reports what it throws, and awaiting it would boot the server.
+  // Not awaited: `ready` reports what it throws, and awaiting it would boot the server.
   root.register(plugin, options)
   const booted = root.ready()
   return { root, booted: Promise.resolve(booted) }
@@ -105,25 +121,29 @@ async function fastifyOf (path: string): Promise<{ readonly default: typeof Fast
 
 /** Log lines go to stderr, as stdout is for what the command answers. A logger that the app brings is left as it is. */
 function serverOptions (options: AppModule['options'], io: Io): FastifyServerOptions {
-  // Who steps through a plugin takes longer than Fastify's 10 s.
-  const patience = inspector.url() === undefined ? {} : { pluginTimeout: 0 }
-  if (options.loggerInstance !== undefined || options.logger === false) return { ...options, ...patience }
+  // Stepping through a plugin takes longer than Fastify's 10 s.
+  const timeout = inspector.url() === undefined ? {} : { pluginTimeout: 0 }
+  if (options.loggerInstance !== undefined || options.logger === false) return { ...options, ...timeout }
   const { transport, stream, file, ...logger } = (typeof options.logger === 'object' ? options.logger : {}) as Record<string, unknown>
-  return { ...options, ...patience, logger: { level: 'info', ...logger, stream: io.stderr } } as FastifyServerOptions
+  return { ...options, ...timeout, logger: { level: 'info', ...logger, stream: io.stderr } } as FastifyServerOptions
 }
 
 function bootError ({ path }: AppModule, error: unknown): Error {
   if (error instanceof CommandError) return error
   const { code } = (error ?? {}) as { readonly code?: unknown }
-  // This package's own errors say all there is to say.
-  const text = typeof code === 'string' && code.startsWith('FST_TASKS_') ? `: ${explain(error as Error)} (${code})` : `${loadHint(path, error)}\n${inspect(error)}`
+  // This package's own errors need no stack.
+  const isOwn = typeof code === 'string' && code.startsWith('FST_TASKS_')
+  const text = isOwn ? `: ${explain(error as Error)} (${code})` : `${loadHint(path, error)}\n${inspect(error)}`
   return new CommandError(`the app ${path} failed to start${text}`)
 }
 
 async function uninterrupted<T> (work: Promise<T>, { signal }: Io): Promise<T> {
   let onAbort = (): void => {}
   const interrupted = new Promise<never>((resolve, reject) => {
-    onAbort = () => { reject(new CommandError(`interrupted by ${String(signal.reason)} while the app was loading`, exitCodeOf(signal.reason as NodeJS.Signals))) }
+    onAbort = () => {
+      const name = signal.reason as NodeJS.Signals
+      reject(new CommandError(`interrupted by ${name} while the app was loading`, exitCodeOf(name)))
+    }
     if (signal.aborted) onAbort()
     else signal.addEventListener('abort', onAbort, { once: true })
   })
@@ -136,7 +156,7 @@ async function uninterrupted<T> (work: Promise<T>, { signal }: Io): Promise<T> {
   }
 }
 
-/** An app that does not close well has still done what it was asked to, so that is told and no more. */
+/** An error while closing is reported only: the command has done its work by then. */
 async function close (root: FastifyInstance, io: Io): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((resolve, reject) => {
@@ -145,7 +165,7 @@ async function close (root: FastifyInstance, io: Io): Promise<void> {
   try {
     await Promise.race([root.close(), late])
   } catch (error) {
-    io.stderr.write(`the app did not close well: ${inspect(error)}\n`)
+    io.stderr.write(`the app failed to close: ${inspect(error)}\n`)
   } finally {
     clearTimeout(timer)
   }

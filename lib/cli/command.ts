@@ -1,17 +1,17 @@
 import type { Readable, Writable } from 'node:stream'
 import type { ParseArgsConfig } from 'node:util'
 
-/** One command of the command line: the default export of the file in this folder that has its name. */
+/** One command of the command line: the default export of the file in commands/ that has its name. */
 export interface Command {
   /** What follows the command's name, as in `TASK [JSON|-] [-a APP]`. */
   readonly usage: string
   /** What `--help` says below the usage: what it does, its flags, its exit codes, examples. */
   readonly help: string
-  /** Its flags, as `parseArgs` of node:util takes them. `--help` is added to them. */
+  /** Its flags, for `parseArgs` of node:util. `--help` is added to them. */
   readonly options: NonNullable<ParseArgsConfig['options']>
-  /** How many arguments it may have besides its flags. @default 0 */
+  /** How many arguments it accepts, flags not counted. @default 0 */
   readonly maxArguments?: number
-  /** Resolves with the exit code. What it throws is told on stderr: `UsageError` and `CommandError` by their message alone. */
+  /** Resolves with the exit code. What it throws is printed on stderr: `UsageError` and `CommandError` by their message alone. */
   run (args: Arguments, io: Io): Promise<number>
 }
 
@@ -21,7 +21,7 @@ export interface Arguments {
   readonly positionals: readonly string[]
 }
 
-/** The world around a command; tests bring their own and need no process. */
+/** The environment of a command; tests pass their own and need no process. */
 export interface Io {
   readonly stdout: Writable
   readonly stderr: Writable
@@ -32,10 +32,10 @@ export interface Io {
   readonly signal: AbortSignal
 }
 
-/** It was called wrongly. Exit code 2. */
+/** The command line is wrong. Exit code 2. */
 export class UsageError extends Error {}
 
-/** It could not do what it was asked to; the message says all there is to say. Exit code 1, or another one that means more. */
+/** The command failed; the message says all a user needs. Exit code 1, or a more specific one. */
 export class CommandError extends Error {
   readonly exitCode: number
 

@@ -5,7 +5,7 @@ import { CommandError, UsageError, type Arguments, type Io } from './command.js'
 export const DEBUG_FLAGS = { inspect: { type: 'string' }, 'inspect-brk': { type: 'string' } } as const
 
 /**
- * `--inspect` without '=' takes no value, which parseArgs cannot say of a flag that may have one.
+ * `--inspect` without '=' has no value, which parseArgs cannot express for a flag that may have one.
  * @returns the arguments with an empty value put in
  */
 export function withDebugValues (args: readonly string[]): string[] {
@@ -20,11 +20,13 @@ export function openDebugger ({ values }: Arguments, io: Io): void {
   const match = /^(?:(?:\[?(.+?)\]?:)?(\d{1,5}))?$/.exec(given)
   if (match === null || Number(match[2] ?? 0) > 65_535) throw new UsageError(`'--inspect=${given}': the value must be PORT or HOST:PORT`)
   const [, host = '127.0.0.1', port = '9229'] = match
-  // It is open when node itself got such a flag, which then has waited already if it was to.
+  // It is open already when node itself got such a flag; node then waited, if it was to.
   if (inspector.url() !== undefined) return
   inspector.open(Number(port), host)
   // Node.js itself says why on stderr, and throws nothing.
-  if (inspector.url() === undefined) throw new CommandError(`no debugger can attach at ${host}:${port}; choose another port, as in '--inspect=0' for any free one`)
+  if (inspector.url() === undefined) {
+    throw new CommandError(`no debugger can attach at ${host}:${port}; choose another port, as in '--inspect=0' for any free one`)
+  }
   if (values['inspect-brk'] === undefined) return
   withPlainSignals(() => {
     io.stderr.write('waiting for the debugger\n')
@@ -32,7 +34,7 @@ export function openDebugger ({ values }: Arguments, io: Io): void {
   })
 }
 
-/** Ctrl-C ends the process while `block` holds it up: listeners would keep it from that, and could not run. */
+/** Lets Ctrl-C end the process while `block` blocks it: signal listeners would prevent that, and could not run. */
 function withPlainSignals (block: () => void): void {
   const listeners = (['SIGINT', 'SIGTERM'] as const).map(name => ({ name, all: process.rawListeners(name) as NodeJS.SignalsListener[] }))
   for (const { name } of listeners) process.removeAllListeners(name)

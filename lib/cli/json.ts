@@ -22,11 +22,13 @@ async function syntaxProblem (text: string): Promise<string | undefined> {
     if (error instanceof RangeError) return undefined
     throw error
   }
-  const codes = errors.map(({ error }) => printParseErrorCode(error))
-  if (errors[0] === undefined) return undefined
+  const [first, second] = errors.map(({ error, offset }) => ({ expected: EXPECTED[printParseErrorCode(error)], offset }))
+  if (first === undefined) return undefined
+  const { offset } = first
   // For a word that is not JSON, the next error says what should be there.
-  const expected = EXPECTED[codes[0]!] ?? EXPECTED[codes[1]!]
-  return `${place(text, errors[0].offset)}: ${expected === undefined ? 'unexpected' : `expected ${expected}, found`} ${found(text, errors[0].offset)}\n${marked(text, errors[0].offset)}`
+  const expected = first.expected ?? second?.expected
+  const problem = expected === undefined ? 'unexpected' : `expected ${expected}, found`
+  return `${place(text, offset)}: ${problem} ${found(text, offset)}\n${marked(text, offset)}`
 }
 
 /** By the name that jsonc-parser gives an error. */

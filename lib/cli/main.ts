@@ -19,18 +19,19 @@ for (const name of ['SIGINT', 'SIGTERM'] as const) {
 }
 for (const stream of [stdout, stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    // Whoever read it has read enough, as in `list | head -1`.
+    // The reader has read enough, as in `list | head -1`.
     if (error.code === 'EPIPE') process.exit(0)
     throw error
   })
 }
 
-// A handler may wait for what keeps no process alive; without this, Node.js would then end in the middle of it.
+// A handler may wait for something that keeps no process alive; Node.js would then exit before it is done.
 const alive = setInterval(() => {}, 2 ** 30)
-const code = await runProgram(process.argv.slice(2), { stdout, stderr, stdin, env: process.env, cwd: process.cwd(), signal: interrupted.signal })
+const { argv, env } = process
+const code = await runProgram(argv.slice(2), { stdout, stderr, stdin, env, cwd: process.cwd(), signal: interrupted.signal })
 clearInterval(alive)
 await Promise.all([flushed(stdout), flushed(stderr)])
-// Not left to the event loop: an app may have opened what nobody closes.
+// Not left to the event loop: an app may leave handles open.
 process.exit(code)
 
 async function flushed (stream: Writable): Promise<void> {

@@ -21,7 +21,9 @@ export const PAYLOAD_HELP = `  JSON             the payload; '-' reads it from s
 export async function readPayload ({ values, positionals }: Arguments, io: Io): Promise<{ readonly value: unknown } | undefined> {
   const [, argument] = positionals
   const file = values.file as string | undefined
-  if (argument !== undefined && file !== undefined) throw new UsageError("the payload is given twice: as an argument and with '--file'; leave one of them out")
+  if (argument !== undefined && file !== undefined) {
+    throw new UsageError("the payload is given twice: as an argument and with '--file'; leave one of them out")
+  }
   if (file !== undefined) return { value: await parse(await readText(resolve(io.cwd, file)), file) }
   if (argument === undefined) return undefined
   if (argument !== '-') return { value: await parse(argument, 'the argument') }
@@ -39,7 +41,9 @@ async function readText (path: string): Promise<string> {
 
 async function parse (source: string, where: string): Promise<unknown> {
   const json = source.replace(/^\uFEFF/, '')
-  if (json.trim() === '') throw new CommandError(`the payload (${where}) is empty; for a task without data give {} or null, as its schema says`)
+  if (json.trim() === '') {
+    throw new CommandError(`the payload (${where}) is empty; for a task without data give {} or null, as its schema says`)
+  }
   try {
     return await parseJson(json)
   } catch (error) {
@@ -75,7 +79,8 @@ async function examine (payloads: PayloadCodec, task: RegisteredTask, value: unk
 /** What a payload of this task looks like, where none was given. */
 export async function explainPayload (found: FoundTask, example: string): Promise<string> {
   const { name, schema } = found
-  return `task '${name}' needs a payload, as an argument, on stdin ('-') or in a file ('--file').\n${describe(schema ?? {})}${await explainSchema(found, example)}`
+  const sources = "as an argument, on stdin ('-') or in a file ('--file')"
+  return `task '${name}' needs a payload, ${sources}.\n${fieldList(schema ?? {})}${await explainSchema(found, example)}`
 }
 
 /** A command line whose payload fits, or else the schema. */
@@ -94,7 +99,8 @@ function fieldOf ({ instancePath = '', params }: ValidationFault): string {
   const missing = params?.missingProperty
   const path = instancePath.split('/').slice(1).map(key => key.replaceAll('~1', '/').replaceAll('~0', '~'))
   if (typeof missing === 'string') path.push(missing)
-  return path.length === 0 ? '(payload)' : path.reduce((all, key) => /^\d+$/.test(key) ? `${all}[${key}]` : all === '' ? key : `${all}.${key}`, '')
+  if (path.length === 0) return '(payload)'
+  return path.map((key, index) => /^\d+$/.test(key) ? `[${key}]` : index === 0 ? key : `.${key}`).join('')
 }
 
 function allowed ({ params }: ValidationFault): string {
@@ -102,22 +108,37 @@ function allowed ({ params }: ValidationFault): string {
 }
 
 interface Described {
+  readonly properties?: Readonly<Record<string, FieldSchema | boolean>>
+  readonly required?: readonly string[]
+}
+
+interface FieldSchema {
   readonly type?: unknown
   readonly format?: unknown
   readonly description?: unknown
   readonly enum?: unknown
   readonly const?: unknown
-  readonly properties?: Readonly<Record<string, Described>>
-  readonly required?: readonly string[]
 }
 
 /** The fields of an object, one a line; nothing for other schemas, whose example or text says as much. */
-function describe ({ properties = {}, required = [] }: Described): string {
-  const rows = Object.entries(properties).map(([key, field]) => {
-    const kind = [field.type ?? (Array.isArray(field.enum) ? `one of ${field.enum.map(one => JSON.stringify(one)).join(', ')}` : 'const' in field ? JSON.stringify(field.const) : 'any')].flat().join(' or ')
-    const remarks = [typeof field.format === 'string' ? `(${field.format})` : '', required.includes(key) ? '' : 'optional', typeof field.description === 'string' ? field.description : '']
-    return [key, [kind, ...remarks].filter(one => one !== '').join(' ')] as const
-  })
-  const width = Math.max(0, ...rows.map(([key]) => key.length))
-  return rows.map(([key, kind]) => `  ${key.padEnd(width)}  ${kind}\n`).join('')
+function fieldList ({ properties = {}, required = [] }: Described): string {
+  const fields = Object.entries(properties)
+  const width = Math.max(0, ...fields.map(([key]) => key.length))
+  return fields.map(([key, field]) => {
+    const { format, description }: FieldSchema = typeof field === 'object' ? field : {}
+    const remarks = [
+      kindOf(field),
+      typeof format === 'string' ? `(${format})` : '',
+      required.includes(key) ? '' : 'optional',
+      typeof description === 'string' ? description : ''
+    ]
+    return `  ${key.padEnd(width)}  ${remarks.filter(remark => remark !== '').join(' ')}\n`
+  }).join('')
+}
+
+function kindOf (field: FieldSchema | boolean): string {
+  if (typeof field !== 'object') return 'any'
+  if (field.type !== undefined) return [field.type].flat().join(' or ')
+  if (Array.isArray(field.enum)) return `one of ${field.enum.map(one => JSON.stringify(one)).join(', ')}`
+  return 'const' in field ? JSON.stringify(field.const) : 'any'
 }

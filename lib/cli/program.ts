@@ -52,9 +52,10 @@ async function help ([name]: readonly string[], io: Io): Promise<number> {
 
 async function load (name: string): Promise<Command> {
   if (!Object.hasOwn(summaries, name)) {
-    throw new UsageError(`there is no command '${name}'${nearest(name, Object.keys(summaries)) || `; there are ${Object.keys(summaries).join(', ')}`}`)
+    const names = Object.keys(summaries)
+    throw new UsageError(`there is no command '${name}'${nearest(name, names) || `; there are ${names.join(', ')}`}`)
   }
-  const file = await import(`./${name}.js`) as { readonly default: Command }
+  const file = await import(`./commands/${name}.js`) as { readonly default: Command }
   return file.default
 }
 
@@ -68,7 +69,8 @@ function parse (name: string, command: Command, args: readonly string[]): Argume
   const config = { args: withDebugValues(args), options: command.options, allowPositionals: true } as const
   for (const token of parseArgs({ ...config, strict: false, tokens: true }).tokens) {
     if (token.kind === 'option' && !Object.hasOwn(command.options, token.name)) {
-      throw new UsageError(`'${name}' has no flag '${token.rawName}'${nearestFlag(token.name, command)}; '${PROGRAM} ${name} --help' lists them`)
+      const hint = nearestFlag(token.name, command)
+      throw new UsageError(`'${name}' has no flag '${token.rawName}'${hint}; '${PROGRAM} ${name} --help' lists them`)
     }
   }
   const { values, positionals } = parseStrictly(name, config)

@@ -1,7 +1,7 @@
 import type { PluginHandle } from '../plugin-handle.js'
 import { jsonSchemaOf } from '../registry/json-schema.js'
 import type { RegisteredTask } from '../registry/registry.js'
-import { initialValue } from '../console/assets/form/schema-value.js'
+import { initialValue, type AboutString } from '../console/assets/form/schema-value.js'
 
 /**
  * The JSON text of a payload that the app's own validator accepts for `task`: the value that the console's form begins with,
@@ -20,7 +20,7 @@ export async function samplePayload (task: RegisteredTask, { payloads }: PluginH
   }
 }
 
-function sampleText ({ format, schema: { examples, minLength = 0, maxLength } }: Parameters<NonNullable<Parameters<typeof initialValue>[2]>>[0]): string {
+function sampleText ({ format, schema: { examples, minLength = 0, maxLength } }: AboutString): string {
   if (Array.isArray(examples) && typeof examples[0] === 'string') return examples[0]
   return FORMATS[format ?? ''] ?? 'text'.padEnd(Math.min(minLength, 200), 'text').slice(0, maxLength)
 }

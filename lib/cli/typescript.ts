@@ -3,7 +3,7 @@ import { createRequire } from 'node:module'
 import { dirname, join, parse } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
-/** Whether Node.js takes the file for TypeScript. */
+/** Whether the file is TypeScript by its extension. */
 export function isTypeScript (path: string): boolean {
   return /\.[cm]?tsx?$/.test(path)
 }

@@ -40,7 +40,7 @@ export const authOption: Option<GivenAuth> = {
     if (value === true) throw reading.refuse(`'${path}' verifies by default; it must be false, 'emulator' or an object`)
     if (typeof value === 'string' && value !== 'emulator') throw reading.refuse(`'${path}' must be false, 'emulator' or an object`)
     if (value === 'emulator' && !reading.environment?.CLOUD_TASKS_EMULATOR_HOST) {
-      throw reading.refuse(`'${path}' is 'emulator', but CLOUD_TASKS_EMULATOR_HOST is not set; where Google Cloud calls, leave '${path}' out`)
+      throw reading.refuse(`'${path}' is 'emulator', but CLOUD_TASKS_EMULATOR_HOST is not set; for Google Cloud, leave '${path}' out`)
     }
     if (value === false || value === 'emulator') return value
     return section(authOptions).read(value, path, reading)
@@ -79,10 +79,12 @@ export function cloudCallers (auth: GivenAuth, target: ResolvedTarget, environme
   if (auth === 'emulator') return emulatorCallers(target, environment)
   const { jwksUri = GOOGLE_KEYS, cloudRunIam } = auth
   if (new URL(jwksUri).protocol !== 'https:' && !isNearby(new URL(jwksUri), environment)) {
-    throw refuse("'auth.jwksUri' must start with https://, or else anyone between could replace the keys and sign tokens; http:// is for this machine and for emulators")
+    throw refuse("'auth.jwksUri' must start with https://, or else anyone between could replace the keys and sign tokens; " +
+      'http:// is for this machine and for emulators')
   }
   if (cloudRunIam && !environment.K_SERVICE) {
-    throw refuse("'auth.cloudRunIam' needs Cloud Run (K_SERVICE is unset): elsewhere nothing has checked the signature of a token that arrives without one")
+    throw refuse("'auth.cloudRunIam' needs Cloud Run (K_SERVICE is unset): " +
+      'elsewhere nothing has checked the signature of a token that arrives without one')
   }
   return {
     verify: 'oidc',
@@ -95,14 +97,14 @@ export function cloudCallers (auth: GivenAuth, target: ResolvedTarget, environme
 }
 
 /**
- * Tokens that the emulator has signed. Their issuer is the address that the emulator knows itself by, which is not the one that
- * leads to it from elsewhere, and adds nothing to a signature by the only keys that count.
+ * Tokens that the emulator has signed. Their issuer is the address that the emulator listens on, which need not be the one that
+ * leads to it, and adds nothing to a signature by the only keys that count.
  */
-function emulatorCallers ({ audience, serviceAccountEmail }: ResolvedHttpTarget, { CLOUD_TASKS_EMULATOR_HOST: host }: Environment): Callers {
+function emulatorCallers ({ audience, serviceAccountEmail }: ResolvedHttpTarget, environment: Environment): Callers {
   return {
     verify: 'oidc',
     issuers: undefined,
-    jwksUri: `http://${host}/jwks`,
+    jwksUri: `http://${environment.CLOUD_TASKS_EMULATOR_HOST}/jwks`,
     audiences: [audience],
     emails: serviceAccountEmail === undefined ? [] : [serviceAccountEmail],
     cloudRunIam: false
@@ -114,7 +116,8 @@ function appEngineCallers (auth: Exclude<GivenAuth, false>, environment: Environ
     throw refuse("'auth' describes the tokens of an HTTP target; App Engine sends none")
   }
   if (worker && !environment.GAE_SERVICE) {
-    throw refuse("'handlers' with an App Engine target run only on App Engine (GAE_SERVICE is unset): elsewhere every caller can forge its headers; use a target of type 'http' with a service account, or leave 'handlers' out")
+    throw refuse("'handlers' with an App Engine target run only on App Engine (GAE_SERVICE is unset): elsewhere every caller can forge " +
+      "its headers; use a target of type 'http' with a service account, or leave 'handlers' out")
   }
   return { verify: 'appEngine' }
 }

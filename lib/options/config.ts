@@ -7,10 +7,13 @@ import { transportFacts, type TransportFacts } from './transports.js'
 
 type Given = Read<typeof pluginOptions>
 
+/** Options that are used as they were given. */
+type Unchanged =
+  'prefix' | 'queue' | 'client' | 'enqueueConcurrency' | 'invalidPayload' | 'exposeRoutes' | 'logLevel' | 'onExhausted' | 'onDropped'
+
 /** The options and the environment, resolved: complete, checked and frozen. */
-export interface Config extends TransportFacts,
-  Pick<Given, 'prefix' | 'queue' | 'client' | 'enqueueConcurrency' | 'invalidPayload' | 'exposeRoutes' | 'logLevel' | 'onExhausted' | 'onDropped'> {
-  /** Printed only: what depends on it are the `TransportFacts`. */
+export interface Config extends TransportFacts, Pick<Given, Unchanged> {
+  /** For messages only: what depends on it is in `TransportFacts`. */
   readonly transport: 'cloud' | 'local'
   /** Undefined: that of the credentials. */
   readonly project: string | undefined

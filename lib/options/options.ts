@@ -6,7 +6,7 @@ import { authOption, type AuthOptions } from './auth.js'
 import { queuesOption, type QueueOptions } from './queues.js'
 import { targetOption, type AppEngineTarget, type HttpTarget } from './target.js'
 
-/** What `app.register(cloudTasks, options)` takes. Checked once, at registration; unknown keys and bad values are refused. */
+/** Options of `app.register(cloudTasks, options)`. Checked once, at registration; unknown keys and bad values are refused. */
 export interface CloudTasksOptions<M extends TaskDefinitions = TaskDefinitions, F = RegisteredTypeProvider> {
   /** The registry, from `defineTasks`. */
   readonly tasks: M
@@ -22,7 +22,10 @@ export interface CloudTasksOptions<M extends TaskDefinitions = TaskDefinitions, 
   readonly transport?: 'cloud' | 'local'
   /** Project of the queues. Environment: `GOOGLE_CLOUD_PROJECT`. @default the project of the credentials */
   readonly project?: string
-  /** Region of the queues, such as `us-central1`. It may differ from the app's, so it is never guessed. Environment: `CLOUD_TASKS_LOCATION`. */
+  /**
+   * Region of the queues, such as `us-central1`. It may differ from the app's, so it is never guessed.
+   * Environment: `CLOUD_TASKS_LOCATION`.
+   */
   readonly location?: string
   /** Queue of every task whose definition names none. Environment: `CLOUD_TASKS_QUEUE`. @default 'default' */
   readonly queue?: string
@@ -55,11 +58,17 @@ export interface CloudTasksOptions<M extends TaskDefinitions = TaskDefinitions, 
    * SIGTERM; the default leaves two seconds for the last answers and for the `onClose` hooks of the host. @default 8
    */
   readonly closeGraceSeconds?: number
-  /** What becomes of an attempt whose payload does not fit the schema: `retry` keeps it for a rollback, `drop` ends it. @default 'retry' */
+  /**
+   * What happens to a task whose payload does not fit the schema: `retry` keeps it, so that a rollback can fix it, `drop` ends it.
+   * @default 'retry'
+   */
   readonly invalidPayload?: 'retry' | 'drop'
   /** Whether OpenAPI documents list the task routes. @default false */
   readonly exposeRoutes?: boolean
-  /** Level of the log of the task routes, `task.log` included: `warn` silences Fastify's two lines for each request. @default the server's */
+  /**
+   * Level of the log of the task routes, `task.log` included: `warn` silences Fastify's two lines for each request.
+   * @default the server's
+   */
   readonly logLevel?: 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent'
   /**
    * Runs when the last attempt has failed, before it is answered; also when the embedded queue drops a task that is older than 31 days,
@@ -72,7 +81,7 @@ export interface CloudTasksOptions<M extends TaskDefinitions = TaskDefinitions, 
 
 export interface LocalOptions {
   /**
-   * Where the embedded queue keeps its tasks: a directory of its own, made where there is none, for one process at a time.
+   * Where the embedded queue keeps its tasks: a directory of its own, created if missing, for one process at a time.
    * `enqueue` then resolves when the task would survive a power cut. Environment: `CLOUD_TASKS_DIRECTORY`.
    * @default in memory, for as long as the process lives
    */
@@ -100,13 +109,23 @@ export const pluginOptions = {
   handlers: anything<Partial<TaskHandlers<TaskDefinitions>>>(),
   prefix: string({
     valid: prefix => prefix === '' || /^(?:\/[A-Za-z0-9._~-]+)+$/.test(prefix),
-    must: "must start with '/', end without one, and have only letters, digits, '-', '.', '_', '~' and '/' in it; '' mounts the tasks at the root",
+    must: "must start with '/', end without one, and have only letters, digits, '-', '.', '_', '~' and '/' in it; " +
+      "'' mounts the tasks at the root",
     default: '/tasks'
   }),
   transport: oneOf(['cloud', 'local'], { variable: 'CLOUD_TASKS_TRANSPORT' }),
-  project: string({ valid: isProjectId, must: 'must be a project id: letters, digits, hyphens, colons and periods', variable: 'GOOGLE_CLOUD_PROJECT' }),
+  project: string({
+    valid: isProjectId,
+    must: 'must be a project id: letters, digits, hyphens, colons and periods',
+    variable: 'GOOGLE_CLOUD_PROJECT'
+  }),
   location: string({ valid: isLocationId, must: "must be a region such as 'us-central1'", variable: 'CLOUD_TASKS_LOCATION' }),
-  queue: string({ valid: isQueueId, must: 'must be a queue id: 1 to 100 letters, digits or hyphens', variable: 'CLOUD_TASKS_QUEUE', default: 'default' }),
+  queue: string({
+    valid: isQueueId,
+    must: 'must be a queue id: 1 to 100 letters, digits or hyphens',
+    variable: 'CLOUD_TASKS_QUEUE',
+    default: 'default'
+  }),
   queues: queuesOption,
   target: targetOption,
   local: section(localOptions),

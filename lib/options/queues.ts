@@ -53,7 +53,9 @@ export const queuesOption: Option<GivenQueues> = {
       if (!isPlainObject(queue)) throw reading.refuse(`'${at}' must be an object such as { rateLimits: { maxDispatchesPerSecond: 5 } }`)
       const read = readOptions(queueOptions, queue, reading, at)
       const { minBackoffSeconds = 0, maxBackoffSeconds = Infinity } = read.retryConfig
-      if (minBackoffSeconds > maxBackoffSeconds) throw reading.refuse(`'${at}.retryConfig.minBackoffSeconds' must not be more than 'maxBackoffSeconds'`)
+      if (minBackoffSeconds > maxBackoffSeconds) {
+        throw reading.refuse(`'${at}.retryConfig.minBackoffSeconds' must not be more than 'maxBackoffSeconds'`)
+      }
       return [id, read]
     }))
   }

@@ -91,12 +91,15 @@ function defaultAudience (url: string): string {
 }
 
 /** Refuses a URL that Cloud Tasks could not deliver to. */
-function checkedUrl ({ url: given = '', serviceAccountEmail }: Extract<GivenTarget, { type: 'http' }>, emulatorHost: string | undefined): string {
+function checkedUrl (target: Extract<GivenTarget, { type: 'http' }>, emulatorHost: string | undefined): string {
+  const { url: given = '', serviceAccountEmail } = target
   const refuse = (problem: string) => new FST_TASKS_INVALID_OPTION(`'target.url' (or CLOUD_TASKS_TARGET_URL) ${problem}`)
   if (!URL.canParse(given)) throw refuse('must be a URL such as https://worker.example.com')
   const url = new URL(given)
   if (url.protocol !== 'https:' && url.protocol !== 'http:') throw refuse('must start with https:// or http://')
-  if (url.username !== '' || url.password !== '') throw refuse("must not carry credentials; name a service account in 'target.serviceAccountEmail'")
+  if (url.username !== '' || url.password !== '') {
+    throw refuse("must not carry credentials; name a service account in 'target.serviceAccountEmail'")
+  }
   if (url.search !== '' || url.hash !== '') throw refuse('must not carry a query or a fragment')
   if (url.protocol === 'http:' && serviceAccountEmail !== undefined && emulatorHost === undefined) {
     throw refuse('must start with https://, because Cloud Tasks sends no token over http')

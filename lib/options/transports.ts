@@ -6,7 +6,7 @@ import type { pluginOptions } from './options.js'
 import { LOCAL_MAX_DISPATCHES_PER_SECOND } from './queues.js'
 import { cloudTarget, embeddedTarget, type GivenTarget, type ResolvedTarget } from './target.js'
 
-/** What the choice of the transport decides. This file alone tells 'cloud' from 'local'; all others read these facts. */
+/** What the choice of the transport decides. Only this file compares 'cloud' with 'local'; all others read these facts. */
 export interface TransportFacts {
   /** Tasks run on the embedded queue of this process: its queues are this process's own and follow its options at every start. */
   readonly embedded: boolean
@@ -25,11 +25,14 @@ type Given = Read<typeof pluginOptions>
  * @param worker whether this process has handlers, so that callers must be verified
  * @throws FST_TASKS_INVALID_OPTION, FST_TASKS_MISSING_SETTING with everything that is missing, FST_TASKS_NOT_FOR_PRODUCTION
  */
-export function transportFacts (given: Given, environment: Environment, worker: boolean): TransportFacts & { readonly transport: 'cloud' | 'local' } {
+export function transportFacts (
+  given: Given, environment: Environment, worker: boolean
+): TransportFacts & { readonly transport: 'cloud' | 'local' } {
   const transport = chooseTransport(given.transport, environment)
   const facts = transport === 'cloud' ? cloudFacts(given, environment, worker) : embeddedFacts(given)
   if (facts.volatile && environment.NODE_ENV === 'production') {
-    throw new FST_TASKS_NOT_FOR_PRODUCTION("NODE_ENV is 'production' and the transport 'local' keeps tasks in memory, where a restart loses them; set 'local.directory' or CLOUD_TASKS_DIRECTORY, or use the transport 'cloud'")
+    throw new FST_TASKS_NOT_FOR_PRODUCTION("NODE_ENV is 'production' and the transport 'local' keeps tasks in memory, where a restart " +
+      "loses them; set 'local.directory' or CLOUD_TASKS_DIRECTORY, or use the transport 'cloud'")
   }
   return { transport, ...facts }
 }
@@ -38,7 +41,8 @@ function chooseTransport (given: Given['transport'], environment: Environment): 
   if (given !== undefined) return given
   if (environment.CLOUD_TASKS_EMULATOR_HOST || environment.K_SERVICE || environment.GAE_SERVICE) return 'cloud'
   if (environment.NODE_ENV !== 'production') return 'local'
-  throw new FST_TASKS_NOT_FOR_PRODUCTION("NODE_ENV is 'production' and no transport is chosen; set 'transport' or CLOUD_TASKS_TRANSPORT to 'cloud'")
+  throw new FST_TASKS_NOT_FOR_PRODUCTION("NODE_ENV is 'production' and no transport is chosen; " +
+    "set 'transport' or CLOUD_TASKS_TRANSPORT to 'cloud'")
 }
 
 function embeddedFacts ({ target, auth, local }: Given): TransportFacts {
@@ -56,7 +60,8 @@ function cloudFacts (given: Given, environment: Environment, worker: boolean): T
   const emulatorHost = readEmulatorHost(environment)
   const missing = missingSettings(given, emulatorHost, worker)
   if (missing.length > 0) {
-    throw new FST_TASKS_MISSING_SETTING(`The transport 'cloud' lacks ${missing.length === 1 ? 'a setting' : 'settings'}: ${missing.join('; ')}`)
+    const settings = missing.length === 1 ? 'a setting' : 'settings'
+    throw new FST_TASKS_MISSING_SETTING(`The transport 'cloud' lacks ${settings}: ${missing.join('; ')}`)
   }
   const target = cloudTarget(given.auth === 'emulator' ? withAccount(given.target) : given.target, emulatorHost)
   return {
@@ -89,8 +94,10 @@ function missingSettings ({ location, project, target, auth }: Given, emulatorHo
   if (target.type === 'http' && target.url === undefined) {
     missing.push("'target' or CLOUD_TASKS_TARGET_URL: the URL at which Cloud Tasks reaches this server")
   }
-  if (target.type === 'http' && worker && typeof auth === 'object' && (target.serviceAccountEmail ?? auth.serviceAccountEmail) === undefined) {
-    missing.push("'target.serviceAccountEmail' or CLOUD_TASKS_SERVICE_ACCOUNT: the account whose token tells Cloud Tasks from every other caller, because there are 'handlers' here ('auth: false' would let every caller in)")
+  const needsAccount = target.type === 'http' && worker && typeof auth === 'object'
+  if (needsAccount && (target.serviceAccountEmail ?? auth.serviceAccountEmail) === undefined) {
+    missing.push("'target.serviceAccountEmail' or CLOUD_TASKS_SERVICE_ACCOUNT: the account whose token tells Cloud Tasks from " +
+      "every other caller, because there are 'handlers' here ('auth: false' would let every caller in)")
   }
   return missing
 }

@@ -14,7 +14,7 @@ const checkout = t.testdir()
 await transpile(checkout)
 const queue = 'projects/p/locations/l/queues/q'
 
-t.test('it says where it listens once it does, and ends with code 0 when it is told to', async t => {
+t.test('it says where it listens once it does, and ends with code 0 on a signal', async t => {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     const child = await startEmulator(t, ['--queue', queue])
     const { url } = child
@@ -82,7 +82,7 @@ t.test('why it does not start is one line that says how to fix it', async t => {
   const { port } = taken.address() as AddressInfo
   const foreign = folder(t)
   writeFileSync(join(foreign, 'thesis.txt'), 'precious')
-  const bad: Array<[args: string[], code: number, says: RegExp]> = [
+  const bad: Array<[args: string[], code: number, problem: RegExp]> = [
     [['--port', String(port)], 1, new RegExp(`127\\.0\\.0\\.1:${port} is in use by another program; choose another port`)],
     [['--port', '0', '--host', '192.0.2.1'], 1, /--host: 192\.0\.2\.1 is not an address of this machine/],
     [['--port', '0', '--data', foreign], 1, /holds other files \(thesis\.txt\)/],
@@ -104,10 +104,10 @@ t.test('why it does not start is one line that says how to fix it', async t => {
     [['--prot', '1'], 2, /did you mean '--port'/],
     [['extra'], 2, /'extra'/]
   ]
-  for (const [args, code, says] of bad) {
+  for (const [args, code, problem] of bad) {
     const ended = await command(['emulator', ...args])
     t.match(ended, { code, out: '', err: ONE_LINE }, args.join(' '))
-    t.match(ended.err, says)
+    t.match(ended.err, problem)
   }
 })
 

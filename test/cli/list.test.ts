@@ -28,7 +28,7 @@ t.test('--json adds the schemas', async t => {
   t.match(JSON.parse(out)[0], { name: 'greet', method: 'POST', path: '/tasks/greet', queue: 'default', handler: true, schema: { type: 'object', required: ['name'] } })
 })
 
-t.test('flags that are misspelt or too many are told', async t => {
+t.test('misspelt and superfluous flags are reported', async t => {
   t.match(await command(['list', '--jsno']), { code: 2, err: /no flag '--jsno'; did you mean '--json'\?/ })
   t.match(await command(['list', '-x']), { code: 2, err: /no flag '-x'/ })
   t.match(await command(['list', '-a']), { code: 2, err: /'list': .*-a/ })
@@ -59,14 +59,14 @@ t.test('the export options reaches the server and the plugin', async t => {
     'app.js': `${IMPORTS}
       export const options = { bodyLimit: 4242, logger: { level: 'warn', transport: { target: 'never-loaded' } }, own: 'yes' }
       export default async (app, { own }) => {
-        app.log.info('not told')
-        app.log.warn({ own, limit: app.initialConfig.bodyLimit }, 'told')
+        app.log.info('below the level')
+        app.log.warn({ own, limit: app.initialConfig.bodyLimit }, 'at the level')
         await app.register(cloudTasks, { tasks: defineTasks({}) })
       }`
   })
   const { code, err } = await command(['list'], { cwd })
   t.equal(code, 0)
-  t.match(JSON.parse(err), { msg: 'told', own: 'yes', limit: 4242 })
+  t.match(JSON.parse(err), { msg: 'at the level', own: 'yes', limit: 4242 })
 })
 
 t.test('what is wrong with an app is said', async t => {
@@ -84,31 +84,31 @@ t.test('what is wrong with an app is said', async t => {
     'misspelt.js': `${IMPORTS} export default async app => { await app.register(cloudTasks, { tasks: defineTasks({}), queus: {} }) }`,
     empty: {}
   })
-  const told = async (app: string) => await command(['list', '-a', app], { cwd })
-  t.match(await told('absent.js'), { code: 1, out: '', err: /there is no file .*absent\.js/ })
+  const list = async (app: string) => await command(['list', '-a', app], { cwd })
+  t.match(await list('absent.js'), { code: 1, out: '', err: /there is no file .*absent\.js/ })
   t.match(await command(['list'], { cwd: join(cwd, 'empty') }), { code: 1, err: /none of app\.js, app\.mjs, app\.cjs, app\.ts exists/ })
-  t.match(await told('.'), { code: 1, out: '', err: /no file but a directory: / })
-  t.match(await told('unreadable.js'), { code: 1, err: /failed while it loaded; 'node .*unreadable\.js' shows where\nSyntaxError: / })
-  t.match(await told('throws.js'), { code: 1, err: /failed while it loaded\nTypeError: as it loads\n +at .*throws\.js:1/ })
-  t.match(await told('rejects.js'), { code: 1, err: /rejected\nError: too bad/ })
-  t.match(await told('nothing.js'), { code: 1, err: /has no default export; .*must be a Fastify plugin/ })
-  t.match(await told('number.js'), { code: 1, err: /exports by default no function but a number/ })
-  t.match(await told('instance.js'), { code: 1, err: /exports a Fastify instance/ })
-  t.match(await told('options.js'), { code: 1, err: /'options' must be an object/ })
-  t.match(await told('plain.js'), { code: 1, err: /does not register fastify-cloud-tasks/ })
-  t.match(await told('boot.js'), { code: 1, err: /failed to start\nError: no database\n +at / })
-  t.match(await told('ready.js'), { code: 1, err: /failed to start\nError: not ready/ })
-  t.match(await told('misspelt.js'), { code: 1, err: /'queus' is not known here; did you mean 'queues?'\?.*FST_TASKS_INVALID_OPTION/ })
+  t.match(await list('.'), { code: 1, out: '', err: /no file but a directory: / })
+  t.match(await list('unreadable.js'), { code: 1, err: /failed while it loaded; 'node .*unreadable\.js' shows where\nSyntaxError: / })
+  t.match(await list('throws.js'), { code: 1, err: /failed while it loaded\nTypeError: as it loads\n +at .*throws\.js:1/ })
+  t.match(await list('rejects.js'), { code: 1, err: /rejected\nError: too bad/ })
+  t.match(await list('nothing.js'), { code: 1, err: /has no default export; .*must be a Fastify plugin/ })
+  t.match(await list('number.js'), { code: 1, err: /exports by default no function but a number/ })
+  t.match(await list('instance.js'), { code: 1, err: /exports a Fastify instance/ })
+  t.match(await list('options.js'), { code: 1, err: /'options' must be an object/ })
+  t.match(await list('plain.js'), { code: 1, err: /does not register fastify-cloud-tasks/ })
+  t.match(await list('boot.js'), { code: 1, err: /failed to start\nError: no database\n +at / })
+  t.match(await list('ready.js'), { code: 1, err: /failed to start\nError: not ready/ })
+  t.match(await list('misspelt.js'), { code: 1, err: /'queus' is not known here; did you mean 'queues?'\?.*FST_TASKS_INVALID_OPTION/ })
 })
 
-t.test('the app is closed afterwards, and a failing close is told', async t => {
+t.test('the app is closed afterwards, and a failing close is reported', async t => {
   const cwd = t.testdir({
     'app.js': `${IMPORTS} export default async app => {
       await app.register(cloudTasks, { tasks: defineTasks({}) })
       app.addHook('onClose', async () => { throw new Error('stuck') })
     }`
   })
-  t.match(await command(['list'], { cwd }), { code: 0, err: /did not close well: Error: stuck/ })
+  t.match(await command(['list'], { cwd }), { code: 0, err: /failed to close: Error: stuck/ })
 })
 
 t.test('loading can be interrupted', async t => {

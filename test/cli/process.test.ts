@@ -18,7 +18,7 @@ interface Running {
   readonly child: ChildProcess
   readonly ended: Promise<{ code: number | null, out: string, err: string }>
   /** Resolves with the match as soon as stderr has it. */
-  readonly told: (pattern: RegExp) => Promise<RegExpExecArray>
+  readonly printed: (pattern: RegExp) => Promise<RegExpExecArray>
 }
 
 /** The program in a process of its own. */
@@ -33,7 +33,7 @@ function start (t: Test, args: readonly string[], nodeFlags: readonly string[] =
   return {
     child,
     ended,
-    async told (pattern) {
+    async printed (pattern) {
       for (;;) {
         const match = pattern.exec(texts.err)
         if (match !== null) return match
@@ -60,33 +60,33 @@ t.test('a reader that has read enough ends it quietly', async t => {
 
 t.test('Ctrl-C aborts the signal of the handler, a second one ends the process', async t => {
   const first = start(t, ['run', 'wait', '{}'])
-  await first.told(/"msg":"waiting"/)
+  await first.printed(/"msg":"waiting"/)
   first.child.kill('SIGINT')
   t.match(await first.ended, { code: 130, err: /"msg":"aborted"/ })
 
   const second = start(t, ['run', 'wait', '"forever"'])
-  await second.told(/"msg":"waiting"/)
+  await second.printed(/"msg":"waiting"/)
   second.child.kill('SIGINT')
-  await second.told(/waiting for the handler/)
+  await second.printed(/waiting for the handler/)
   second.child.kill('SIGTERM')
   t.match(await second.ended, { code: 143 })
 })
 
 t.test('--inspect-brk, as a flag here or of node, waits for a debugger', async t => {
   const own = start(t, ['run', 'greet', '{"name":"Ada"}', '--inspect-brk=0'])
-  const [, url] = await own.told(/Debugger listening on (ws:\S+)/)
+  const [, url] = await own.printed(/Debugger listening on (ws:\S+)/)
   t.equal(await attach(t, url!), 1, 'it stops before the app loads')
   t.match(await own.ended, { code: 0, out: /"Ada"/ })
 
   const nodes = start(t, ['run', 'greet', '{"name":"Ada"}', '--inspect-brk'], ['--inspect-brk=127.0.0.1:0'])
-  const [, other] = await nodes.told(/Debugger listening on (ws:\S+)/)
+  const [, other] = await nodes.printed(/Debugger listening on (ws:\S+)/)
   t.ok(await attach(t, other!) >= 2, 'where node stops as well')
   t.match(await nodes.ended, { code: 0, out: /"Ada"/ })
 })
 
 t.test('Ctrl-C ends it while it waits for a debugger', async t => {
-  const { child, told, ended } = start(t, ['run', 'greet', '{"name":"Ada"}', '--inspect-brk=0'])
-  await told(/waiting for the debugger/)
+  const { child, printed, ended } = start(t, ['run', 'greet', '{"name":"Ada"}', '--inspect-brk=0'])
+  await printed(/waiting for the debugger/)
   child.kill('SIGINT')
   await ended
   t.equal(child.signalCode, 'SIGINT')

@@ -32,7 +32,7 @@ async function startEmulator (t: Test) {
   return { emulator, host }
 }
 
-/** A service that has these queues, by their ids, and keeps what it is told. */
+/** A service that has these queues, by their ids, and applies what it is sent. */
 async function startService (t: Test, queues: Record<string, object>) {
   const server = await startRecordingServer()
   speakTo(t, server.host)
@@ -147,7 +147,7 @@ t.test('whatever settings are written, they are read back', async t => {
   }), { numRuns: 40 })
 })
 
-t.test('a setting that the service does not take is told, and the others are written', async t => {
+t.test('a setting that the service ignores is reported, and the others are written', async t => {
   const server = await startService(t, {})
   // On the wire, 0 looks as if it were left out.
   const stubborn = ({ request }: RecordedCall): Reply => ({ answer: { ...request.queue, retryConfig: { ...request.queue.retryConfig, maxDoublings: 16 } } })
@@ -158,11 +158,11 @@ t.test('a setting that the service does not take is told, and the others are wri
   t.strictSame(server.calls.find(call => call.method === 'UpdateQueue')!.request.updateMask.paths, ['retry_config.max_doublings'], 'a mask tells 0 from nothing')
   server.reply = call => call.method === 'GetQueue' ? reply(call) : stubborn(call)
   t.match(await command(['queues', 'sync', '-a', 'linear.js'], { cwd }), {
-    code: 2, out: /^slow: created$/m, err: 'default: retryConfig.maxDoublings stays 16, Cloud Tasks did not take 0\n'
+    code: 2, out: /^slow: created$/m, err: 'default: retryConfig.maxDoublings stays 16, Cloud Tasks ignored 0\n'
   })
 })
 
-t.test('what keeps it from working is told, with code 2', async t => {
+t.test('what prevents the command is reported, with code 2', async t => {
   const server = await startService(t, {})
   server.reply = () => ({ code: 'PERMISSION_DENIED', details: 'lacks IAM permission "cloudtasks.queues.get"' })
   t.match(await command(['queues', 'diff'], { cwd }), { code: 2, out: '', err: /queue 'slow': .*roles\/cloudtasks\.viewer/ })
@@ -188,7 +188,7 @@ t.test('enqueue refuses what cannot come to anything', async t => {
   const server = await startService(t, {})
   t.match(await command(['enqueue', 'greet', '{"name":"A"}'], { cwd }), { code: 1, err: /\n {2}name {2}must NOT have fewer/ })
   t.match(await command(['enqueue', 'greet'], { cwd }), { code: 1, err: /fastify-cloud-tasks enqueue greet '\{/ })
-  t.match(await command(['enqueue', 'greet', '{}', '--delay', 'soon'], { cwd }), { code: 2, err: /takes a number of seconds/ })
+  t.match(await command(['enqueue', 'greet', '{}', '--delay', 'soon'], { cwd }), { code: 2, err: /'--delay soon' must be a number of seconds/ })
   t.match(await command(['enqueue', 'greet', '{"name":"Ada"}', '--queue', 'a_b'], { cwd }), { code: 1, err: /'queue' must be a queue id: 1 to 100 letters/ })
   t.match(await command(['enqueue'], { cwd }), { code: 2, err: /which task\?/ })
   t.same(server.calls, [])

@@ -97,7 +97,7 @@ t.test('an example is shown only if the validator of the app accepts it, else th
   t.match((await command(['run', 'strict', '{"name":"A"}', '-a', 'library.js'], { cwd })).err, /^ {2}something else is needed$/m)
 })
 
-t.test('a payload that does not fit is told field by field', async t => {
+t.test('a payload that does not fit is refused field by field', async t => {
   const { code, out, err } = await run(['greet', '{"name":"A","email":"nowhere"}'])
   t.equal(code, 1)
   t.equal(out, '')
@@ -169,7 +169,7 @@ t.test('where several instances have a task of that name, its path tells them ap
   t.match(await run(['/b/tasks/greet', '{"name":"Ada"}', '-a', 'two.js']), { code: 0, out: /"Ada"/ })
 })
 
-t.test('a debugger that can listen nowhere is told before the app loads', async t => {
+t.test('an inspector that cannot listen is reported before the app loads', async t => {
   for (const value of ['here', '70000', '127.0.0.1:']) t.match(await run(['greet', '{}', `--inspect=${value}`]), { code: 2, err: /the value must be PORT or HOST:PORT/ }, value)
   const other = createServer().listen(0, '127.0.0.1')
   await once(other, 'listening')

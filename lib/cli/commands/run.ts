@@ -1,9 +1,9 @@
 import { inspect } from 'node:util'
-import { explain } from '../server-error.js'
-import { APP_FLAG, APP_HELP, findTask, withApp, type FoundTask } from './app.js'
-import { CommandError, UsageError, codeOf, exitCodeOf, type Arguments, type Command, type Io } from './command.js'
-import { DEBUG_FLAGS, openDebugger, pauseForDebugger } from './debugger.js'
-import { FILE_FLAG, PAYLOAD_HELP, checkPayload, explainPayload, readPayload } from './payload.js'
+import { explain } from '../../server-error.js'
+import { APP_FLAG, APP_HELP, findTask, withApp, type FoundTask } from '../app.js'
+import { CommandError, UsageError, codeOf, exitCodeOf, type Arguments, type Command, type Io } from '../command.js'
+import { DEBUG_FLAGS, openDebugger, pauseForDebugger } from '../debugger.js'
+import { FILE_FLAG, PAYLOAD_HELP, checkPayload, explainPayload, readPayload } from '../payload.js'
 
 const run: Command = {
   usage: 'TASK [JSON|-] [--file FILE] [-a APP] [--inspect|--inspect-brk]',
@@ -31,7 +31,10 @@ Examples:
     openDebugger(args, io)
     return await withApp(args, io, 'closed', async app => {
       const task = findTask(app, name)
-      if (!task.handler) throw new CommandError(`task '${name}' has no handler in this app; add one to the option 'handlers', or name another app with '-a APP'`)
+      if (!task.handler) {
+        throw new CommandError(`task '${name}' has no handler in this app; ` +
+          "add one to the option 'handlers', or name another app with '-a APP'")
+      }
       const example = `fastify-cloud-tasks run ${name}${appFlag(args)}`
       if (given === undefined) throw new CommandError(await explainPayload(task, example))
       await checkPayload(task, given.value, example)

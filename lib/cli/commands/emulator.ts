@@ -1,13 +1,15 @@
-import { CloudTasksError } from '../cloud-tasks/status.js'
-import { engineConsole } from '../console/plugin.js'
-import type { EmulatorLogger, EmulatorOptions } from '../emulator/index.js'
-import { emulatorConfig, type EmulatorConfig } from '../emulator/options.js'
-import { Emulator } from '../emulator/server.js'
-import { CommandError, UsageError, interruption, type Arguments, type Command, type Io } from './command.js'
-import { parseDuration } from './duration.js'
+import { CloudTasksError } from '../../cloud-tasks/status.js'
+import { engineConsole } from '../../console/plugin.js'
+import type { EmulatorLogger, EmulatorOptions } from '../../emulator/index.js'
+import { emulatorConfig, type EmulatorConfig } from '../../emulator/options.js'
+import { Emulator } from '../../emulator/server.js'
+import { CommandError, UsageError, interruption, type Arguments, type Command, type Io } from '../command.js'
+import { parseDuration } from '../duration.js'
 
 const emulator: Command = {
-  usage: '[--host HOST] [--port PORT] [--data DIR] [--queue NAME]... [--auto-create-queues] [--app-engine-url URL] [--app-engine-host service|url] [--default-url URL] [--batch-duplicates reject|report] [--task-tombstone TIME] [--queue-tombstone TIME] [--allow-host NAME]...',
+  usage: '[--host HOST] [--port PORT] [--data DIR] [--queue NAME]... [--auto-create-queues] [--app-engine-url URL] ' +
+    '[--app-engine-host service|url] [--default-url URL] [--batch-duplicates reject|report] [--task-tombstone TIME] ' +
+    '[--queue-tombstone TIME] [--allow-host NAME]...',
   help: `Serves Cloud Tasks on one port: gRPC, REST, the keys of its tokens, and a console at /.
 Prints 'listening on http://HOST:PORT' once it is, and exits with code 0 at SIGTERM or Ctrl-C.
 
@@ -103,8 +105,8 @@ function flagOf (key: string): string {
 }
 
 function portOf (text: string): number {
-  if (!/^\d{1,5}$/.test(text) || Number(text) > 65_535) throw new UsageError(`--port must be a whole number from 0 to 65535, not '${text}'`)
-  return Number(text)
+  if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text)
+  throw new UsageError(`--port must be a whole number from 0 to 65535, not '${text}'`)
 }
 
 function secondsOf (flag: string, text: string): number {
@@ -125,8 +127,12 @@ function lines ({ stderr }: Io): EmulatorLogger {
 function problemOf (error: unknown, { host, port }: EmulatorConfig): Error {
   const { code, message } = error as NodeJS.ErrnoException
   if (error instanceof CloudTasksError) return new CommandError(`--queue: ${message}`)
-  if (code === 'EADDRINUSE') return new CommandError(`${host}:${port} is in use by another program; choose another port with --port, or 0 for any free one`)
+  if (code === 'EADDRINUSE') {
+    return new CommandError(`${host}:${port} is in use by another program; choose another port with --port, or 0 for any free one`)
+  }
   if (code === 'EACCES') return new CommandError(`this user may not listen on port ${port}; choose one above 1023 with --port`)
-  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'EAI_AGAIN') return new CommandError(`--host: ${host} is not an address of this machine`)
+  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
+    return new CommandError(`--host: ${host} is not an address of this machine`)
+  }
   return new CommandError(message)
 }

@@ -1,15 +1,15 @@
-import type { EnqueueOptions } from '../enqueue.js'
-import { explain } from '../server-error.js'
-import { APP_FLAG, APP_HELP, findTask, withApp, type FoundTask } from './app.js'
-import { CommandError, UsageError, codeOf, type Arguments, type Command } from './command.js'
-import { FILE_FLAG, PAYLOAD_HELP, checkPayload, explainPayload, readPayload } from './payload.js'
+import type { EnqueueOptions } from '../../enqueue.js'
+import { explain } from '../../server-error.js'
+import { APP_FLAG, APP_HELP, findTask, withApp, type FoundTask } from '../app.js'
+import { CommandError, UsageError, codeOf, type Arguments, type Command } from '../command.js'
+import { FILE_FLAG, PAYLOAD_HELP, checkPayload, explainPayload, readPayload } from '../payload.js'
 import { appFlag } from './run.js'
 
 const enqueue: Command = {
   usage: 'TASK [JSON|-] [--file FILE] [-a APP] [--id ID] [--delay SECONDS] [--queue QUEUE]',
   help: `Enqueues a task through the app's own transport and prints the result as JSON: with 'cloud' on Cloud Tasks, or on the emulator
-that CLOUD_TASKS_EMULATOR_HOST names. The embedded queue takes tasks from here only if it keeps them in a directory and no
-server has that open; they then run when the server starts.
+that CLOUD_TASKS_EMULATOR_HOST names. The embedded queue accepts tasks from here only if it keeps them in a directory that no
+server has open; they then run when the server starts.
 
   TASK             a task's name, or the path of its route
 ${PAYLOAD_HELP}
@@ -40,7 +40,7 @@ Example: CLOUD_TASKS_EMULATOR_HOST=127.0.0.1:8123 fastify-cloud-tasks enqueue se
         io.stdout.write(`${JSON.stringify(result, null, 2)}\n`)
         return 0
       } catch (error) {
-        throw TOLD.includes(codeOf(error)) ? new CommandError(explain(error as Error)) : error
+        throw PRINTED.includes(codeOf(error)) ? new CommandError(explain(error as Error)) : error
       }
     })
   }
@@ -48,18 +48,23 @@ Example: CLOUD_TASKS_EMULATOR_HOST=127.0.0.1:8123 fastify-cloud-tasks enqueue se
 
 export default enqueue
 
-/** Their messages say all there is to say. */
-const TOLD = ['FST_TASKS_SEND_FAILED', 'FST_TASKS_QUEUE_NOT_FOUND', 'FST_TASKS_TOO_LARGE', 'FST_TASKS_INVALID_ENQUEUE_OPTION']
+/** Errors whose message alone is printed. */
+const PRINTED = ['FST_TASKS_SEND_FAILED', 'FST_TASKS_QUEUE_NOT_FOUND', 'FST_TASKS_TOO_LARGE', 'FST_TASKS_INVALID_ENQUEUE_OPTION']
 
 function readOptions ({ values }: Arguments): EnqueueOptions {
   const { id, delay, queue } = values as Readonly<Record<string, string | undefined>>
-  if (delay !== undefined && !/^\d+(?:\.\d+)?$/.test(delay)) throw new UsageError(`'--delay ${delay}': it takes a number of seconds`)
-  return { ...(id === undefined ? {} : { id }), ...(delay === undefined ? {} : { scheduleDelaySeconds: Number(delay) }), ...(queue === undefined ? {} : { queue }) }
+  if (delay !== undefined && !/^\d+(?:\.\d+)?$/.test(delay)) throw new UsageError(`'--delay ${delay}' must be a number of seconds`)
+  return {
+    ...(id === undefined ? {} : { id }),
+    ...(delay === undefined ? {} : { scheduleDelaySeconds: Number(delay) }),
+    ...(queue === undefined ? {} : { queue })
+  }
 }
 
-/** What memory takes is gone when this process ends. */
+/** Tasks in memory would be lost when this process ends. */
 function refuseMemory ({ name, registration: { config } }: FoundTask): void {
   if (!config.volatile) return
-  throw new CommandError(`the app keeps tasks in the memory of its own process (transport 'local'), which no other process reaches. To run '${name}' now, use 'run'; ` +
-    "to enqueue from here, start the emulator ('fastify-cloud-tasks emulator') and set CLOUD_TASKS_EMULATOR_HOST for the server and this command, or give the app a 'local.directory' and stop its server first")
+  throw new CommandError("the app keeps tasks in the memory of its own process (transport 'local'), which no other process reaches. " +
+    `To run '${name}' now, use 'run'; to enqueue from here, start the emulator ('fastify-cloud-tasks emulator') and set ` +
+    "CLOUD_TASKS_EMULATOR_HOST for the server and this command, or give the app a 'local.directory' and stop its server first")
 }

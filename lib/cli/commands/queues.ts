@@ -1,21 +1,20 @@
-import type { Config } from '../options/config.js'
-import type { QueueOptions } from '../options/queues.js'
-import type { CloudQueues, QueueFields } from '../transport/cloud/queues.js'
-import { APP_FLAG, APP_HELP, withApp, type LoadedApp } from './app.js'
-import { CommandError, UsageError, exitCodeOf, type Command, type Io } from './command.js'
-import { nearest } from '../checks.js'
+import type { Config } from '../../options/config.js'
+import type { QueueOptions } from '../../options/queues.js'
+import type { CloudQueues, QueueFields } from '../../transport/cloud/queues.js'
+import { APP_FLAG, APP_HELP, withApp, type LoadedApp } from '../app.js'
+import { CommandError, UsageError, exitCodeOf, type Command, type Io } from '../command.js'
+import { nearest } from '../../checks.js'
 
 const queues: Command = {
   usage: 'diff|sync [-a APP]',
   help: `Compares what the option 'queues' of an app sets with Cloud Tasks, or with the emulator that CLOUD_TASKS_EMULATOR_HOST names. The
-queues are those of 'queues', of the definitions, and the plugin's own. What 'queues' leaves out is not looked at and stays.
+queues are those of 'queues', of the definitions, and the plugin's own. Settings that 'queues' leaves out are ignored.
 
   diff             prints each setting that differs and each queue that is missing, and changes nothing
   sync             creates the queues that are missing, sets what differs, and prints what it did; it asks nothing
 ${APP_HELP}
 
-Exit codes: 0 nothing differs (any more), 1 'diff' found something, 2 it could not be done, or a setting was not
-taken.
+Exit codes: 0 nothing differs (any more), 1 'diff' found something, 2 it failed, or Cloud Tasks ignored a setting.
 
 Example: fastify-cloud-tasks queues diff -a dist/app.js`,
   options: { ...APP_FLAG },
@@ -24,7 +23,8 @@ Example: fastify-cloud-tasks queues diff -a dist/app.js`,
   async run (args, io) {
     const [action] = args.positionals
     if (action !== 'diff' && action !== 'sync') {
-      throw new UsageError(action === undefined ? "'queues diff' or 'queues sync'?" : `'queues' can 'diff' and 'sync', not '${action}'${nearest(action, ['diff', 'sync'])}`)
+      if (action === undefined) throw new UsageError("'queues diff' or 'queues sync'?")
+      throw new UsageError(`'queues' can 'diff' and 'sync', not '${action}'${nearest(action, ['diff', 'sync'])}`)
     }
     try {
       return await withApp(args, io, 'closed', async app => await compare(app, action, io))
@@ -41,7 +41,7 @@ async function compare (app: LoadedApp, action: 'diff' | 'sync', io: Io): Promis
   let differences = 0
   let refused = false
   for (const { config, wanted } of wantedQueues(app)) {
-    const { CloudQueues } = await import('../transport/cloud/queues.js')
+    const { CloudQueues } = await import('../../transport/cloud/queues.js')
     const cloud = new CloudQueues(config, io.signal)
     try {
       for (const [id, fields] of wanted) {
@@ -72,7 +72,7 @@ async function look (cloud: CloudQueues, id: string, fields: QueueFields, io: Io
   return changed.size === 0 ? 'same' : 'differs'
 }
 
-/** `refused`: the service answered that all is well, and still has another setting. */
+/** `refused`: the service answered without an error, and still has another setting. */
 async function settle (cloud: CloudQueues, id: string, fields: QueueFields, io: Io): Promise<'same' | 'changed' | 'refused'> {
   const before = await cloud.read(id)
   const start = before ?? await cloud.create(id, fields)
@@ -82,7 +82,7 @@ async function settle (cloud: CloudQueues, id: string, fields: QueueFields, io: 
   const after = await cloud.update(id, changed)
   const left = difference(changed, after)
   for (const [field, value] of changed) {
-    if (left.has(field)) io.stderr.write(`${id}: ${field} stays ${after.get(field)}, Cloud Tasks did not take ${value}\n`)
+    if (left.has(field)) io.stderr.write(`${id}: ${field} stays ${after.get(field)}, Cloud Tasks ignored ${value}\n`)
     else if (before !== undefined) io.stdout.write(`${id}: ${field} set to ${value}, was ${before.get(field)}\n`)
   }
   return left.size === 0 ? 'changed' : 'refused'
@@ -96,12 +96,18 @@ function inParentheses (fields: QueueFields): string {
   return fields.size === 0 ? '' : ` (${[...fields].map(([field, value]) => `${field} ${value}`).join(', ')})`
 }
 
-/** What each instance with the plugin asks of its queues; several may share one place, and even a queue. */
-function wantedQueues ({ registrations }: LoadedApp): Array<{ readonly config: Config, readonly wanted: ReadonlyMap<string, QueueFields> }> {
+interface WantedQueues {
+  readonly config: Config
+  readonly wanted: ReadonlyMap<string, QueueFields>
+}
+
+/** The settings that each registration wants; several may share a project and location, and even a queue. */
+function wantedQueues ({ registrations }: LoadedApp): WantedQueues[] {
   return registrations.map(({ config, queues, registry }) => {
     if (config.embedded) {
-      throw new CommandError("the app's transport is 'local', whose queues live in its own process and follow the option 'queues' at every start. For Cloud Tasks set " +
-        'CLOUD_TASKS_TRANSPORT=cloud and what belongs to it (CLOUD_TASKS_LOCATION, GOOGLE_CLOUD_PROJECT, CLOUD_TASKS_TARGET_URL, CLOUD_TASKS_SERVICE_ACCOUNT), as where it is deployed')
+      throw new CommandError("the app's transport is 'local', whose queues live in its own process and follow the option 'queues' " +
+        'at every start. For Cloud Tasks set CLOUD_TASKS_TRANSPORT=cloud and the settings that it needs (CLOUD_TASKS_LOCATION, ' +
+        'GOOGLE_CLOUD_PROJECT, CLOUD_TASKS_TARGET_URL, CLOUD_TASKS_SERVICE_ACCOUNT), as where the app is deployed')
     }
     const used = [...registry.values()].map(task => task.queue ?? config.queue)
     const ids = new Set([...Object.keys(queues), ...used])
@@ -109,8 +115,11 @@ function wantedQueues ({ registrations }: LoadedApp): Array<{ readonly config: C
   })
 }
 
+/** By path, such as `rateLimits.maxDispatchesPerSecond`. */
 function fieldsOf (options: QueueOptions): QueueFields {
-  return new Map(Object.entries(options).flatMap(([section, fields]) => {
-    return Object.entries(fields as Readonly<Record<string, number | undefined>>).flatMap(([key, value]) => value === undefined ? [] : [[`${section}.${key}`, value] as const])
-  }))
+  const found = new Map<string, number>()
+  for (const [section, fields] of Object.entries(options as Readonly<Record<string, Readonly<Record<string, number | undefined>>>>)) {
+    for (const [key, value] of Object.entries(fields)) if (value !== undefined) found.set(`${section}.${key}`, value)
+  }
+  return found
 }

@@ -1,5 +1,5 @@
-import { APP_FLAG, APP_HELP, tasksOfApp, withApp } from './app.js'
-import type { Command } from './command.js'
+import { APP_FLAG, APP_HELP, tasksOfApp, withApp, type FoundTask } from '../app.js'
+import type { Command } from '../command.js'
 
 const list: Command = {
   usage: '[-a APP] [--json]',
@@ -14,15 +14,23 @@ Example: fastify-cloud-tasks list -a dist/app.js`,
 
   async run (args, io) {
     return await withApp(args, io, 'closed', async app => {
-      const tasks = tasksOfApp(app).map(({ name, method, path, queue, handler, schema }) => ({ name, method, path, queue, handler, schema }))
-      if (args.values.json === true) io.stdout.write(`${JSON.stringify(tasks, null, 2)}\n`)
-      else io.stdout.write(table([HEADINGS, ...tasks.map(task => [task.name, task.method, task.path, task.queue, task.handler ? 'yes' : 'no'])]))
+      const tasks = tasksOfApp(app)
+      if (args.values.json === true) io.stdout.write(`${JSON.stringify(tasks.map(listed), null, 2)}\n`)
+      else io.stdout.write(table([HEADINGS, ...tasks.map(row)]))
       return 0
     })
   }
 }
 
 export default list
+
+function listed ({ name, method, path, queue, handler, schema }: FoundTask): object {
+  return { name, method, path, queue, handler, schema }
+}
+
+function row ({ name, method, path, queue, handler }: FoundTask): string[] {
+  return [name, method, path, queue, handler ? 'yes' : 'no']
+}
 
 const HEADINGS = ['NAME', 'METHOD', 'PATH', 'QUEUE', 'HANDLER']
 

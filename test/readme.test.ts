@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, readdir, realpath, rm, symlink, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -129,6 +129,20 @@ t.test('nothing that is installed for this package wants a newer Node.js than it
   for (const version of ['20.19.0', '22.21.0', '24.0.0']) {
     const refused = Object.entries(packages).filter(([, { engines, optional }]) => optional !== true && engines?.node !== undefined && !satisfies(version, engines.node)).map(([path]) => path)
     t.strictSame(refused, version.startsWith('20') ? ['node_modules/cookie'] : [], `Node.js ${version}`)
+  }
+})
+
+t.test('the files that the pages for contributors name exist', async t => {
+  const folders = ['lib', 'test', 'docs', 'example', '.ci']
+  const below = await Promise.all(folders.map(async folder => (await readdir(join(root, folder), { recursive: true })).map(file => `${folder}/${file}`)))
+  const files = new Set([...folders, ...below.flat(), ...await readdir(root)])
+  const exists = (name: string) => files.has(name) || [...files].some(file => file.endsWith(`/${name}`))
+  for (const page of ['docs/internals.md', 'CONTRIBUTING.md']) {
+    const text = await readFile(join(root, page), 'utf8')
+    const named = [...text.matchAll(/`((?:[\w.-]+\/)*(?:[\w-]+\.(?:ts|md|test\.ts)|[\w-]+\/))`/g)].map(match => match[1]!.replace(/\/$/, ''))
+    t.ok(named.length > 10, page)
+    // A name without a folder is in the folder that the sentence is about.
+    t.strictSame(named.filter(name => !exists(name)), [], page)
   }
 })
 

@@ -26,7 +26,9 @@ export function validatorCompilerOf (app: FastifyInstance): FastifySchemaCompile
   if (app.validatorCompiler !== undefined && controller?.addedSchemas !== true) return app.validatorCompiler
   const options = fieldOf(app, 'fastify.options') as { readonly ajv?: unknown } | undefined
   const compiler = controller?.getValidatorBuilder?.()(app.getSchemas(), options?.ajv) ?? app.validatorCompiler
-  if (compiler === undefined) throw new TypeError('this version of Fastify does not show its validator compiler; set one with setValidatorCompiler')
+  if (compiler === undefined) {
+    throw new TypeError('this version of Fastify does not show its validator compiler; set one with setValidatorCompiler')
+  }
   return compiler
 }
 

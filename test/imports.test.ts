@@ -4,7 +4,7 @@ import t from 'tap'
 import ts from 'typescript'
 
 /** What every room may import. */
-const base = ['cloud-tasks', 'clock', 'errors', 'server-error', 'proxy', 'events', 'checks', 'options', 'registry', 'delivery', 'fastify-internals']
+const base = ['cloud-tasks', 'clock', 'errors', 'server-error', 'events', 'checks', 'options', 'registry', 'delivery', 'fastify-internals']
 
 /**
  * What each room of lib/ may import in addition to itself. A room is a file or a folder; the longest name that fits a file decides.
@@ -15,7 +15,6 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   clock: [],
   errors: ['server-error'],
   'server-error': [],
-  proxy: [],
   events: [],
   checks: [],
   delivery: [],

@@ -1,7 +1,7 @@
 import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import emulator from '../../lib/cli/emulator.js'
+import emulator from '../../lib/cli/commands/emulator.js'
 
 const root = join(import.meta.dirname, '../..')
 

@@ -1,5 +1,5 @@
 import { MAX_TASK_BYTES } from '../../cloud-tasks/size.js'
-import { grpcProxy, tokenProxy } from '../../proxy.js'
+import { grpcProxy, tokenProxy } from '../../options/proxy.js'
 import type { CloudFault } from './fault.js'
 import type { Failure } from '../transport.js'
 

@@ -1,7 +1,7 @@
 import { get, type IncomingMessage } from 'node:http'
 import { json } from 'node:stream/consumers'
 import type { JSONWebKeySet } from 'jose'
-import { fetchProxy } from '../../proxy.js'
+import { fetchProxy } from '../../options/proxy.js'
 
 /**
  * Asks a key server once, without following redirects. http:// is for this machine and for emulators, so that goes directly, whatever

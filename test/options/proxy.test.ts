@@ -7,13 +7,13 @@ import { credentials } from '@grpc/grpc-js'
 import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
-import cloudTasks, { defineTasks, type CloudTasksOptions } from '../../../lib/index.js'
-import { fetchProxy, grpcProxy, tokenProxy } from '../../../lib/proxy.js'
-import { systemClock } from '../../../lib/clock/clock.js'
-import { OidcVerifier } from '../../../lib/worker/auth/oidc.js'
-import { environment } from '../../support/environment.js'
-import { startRecordingServer } from '../../support/recording-server.js'
-import { ACCOUNT, AUDIENCE, sign, startIssuer } from '../../support/token-issuer.js'
+import cloudTasks, { defineTasks, type CloudTasksOptions } from '../../lib/index.js'
+import { fetchProxy, grpcProxy, tokenProxy } from '../../lib/options/proxy.js'
+import { systemClock } from '../../lib/clock/clock.js'
+import { OidcVerifier } from '../../lib/worker/auth/oidc.js'
+import { environment } from '../support/environment.js'
+import { startRecordingServer } from '../support/recording-server.js'
+import { ACCOUNT, AUDIENCE, sign, startIssuer } from '../support/token-issuer.js'
 
 const tasks = defineTasks({ mail: { payload: Type.Object({}) } })
 const CLOUD: Partial<CloudTasksOptions> = {
@@ -96,7 +96,7 @@ t.test('keys of tokens', async t => {
     const issuer = await startIssuer(t)
     const proxy = await startProxy(t)
     const script = `
-      const { requestKeys } = await import(${JSON.stringify(join(import.meta.dirname, '../../../lib/worker/auth/key-request.ts'))})
+      const { requestKeys } = await import(${JSON.stringify(join(import.meta.dirname, '../../lib/worker/auth/key-request.ts'))})
       console.log((await requestKeys(${JSON.stringify(issuer.jwksUri)}, new AbortController().signal)).keys.length)`
     const env = { ...process.env, NODE_USE_ENV_PROXY: '1', http_proxy: proxy.url, no_proxy: '' }
     const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], { env })

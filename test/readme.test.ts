@@ -133,13 +133,13 @@ t.test('nothing that is installed for this package wants a newer Node.js than it
 })
 
 t.test('the files that the pages for contributors name exist', async t => {
-  const folders = ['lib', 'test', 'docs', 'example', '.ci']
+  const folders = ['lib', 'test', 'docs', 'example', 'scripts', '.ci']
   const below = await Promise.all(folders.map(async folder => (await readdir(join(root, folder), { recursive: true })).map(file => `${folder}/${file}`)))
   const files = new Set([...folders, ...below.flat(), ...await readdir(root)])
   const exists = (name: string) => files.has(name) || [...files].some(file => file.endsWith(`/${name}`))
   for (const page of ['docs/internals.md', 'CONTRIBUTING.md']) {
     const text = await readFile(join(root, page), 'utf8')
-    const named = [...text.matchAll(/`((?:[\w.-]+\/)*(?:[\w-]+\.(?:ts|md|test\.ts)|[\w-]+\/))`/g)].map(match => match[1]!.replace(/\/$/, ''))
+    const named = [...text.matchAll(/`((?:[\w.-]+\/)*(?:[\w-]+\.(?:ts|js|md)|[\w-]+\/))`/g)].map(match => match[1]!.replace(/\/$/, ''))
     t.ok(named.length > 10, page)
     // A name without a folder is in the folder that the sentence is about.
     t.strictSame(named.filter(name => !exists(name)), [], page)

@@ -33,7 +33,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   enqueue: [...base, 'transport/transport'],
   tasks: [...base, 'enqueue', 'transport/transport', 'worker'],
   'plugin-handle': [...base, 'type engine', 'type worker'],
-  console: [...base, 'browser-guard', 'enqueue', 'engine', 'plugin-handle'],
+  console: [...base, 'browser-guard', 'enqueue', 'engine', 'plugin-handle', 'type worker'],
   emulator: [...base, 'browser-guard', 'engine', 'store'],
   plugin: [...base, 'enqueue', 'tasks', 'engine', 'transport', 'transport/local', 'transport/transport', 'worker', 'plugin-handle'],
   cli: [...base, 'browser-guard', 'enqueue', 'tasks', 'plugin-handle', 'transport', 'emulator', 'console', 'plugin'],

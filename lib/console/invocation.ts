@@ -4,7 +4,8 @@ import { lookUp, type EnqueueOptions } from '../enqueue.js'
 import type { PluginHandle } from '../plugin-handle.js'
 import type { RegisteredTask } from '../registry/registry.js'
 import type { ValidationFault } from '../registry/validation.js'
-import type { Enqueued, Fault, RunReport, Validation } from './api/api.js'
+import type { Enqueued, FieldError, RunReport, Validation } from './api/api.js'
+import { queueNamer } from './attempt-feed.js'
 import { errorInfo } from './history/error-info.js'
 import { LogLines } from './history/log-lines.js'
 import { teeLog } from './history/log-tee.js'
@@ -39,13 +40,13 @@ export async function run (app: PluginHandle, name: string, text: string): Promi
 export async function enqueue (app: PluginHandle, name: string, text: string, options: EnqueueOptions): Promise<Enqueued> {
   const payload: unknown = JSON.parse(text)
   const { id, queue, scheduleTime, duplicate } = await app.app.enqueue(name, payload, options)
-  const fullName = app.local?.queueName(queue) ?? queue
+  const fullName = queueNamer(app)(queue)
   return { id, name: `${fullName}/tasks/${id}`, queue: fullName, scheduleAt: scheduleTime.getTime(), duplicate }
 }
 
 type Read =
   | { readonly errors?: undefined, readonly value: unknown }
-  | { readonly errors: readonly Fault[] }
+  | { readonly errors: readonly FieldError[] }
 
 async function readPayload (app: PluginHandle, task: RegisteredTask, text: string): Promise<Read> {
   try {
@@ -66,7 +67,7 @@ async function readPayload (app: PluginHandle, task: RegisteredTask, text: strin
 }
 
 /** Points at the field that is missing or too much, not at the object around it. */
-function faultOf ({ instancePath = '', message = 'does not fit its schema', params }: ValidationFault): Fault {
+function faultOf ({ instancePath = '', message = 'does not fit its schema', params }: ValidationFault): FieldError {
   const { missingProperty, additionalProperty, allowedValues } = params ?? {}
   const key = missingProperty ?? additionalProperty
   const path = typeof key === 'string' ? `${instancePath}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}` : instancePath

@@ -12,7 +12,7 @@ import { SECURITY_HEADERS, type Guard } from './access/guard.js'
 import { enqueue, run, validate } from './invocation.js'
 import { mountPage } from './page/routes.js'
 import { quietRoute } from './page/quiet-route.js'
-import { STATE_FILTERS, type TaskQuery } from './task-pages.js'
+import { STATE_FILTERS, type RowQuery } from './row-pages.js'
 
 export interface ConsoleContext {
   readonly guard: Guard
@@ -139,7 +139,7 @@ function text (from: unknown, key: string): string {
   return value
 }
 
-function taskQuery (from: Readonly<Record<string, unknown>>): TaskQuery {
+function taskQuery (from: Readonly<Record<string, unknown>>): RowQuery {
   const limit = from.limit === undefined ? undefined : Number(from.limit)
   return {
     queue: textOption.read(from.queue, 'queue', reading) || undefined,

@@ -48,7 +48,11 @@ export function mountRoutes (worker: TaskRoutes): void {
   app.register(async scope => {
     // The host's parsers may keep bodies raw or refuse JSON. Here a body is JSON, whatever its content type says.
     scope.removeAllContentTypeParsers()
-    scope.addContentTypeParser('*', { parseAs: 'string' }, scope.getDefaultJsonParser('error', 'error'))
+    const parse = scope.getDefaultJsonParser('error', 'error')
+    scope.addContentTypeParser('*', { parseAs: 'string' }, (request, body: string, done) => {
+      worker.watchers.received(request, body)
+      return parse(request, body, done)
+    })
     // For the whole scope, so that a call of an unknown path is verified, too, before its body is read.
     scope.addHook('onRequest', async request => {
       await worker.authenticate(request)
@@ -223,6 +227,7 @@ async function contextOf (worker: TaskRoutes, task: RegisteredTask, request: Fas
   const context = new AttemptContext({ name: task.name, headers, mayHaveOwnRetry, limits: UNKNOWN_LIMITS, deadlineAt, log: request.log, request, watchers })
   const known = limits.limitsOf(context)
   context.limits = known instanceof Promise ? await known : known
+  watchers.started(context, request)
   return context
 }
 

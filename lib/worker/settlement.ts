@@ -42,7 +42,7 @@ export class Settlement {
     const outcome = outcomeOf(attempt)
     const exhausted = outcome.result === 'retry' && await this.#endsTask(context)
     this.#count(task.name, outcome, exhausted)
-    if (!this.#watchers.none) this.#watchers.settled(context, attempt)
+    if (!this.#watchers.none) this.#watchers.settled(context, attempt, { status: outcome.status, isLast: outcome.result !== 'retry' || exhausted })
 
     if (attempt.result === 'dropped') {
       await this.#dropped(payload, attempt.reason, context)

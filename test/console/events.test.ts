@@ -4,8 +4,8 @@ import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { systemClock } from '../../lib/clock/clock.js'
-import type { Live as LiveMessage } from '../../lib/console/api/api.js'
-import { Live } from '../../lib/console/live.js'
+import type { LiveMessage } from '../../lib/console/api/api.js'
+import { LiveStream } from '../../lib/console/live-stream.js'
 import { watchAttempts } from '../support/app.js'
 import { queue, serve } from './console-app.js'
 
@@ -64,7 +64,7 @@ t.test('events', async t => {
   })
 
   t.test('are not queued for a page that does not read; it is told to load again', async t => {
-    const live = new Live(systemClock, () => ({ pad: 'x'.repeat(1_000_000) }))
+    const live = new LiveStream(systemClock, () => ({ pad: 'x'.repeat(1_000_000) }))
     const responses: ServerResponse[] = []
     const server = createServer((_request, response) => {
       responses.push(response)

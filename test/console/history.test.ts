@@ -7,7 +7,7 @@ import { errorInfo } from '../../lib/console/history/error-info.js'
 import { History, type HistoryOptions } from '../../lib/console/history/history.js'
 import { LogLines } from '../../lib/console/history/log-lines.js'
 import { teeLog } from '../../lib/console/history/log-tee.js'
-import { TaskPages, type TaskQuery } from '../../lib/console/task-pages.js'
+import { RowPages, type RowQuery } from '../../lib/console/row-pages.js'
 import { payloadOf } from '../../lib/console/api/task-view.js'
 import { Timeline } from '../../lib/console/history/timeline.js'
 import { httpRequest, parent, queue, stage, type Stage } from '../support/engine-harness.js'
@@ -15,7 +15,7 @@ import { httpRequest, parent, queue, stage, type Stage } from '../support/engine
 interface Watched extends Stage {
   readonly history: History
   readonly timeline: Timeline
-  readonly pages: TaskPages
+  readonly pages: RowPages
   /** Adds a task and returns its name. */
   readonly add: (id: string, size?: number) => Promise<string>
 }
@@ -32,7 +32,7 @@ async function watch (options: Partial<HistoryOptions> = {}): Promise<Watched> {
     await clock.settle()
     return task.name
   }
-  return { ...set, history, timeline, pages: new TaskPages(engine, history), add }
+  return { ...set, history, timeline, pages: new RowPages(engine, history), add }
 }
 
 const names = (records: Iterable<{ readonly name: string }>): string[] => Array.from(records, ({ name }) => name.slice(name.lastIndexOf('/') + 1))
@@ -44,7 +44,7 @@ t.test('a history', async t => {
     await clock.advance(1500)
     clock.set(clock.now() - 3_600_000)
     await last().answer(500)
-    const { startedAt, endedAt } = history.record(name)!.attemptList(last().task).attemptList[0]!
+    const { startedAt, endedAt } = history.record(name)!.detail(last().task).attemptList[0]!
     t.equal(endedAt! - startedAt, 1500)
     await engine.close()
   })
@@ -68,7 +68,7 @@ t.test('a history', async t => {
     await last().answer(500)
     t.equal(history.record(name)!.state, 'retrying')
     t.same(names(history.retrying.values()), ['a'])
-    const [attempt] = history.record(name)!.attemptList(last().task).attemptList
+    const [attempt] = history.record(name)!.detail(last().task).attemptList
     t.match(attempt, { number: 1, result: 500, retryAt: clock.now() + 100, logs: [], logsOmitted: 0 })
     t.equal(attempt!.headers['X-CloudTasks-TaskRetryCount'], '0')
 
@@ -78,7 +78,7 @@ t.test('a history', async t => {
     await last().answer(200)
     const record = history.record(name)!
     t.match(record.row(), { state: 'done', attempts: 3, endedAt: clock.now(), lastResult: 200, scheduleAt: undefined })
-    const { attemptList, omitted } = record.attemptList()
+    const { attemptList, omitted } = record.detail()
     t.same(attemptList.map(({ number, result }) => [number, result]), [[1, 500], [2, 'unreachable'], [3, 200]])
     t.match(attemptList[1]!.error, { message: 'no route', causes: [{ name: 'TypeError', message: 'refused' }] })
     t.equal(attemptList[1]!.headers['X-CloudTasks-TaskPreviousResponse'], '500')
@@ -92,7 +92,7 @@ t.test('a history', async t => {
     history.dropped(dropped, 1, 'no such order')
     await last().answer(200)
     t.match(history.record(dropped)!.row(), { state: 'dropped' })
-    t.equal(history.record(dropped)!.attemptList().attemptList[0]!.dropReason, 'no such order')
+    t.equal(history.record(dropped)!.detail().attemptList[0]!.dropReason, 'no such order')
 
     const deleted = await add('deleted')
     await engine.deleteTask(deleted)
@@ -131,7 +131,7 @@ t.test('a history', async t => {
       await last().answer(500)
       await clock.advance(1000)
     }
-    const { attemptList, omitted } = history.record(name)!.attemptList(last().task)
+    const { attemptList, omitted } = history.record(name)!.detail(last().task)
     t.same(attemptList.map(({ number }) => number), [1, 2, 23, 24, 25, 26, 27, 28, 29, 30])
     t.equal(omitted, 20)
   })
@@ -159,7 +159,7 @@ t.test('a history', async t => {
     })
     const startedAt = clock.now()
     await clock.settle()
-    const running = history.record(name)!.attemptList().attemptList
+    const running = history.record(name)!.detail().attemptList
     t.match(running, [{ number: 1, startedAt, endedAt: undefined, result: undefined }])
     await clock.advance(7)
     await last().answer(204)
@@ -169,17 +169,17 @@ t.test('a history', async t => {
 
     const [record, other] = [...history.past.values()]
     t.match(record!.row(), { name, queue, method: 'POST', url: httpRequest.url, state: 'done', attempts: 1, lastResult: 204, endedAt: startedAt + 7, scheduleAt: undefined })
-    t.match(record!.attemptList(), { omitted: 0, attemptList: [{ number: 1, startedAt, endedAt: startedAt + 7, result: 204, logs: [] }] })
-    t.same(record!.attemptList().attemptList[0]!.headers, running[0]!.headers)
-    t.match(record!.headers(), { 'X-Shop': '7' })
-    t.same(record!.payload().text, '{"n":1}')
+    t.match(record!.detail(), { omitted: 0, attemptList: [{ number: 1, startedAt, endedAt: startedAt + 7, result: 204, logs: [] }] })
+    t.same(record!.detail().attemptList[0]!.headers, running[0]!.headers)
+    t.match(record!.detail().headers, { 'X-Shop': '7' })
+    t.same(record!.detail().payload.text, '{"n":1}')
     t.equal(record!.task!.dispatchDeadlineMs, 20_000)
     t.match(other!.row(), { name: app.name, method: 'PUT', url: '/work', lastResult: 201 })
-    t.match(other!.attemptList().attemptList[0]!.headers, { 'X-AppEngine-QueueName': queue.slice(queue.lastIndexOf('/') + 1) })
+    t.match(other!.detail().attemptList[0]!.headers, { 'X-AppEngine-QueueName': queue.slice(queue.lastIndexOf('/') + 1) })
 
     const before = history.size
     history.line(name, 1, { at: 1, level: 'warn', message: 'after the answer' })
-    t.match(history.record(name)!.attemptList().attemptList, [{ result: 204, logs: [{ message: 'after the answer' }] }])
+    t.match(history.record(name)!.detail().attemptList, [{ result: 204, logs: [{ message: 'after the answer' }] }])
     t.ok(history.size > before)
     t.same(names(history.past.values()), ['a', 'app'])
   })
@@ -198,10 +198,9 @@ t.test('a history', async t => {
     history.line(name, 1, { at: 1, level: 'info', message: 'of the first' })
     await end('again', 201)
     t.same(names(history.past.values()), ['other', 'again'])
-    t.same(names(history.past.reversed()), ['again', 'other'])
     t.equal(history.past.size, 2)
     t.match(history.record(name)!.row(), { lastResult: 201 })
-    t.same(history.record(name)!.attemptList().attemptList[0]!.logs, [])
+    t.same(history.record(name)!.detail().attemptList[0]!.logs, [])
     for (const id of ['b', 'c', 'd', 'e', 'f']) await end(id)
     t.same(names(history.past.values()), ['c', 'd', 'e', 'f'])
     t.equal(history.record(name), undefined)
@@ -222,12 +221,12 @@ t.test('a history', async t => {
     }
     t.equal(history.past.size, 40, 'stripped, not forgotten')
     const oldest = history.record(`${queue}/tasks/t0`)!
-    t.match(oldest.payload(), { bytes: 50_000, cut: true, kind: 'text' })
-    t.equal(oldest.payload().text.length, 512)
-    t.match(oldest.attemptList().attemptList[0], { logs: [], logsOmitted: 50, error: { name: 'Error', message: 'z'.repeat(512) } })
+    t.match(oldest.detail().payload, { bytes: 50_000, cut: true, kind: 'text' })
+    t.equal(oldest.detail().payload.text.length, 512)
+    t.match(oldest.detail().attemptList[0], { logs: [], logsOmitted: 50, error: { name: 'Error', message: 'z'.repeat(512) } })
     const newest = history.record(`${queue}/tasks/t39`)!
-    t.equal(newest.payload().bytes, 50_000)
-    t.equal(newest.attemptList().attemptList[0]!.logs.length, 50)
+    t.equal(newest.detail().payload.bytes, 50_000)
+    t.equal(newest.detail().attemptList[0]!.logs.length, 50)
 
     for (let id = 40; id < 500; id++) {
       await add(`t${id}`, 10)
@@ -252,8 +251,8 @@ t.test('a history', async t => {
 })
 
 t.test('pages of tasks', async t => {
-  const query = (given: Partial<TaskQuery>): TaskQuery => ({ queue: undefined, state: 'pending', pageToken: undefined, limit: 50, ...given })
-  const collect = (pages: TaskPages, given: Partial<TaskQuery>): string[][] => {
+  const query = (given: Partial<RowQuery>): RowQuery => ({ queue: undefined, state: 'pending', pageToken: undefined, limit: 50, ...given })
+  const collect = (pages: RowPages, given: Partial<RowQuery>): string[][] => {
     const found: string[][] = []
     let pageToken: string | undefined
     do {
@@ -304,7 +303,7 @@ t.test('pages of tasks', async t => {
     const { engine, clock } = await stage({ store: (await watchStore(t)) })
     const later = new History({ history: 10, timeline: new Timeline(clock.now(), () => 0), onChange: () => {}, onQueue: () => {}, clock })
     later.complete = false
-    t.same(collect(new TaskPages(engine, later), { state: 'retrying' }).flat(), ['before'])
+    t.same(collect(new RowPages(engine, later), { state: 'retrying' }).flat(), ['before'])
     t.same(collect(pages, { state: 'retrying' }).flat(), ['old'])
     t.ok(history.complete)
   })

@@ -15,7 +15,7 @@ import type { QueueState, RateLimits, RetryConfig } from '../../cloud-tasks/task
  *   POST enqueue   { task, text, id?, scheduleDelaySeconds? }   Enqueued
  *   POST task/run, task/delete, task/copy   { name } -> TaskRow | {}
  *   POST queue/pause, queue/resume, queue/purge   { name } -> QueueInfo
- *   GET  events                             server-sent events: `live` with a Live, at most four a second, only when something changed,
+ *   GET  events                             server-sent events: `live` with a LiveMessage, at most four a second, only when something changed,
  *                                           and `reload` with {} when messages were left out because this page was slow
  */
 export interface ApiError {
@@ -29,9 +29,11 @@ export interface Overview {
   readonly now: number
   /** To be sent with every POST. */
   readonly token: string
+  /** The option `history`: how many ended tasks stay visible. */
+  readonly history: number
   /** The registry; null where there is none, as in the emulator. */
   readonly tasks: readonly TaskInfo[] | null
-  /** Null where the queues live elsewhere: in Google Cloud. */
+  /** Null where the queues are in Google Cloud. Then tasks, states and the timeline are of the attempts that this process has served. */
   readonly queues: readonly QueueInfo[] | null
   readonly timeline: readonly Bucket[]
 }
@@ -44,8 +46,6 @@ export interface TaskInfo {
   readonly queue: string
   /** JSON schema of the payload. */
   readonly schema: unknown
-  /** A payload that fits the schema, as far as one can be made from it. */
-  readonly example: unknown
   /** Whether this process can run it. */
   readonly handler: boolean
   readonly counts: { readonly done: number, readonly retry: number, readonly dropped: number, readonly exhausted: number }
@@ -78,16 +78,19 @@ export interface TaskRow {
   readonly url: string
   readonly state: TaskState
   readonly attempts: number
-  readonly createdAt: number
-  /** When it is due next; absent once it has ended. */
+  /** Absent where the queue is in Google Cloud. */
+  readonly createdAt?: number
+  /** When it is due next; absent once it has ended, and where only Cloud Tasks knows. */
   readonly scheduleAt?: number
+  /** When the last attempt started that is known here. */
+  readonly startedAt?: number
   readonly endedAt?: number
-  /** What the last attempt came to. */
-  readonly lastResult?: AttemptResult
+  /** How the last attempt ended. */
+  readonly lastResult?: AttemptStatus
 }
 
 /** `deadline`: no answer came in time; `unreachable`: none came. */
-export type AttemptResult = number | 'deadline' | 'unreachable'
+export type AttemptStatus = number | 'deadline' | 'unreachable'
 
 export interface TaskPage {
   readonly tasks: readonly TaskRow[]
@@ -95,11 +98,12 @@ export interface TaskPage {
 }
 
 export interface TaskDetail extends TaskRow {
-  readonly headers: Readonly<Record<string, string>>
+  /** Those that the task was created with; absent where the queue is in Google Cloud. */
+  readonly headers?: Readonly<Record<string, string>>
   readonly payload: Payload
   /** Oldest first; of many, the first and the latest ones. */
   readonly attemptList: readonly AttemptInfo[]
-  /** Attempts left out of the list. */
+  /** Attempts that are not in the list: no longer kept, or not seen by this console. */
   readonly omitted: number
 }
 
@@ -117,7 +121,7 @@ export interface AttemptInfo {
   readonly startedAt: number
   /** Absent while it runs. */
   readonly endedAt?: number
-  readonly result?: AttemptResult
+  readonly result?: AttemptStatus
   /** As sent, without what authorises. */
   readonly headers: Readonly<Record<string, string>>
   /** What the target answered, cut; of HTTP targets. */
@@ -152,11 +156,11 @@ export interface ErrorInfo {
 
 export interface Validation {
   readonly ok: boolean
-  readonly errors: readonly Fault[]
+  readonly errors: readonly FieldError[]
 }
 
 /** `path` is a JSON pointer into the payload, '' for all of it. */
-export interface Fault {
+export interface FieldError {
   readonly path: string
   readonly message: string
 }
@@ -166,7 +170,7 @@ export interface RunReport {
   readonly durationMs: number
   /** JSON text of what the handler returned, cut; absent when it returned nothing. */
   readonly value?: string
-  readonly faults?: readonly Fault[]
+  readonly faults?: readonly FieldError[]
   readonly error?: ErrorInfo
   readonly dropReason?: string
   readonly logs: readonly LogLine[]
@@ -175,7 +179,7 @@ export interface RunReport {
 export interface Enqueued {
   readonly id: string
   readonly name: string
-  /** Full name of its queue, where the queues are here. */
+  /** Full name of its queue; with `-` in place of a project in Google Cloud that only the credentials know. */
   readonly queue: string
   readonly scheduleAt?: number
   readonly duplicate: boolean
@@ -191,7 +195,7 @@ export interface Bucket {
   readonly waiting: number
 }
 
-export interface Live {
+export interface LiveMessage {
   readonly now: number
   /** All of them. */
   readonly queues: ReadonlyArray<Pick<QueueInfo, 'name' | 'id' | 'state' | 'waiting' | 'running'>> | null

@@ -3,33 +3,36 @@ import { dispatchHeaders } from '../../cloud-tasks/headers.js'
 import { grpcCodes } from '../../cloud-tasks/status.js'
 import { queueNameOf, shortId } from '../../cloud-tasks/names.js'
 import type { Task } from '../../cloud-tasks/task.js'
-import type { AttemptResult, Payload } from './api.js'
+import type { AttemptStatus, Payload } from './api.js'
 
-/** URL of an HTTP target, or what stands in its place on App Engine. */
-export function urlOf (task: Task): string {
+/** A task as the console sees it. The requests of attempts do not say when their task was created. */
+export type SeenTask = Omit<Task, 'createdAt'> & { readonly createdAt?: number }
+
+/** The URL of an HTTP target, or the path of an App Engine target. */
+export function urlOf (task: SeenTask): string {
   return task.httpRequest?.url ?? task.appEngineHttpRequest?.relativeUri ?? '/'
 }
 
-export function methodOf (task: Task): string {
+export function methodOf (task: SeenTask): string {
   return (task.httpRequest ?? task.appEngineHttpRequest)?.httpMethod ?? 'POST'
 }
 
-export function bodyOf (task: Task): Uint8Array | undefined {
+export function bodyOf (task: SeenTask): Uint8Array | undefined {
   return (task.httpRequest ?? task.appEngineHttpRequest)?.body
 }
 
-/** The task's own headers, fit to be shown. */
-export function ownHeaders (task: Task): Record<string, string> {
-  return shown((task.httpRequest ?? task.appEngineHttpRequest)?.headers ?? {})
+/** The headers that the task was created with. */
+export function headersOf (task: SeenTask): Readonly<Record<string, string>> {
+  return (task.httpRequest ?? task.appEngineHttpRequest)?.headers ?? {}
 }
 
-/** What an attempt of a task was sent with, fit to be shown. */
-export function attemptHeaders (task: Task, then: Pick<Task, 'dispatchCount' | 'executionCount' | 'scheduleAt' | 'previousResponse'>): Record<string, string> {
-  return shown(dispatchHeaders({ ...task, ...then }))
+/** The headers that an attempt was sent with, without secrets. @param task its state after dispatch */
+export function attemptHeaders (task: SeenTask): Record<string, string> {
+  return shownHeaders(dispatchHeaders({ createdAt: 0, ...task }))
 }
 
-/** What the last attempt came to, as far as the task itself tells. */
-export function lastResultOf (task: Task): AttemptResult | undefined {
+/** How the last attempt ended, as far as the task itself says. */
+export function lastResultOf (task: SeenTask): AttemptStatus | undefined {
   if (task.previousResponse === undefined) return undefined
   if (task.previousResponse !== 0) return task.previousResponse
   return task.lastAttempt?.responseStatus?.code === grpcCodes.DEADLINE_EXCEEDED ? 'deadline' : 'unreachable'
@@ -49,12 +52,12 @@ export function payloadOf (body: Uint8Array | undefined, headers: Readonly<Recor
 
 export { queueNameOf, shortId }
 
-/** Headers that authorise: their names may be seen, their values may not. */
-const SECRET = /authorization|cookie|secret|token|password|api-?key|credential|signature|session/i
-
-function shown (headers: Readonly<Record<string, string>>): Record<string, string> {
+/** Without the values of headers that may authorise. */
+export function shownHeaders (headers: Readonly<Record<string, string>>): Record<string, string> {
   return Object.fromEntries(Object.entries(headers).map(([key, value]) => [key, SECRET.test(key) ? '[hidden]' : value]))
 }
+
+const SECRET = /authorization|cookie|secret|token|password|api-?key|credential|signature|session/i
 
 /** Without the bytes of a character that was cut through. */
 function wholeCharacters (bytes: Uint8Array): Uint8Array {

@@ -1,44 +1,76 @@
-import type { Task } from '../../cloud-tasks/task.js'
-import type { AttemptInfo, AttemptResult, ErrorInfo } from '../api/api.js'
-import { sizeOf } from './error-info.js'
+import type { AttemptReport } from '../../engine/engine.js'
+import type { AttemptInfo, AttemptStatus, ErrorInfo } from '../api/api.js'
+import { attemptHeaders, shownHeaders, type SeenTask } from '../api/task-view.js'
+import { errorInfo, sizeOf } from './error-info.js'
 import type { LogLines } from './log-lines.js'
-import { attemptHeaders } from '../api/task-view.js'
+import { cut } from './text.js'
 
-/** What is remembered of one attempt. Its headers are made from the task when somebody looks. */
+/** An attempt that has ended. `unknown`: the task goes on, and only its queue knows when. */
+export interface EndedAttempt extends Pick<AttemptReport, 'how' | 'endedAt' | 'error' | 'text'> {
+  readonly attempt: { readonly task: Pick<SeenTask, 'name' | 'dispatchCount'> & Partial<Pick<SeenTask, 'lastAttempt'>> }
+  readonly durationMs?: number
+  readonly retryAt: number | 'unknown' | undefined
+}
+
+/** What is kept of one attempt. */
 export class AttemptRecord {
   /** 1 for the first. */
   readonly number: number
   readonly startedAt: number
-  readonly then: Pick<Task, 'dispatchCount' | 'executionCount' | 'scheduleAt' | 'previousResponse'>
+  readonly #received: Readonly<Record<string, string>> | undefined
+  /** The state of the task that headers are made of on demand, where they were not received here. */
+  readonly #then: Pick<SeenTask, 'dispatchCount' | 'executionCount' | 'scheduleAt' | 'previousResponse'>
   endedAt: number | undefined
-  result: AttemptResult | undefined
+  result: AttemptStatus | undefined
   text: string | undefined
   logs: LogLines | undefined
   error: ErrorInfo | undefined
   dropReason: string | undefined
   retryAt: number | undefined
 
-  /** @param task its state after dispatch */
-  constructor ({ dispatchCount, executionCount, scheduleAt, previousResponse, lastAttempt }: Task) {
+  /**
+   * @param task its state after dispatch
+   * @param received the headers of its request, where this process has served it
+   */
+  constructor ({ dispatchCount, executionCount, scheduleAt, previousResponse, lastAttempt }: SeenTask, received: Readonly<Record<string, string>> | undefined) {
+    this.#received = received
     this.number = dispatchCount
     this.startedAt = lastAttempt!.dispatchAt
-    this.then = { dispatchCount, executionCount, scheduleAt, ...(previousResponse === undefined ? undefined : { previousResponse }) }
+    this.#then = { dispatchCount, executionCount, scheduleAt, ...(previousResponse === undefined ? undefined : { previousResponse }) }
   }
 
-  /** Characters beyond what every attempt takes. */
+  /** Characters that it takes in addition to what every attempt takes. */
   get chars (): number {
-    return (this.logs?.chars ?? 0) + (this.text?.length ?? 0) + (this.dropReason?.length ?? 0) + (this.error === undefined ? 0 : sizeOf(this.error))
+    const received = this.#received === undefined ? 0 : sizeOfHeaders(this.#received)
+    const error = this.error === undefined ? 0 : sizeOf(this.error)
+    return (this.logs?.chars ?? 0) + (this.text?.length ?? 0) + (this.dropReason?.length ?? 0) + error + received
   }
 
-  /** @param task what it was sent of, where that is known */
-  info (task: Task | undefined): AttemptInfo {
+  finish ({ how, endedAt, error, text, retryAt }: EndedAttempt): void {
+    this.endedAt = endedAt
+    this.result = how
+    if (typeof retryAt === 'number') this.retryAt = retryAt
+    if (text !== undefined) this.text = cut(text, MAX_TEXT)
+    if (error !== undefined) this.error ??= errorInfo(error)
+  }
+
+  /** Removes what is large. @param length of the texts that remain */
+  strip (length: number): void {
+    this.logs?.drop()
+    this.text = this.text?.slice(0, length)
+    if (this.error !== undefined) this.error = { name: this.error.name, message: this.error.message.slice(0, length) }
+  }
+
+  /** @param task with the request that was sent, where it is known */
+  info (task: SeenTask | undefined): AttemptInfo {
     const { number, startedAt, endedAt, result, text, logs, error, dropReason, retryAt } = this
+    const made = task === undefined ? {} : attemptHeaders({ ...task, ...this.#then })
     return {
       number,
       startedAt,
       ...(endedAt === undefined ? undefined : { endedAt }),
       ...(result === undefined ? undefined : { result }),
-      headers: task === undefined ? {} : attemptHeaders(task, this.then),
+      headers: this.#received === undefined ? made : shownHeaders(this.#received),
       ...(text === undefined ? undefined : { text }),
       logs: logs?.lines() ?? [],
       logsOmitted: logs?.omitted ?? 0,
@@ -48,3 +80,13 @@ export class AttemptRecord {
     }
   }
 }
+
+/** Characters of names and values. */
+export function sizeOfHeaders (headers: Readonly<Record<string, string>>): number {
+  let size = 0
+  for (const key in headers) size += key.length + headers[key]!.length
+  return size
+}
+
+/** Characters that are kept of a response. */
+const MAX_TEXT = 4096

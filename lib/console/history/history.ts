@@ -1,49 +1,57 @@
 import type { Clock } from '../../clock/clock.js'
 import type { Task } from '../../cloud-tasks/task.js'
-import type { Attempt, AttemptReport, EndOfTask, Observer } from '../../engine/engine.js'
+import type { Attempt, EndOfTask, Observer } from '../../engine/engine.js'
 import { isSuccess } from '../../engine/transitions.js'
+import type { TaskRow } from '../api/api.js'
+import type { SeenTask } from '../api/task-view.js'
+import type { EndedAttempt } from './attempt-record.js'
+import { EndedTasks } from './ended-tasks.js'
 import { errorInfo } from './error-info.js'
-import { LinkedList } from './linked-list.js'
 import { LogLines, type WrittenLine } from './log-lines.js'
-import { PastTasks } from './past-tasks.js'
 import { TaskRecord } from './task-record.js'
 import { cut } from './text.js'
 import type { Timeline } from './timeline.js'
 
 export interface HistoryOptions {
-  /** Tasks that have ended and are remembered. */
+  /** How many ended tasks are kept. */
   readonly history: number
+  readonly clock: Clock
   readonly timeline: Timeline
-  /** Something about that task has changed. `task` where it is known and there is no record. */
+  /** Called when something about that task has changed; with the task where there is no record of it. */
   readonly onChange: (name: string, task?: Task) => void
-  /** A queue has changed, or lost its tasks. */
+  /** Called when a queue has changed, or lost its tasks. */
   readonly onQueue: () => void
+  /** Whether no engine has the tasks, because their queues are in Google Cloud. @default false */
+  readonly isOnlyCopy?: boolean
   /** Bytes that all records may take, roughly. @default 64 MiB */
   readonly budget?: number
-  readonly clock: Clock
 }
 
 /**
- * Remembers attempts, which the engine does not. A record is in one of three places:
+ * Keeps what happened in attempts, which the engine does not. A record is in one of three places:
  *
  *   started -> running -> [failed] -> retrying -> [started again] -> running
- *                 `-> [ended] -> ended -> [more than `history`, or no room] -> forgotten
+ *                 `-> [ended] -> past -> [more than `history`, or memory is short] -> forgotten
  *
- * Memory is bounded, whatever happens: a budget of bytes for all records, and a number of tasks for each place but the
- * first, which the queues bound. When room is needed, the oldest tasks that have ended lose their payloads, log lines and
- * stacks, then the oldest of all are forgotten. Each event costs the same, however many tasks there are.
+ * Memory is bounded by a budget of bytes for all records, and by a number of tasks for each place but the first, which the
+ * queues bound. When it is short, the oldest ended tasks lose their payloads, log lines and stacks, then the oldest of all are
+ * forgotten. Each event takes constant time.
+ *
+ * These are plain objects in maps. Arrays of numbers in their place would take 0.7 MB instead of 1.1 MB for 1,000 ended tasks, and
+ * 0.5 us less of the 35 us of CPU that a task takes in the embedded queue.
  */
 export class History implements Observer {
   readonly #options: HistoryOptions
   readonly #budget: number
-  /** Of tasks that have not ended. */
-  readonly #pending = new Map<string, TaskRecord>()
-  readonly running = new LinkedList<TaskRecord>()
-  /** The one that failed longest ago first. */
-  readonly retrying = new LinkedList<TaskRecord>()
-  readonly past: PastTasks
-  /** Its last attempt is over; how it ends comes next. */
+  readonly #isOnlyCopy: boolean
+  /** By name, in the order in which they were started. */
+  readonly running = new Map<string, TaskRecord>()
+  /** By name, the one that failed longest ago first. */
+  readonly retrying = new Map<string, TaskRecord>()
+  readonly past: EndedTasks
+  /** Its last attempt has ended; the engine reports the end of the task next. */
   #ending: TaskRecord | undefined
+  #places = 0
   #size = 0
   /** False once a task that waits after a failure was forgotten. */
   complete = true
@@ -51,32 +59,39 @@ export class History implements Observer {
   constructor (options: HistoryOptions) {
     this.#options = options
     this.#budget = options.budget ?? BUDGET
-    this.past = new PastTasks(options.history)
+    this.#isOnlyCopy = options.isOnlyCopy ?? false
+    this.past = new EndedTasks(options.history)
   }
 
-  /** What all records take, roughly. */
+  /** Bytes that all records take, roughly. */
   get size (): number {
     return this.#size
   }
 
-  /** Of a task that has not ended, or else of one that has. */
+  /** The record of a task that has not ended, or else of one that has. */
   record (name: string): TaskRecord | undefined {
-    return this.#pending.get(name) ?? this.past.get(name)
+    return this.pending(name) ?? this.past.get(name)
   }
 
+  /** The record of a task that has not ended. */
   pending (name: string): TaskRecord | undefined {
-    return this.#pending.get(name)
+    return this.running.get(name) ?? this.retrying.get(name)
   }
 
-  ofPast (name: string): TaskRecord | undefined {
-    return this.past.get(name)
+  /** A task that the engine has, with what is kept of its attempts. */
+  recordOf (task: SeenTask): TaskRecord {
+    return this.pending(task.name) ?? this.#newRecord(task)
   }
 
-  /** Makes a record of a task that waits, so that something is left of it when it ends. */
+  /** As `recordOf`, as a row. */
+  row (task: Task): TaskRow {
+    return this.recordOf(task).row(task)
+  }
+
+  /** Keeps a record of a task that waits, so that it is still shown after its end. */
   remember (task: Task): void {
-    if (this.#pending.has(task.name)) return
-    const record = new TaskRecord(task)
-    this.#pending.set(record.name, record)
+    if (this.pending(task.name) !== undefined) return
+    const record = this.#newRecord(task)
     this.#wait(record)
     this.#weigh(record)
   }
@@ -86,36 +101,30 @@ export class History implements Observer {
     this.#options.onChange(task.name, task)
   }
 
-  started ({ task }: Attempt): void {
-    this.#options.timeline.started(task.lastAttempt!.dispatchAt)
-    let record = this.#pending.get(task.name)
-    if (record?.gone === true) {
-      // One of the same name that was purged away while it ran.
-      this.#end(record, 'deleted')
-      record = undefined
-    }
-    if (record === undefined) {
-      record = new TaskRecord(task)
-      this.#pending.set(task.name, record)
-    }
-    if (record.list !== this.running) this.running.add(record)
+  started ({ task }: { readonly task: SeenTask }): void {
+    if (!this.#isOnlyCopy) this.#options.timeline.started(task.lastAttempt!.dispatchAt)
+    const former = this.pending(task.name)
+    // A task of the same name that was purged while it ran.
+    if (former?.gone === true) this.#end(former, 'deleted')
+    const record = this.recordOf(task)
+    if (record.running === 0) this.#move(record, this.running)
     record.begin(task)
     this.#options.onChange(task.name)
   }
 
-  attempted (ended: AttemptReport): void {
+  attempted (ended: EndedAttempt): void {
     const { attempt: { task }, how, endedAt, retryAt } = ended
     this.#options.timeline.ended(endedAt, isSuccess(how), retryAt !== undefined)
     const record = this.record(task.name)
     if (record === undefined || !record.finish(ended)) return
-    if (record.end === undefined && record.running === 0) this.#pause(record, retryAt)
-    // One that ends next is weighed then.
+    if (record.end === undefined && record.running === 0) this.#pause(record, retryAt !== undefined)
+    // The record of a task that ends next is weighed then.
     if (record !== this.#ending) this.#weigh(record)
     this.#options.onChange(task.name)
   }
 
   undelivered ({ task }: Attempt): void {
-    const record = this.#pending.get(task.name)
+    const record = this.pending(task.name)
     if (record === undefined) return
     record.running--
     if (record.running === 0) this.#forget(record)
@@ -123,13 +132,13 @@ export class History implements Observer {
   }
 
   ended (name: string, why: EndOfTask): void {
-    const record = this.#pending.get(name)
+    const record = this.pending(name)
     if (record !== undefined) this.#end(record, why)
     this.#options.onChange(name)
   }
 
   emptied (queue: string): void {
-    for (const record of this.retrying.values()) {
+    for (const record of [...this.retrying.values()]) {
       if (record.queue === queue) this.#forget(record)
     }
     for (const record of this.running.values()) {
@@ -166,82 +175,94 @@ export class History implements Observer {
 
   dropped (name: string, attempt: number, reason: string): void {
     const found = this.record(name)?.attempt(attempt)
-    if (found !== undefined) found.dropReason = cut(reason, MAX_TEXT)
+    if (found !== undefined) found.dropReason = cut(reason, MAX_REASON)
   }
 
-  /** No attempt runs any more and the task has not ended: it waits, or is gone, or its end is told next. */
-  #pause (record: TaskRecord, retryAt: number | undefined): void {
+  #newRecord (task: SeenTask): TaskRecord {
+    return new TaskRecord(task, this.#isOnlyCopy)
+  }
+
+  /** No attempt runs any more and the task has not ended: it waits, or is gone, or its end is reported next. */
+  #pause (record: TaskRecord, isRetried: boolean): void {
     if (record.gone) {
       this.#end(record, 'deleted')
-    } else if (retryAt === undefined) {
-      // Should no end be told, as of a task that the store has lost, there is nothing to remember.
+    } else if (isRetried) {
+      record.pause()
+      this.#wait(record)
+    } else {
+      // No end is reported of a task that the store has lost. Then there is nothing to keep.
       if (this.#ending?.end === undefined && this.#ending !== record) this.#forget(this.#ending)
       this.#ending = record
-    } else {
-      record.pause(retryAt)
-      this.#wait(record)
     }
   }
 
   #wait (record: TaskRecord): void {
-    this.retrying.add(record)
+    this.#move(record, this.retrying)
     if (this.retrying.size <= MAX_RETRYING) return
-    this.complete = false
-    this.#forget(this.retrying.first)
+    this.#forgetOldestRetrying()
+  }
+
+  /** Takes a record out of its place among the tasks that have not ended, and to another one if there is one. */
+  #move (record: TaskRecord, to?: Map<string, TaskRecord>): void {
+    for (const from of [this.running, this.retrying]) {
+      if (from.get(record.name) === record) from.delete(record.name)
+    }
+    record.place = this.#places++
+    to?.set(record.name, record)
   }
 
   #end (record: TaskRecord, why: EndOfTask): void {
     if (this.#ending === record) this.#ending = undefined
-    record.list?.remove(record)
-    this.#pending.delete(record.name)
-    record.close(why, this.#options.clock)
-    this.#size += this.past.add(record)
-    this.#fit()
+    record.close(why, this.#options.clock.now())
+    this.#move(record)
+    this.#size -= this.past.add(record)
+    this.#weigh(record)
   }
 
-  /** Of a task that has not ended. */
+  /** For a task that has not ended. */
   #forget (record: TaskRecord | undefined): void {
     if (record === undefined || record.forgotten) return
     record.forgotten = true
     this.#size -= record.size
     if (this.#ending === record) this.#ending = undefined
-    record.list?.remove(record)
-    if (this.#pending.get(record.name) === record) this.#pending.delete(record.name)
+    this.#move(record)
+  }
+
+  /** False when there is none. */
+  #forgetOldestRetrying (): boolean {
+    const [oldest] = this.retrying.values()
+    if (oldest === undefined) return false
+    this.complete = false
+    this.#forget(oldest)
+    return true
   }
 
   #weigh (record: TaskRecord): void {
-    this.#grow(record, record.measure() - record.size)
+    if (!record.forgotten) this.#grow(record, record.measure() - record.size)
   }
 
   #grow (record: TaskRecord, by: number): void {
     if (record.forgotten) return
     record.size += by
     this.#size += by
-    this.#fit()
-  }
-
-  #fit (): void {
     while (this.#size > this.#budget && this.#makeRoom());
   }
 
-  /** False when all that is left belongs to tasks that run. */
+  /** False when all that remains belongs to tasks that run. */
   #makeRoom (): boolean {
     const freed = this.past.stripOldest() ?? this.past.forgetOldest()
     if (freed !== undefined) {
       this.#size -= freed
       return true
     }
-    const oldest = this.retrying.first
-    if (oldest !== undefined) this.complete = false
-    this.#forget(oldest)
-    return oldest !== undefined
+    return this.#forgetOldestRetrying()
   }
 }
 
 const BUDGET = 64 * 1024 * 1024
 
-/** Tasks that wait after a failed attempt and are remembered. */
+/** Tasks that wait after a failed attempt and are kept. */
 const MAX_RETRYING = 10_000
 
-/** Characters of the reason of a drop. */
-const MAX_TEXT = 4096
+/** Characters that are kept of the reason of a drop. */
+const MAX_REASON = 4096

@@ -1,81 +1,47 @@
-import type { Clock } from '../../clock/clock.js'
-import type { Task } from '../../cloud-tasks/task.js'
 import { shortId } from '../../cloud-tasks/names.js'
-import type { AttemptReport, EndOfTask } from '../../engine/engine.js'
-import type { AttemptInfo, AttemptResult, Payload, TaskRow, TaskState } from '../api/api.js'
-import { AttemptRecord } from './attempt-record.js'
-import { errorInfo } from './error-info.js'
-import type { Link } from './linked-list.js'
-import { bodyOf, lastResultOf, methodOf, ownHeaders, payloadOf, queueNameOf, urlOf } from '../api/task-view.js'
-import { cut } from './text.js'
+import type { EndOfTask } from '../../engine/engine.js'
+import type { AttemptStatus, Payload, TaskDetail, TaskRow, TaskState } from '../api/api.js'
+import { bodyOf, headersOf, lastResultOf, methodOf, payloadOf, queueNameOf, shownHeaders, urlOf, type SeenTask } from '../api/task-view.js'
+import { AttemptRecord, sizeOfHeaders, type EndedAttempt } from './attempt-record.js'
 
-/**
- * What is remembered of one task. It has attempts under way, or waits after a failed one, or has ended. Of a task with one
- * attempt of which there is nothing to tell but times and a status, its own fields and the task say it all; that is most
- * tasks, so the rest is made when it is needed.
- */
-export class TaskRecord implements Link<TaskRecord> {
-  before: TaskRecord | undefined
-  after: TaskRecord | undefined
-  place = 0
-  list: { remove (record: TaskRecord): void } | undefined
+/** What is kept of one task, which runs, waits after a failed attempt, or has ended. */
+export class TaskRecord {
   readonly name: string
-  /** As its last attempt was sent. Known while an attempt runs, and kept of a task that has ended until the room is needed. */
-  task: Task | undefined
+  /** Grows each time the record is moved: orders those of one place. */
+  place = 0
+  /** As its last attempt was sent. Known while an attempt runs and after the end; between attempts only if the engine does not have it. */
+  task: SeenTask | undefined
   attempts: number
   running = 0
-  lastResult: AttemptResult | undefined
+  lastResult: AttemptStatus | undefined
   end: EndOfTask | undefined
   endedAt: number | undefined
   /** Its queue was purged or deleted while it ran. */
   gone = false
-  /** What it counts against the budget. */
+  /** Bytes that it counts against the budget. */
   size = 0
-  /** Forgotten: nothing may be added to it. */
+  /** Nothing may be added to it any more. */
   forgotten = false
-  /** When its only attempt has ended, while there is no list. */
-  #attemptEndedAt: number | undefined
-  #retryAt: number | undefined
+  readonly #isOnlyCopy: boolean
+  /** Undefined for a single attempt of which there is no more than its task and `#onlyEndedAt` say: most tasks have no other. */
   #list: AttemptRecord[] | undefined
+  #hasBegun = false
+  #onlyEndedAt: number | undefined
   #omitted: number
   #rest: Rest | undefined
 
-  constructor (task: Task) {
+  /** @param isOnlyCopy whether no engine has the task */
+  constructor (task: SeenTask, isOnlyCopy: boolean) {
     this.name = task.name
     this.task = task
     this.attempts = task.dispatchCount
-    this.lastResult = task.previousResponse === undefined ? undefined : lastResultOf(task)
-    this.#omitted = Math.max(0, task.dispatchCount - 1)
-  }
-
-  /** One that ended with success at its first attempt, of which no more is to be told than these say. */
-  static done (task: Task, endedAt: number, status: number): TaskRecord {
-    const record = new TaskRecord(task)
-    record.lastResult = status
-    record.end = 'done'
-    record.endedAt = record.#attemptEndedAt = endedAt
-    return record
-  }
-
-  /** Whether `done` makes the same of the task, its end and its status. */
-  get isPlain (): boolean {
-    return this.end === 'done' && this.#list === undefined && this.attempts === 1 && this.running === 0 && this.task !== undefined && this.#attemptEndedAt === this.endedAt
+    this.lastResult = lastResultOf(task)
+    this.#isOnlyCopy = isOnlyCopy
+    this.#omitted = task.dispatchCount
   }
 
   get queue (): string {
     return queueNameOf(this.name)
-  }
-
-  get method (): string {
-    return this.task === undefined ? this.#rest!.method : methodOf(this.task)
-  }
-
-  get url (): string {
-    return this.task === undefined ? this.#rest!.url : urlOf(this.task)
-  }
-
-  get createdAt (): number {
-    return this.task === undefined ? this.#rest!.createdAt : this.task.createdAt
   }
 
   get state (): TaskState {
@@ -87,154 +53,152 @@ export class TaskRecord implements Link<TaskRecord> {
     }
   }
 
-  begin (task: Task): void {
-    const first = this.#list === undefined && !this.#hasBegun
-    if (!first) this.#add(new AttemptRecord(task))
+  /** An attempt starts. @param task its state after dispatch */
+  begin (task: SeenTask): void {
+    if (this.#hasBegun) this.#addAttempt(task)
+    else this.#omitted = task.dispatchCount - 1
+    this.#hasBegun = true
     this.task = task
     this.attempts = task.dispatchCount
-    this.#retryAt = undefined
     this.running++
   }
 
   /** False where the attempt is not known, or has ended before. */
-  finish ({ attempt: { task }, how, durationMs, error, text, retryAt }: AttemptReport): boolean {
+  finish (ended: EndedAttempt): boolean {
+    const { attempt: { task: { dispatchCount, lastAttempt } }, how, durationMs, error, text, retryAt } = ended
     // Not by the wall clock, which may have been set to a time before the attempt began.
-    const endedAt = task.lastAttempt!.dispatchAt + Math.round(durationMs)
+    const endedAt = durationMs === undefined || lastAttempt === undefined ? ended.endedAt : lastAttempt.dispatchAt + Math.round(durationMs)
     if (this.#list === undefined && error === undefined && text === undefined && retryAt === undefined) {
-      if (this.running === 0 || task.dispatchCount !== this.attempts) return false
-      this.#attemptEndedAt = endedAt
+      if (this.running === 0 || dispatchCount !== this.attempts) return false
+      this.#onlyEndedAt = endedAt
     } else {
-      const attempt = this.attempt(task.dispatchCount)
+      const attempt = this.attempt(dispatchCount)
       if (attempt === undefined || attempt.endedAt !== undefined) return false
-      attempt.endedAt = endedAt
-      attempt.result = how
-      attempt.retryAt = retryAt
-      if (text !== undefined) attempt.text = cut(text, MAX_TEXT)
-      if (error !== undefined) attempt.error ??= errorInfo(error)
+      attempt.finish({ ...ended, endedAt })
     }
     this.lastResult = how
     this.running--
     return true
   }
 
-  /** @param clock says when, where no attempt does */
-  close (why: EndOfTask, clock: Clock): void {
+  /** @param now when it was deleted or expired; it is done when its last attempt has ended */
+  close (why: EndOfTask, now: number): void {
     this.end = why
-    this.endedAt = (why === 'done' ? this.#attemptEndedAt : undefined) ?? clock.now()
+    const lastEndedAt = this.#list === undefined ? this.#onlyEndedAt : this.#list.at(-1)?.endedAt
+    this.endedAt = why === 'done' ? lastEndedAt ?? now : now
   }
 
-  /** It is due again then, and the engine has the task: to keep it here would keep payloads in memory that are on disk. */
-  pause (retryAt: number): void {
-    this.#retryAt = retryAt
-    this.#letGo()
+  /** It waits for its next attempt. What the engine has, too, is not kept here: it may be on disk to save memory. */
+  pause (): void {
+    if (!this.#isOnlyCopy) this.#letGo()
   }
 
   attempt (number: number): AttemptRecord | undefined {
     return this.#attempts().findLast(attempt => attempt.number === number)
   }
 
-  /** What it takes in memory, roughly. */
+  /** Bytes that it takes in memory, roughly. */
   measure (): number {
-    let size = RECORD_SIZE + this.url.length + (this.#rest?.payload?.text.length ?? 0)
+    let size = RECORD_SIZE + (this.#rest?.payload?.text.length ?? 0)
     if (this.#list === undefined) size += ATTEMPT_SIZE
     else for (const attempt of this.#list) size += ATTEMPT_SIZE + attempt.chars
-    if (this.task !== undefined && this.end !== undefined) size += taskSize(this.task)
+    if (this.task !== undefined) size += urlOf(this.task).length
+    if (this.task !== undefined && (this.#isOnlyCopy || this.end !== undefined)) size += requestSize(this.task)
     return size
   }
 
-  /** Lets go of all that is large. */
+  /** Removes what is large. */
   strip (): void {
     if (this.task !== undefined) {
       const body = bodyOf(this.task)
-      const head = payloadOf(body?.subarray(0, HEAD_BYTES), (this.task.httpRequest ?? this.task.appEngineHttpRequest)?.headers, body?.length)
+      const head = payloadOf(body?.subarray(0, HEAD_BYTES), headersOf(this.task), body?.length)
       this.#letGo({ ...head, cut: (body?.length ?? 0) > HEAD_BYTES })
     }
-    for (const attempt of this.#attempts()) {
-      attempt.logs?.drop()
-      attempt.text = attempt.text?.slice(0, HEAD_BYTES)
-      if (attempt.error !== undefined) attempt.error = { name: attempt.error.name, message: attempt.error.message.slice(0, HEAD_BYTES) }
-    }
+    for (const attempt of this.#attempts()) attempt.strip(HEAD_BYTES)
   }
 
-  row (): TaskRow {
+  /** @param pending the task as the engine has it now, where it does */
+  row (pending?: SeenTask): TaskRow {
+    const task = pending ?? this.task
+    const { method, url, createdAt } = task === undefined ? this.#rest! : restOf(task)
+    const last = this.#attempts().at(-1)
+    const dueAt = pending !== undefined || this.running > 0 || last === undefined ? task?.scheduleAt : last.retryAt
     return {
       name: this.name,
       id: shortId(this.name),
       queue: this.queue,
-      method: this.method,
-      url: this.url,
+      method,
+      url,
       state: this.state,
-      attempts: this.attempts,
-      createdAt: this.createdAt,
-      ...(this.end === undefined ? { scheduleAt: this.#retryAt ?? this.task!.scheduleAt } : undefined),
+      attempts: pending?.dispatchCount ?? this.attempts,
+      ...(createdAt === undefined ? undefined : { createdAt }),
+      ...(this.end !== undefined || dueAt === undefined ? undefined : { scheduleAt: dueAt }),
+      ...(last === undefined ? undefined : { startedAt: last.startedAt }),
       ...(this.endedAt === undefined ? undefined : { endedAt: this.endedAt }),
       ...(this.lastResult === undefined ? undefined : { lastResult: this.lastResult })
     }
   }
 
-  payload (): Payload {
-    if (this.task !== undefined) return payloadOf(bodyOf(this.task), this.task.httpRequest?.headers ?? this.task.appEngineHttpRequest?.headers)
-    return this.#rest?.payload ?? payloadOf(undefined)
+  /** What the row leaves out. @param pending as in `row` */
+  detail (pending?: SeenTask): Omit<TaskDetail, keyof TaskRow> {
+    const task = pending ?? this.task
+    return {
+      // Infrastructure adds headers on the way to this process.
+      ...(this.#isOnlyCopy ? undefined : { headers: task === undefined ? {} : shownHeaders(headersOf(task)) }),
+      payload: task === undefined ? this.#rest?.payload ?? payloadOf(undefined) : payloadOf(bodyOf(task), headersOf(task)),
+      attemptList: this.#attempts().map(attempt => attempt.info(task)),
+      omitted: this.#omitted
+    }
   }
 
-  headers (): Record<string, string> {
-    return this.task === undefined ? {} : ownHeaders(this.task)
-  }
-
-  /** @param task where the record does not hold it */
-  attemptList (task: Task | undefined = this.task): { attemptList: AttemptInfo[], omitted: number } {
-    const attempts = this.#attempts()
-    return { omitted: this.#omitted, attemptList: attempts.map(attempt => attempt.info(task)) }
-  }
-
-  get #hasBegun (): boolean {
-    return this.running > 0 || this.#attemptEndedAt !== undefined
-  }
-
-  /** Those that are remembered, as a list from now on. */
+  /** Those that are kept, as a list from now on. */
   #attempts (): AttemptRecord[] {
     if (this.#list !== undefined) return this.#list
     this.#list = []
-    if (this.#hasBegun) {
-      const only = new AttemptRecord(this.task!)
-      only.endedAt = this.#attemptEndedAt
-      if (only.endedAt !== undefined) only.result = this.lastResult
-      this.#list.push(only)
-    }
+    if (!this.#hasBegun) return this.#list
+    const only = this.#newAttempt(this.task!)
+    only.endedAt = this.#onlyEndedAt
+    if (only.endedAt !== undefined) only.result = this.lastResult
+    this.#list.push(only)
     return this.#list
   }
 
-  #add (attempt: AttemptRecord): void {
+  #addAttempt (task: SeenTask): void {
     const list = this.#attempts()
-    list.push(attempt)
+    list.push(this.#newAttempt(task))
     if (list.length <= FIRST + LATEST) return
     list.splice(FIRST, 1)
     this.#omitted++
   }
 
+  #newAttempt (task: SeenTask): AttemptRecord {
+    return new AttemptRecord(task, this.#isOnlyCopy ? headersOf(task) : undefined)
+  }
+
   #letGo (payload?: Payload): void {
     this.#attempts()
-    this.#rest = { method: this.method, url: this.url, createdAt: this.createdAt, payload }
+    if (this.task !== undefined) this.#rest = { ...restOf(this.task), payload }
     this.task = undefined
   }
 }
 
-/** What is left of a task once it is let go. */
+/** What remains of a task when it is let go. */
 interface Rest {
   readonly method: string
   readonly url: string
-  readonly createdAt: number
+  readonly createdAt: number | undefined
   readonly payload: Payload | undefined
 }
 
-function taskSize (task: Task): number {
-  const { headers = {}, body } = (task.httpRequest ?? task.appEngineHttpRequest)!
-  let size = body?.length ?? 0
-  for (const key in headers) size += key.length + headers[key]!.length
-  return size
+function restOf (task: SeenTask): Omit<Rest, 'payload'> {
+  return { method: methodOf(task), url: urlOf(task), createdAt: task.createdAt }
 }
 
-/** Attempts of a task that are remembered: the first ones and the latest ones. */
+function requestSize (task: SeenTask): number {
+  return (bodyOf(task)?.length ?? 0) + sizeOfHeaders(headersOf(task))
+}
+
+/** Attempts of a task that are kept: the first ones and the latest ones. */
 const FIRST = 2
 const LATEST = 8
 
@@ -242,8 +206,5 @@ const LATEST = 8
 const RECORD_SIZE = 600
 const ATTEMPT_SIZE = 300
 
-/** Characters of what a target answered. */
-const MAX_TEXT = 4096
-
-/** What stays of a text when room is needed. */
+/** What remains of a text when memory is short. */
 const HEAD_BYTES = 512

@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 import taskConsole, { type ConsoleOptions } from '../../../lib/console/plugin.js'
-import cloudTasks, { defineTasks, tasksOf } from '../../../lib/index.js'
+import cloudTasks, { defineTasks, tasksOf, type CloudTasksOptions } from '../../../lib/index.js'
 
 /** What would show that it was taken for HTML, or that it turned the text around it. */
 export const HOSTILE = '<img src=x onerror="window.owned=1"><script>window.owned=1</script>"\'&\u202egnp.exe\u202c\u001b[31m'
@@ -47,14 +47,16 @@ export interface BrowserAppOptions {
   readonly port?: number
   /** Called before the console is registered. Returns more options of it. */
   readonly prepare?: (app: FastifyInstance) => Promise<ConsoleOptions | void>
+  readonly console?: ConsoleOptions
+  readonly plugin?: Partial<CloudTasksOptions>
 }
 
 /** An app whose tasks fail, log and return what the tests look for. It listens. */
-export async function browserApp ({ port = 0, prepare = async () => {} }: BrowserAppOptions = {}): Promise<BrowserApp> {
+export async function browserApp ({ port = 0, prepare = async () => {}, console = {}, plugin = {} }: BrowserAppOptions = {}): Promise<BrowserApp> {
   let healed = false
   const app = Fastify({ logger: { level: 'info', stream: { write () {} } } })
   const options = await prepare(app) ?? {}
-  await app.register(taskConsole, { prefix: '/deep/console', title: `Shop ${HOSTILE}`, ...options })
+  await app.register(taskConsole, { prefix: '/deep/console', title: `Shop ${HOSTILE}`, ...console, ...options })
   await app.register(cloudTasks, {
     tasks,
     transport: 'local',
@@ -74,8 +76,9 @@ export async function browserApp ({ port = 0, prepare = async () => {} }: Browse
         throw Object.assign(new Error(text, { cause: new Error(text) }), { name: text, code: text })
       },
       form: async payload => ({ got: payload })
-    }
-  })
+    },
+    ...plugin
+  } as CloudTasksOptions<typeof tasks>)
   const address = await app.listen({ host: '127.0.0.1', port })
   return { app, enqueue: tasksOf(app, tasks).enqueue, page: `${address}/deep/console/`, heal () { healed = true } }
 }

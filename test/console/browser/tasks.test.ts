@@ -137,11 +137,11 @@ t.test('a large payload is cut, and can be had whole', { skip }, async t => {
   t.equal(JSON.parse(readFileSync(await download.path(), 'utf8')).name.length, 50_000)
 })
 
-t.test('without a registry there is no form, and without queues of its own no list; both say why', { skip }, async t => {
+t.test('without a registry there is no form, and without queues of its own no queues; both say why', { skip }, async t => {
   for (const [missing, hash, text] of [
     ['tasks', '#/run', 'There is no registry here'],
-    ['queues', '', 'The queues of this app live in Cloud Tasks'],
-    ['queues', '#/tasks', 'The tasks of this app live in Cloud Tasks']
+    ['queues', '', 'The queues of this app are in Google Cloud'],
+    ['queues', '#/tasks', 'The queues of this app are in Google Cloud']
   ] as const) {
     const page = await open(t, running.page + hash, {}, async page => {
       await page.route('**/api/overview', async route => {

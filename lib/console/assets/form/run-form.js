@@ -114,8 +114,8 @@ function OtherFaults ({ faults, schema, parsed }) {
   return html`<ul class="faults">${others.map(({ path, message }) => html`<li key=${`${path} ${message}`} class="fault">${path === '' ? null : html`<code>${visible(readable(path))}</code> `}${faultText(message)}</li>`)}</ul>`
 }
 
-function beginning ({ schema, example }) {
-  return print(example ?? (describe(schema, schema).kind === 'any' ? {} : initialValue(schema, schema)))
+function beginning ({ schema }) {
+  return print(describe(schema, schema).kind === 'any' ? {} : initialValue(schema, schema))
 }
 
 function print (value) {

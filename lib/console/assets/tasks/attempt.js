@@ -15,7 +15,7 @@ export function AttemptList ({ attempts, omitted }) {
     <ol class="attempts" reversed>
       ${attempts.toReversed().map(one => html`<${Attempt} key=${one.number} attempt=${one} latest=${one === latest} />`)}
     </ol>
-    ${omitted > 0 ? html`<p class="quiet">${counted(omitted, 'attempt')} not shown: only the first and the latest ones are kept.</p>` : null}`
+    ${omitted > 0 ? html`<p class="quiet">${counted(omitted, 'attempt')} not shown: no longer kept, or not seen by this console.</p>` : null}`
 }
 
 function Attempt ({ attempt, latest }) {
@@ -46,7 +46,7 @@ function AttemptBody ({ attempt }) {
     ${dropReason === undefined ? null : html`<section><h4>Why it was dropped</h4><p><bdi>${visible(dropReason)}</bdi></p></section>`}
     ${retryAt === undefined ? null : html`<p class="retry-at">${'Next attempt: '}<${Time} at=${retryAt} /></p>`}
     <section><h4>Log</h4><${LogList} logs=${logs} omitted=${logsOmitted} startedAt=${startedAt} /></section>
-    ${text === undefined || text === '' ? null : html`<section><h4>Answer of the target</h4><pre class="code" tabindex="0" role="group" aria-label="Answer">${visible(text)}</pre></section>`}
+    ${text === undefined ? null : html`<${Answer} text=${text} />`}
     <details>
       <summary>Time and headers</summary>
       <dl class="facts">
@@ -57,6 +57,20 @@ function AttemptBody ({ attempt }) {
       <${Headers} headers=${headers} />
     </details>`
 }
+
+/** What the target sent back, of which the beginning is kept. */
+function Answer ({ text }) {
+  if (text === '') return html`<section><h4>Response of the target</h4><p class="quiet">It has no body.</p></section>`
+  const isCut = new TextEncoder().encode(text).length >= KEPT_BYTES
+  return html`
+    <section>
+      <h4>Response of the target${isCut ? ', the first 4 KiB' : ''}</h4>
+      <pre class="code" tabindex="0" role="group" aria-label="Response">${visible(text)}</pre>
+    </section>`
+}
+
+/** The emulator keeps 4096 bytes, and a character may be cut off at their end. */
+const KEPT_BYTES = 4093
 
 function outcomeOf ({ endedAt, result, dropReason }) {
   if (endedAt === undefined) return ['running', 'busy']

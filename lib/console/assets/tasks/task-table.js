@@ -39,9 +39,10 @@ function Row ({ row, queues }) {
 
 /** The time that matters most in its state. */
 function When ({ row }) {
-  const { state, createdAt, scheduleAt, endedAt } = row
+  const { state, startedAt, createdAt, scheduleAt, endedAt } = row
   if (endedAt !== undefined) return html`<span class="when-word">ended </span><${Time} at=${endedAt} />`
-  if (state === 'running' || scheduleAt === undefined) return html`<span class="when-word">created </span><${Time} at=${createdAt} />`
+  if ((state === 'running' || scheduleAt === undefined) && startedAt !== undefined) return html`<span class="when-word">${state === 'running' ? 'started' : 'tried'} </span><${Time} at=${startedAt} />`
+  if (scheduleAt === undefined) return html`<span class="when-word">created </span><${Time} at=${createdAt} />`
   return html`<span class="when-word">due </span><${Time} at=${scheduleAt} />`
 }
 

@@ -29,17 +29,18 @@ export function Timeline ({ buckets, queues }) {
     </figure>`
 }
 
+/** Only the queues know what arrives and what waits. */
 function Legend ({ seconds, queues }) {
   const sum = key => seconds.reduce((total, bucket) => total + bucket[key], 0)
-  const now = key => queues.reduce((total, queue) => total + queue[key], 0)
+  const now = key => queues === null ? 0 : queues.reduce((total, queue) => total + queue[key], 0)
   const item = (key, label, value) => html`<div class="legend-item ${key}"><dt>${label}</dt><dd>${count(value)}</dd></div>`
   return html`
     <dl class="legend">
-      ${item('arrived', 'Arrived', sum('arrived'))}
+      ${queues === null ? null : item('arrived', 'Arrived', sum('arrived'))}
       ${item('succeeded', 'Succeeded', sum('succeeded'))}
       ${item('failed', 'Failed attempts', sum('failed'))}
-      ${item('waiting', 'Waiting now', now('waiting'))}
-      ${item('running', 'Running now', now('running'))}
+      ${queues === null ? null : item('waiting', 'Waiting now', now('waiting'))}
+      ${queues === null ? null : item('running', 'Running now', now('running'))}
     </dl>`
 }
 

@@ -2,6 +2,7 @@ import { Blank } from '../parts/blank.js'
 import { html } from '../htm-preact.js'
 import { QueueTable } from '../tasks/queue-table.js'
 import { address } from '../data/route.js'
+import { ServedOnly } from '../tasks/served-only.js'
 import { TaskTable } from '../tasks/task-table.js'
 import { useTaskPage } from './task-page.js'
 import { Timeline } from '../tasks/timeline.js'
@@ -11,11 +12,10 @@ export function OverviewView ({ overview }) {
   const { queues, timeline, tasks } = overview
   if (queues === null) {
     return html`
-      <h1>Overview</h1>
-      <${Blank} title="The queues of this app live in Cloud Tasks">
-        <p>Look at them in the Cloud console, or where the emulator stands for Cloud Tasks, on its page. From here you can run the app's handlers, and enqueue tasks.</p>
-        <p><a class="button primary" href="#/run">Run a task</a></p>
-      <//>`
+      <h1 class="unseen">Overview</h1>
+      <${Timeline} buckets=${timeline} queues=${null} />
+      <${ServedOnly} />
+      <${Trouble} canRun=${tasks !== null} />`
   }
   return html`
     <h1 class="unseen">Overview</h1>

@@ -2,6 +2,7 @@ import { Blank } from '../parts/blank.js'
 import { html, useState } from '../htm-preact.js'
 import { attempt } from '../parts/notice.js'
 import { address, go } from '../data/route.js'
+import { ServedOnly } from '../tasks/served-only.js'
 import { shortId, TaskTable } from '../tasks/task-table.js'
 import { useTaskPage } from './task-page.js'
 import { visible } from '../parts/visible-text.js'
@@ -13,25 +14,22 @@ const ENDED = [['ended', 'All ended'], ['done', 'Done'], ['failed', 'Failed'], [
 export function TaskListView ({ query, overview }) {
   const { queue, page } = query
   const state = known(query.state)
-  if (overview.queues === null) {
-    return html`
-      <h1>Tasks</h1>
-      <${Blank} title="The tasks of this app live in Cloud Tasks">
-        <p>This server sees only the attempts that it is sent. Look at them in the Cloud console, or where the emulator stands for Cloud Tasks, on its page. Those of the embedded queue are shown here.</p>
-      <//>`
-  }
+  const { queues } = overview
   return html`
     <div class="view-head">
       <h1>Tasks</h1>
-      <label class="picker">Queue <select onChange=${event => { go('tasks', { state, queue: event.target.value }) }}>
+      ${queues === null
+? null
+: html`<label class="picker">Queue <select onChange=${event => { go('tasks', { state, queue: event.target.value }) }}>
         <option value="" selected=${queue === undefined}>All queues</option>
-        ${overview.queues.map(({ name, id }) => html`<option key=${name} value=${name} selected=${queue === name}>${visible(id)}</option>`)}
-      </select></label>
+        ${queues.map(({ name, id }) => html`<option key=${name} value=${name} selected=${queue === name}>${visible(id)}</option>`)}
+      </select></label>`}
     </div>
+    ${queues === null ? html`<${ServedOnly} />` : null}
     <nav class="filters" aria-label="Tasks by state">
       <${Filters} states=${[['all', 'Latest']]} state=${state} queue=${queue} />
-      <${Filters} states=${PENDING} state=${state} queue=${queue} />
-      <${Filters} states=${ENDED} state=${state} queue=${queue} />
+      <${Filters} states=${queues === null ? PENDING.filter(([name]) => name !== 'waiting') : PENDING} state=${state} queue=${queue} />
+      <${Filters} states=${queues === null ? ENDED.filter(([name]) => name !== 'deleted' && name !== 'expired') : ENDED} state=${state} queue=${queue} />
     </nav>
     ${state === 'all'
       ? html`<${Latest} queue=${queue} canRun=${overview.tasks !== null} />`

@@ -10,6 +10,7 @@ import { attempt, tell } from '../parts/notice.js'
 import { Payload } from '../parts/payload.js'
 import { address, go } from '../data/route.js'
 import { get, post } from '../data/server.js'
+import { counted } from '../tasks/quantity.js'
 import { hasEnded, resultText, resultTitle, StateBadge } from '../tasks/state.js'
 import { useStore } from '../data/store.js'
 import { shortId, titleOf } from '../tasks/task-table.js'
@@ -22,7 +23,7 @@ export function TaskView ({ query, overview }) {
   if (error !== undefined) {
     return html`
       <${Blank} title=${error.status === 404 ? 'This task is no longer known' : 'The task could not be loaded'} tone="bad">
-        <p>${error.status === 404 ? 'It ended long ago and was forgotten, or it was purged before it ran. The latest 1,000 tasks that have ended are remembered.' : error.message}</p>
+        <p>${error.status === 404 ? whyUnknown(overview) : error.message}</p>
         <p><a href=${address('tasks')}>All tasks</a></p>
       <//>`
   }
@@ -35,7 +36,7 @@ export function TaskView ({ query, overview }) {
         <h1><bdi>${titleOf(task)}</bdi></h1>
         <span aria-live="polite"><${StateBadge} state=${task.state} /></span>
       </div>
-      <${Actions} task=${task} registry=${overview.tasks} />
+      <${Actions} task=${task} overview=${overview} />
     </div>
     <${Facts} task=${task} queue=${queue} />
     <div class="task-columns">
@@ -48,10 +49,13 @@ export function TaskView ({ query, overview }) {
           <h2 id="payload-title">Payload</h2>
           <${Payload} name=${task.name} payload=${task.payload} kept />
         </section>
-        <section aria-labelledby="headers-title">
-          <h2 id="headers-title">Headers of the task</h2>
-          <${Headers} headers=${task.headers} />
-        </section>
+        ${task.headers === undefined
+          ? null
+          : html`
+            <section aria-labelledby="headers-title">
+              <h2 id="headers-title">Headers of the task</h2>
+              <${Headers} headers=${task.headers} />
+            </section>`}
       </div>
     </div>`
 }
@@ -84,7 +88,14 @@ function useTask (name) {
   return state.task?.name === name || state.error !== undefined ? state : {}
 }
 
-function Actions ({ task, registry }) {
+/** What this console keeps, and why a task may not be there. */
+function whyUnknown ({ history, queues }) {
+  const kept = history === 0 ? 'Tasks that have ended are not kept.' : `The latest ${counted(history, 'task')} that have ended ${history === 1 ? 'is' : 'are'} kept, fewer where memory is short.`
+  if (queues === null) return `This process has not served it since it started, or it is no longer kept. ${kept}`
+  return `It has ended and is no longer kept, or it was purged before it ran. ${kept}`
+}
+
+function Actions ({ task, overview }) {
   const [asking, setAsking] = useState(false)
   const [busy, setBusy] = useState(false)
   const { name } = task
@@ -109,16 +120,19 @@ function Actions ({ task, registry }) {
     await post('task/delete', { name })
     tell('Deleted.')
   })
+  const { tasks: registry, queues } = overview
   const editable = registry?.some(one => one.name === task.task) && task.payload.kind === 'json' && !task.payload.cut
   const edit = () => {
     drafts.set(task.task, task.payload.text)
     go('run', { task: task.task })
   }
-  const pending = !hasEnded(task.state)
+  // Cloud Tasks is not called from here.
+  const here = queues !== null
+  const pending = here && !hasEnded(task.state)
   return html`
     <div class="actions" role="group" aria-label="What to do with this task">
       ${pending ? html`<button class="button" disabled=${busy || task.state === 'running'} onClick=${run}>Run now</button>` : null}
-      <button class="button" disabled=${busy} onClick=${copy}>Enqueue again</button>
+      ${here ? html`<button class="button" disabled=${busy} onClick=${copy}>Enqueue again</button>` : null}
       ${editable ? html`<button class="button" onClick=${edit}>Edit and run</button>` : null}
       ${pending ? html`<button class="button danger" disabled=${busy} onClick=${() => { setAsking(true) }}>Delete…</button>` : null}
     </div>
@@ -135,7 +149,7 @@ function Facts ({ task, queue }) {
       ${fact('Request', html`<code class="request">${method} <bdi>${visible(url)}</bdi></code>`)}
       ${fact('Attempts', `${attempts}${most === undefined ? '' : most === -1 ? ', without limit' : ` of at most ${most}`}`)}
       ${lastResult === undefined ? null : fact('Last result', html`<span title=${resultTitle(lastResult)}>${resultText(lastResult)}</span>`)}
-      ${fact('Created', html`<${Time} at=${createdAt} />`)}
+      ${createdAt === undefined ? null : fact('Created', html`<${Time} at=${createdAt} />`)}
       ${endedAt !== undefined ? fact('Ended', html`<${Time} at=${endedAt} />`) : scheduleAt === undefined || task.state === 'running' ? null : fact('Due', html`<${Time} at=${scheduleAt} />`)}
     </dl>`
 }

@@ -6,7 +6,7 @@ import type { Clock } from '../clock/clock.js'
  * something did; a text is made once for all. Whoever reads more slowly than that is left out, not queued for, and told to
  * load everything again once it has caught up.
  */
-export class Live {
+export class LiveStream {
   readonly #clock: Clock
   readonly #message: () => object
   readonly #clients = new Set<Client>()

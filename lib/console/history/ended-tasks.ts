@@ -1,0 +1,79 @@
+import type { TaskRecord } from './task-record.js'
+
+/** The tasks that ended last, one for each name. When memory is short, the older ones are stripped of what is large. */
+export class EndedTasks {
+  readonly #limit: number
+  /** A ring: the record that was added as number n is at n modulo the limit, until it is removed. */
+  readonly #ring: Array<TaskRecord | undefined>
+  readonly #byName = new Map<string, TaskRecord>()
+  /** Numbers of the oldest record, of the oldest that is not stripped, and of the next one to be added. */
+  #first = 0
+  #whole = 0
+  #next = 0
+
+  /** @param limit tasks that are kept */
+  constructor (limit: number) {
+    this.#limit = limit
+    this.#ring = new Array<undefined>(limit).fill(undefined)
+  }
+
+  get size (): number {
+    return this.#byName.size
+  }
+
+  /** The latest task of that name. */
+  get (name: string): TaskRecord | undefined {
+    return this.#byName.get(name)
+  }
+
+  /** Adds a task that has ended, in place of an earlier one of its name, or of the oldest one. Returns the bytes that are freed. */
+  add (record: TaskRecord): number {
+    if (this.#limit === 0) {
+      record.forgotten = true
+      return record.size
+    }
+    let freed = this.#next - this.#first === this.#limit ? this.forgetOldest() ?? 0 : 0
+    const former = this.#byName.get(record.name)
+    if (former !== undefined) {
+      this.#ring[this.#ring.indexOf(former)] = undefined
+      former.forgotten = true
+      freed += former.size
+    }
+    this.#ring[this.#next++ % this.#limit] = record
+    this.#byName.set(record.name, record)
+    return freed
+  }
+
+  /** Strips the oldest task that is still whole. Returns the bytes that are freed; undefined when there is none. */
+  stripOldest (): number | undefined {
+    for (this.#whole = Math.max(this.#whole, this.#first); this.#whole < this.#next;) {
+      const record = this.#ring[this.#whole++ % this.#limit]
+      if (record === undefined) continue
+      const before = record.size
+      record.strip()
+      record.size = record.measure()
+      return before - record.size
+    }
+    return undefined
+  }
+
+  /** Returns the bytes that are freed; undefined when there is no task. */
+  forgetOldest (): number | undefined {
+    while (this.#first < this.#next) {
+      const slot = this.#first++ % this.#limit
+      const record = this.#ring[slot]
+      if (record === undefined) continue
+      this.#ring[slot] = undefined
+      this.#byName.delete(record.name)
+      record.forgotten = true
+      return record.size
+    }
+    return undefined
+  }
+
+  /** Oldest first. */
+  values (): TaskRecord[] {
+    const numbers = Array.from({ length: this.#next - this.#first }, (_, index) => this.#first + index)
+    return numbers.flatMap(number => this.#ring[number % this.#limit] ?? [])
+  }
+}

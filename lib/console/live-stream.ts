@@ -2,9 +2,8 @@ import type { ServerResponse } from 'node:http'
 import type { Clock } from '../clock/clock.js'
 
 /**
- * Server-sent events for everybody who has the page open. What changed is told at most four times a second, and only when
- * something did; a text is made once for all. Whoever reads more slowly than that is left out, not queued for, and told to
- * load everything again once it has caught up.
+ * Server-sent events for all open pages. Changes are sent at most four times a second, and each message is serialised once for all.
+ * A client that reads more slowly gets no messages queued (backpressure): it is told to load everything again once it has caught up.
  */
 export class LiveStream {
   readonly #clock: Clock
@@ -16,13 +15,13 @@ export class LiveStream {
   #sentAt = -Infinity
   #closed = false
 
-  /** @param message what to tell; called once for each time it is told */
+  /** @param message makes the message; called once for all clients */
   constructor (clock: Clock, message: () => object) {
     this.#clock = clock
     this.#message = message
   }
 
-  /** Whether nobody listens, so that nothing need be kept for them. */
+  /** Whether no page is open, so that no changes need to be collected. */
   get idle (): boolean {
     return this.#clients.size === 0
   }
@@ -48,7 +47,7 @@ export class LiveStream {
     write(client, 'retry: 1000\n\n')
   }
 
-  /** Something has changed. */
+  /** Schedules a message, because something has changed. */
   change (): void {
     if (this.#timer !== undefined || this.idle) return
     const ms = Math.max(0, this.#sentAt + INTERVAL_MS - this.#clock.monotonic())
@@ -59,7 +58,7 @@ export class LiveStream {
     }, ms)
   }
 
-  /** Ends all responses, and takes no more. */
+  /** Ends all responses, and accepts no more. */
   close (): void {
     this.#closed = true
     for (const client of this.#clients) {
@@ -94,7 +93,7 @@ export class LiveStream {
 
 interface Client {
   readonly response: ServerResponse
-  /** What was written last has not gone out yet. */
+  /** What was written last has not been sent yet. */
   blocked: boolean
   missed: boolean
 }
@@ -105,7 +104,7 @@ function write (client: Client, text: string): void {
 
 const INTERVAL_MS = 250
 
-/** Proxies cut what is silent for a minute. */
+/** Proxies close connections that are silent for a minute. */
 const HEARTBEAT_MS = 15_000
 
 const MAX_CLIENTS = 100

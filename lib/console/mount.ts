@@ -7,14 +7,14 @@ import { Guard } from './access/guard.js'
 import type { ConsoleConfig } from './options.js'
 import { mountConsoleRoutes } from './routes.js'
 
-/** What there is to show; asked for when the server is ready. */
+/** Finds what to show, when the server is ready. */
 export type Find = () => Pick<Subject, 'engine' | 'app' | 'clock'>
 
 /** Mounts a console on `app`, in an instance of its own. `prefix` is what Fastify has applied to `app` already, if anything. */
 export async function mountConsole (app: FastifyInstance, config: ConsoleConfig, prefix: string | undefined, find: Find): Promise<void> {
   const { auth, hosts, history, title } = config
   if (auth === 'inherited' && !hasRequestHook(app)) {
-    throw new FST_TASKS_INVALID_OPTION("Console: 'auth' is 'inherited', but the instance around it has no hook that could refuse anybody; add one with addHook before the console is registered")
+    throw new FST_TASKS_INVALID_OPTION("Console: 'auth' is 'inherited', but the instance around it has no hook that could refuse a request; add one with addHook before the console is registered")
   }
   let found: ReturnType<Find> | undefined
   let console: TaskConsole | undefined
@@ -30,11 +30,11 @@ export async function mountConsole (app: FastifyInstance, config: ConsoleConfig,
     console = new TaskConsole({ title, history, ...found })
   })
   if (auth === undefined) app.addHook('onListen', async () => { warnIfOpen(app) })
-  // The streams of events would keep the server from closing.
+  // Open event streams would keep the server from closing.
   app.addHook('preClose', async () => { console?.close() })
 }
 
-/** Whether anybody can refuse a request before it is handled; true where this version of Fastify does not show it. */
+/** Whether a hook can refuse a request before it is handled; true where this version of Fastify does not show its hooks. */
 function hasRequestHook (app: FastifyInstance): boolean {
   const hooks = fieldOf(app, 'fastify.hooks') as Readonly<Record<string, readonly unknown[] | undefined>> | undefined
   return hooks === undefined || ['onRequest', 'preParsing', 'preValidation', 'preHandler'].some(name => (hooks[name]?.length ?? 0) > 0)
@@ -42,5 +42,5 @@ function hasRequestHook (app: FastifyInstance): boolean {
 
 function warnIfOpen (app: FastifyInstance): void {
   const open = app.addresses().some(place => typeof place === 'object' && !/^(?:127\.|::1$)/.test(place.address))
-  if (open) app.log.warn("the console has no 'auth', and other machines can reach this server: whoever does can look into tasks, run and delete them")
+  if (open) app.log.warn("the console has no 'auth', and other machines can reach this server: everyone who does can read, run and delete tasks")
 }

@@ -25,24 +25,24 @@ export interface ConsoleContext {
 }
 
 /** Mounts the page and its API in an instance of the console's own. */
-export function mountConsoleRoutes (scope: FastifyInstance, desk: ConsoleContext): void {
+export function mountConsoleRoutes (scope: FastifyInstance, context: ConsoleContext): void {
   scope.removeAllContentTypeParsers()
   scope.addContentTypeParser('application/json', { parseAs: 'string', bodyLimit: BODY_LIMIT }, scope.getDefaultJsonParser('error', 'error'))
   scope.addHook('onRequest', async (request, reply) => {
     reply.headers(SECURITY_HEADERS)
-    desk.guard.checkHost(request)
+    context.guard.checkHost(request)
   })
-  for (const hook of desk.authHooks) scope.addHook('onRequest', hook)
+  for (const hook of context.authHooks) scope.addHook('onRequest', hook)
   scope.setErrorHandler<FastifyError>(async (error, request, reply) => refuse(error, request, reply))
 
   mountPage(scope)
   scope.register(async api => {
     api.addHook('onRequest', async (request, reply) => {
       reply.header('cache-control', 'no-store')
-      if (request.method === 'POST') desk.guard.checkWrite(request)
-      else desk.guard.checkRead(request)
+      if (request.method === 'POST') context.guard.checkWrite(request)
+      else context.guard.checkRead(request)
     })
-    for (const [route, handler] of Object.entries(apiRoutes(desk))) {
+    for (const [route, handler] of Object.entries(apiRoutes(context))) {
       const [method, url] = route.split(' ') as ['GET' | 'POST', string]
       // To HEAD the stream of events would be an answer without an end.
       api.route({ ...quietRoute, method, url, bodyLimit: BODY_LIMIT, exposeHeadRoute: url !== '/events', handler })

@@ -1,4 +1,4 @@
-import { open } from './data/desk.js'
+import { open } from './data/live-state.js'
 import { html, render } from './htm-preact.js'
 import { Page } from './page.js'
 

@@ -1,5 +1,5 @@
-import { Blank } from './parts/blank.js'
-import { loadOverview, overview, overviewError } from './data/desk.js'
+import { EmptyState } from './parts/empty-state.js'
+import { loadOverview, overview, overviewError } from './data/live-state.js'
 import { html, useEffect, useErrorBoundary, useRef } from './htm-preact.js'
 import { Notices } from './parts/notice.js'
 import { OverviewView } from './views/overview-view.js'
@@ -52,7 +52,7 @@ function Guarded ({ view, query }) {
   const refused = useStore(overviewError)
   if (error !== undefined) {
     return html`
-      <${Blank} title="This view could not be drawn" tone="bad">
+      <${EmptyState} title="This view could not be drawn" tone="bad">
         <p>${String(error?.message ?? error)}</p>
         <button class="button" onClick=${reset}>Draw it again</button>
       <//>`
@@ -60,14 +60,14 @@ function Guarded ({ view, query }) {
   if (loaded === undefined) {
     if (refused === undefined) return html`<p class="loading" role="status">Loading…</p>`
     return html`
-      <${Blank} title="The console could not be loaded" tone="bad">
+      <${EmptyState} title="The console could not be loaded" tone="bad">
         <p>${refused.message}</p>
         <button class="button" onClick=${loadOverview}>Try again</button>
       <//>`
   }
   const View = VIEWS[view]?.View
   if (View === undefined) {
-    return html`<${Blank} title="There is no such page"><p><a href="#/">Go to the overview</a></p><//>`
+    return html`<${EmptyState} title="There is no such page"><p><a href="#/">Go to the overview</a></p><//>`
   }
   return html`<${View} query=${query} overview=${loaded} />`
 }

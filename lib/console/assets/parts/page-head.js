@@ -1,6 +1,6 @@
 import { useClock } from '../data/clock.js'
 import { connection } from '../data/connection.js'
-import { overview } from '../data/desk.js'
+import { overview } from '../data/live-state.js'
 import { html, useCallback } from '../htm-preact.js'
 import { Icon } from './icon.js'
 import { duration } from '../tasks/quantity.js'

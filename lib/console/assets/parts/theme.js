@@ -1,4 +1,4 @@
-import { keep, recall } from '../data/keepsake.js'
+import { keep, recall } from '../data/local-storage.js'
 import { Store } from '../data/store.js'
 
 /** `system`, `light` or `dark`. */

@@ -1,5 +1,5 @@
 import { Confirm } from '../parts/confirm.js'
-import { putQueue } from '../data/desk.js'
+import { putQueue } from '../data/live-state.js'
 import { html, useState } from '../htm-preact.js'
 import { Icon } from '../parts/icon.js'
 import { attempt, tell } from '../parts/notice.js'

@@ -1,4 +1,4 @@
-import { Blank } from '../parts/blank.js'
+import { EmptyState } from '../parts/empty-state.js'
 import { html } from '../htm-preact.js'
 import { QueueTable } from '../tasks/queue-table.js'
 import { address } from '../data/route.js'
@@ -7,7 +7,7 @@ import { TaskTable } from '../tasks/task-table.js'
 import { useTaskPage } from './task-page.js'
 import { Timeline } from '../tasks/timeline.js'
 
-/** How the queues do, and what needs somebody's attention. */
+/** The state of the queues, and the tasks that need attention. */
 export function OverviewView ({ overview }) {
   const { queues, timeline, tasks } = overview
   if (queues === null) {
@@ -22,12 +22,12 @@ export function OverviewView ({ overview }) {
     <${Timeline} buckets=${timeline} queues=${queues} />
     <section class="panel" aria-labelledby="queues-title">
       <div class="panel-head"><h2 id="queues-title">Queues</h2></div>
-      ${queues.length === 0 ? html`<${Blank} title="There is no queue yet."><p>The emulator makes one when it is asked to, or for the first task with <code>--auto-create-queues</code>.</p><//>` : html`<${QueueTable} queues=${queues} />`}
+      ${queues.length === 0 ? html`<${EmptyState} title="There is no queue yet."><p>The emulator makes one when it is asked to, or for the first task with <code>--auto-create-queues</code>.</p><//>` : html`<${QueueTable} queues=${queues} />`}
     </section>
     <${Trouble} canRun=${tasks !== null} />`
 }
 
-/** Tasks that fail, and those that have failed for good. */
+/** Tasks that are retried after a failure, and those that were given up. */
 function Trouble ({ canRun }) {
   const retrying = useTaskPage({ state: 'retrying', limit: SHOWN })
   const failed = useTaskPage({ state: 'failed', limit: SHOWN })
@@ -41,11 +41,11 @@ function Trouble ({ canRun }) {
         <span class="panel-links"><a href=${address('tasks', { state: 'retrying' })}>Retrying</a><a href=${address('tasks', { state: 'failed' })}>Failed</a></span>
       </div>
       ${error !== undefined
-        ? html`<${Blank} title="They could not be loaded" tone="bad"><p>${error.message}</p><//>`
+        ? html`<${EmptyState} title="The failing tasks could not be loaded" tone="bad"><p>${error.message}</p><//>`
         : !loaded
             ? html`<p class="loading">Loading…</p>`
             : rows.length === 0
-              ? html`<${Blank} title="No task is failing. Good.">${canRun ? html`<p>New here? <a href="#/run">Run a task</a> with a payload of yours and see what it does.</p>` : null}<//>`
+              ? html`<${EmptyState} title="No failing tasks.">${canRun ? html`<p><a href="#/run">Run a task</a> with a payload of your own.</p>` : null}<//>`
               : html`<${TaskTable} rows=${rows} caption="Tasks that fail" />`}
     </section>`
 }

@@ -1,5 +1,5 @@
-import { Blank } from '../parts/blank.js'
-import { loadOverview } from '../data/desk.js'
+import { EmptyState } from '../parts/empty-state.js'
+import { loadOverview } from '../data/live-state.js'
 import { html, useEffect, useState } from '../htm-preact.js'
 import { count } from '../tasks/quantity.js'
 import { address, go } from '../data/route.js'
@@ -14,12 +14,12 @@ export function RunView ({ query, overview }) {
   if (tasks === null) {
     return html`
       <h1>Run a task</h1>
-      <${Blank} title="There is no registry here">
+      <${EmptyState} title="There is no registry here">
         <p>The emulator knows tasks as HTTP requests only, not by name and schema. Register the console in your app to run its tasks from a form.</p>
       <//>`
   }
   if (tasks.length === 0) {
-    return html`<h1>Run a task</h1><${Blank} title="This app has defined no task yet."><p>Give <code>defineTasks</code> one, and start the app again.</p><//>`
+    return html`<h1>Run a task</h1><${EmptyState} title="This app has defined no task yet."><p>Give <code>defineTasks</code> one, and start the app again.</p><//>`
   }
   if (query.task === undefined && tasks.length > 1) return html`<${Registry} tasks=${tasks} />`
   const task = tasks.find(({ name }) => name === (query.task ?? tasks[0].name))
@@ -27,7 +27,7 @@ export function RunView ({ query, overview }) {
     <div class="run-view">
       <${Picker} tasks=${tasks} chosen=${task?.name} />
       ${task === undefined
-        ? html`<${Blank} title=${`There is no task '${visible(query.task)}'`} tone="bad"><p><a href=${address('run')}>All tasks</a></p><//>`
+        ? html`<${EmptyState} title=${`There is no task '${visible(query.task)}'`} tone="bad"><p><a href=${address('run')}>All tasks</a></p><//>`
         : html`<${RunForm} key=${task.name} task=${task} queues=${queues} />`}
     </div>`
 }
@@ -39,7 +39,7 @@ function Registry ({ tasks }) {
     <div class="view-head"><h1>Run a task</h1>${filter}</div>
     <section class="panel" aria-label="Tasks of this app">
       ${found.length === 0
-        ? html`<${Blank} title="No task has such a name."><//>`
+        ? html`<${EmptyState} title="No task has such a name."><//>`
         : html`
           <table class="table registry">
             <caption class="unseen">Tasks of this app</caption>

@@ -1,4 +1,4 @@
-import { Blank } from '../parts/blank.js'
+import { EmptyState } from '../parts/empty-state.js'
 import { html, useState } from '../htm-preact.js'
 import { attempt } from '../parts/notice.js'
 import { address, go } from '../data/route.js'
@@ -57,7 +57,7 @@ function Latest ({ queue, canRun }) {
 function List ({ state, queue, pageToken, limit, title, bare = false, hint }) {
   const [held, hold] = useHold()
   const { rows, next, error, fresh, findNext } = useTaskPage({ state, queue, pageToken, limit }, held)
-  if (error !== undefined) return html`<${Blank} title="The tasks could not be loaded" tone="bad"><p>${error.message}</p><//>`
+  if (error !== undefined) return html`<${EmptyState} title="The tasks could not be loaded" tone="bad"><p>${error.message}</p><//>`
   if (rows === undefined) return html`<p class="loading" role="status">Loading…</p>`
   const turn = () => attempt(async () => {
     const token = await findNext()
@@ -67,7 +67,7 @@ function List ({ state, queue, pageToken, limit, title, bare = false, hint }) {
     <div class="table-hold" ...${hold}>
       ${fresh > 0 ? html`<p class="fresh" role="status">${fresh} more since. They appear when pointer and focus leave the list.</p>` : null}
       ${rows.length === 0
-        ? html`<${Blank} ...${emptiness(state, queue, next)}>${hint}<//>`
+        ? html`<${EmptyState} ...${emptiness(state, queue, next)}>${hint}<//>`
         : html`<${TaskTable} rows=${rows} queues=${queue === undefined} caption=${`${title} tasks`} />`}
     </div>`
   if (bare) return table

@@ -1,4 +1,4 @@
-import { generation, onRows } from '../data/desk.js'
+import { generation, onRows } from '../data/live-state.js'
 import { useEffect, useRef, useState } from '../htm-preact.js'
 import { get } from '../data/server.js'
 import { hasEnded } from '../tasks/state.js'

@@ -1,7 +1,7 @@
 import { AttemptList } from '../tasks/attempt.js'
-import { Blank } from '../parts/blank.js'
+import { EmptyState } from '../parts/empty-state.js'
 import { Confirm } from '../parts/confirm.js'
-import { generation, onRows } from '../data/desk.js'
+import { generation, onRows } from '../data/live-state.js'
 import { drafts } from '../data/draft.js'
 import { Headers } from '../tasks/headers.js'
 import { html, useEffect, useState } from '../htm-preact.js'
@@ -22,7 +22,7 @@ export function TaskView ({ query, overview }) {
   const { task, error } = useTask(query.name ?? '')
   if (error !== undefined) {
     return html`
-      <${Blank} title=${error.status === 404 ? 'This task is no longer known' : 'The task could not be loaded'} tone="bad">
+      <${EmptyState} title=${error.status === 404 ? 'This task is no longer known' : 'The task could not be loaded'} tone="bad">
         <p>${error.status === 404 ? whyUnknown(overview) : error.message}</p>
         <p><a href=${address('tasks')}>All tasks</a></p>
       <//>`
@@ -155,10 +155,10 @@ function Facts ({ task, queue }) {
 }
 
 function NoAttempts ({ task, queue }) {
-  if (hasEnded(task.state)) return html`<${Blank} title="It never ran."><//>`
-  if (task.attempts > 0) return html`<${Blank} title="Its attempts were made before this console was there."><//>`
+  if (hasEnded(task.state)) return html`<${EmptyState} title="It never ran."><//>`
+  if (task.attempts > 0) return html`<${EmptyState} title="Its attempts were made before this console was there."><//>`
   if (queue?.state === 'PAUSED') {
-    return html`<${Blank} title="It waits: its queue is paused."><p><a href="#/">Resume the queue</a>, or run the task now.</p><//>`
+    return html`<${EmptyState} title="It waits: its queue is paused."><p><a href="#/">Resume the queue</a>, or run the task now.</p><//>`
   }
-  return html`<${Blank} title="It has not been tried yet."><p>It is due ${task.scheduleAt === undefined ? 'now' : html`<${Time} at=${task.scheduleAt} />`}.</p><//>`
+  return html`<${EmptyState} title="It has not been tried yet."><p>It is due ${task.scheduleAt === undefined ? 'now' : html`<${Time} at=${task.scheduleAt} />`}.</p><//>`
 }

@@ -1,4 +1,4 @@
-/** What the browser keeps for this page; null where it keeps nothing. */
+/** A value that the browser keeps for this page; null where there is none. */
 export function recall (key) {
   try {
     return localStorage.getItem(`console-${key}`)
@@ -7,7 +7,7 @@ export function recall (key) {
   }
 }
 
-/** Where the browser keeps nothing, it holds until the page is closed. */
+/** Where the browser stores nothing, the value is lost when the page is closed. */
 export function keep (key, value) {
   try {
     localStorage.setItem(`console-${key}`, value)

@@ -3,7 +3,7 @@ export { defineTasks } from './registry/registry.js'
 export { tasksOf } from './tasks.js'
 export * as errors from './errors.js'
 
-export type { CloudTasksOptions, LocalOptions } from './options/options.js'
+export type { CloudTasksClientLike, CloudTasksOptions, LocalOptions } from './options/options.js'
 export type { AuthOptions } from './options/auth.js'
 export type { QueueOptions } from './options/queues.js'
 export type { AppEngineTarget, HttpTarget } from './options/target.js'

@@ -14,7 +14,7 @@ const run = promisify(execFile)
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
   name: string
   version: string
-  exports: Record<string, string | Record<string, string>>
+  exports: Record<string, string | Record<string, string | Record<string, string>>>
   bin?: Record<string, string>
   dependencies: Record<string, string>
   peerDependencies: Record<string, string>
@@ -36,9 +36,8 @@ t.before(async () => {
 t.test('the package holds what it exports and what a reader looks for, and no tests', async t => {
   const files = filesIn(installed)
   for (const file of ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'dist/index.js', 'dist/index.d.ts']) t.ok(files.includes(file), file)
-  for (const target of [...Object.values(manifest.exports), manifest.bin ?? {}].flatMap(target => typeof target === 'string' ? target : Object.values(target))) {
-    t.ok(files.includes(target.replace('./', '')), target)
-  }
+  const targets = (part: unknown): string[] => typeof part === 'string' ? [part] : Object.values(part as object).flatMap(targets)
+  for (const target of targets([manifest.exports, manifest.bin ?? {}])) t.ok(files.includes(target.replace('./', '')), target)
   t.same(files.filter(file => /(?:^|[/.])(?:test|bench|example|tap|ci)(?:[/.]|$)|tsconfig|\.tgz$/.test(file)), [])
 })
 
@@ -172,12 +171,22 @@ t.test('types resolve from both module systems, and Register can be filled', asy
   `)
   write(app, 'app.cts', `
     import cloudTasks = require('fastify-cloud-tasks')
+    import plugin, { errors, tasksOf, type Register, type TaskPayload } from 'fastify-cloud-tasks'
+    import taskConsole from 'fastify-cloud-tasks/console'
+    import { createEmulator } from 'fastify-cloud-tasks/emulator'
     cloudTasks.defineTasks satisfies Function
     // @ts-expect-error not exported
     cloudTasks.defineTask
+    new errors.FST_TASKS_CLOSING().code satisfies 'FST_TASKS_CLOSING'
+    export const payload: TaskPayload<NonNullable<Register['tasks']>, 'greet'> = { name: 'Ada' }
+    // @ts-expect-error missing field
+    export const wrong: TaskPayload<NonNullable<Register['tasks']>, 'greet'> = {}
+    export type Code = errors.TaskError<'FST_TASKS_CLOSING'>
+    export default [plugin, tasksOf, taskConsole, createEmulator]
   `)
   write(app, 'tsconfig.json', JSON.stringify({
-    compilerOptions: { module: 'nodenext', target: 'es2023', types: ['node'], strict: true, exactOptionalPropertyTypes: true, skipLibCheck: false, noEmit: true },
+    // Of its settings the strictest: here a CommonJS module may not import the types of an ES module.
+    compilerOptions: { module: 'node16', target: 'es2023', types: ['node'], strict: true, exactOptionalPropertyTypes: true, skipLibCheck: false, noEmit: true },
     files: ['app.ts', 'app.cts']
   }))
   // A fault in the package's own declarations is seen; those of others, to which links lead, are theirs.

@@ -1,4 +1,3 @@
-import type { CloudTasksClient } from '@google-cloud/tasks'
 import { anything, boolean, callable, instance, integer, number, oneOf, section, string, type Declared, type Option } from '../checks.js'
 import { isLocationId, isProjectId, isQueueId } from '../cloud-tasks/names.js'
 import type { RegisteredTypeProvider, TaskContext, TaskDefinitions, TaskHandlers } from '../registry/definitions.js'
@@ -39,7 +38,7 @@ export interface CloudTasksOptions<M extends TaskDefinitions = TaskDefinitions, 
   /** Settings of the embedded queue. */
   readonly local?: LocalOptions
   /** A client of your own: used as it is and never closed. @default one is made while the app starts, for the transport `cloud` only */
-  readonly client?: CloudTasksClient
+  readonly client?: CloudTasksClientLike
   /**
    * Who may call a task route. `emulator` accepts the tokens of the emulator that `CLOUD_TASKS_EMULATOR_HOST` names, and is refused
    * where that is not set. `false` lets every caller that reaches the server run any task, and logs a warning.
@@ -77,6 +76,17 @@ export interface CloudTasksOptions<M extends TaskDefinitions = TaskDefinitions, 
   readonly onExhausted?: (payload: unknown, error: unknown, task: TaskContext) => unknown
   /** Runs when a task was dropped, before that is answered. What it throws is logged. @default logged at warn */
   readonly onDropped?: (payload: unknown, reason: string, task: TaskContext) => unknown
+}
+
+/**
+ * What the plugin calls of a `CloudTasksClient` of `@google-cloud/tasks`, of any major. Its own type would have every app compile the
+ * declarations of Google's client, which do not compile under all settings.
+ */
+export interface CloudTasksClientLike {
+  createTask (...args: any[]): Promise<any>
+  deleteTask (...args: any[]): Promise<any>
+  getQueue (...args: any[]): Promise<any>
+  getProjectId (): Promise<string>
 }
 
 export interface LocalOptions {

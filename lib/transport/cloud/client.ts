@@ -85,7 +85,7 @@ export class ClientSource {
   }
 
   async #open (): Promise<ReadyClient> {
-    const client = this.#config.client ?? (this.#made ??= await makeClient(this.#config.emulatorHost))
+    const client = this.#config.client as CloudTasksClient | undefined ?? (this.#made ??= await makeClient(this.#config.emulatorHost))
     // Before any call, which would leave a rejection of the initialization without a handler, and so end the process.
     await client.initialize?.().catch(async (error: unknown) => {
       // The client would remember the failure for ever.

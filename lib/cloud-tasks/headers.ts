@@ -3,7 +3,7 @@ import type { Task } from './task.js'
 
 export type TargetKind = 'http' | 'appEngine'
 
-/** What a request says about the attempt that it is. It informs, it never authorises. */
+/** The attempt that a request carries, as its headers describe it. They inform, they never authorise. */
 export interface AttemptHeaders {
   /** Short id. */
   readonly queue: string
@@ -22,7 +22,7 @@ export interface AttemptHeaders {
 
 /**
  * The headers of an attempt: the task's own, less those that the service ignores or replaces, then the service's.
- * `task` is its state after dispatch, so its `dispatchCount` includes this attempt. Whoever sends the request adds
+ * `task` is its state after dispatch, so its `dispatchCount` includes this attempt. The sender of the request adds
  * Host, Content-Length and, for a task with a token, Authorization.
  */
 export function dispatchHeaders (task: Task): Record<string, string> {

@@ -1,7 +1,7 @@
 import { statusErrors } from './status.js'
 import type { AppEngineHttpRequest, HttpRequest, HttpTarget, QueueExtras, Task, UriOverride } from './task.js'
 
-/** The task as its queue has it sent, which may change where it goes and as whom. What is stored stays as it is. */
+/** The task as it is sent: its queue may override URL, method, headers and token. The stored task does not change. */
 export function withOverrides (task: Task, { httpTarget, appEngineRoutingOverride }: QueueExtras): Task {
   if (task.httpRequest !== undefined) {
     return httpTarget === undefined ? task : { ...task, httpRequest: withHttpTarget(task.httpRequest, httpTarget) }
@@ -11,7 +11,7 @@ export function withOverrides (task: Task, { httpTarget, appEngineRoutingOverrid
   return { ...task, appEngineHttpRequest }
 }
 
-/** The URL of a task that names none; undefined when the queue does not say where such a task goes. */
+/** The URL for a task that has none; undefined when the queue's target names no host. */
 export function targetUrl ({ uriOverride }: HttpTarget): string | undefined {
   return uriOverride?.host === undefined ? undefined : overriddenUrl('', uriOverride)
 }
@@ -64,7 +64,9 @@ function overriddenHeaders (headers: HttpRequest['headers'] = {}, overrides: Htt
 function checkUriOverride ({ host, port }: UriOverride): void {
   if (host === '') throw statusErrors.required('HttpTarget.uriOverride.host')
   if (host !== undefined && !isHost(host)) throw statusErrors.notAHost('HttpTarget.uriOverride.host')
-  if (port !== undefined && !(Number.isInteger(port) && port >= 0 && port <= 65_535)) throw statusErrors.outside('HttpTarget.uriOverride.port', '0 and 65535')
+  if (port !== undefined && !(Number.isInteger(port) && port >= 0 && port <= 65_535)) {
+    throw statusErrors.outside('HttpTarget.uriOverride.port', '0 and 65535')
+  }
 }
 
 function isHost (host: string): boolean {

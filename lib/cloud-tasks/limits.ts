@@ -18,7 +18,7 @@ export const DEFAULT_QUEUE_SETTINGS: QueueSettings = {
   }
 }
 
-/** How long an attempt may take when its task does not say. */
+/** How long an attempt may take when its task sets no deadline. */
 export const DEFAULT_DISPATCH_DEADLINE_MS = 600_000
 
 /**
@@ -44,10 +44,11 @@ export function maxBurstSize (maxDispatchesPerSecond: number): number {
 export const MAX_DISPATCHES_PER_SECOND = 500
 
 /**
- * Throws INVALID_ARGUMENT for settings that CreateQueue refuses. `maxBurstSize` is output only: any value passes.
+ * Throws INVALID_ARGUMENT for settings that CreateQueue rejects. `maxBurstSize` is output only, so any value is valid.
  * @param maxRate the largest rate to accept, for a queue that is not Cloud Tasks' own
  */
-export function checkQueueSettings ({ rateLimits = {}, retryConfig = {}, ...extras }: NewQueueSettings, maxRate: number = MAX_DISPATCHES_PER_SECOND): void {
+export function checkQueueSettings (settings: NewQueueSettings, maxRate: number = MAX_DISPATCHES_PER_SECOND): void {
+  const { rateLimits = {}, retryConfig = {}, ...extras } = settings
   const { maxDispatchesPerSecond, maxConcurrentDispatches } = rateLimits
   checkNumber('RateLimits.maxDispatchesPerSecond', maxDispatchesPerSecond, maxRate)
   checkNumber('RateLimits.maxConcurrentDispatches', maxConcurrentDispatches, 5000)
@@ -77,7 +78,7 @@ export function checkRetryConfig (retryConfig: Partial<RetryConfig>): void {
 }
 
 /**
- * Settings with everything filled in. Throws as `checkQueueSettings`. As on the wire, where 0 cannot be told from absent, 0
+ * Settings with all defaults filled in. Throws as `checkQueueSettings`. As on the wire, where 0 and absent are the same, 0
  * means the default for the rate, the concurrency, the attempts and the maximum backoff. A default that contradicts the
  * other bound of the backoff gives way to it.
  */
@@ -115,7 +116,9 @@ function givenExtras (extras: QueueExtras): QueueExtras {
   return Object.fromEntries(EXTRAS.filter(key => extras[key] !== undefined).map(key => [key, extras[key]]))
 }
 
-const EXTRAS = ['appEngineRoutingOverride', 'httpTarget', 'samplingRatio', 'chosenBurstSize', 'taskTtlSeconds', 'tombstoneTtlSeconds'] as const
+const EXTRAS = [
+  'appEngineRoutingOverride', 'httpTarget', 'samplingRatio', 'chosenBurstSize', 'taskTtlSeconds', 'tombstoneTtlSeconds'
+] as const
 
 function checkNumber (field: string, value: number | undefined, max?: number): void {
   if (value === undefined) return

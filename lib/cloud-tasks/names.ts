@@ -35,7 +35,7 @@ export function printTaskName ({ project, location, queue, task }: TaskName): st
   return `projects/${project}/locations/${location}/queues/${queue}/tasks/${task}`
 }
 
-/** The id is whatever stands behind `/tasks/`: the service tells a malformed name from a bad id, see `isTaskId`. */
+/** The id is everything after `/tasks/`: the service distinguishes malformed names from invalid ids, see `isTaskId`. */
 export function parseTaskName (name: string): TaskName | undefined {
   const match = taskName.exec(name)
   return match === null ? undefined : { project: match[1]!, location: match[2]!, queue: match[3]!, task: match[4]! }

@@ -4,8 +4,8 @@ import { statusErrors } from './status.js'
 import type { AppEngineHttpRequest, HttpMethod, HttpRequest, NewTask, Task } from './task.js'
 
 /**
- * Refuses what CreateTask refuses, except by state and by size: throws INVALID_ARGUMENT. Production also refuses tokens on
- * `http://` URLs; this does not, because no local target has TLS.
+ * Throws INVALID_ARGUMENT for tasks that CreateTask rejects, other than for their size or for the state of the queue. Production also
+ * rejects tokens on `http://` URLs; this does not, because local targets have no TLS.
  */
 export function checkNewTask (queueName: string, task: NewTask, now: number): void {
   if (task.name !== undefined) checkName(queueName, task.name)

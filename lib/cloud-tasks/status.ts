@@ -1,4 +1,4 @@
-/** gRPC status codes, and every refusal of Cloud Tasks with the code and text that production gives. */
+/** gRPC status codes, and every error of Cloud Tasks with production's code and text. */
 
 /** Canonical codes of google.rpc.Code by name. */
 export const grpcCodes = {
@@ -23,10 +23,16 @@ export const grpcCodes = {
 
 export type GrpcCode = keyof typeof grpcCodes
 
-/** What production was seen to attach: google.rpc.Help to refused names, google.rpc.BadRequest to what it cannot parse. */
+/** Details that production was seen to attach: google.rpc.Help to invalid names, google.rpc.BadRequest to what it cannot parse. */
 export type ErrorDetail =
-  | { readonly '@type': 'type.googleapis.com/google.rpc.Help', readonly links: ReadonlyArray<{ readonly description: string, readonly url: string }> }
-  | { readonly '@type': 'type.googleapis.com/google.rpc.BadRequest', readonly fieldViolations: ReadonlyArray<{ readonly field?: string, readonly description: string }> }
+  | {
+    readonly '@type': 'type.googleapis.com/google.rpc.Help'
+    readonly links: ReadonlyArray<{ readonly description: string, readonly url: string }>
+  }
+  | {
+    readonly '@type': 'type.googleapis.com/google.rpc.BadRequest'
+    readonly fieldViolations: ReadonlyArray<{ readonly field?: string, readonly description: string }>
+  }
 
 export class CloudTasksError extends Error {
   readonly code: GrpcCode
@@ -41,8 +47,8 @@ export class CloudTasksError extends Error {
 }
 
 /**
- * Every refusal, once. Texts are production's unless the line says otherwise; some of them were seen in recordings of the
- * service, the others are quoted by its users.
+ * Every error, once. The texts are production's unless a comment says otherwise: some are from recordings of the service, others are
+ * quoted by its users.
  */
 export const statusErrors = {
   queueExists: () => new CloudTasksError('ALREADY_EXISTS', 'Queue already exists'),
@@ -90,7 +96,7 @@ export const statusErrors = {
   maxAttempts: () => invalid('RetryConfig.maxAttempts must be greater or equal to -1.'),
   backoffOrder: () => invalid('RetryConfig.minBackoff must be less than or equal to RetryConfig.maxBackoff.'),
 
-  // From here on the code is an inference from the documentation and the text is ours: nobody has recorded these.
+  // From here on the codes are inferred from the documentation and the texts are ours: these have not been recorded.
   notANumber: (field: string) => invalid(`${field} must be a number.`),
   notAnInteger: (field: string) => invalid(`${field} must be a whole number.`),
   notATime: (field: string) => invalid(`${field} is not a valid timestamp.`),
@@ -99,7 +105,8 @@ export const statusErrors = {
   outside: (field: string, range: string) => invalid(`${field} must be between ${range}.`),
   required: (field: string) => invalid(`${field} is required.`),
   notAHost: (field: string) => invalid(`${field} is not a host name.`),
-  queueElsewhere: (parent: string, name: string) => invalid(`The queue '${echo(name)}' is not in the location from request ('${echo(parent)}').`),
+  queueElsewhere: (parent: string, name: string) => invalid(
+    `The queue '${echo(name)}' is not in the location from request ('${echo(parent)}').`),
   pullTask: () => invalid('Task.pull_message is not supported: the queue is a push queue.'),
   pullQueue: () => invalid('Queue.type must be PUSH: pull queues are not supported.'),
   bodyNotAllowed: (field: string, methods: string) => invalid(`${field}.body is only allowed with ${methods}.`),
@@ -115,10 +122,12 @@ export const statusErrors = {
   emptyBatch: () => invalid('A batch must have at least one request.'),
   largeBatch: (max: number) => invalid(`A batch must have at most ${max} requests.`),
   requestId: () => invalid('The request_id must be a UUID4.'),
-  batchParent: (parent: string, other: string) => invalid(`The parent of each request must be the parent of the batch ('${echo(parent)}'), not '${echo(other)}'.`),
+  batchParent: (parent: string, other: string) => invalid(
+    `The parent of each request must be the parent of the batch ('${echo(parent)}'), not '${echo(other)}'.`),
   wholeBatchFailed: (metadata: string) => new CloudTasksError('ABORTED',
     `None of the requests succeeded, refer to ${metadata}.failed_requests for individual error details`),
-  noHttpTarget: () => new CloudTasksError('FAILED_PRECONDITION', 'The queue has no HTTP target with a host, so a task cannot be buffered in it.'),
+  noHttpTarget: () => new CloudTasksError('FAILED_PRECONDITION',
+    'The queue has no HTTP target with a host, so a task cannot be buffered in it.'),
   internal: (cause: unknown) => new CloudTasksError('INTERNAL', 'Internal error encountered.', { cause }),
   notOpen: () => new CloudTasksError('UNAVAILABLE', 'The engine is not open.'),
   notStarted: () => new CloudTasksError('UNAVAILABLE', 'The engine is not dispatching.'),
@@ -131,7 +140,7 @@ export function grpcCodeOf (httpStatus: number): GrpcCode {
   return fromHttp.get(httpStatus) ?? 'UNKNOWN'
 }
 
-/** The HTTP status that the REST interface gives for a code. */
+/** The HTTP status of the REST interface for a code. */
 export function httpStatusOf (code: GrpcCode): number {
   return toHttp[code]
 }
@@ -160,12 +169,12 @@ function invalid (message: string): CloudTasksError {
   return new CloudTasksError('INVALID_ARGUMENT', message)
 }
 
-/** gRPC sends texts in headers, and a client that gets more of those than it takes waits for its deadline. */
+/** gRPC sends texts in headers, and a client that receives more header bytes than it accepts waits until its deadline. */
 function echo (text: string): string {
   return text.length > MAX_ECHO ? `${text.slice(0, MAX_ECHO).replace(/[\uD800-\uDBFF]$/, '')}...` : text
 }
 
-/** Longer than all that may stand there. */
+/** Longer than every valid value. */
 const MAX_ECHO = 1000
 
 function help (description: string, anchor: string): readonly ErrorDetail[] {

@@ -43,7 +43,7 @@ export interface AppEngineHttpRequest {
   readonly body?: Uint8Array
 }
 
-/** What a caller hands to CreateTask. Exactly one of the two requests is set. */
+/** The input of CreateTask. Exactly one of the two requests is set. */
 export interface NewTask {
   /** Full name, `projects/P/locations/L/queues/Q/tasks/T`. Without one the service picks the id. */
   readonly name?: string
@@ -68,7 +68,7 @@ export interface AttemptTimes {
 /** A task as the service stores it: defaults filled in, counters running. */
 export interface Task extends NewTask {
   readonly name: string
-  /** The service picked the id, so nobody relies on the name being refused afterwards. Not part of the wire format. */
+  /** The service chose the id, so no caller relies on the name being rejected afterwards. Not part of the wire format. */
   readonly generatedId?: true
   readonly scheduleAt: number
   /** Whole seconds, as the real service keeps it. */
@@ -108,7 +108,7 @@ export interface RetryConfig {
   readonly maxDoublings: number
 }
 
-/** What a queue changes in every HTTP request that it dispatches. */
+/** What a queue overrides in every HTTP request that it dispatches. */
 export interface HttpTarget {
   readonly uriOverride?: UriOverride
   readonly httpMethod?: HttpMethod
@@ -120,7 +120,7 @@ export interface HttpTarget {
 export interface UriOverride {
   readonly scheme?: 'HTTP' | 'HTTPS'
   readonly host?: string
-  /** 0 takes the port out of the URL. */
+  /** 0 removes the port from the URL. */
   readonly port?: number
   readonly path?: string
   /** `a=b&c=d`, without a question mark. */
@@ -136,20 +136,20 @@ export interface QueueSettings extends QueueExtras {
 
 /** Settings that have no default. */
 export interface QueueExtras {
-  /** Where all App Engine tasks go, whatever they say themselves. */
+  /** Where all App Engine tasks go, whatever routing they have themselves. */
   readonly appEngineRoutingOverride?: AppEngineRouting
   readonly httpTarget?: HttpTarget
-  /** 0 to 1. Kept and shown; it decides nothing here. */
+  /** 0 to 1. Stored and shown; it has no effect here. */
   readonly samplingRatio?: number
   /** v2beta3: the burst, instead of the one that the service derives from the rate. At most 500. */
   readonly chosenBurstSize?: number
   /** v2beta3: tasks end this long after creation. 10 days to 10 years. */
   readonly taskTtlSeconds?: number
-  /** v2beta3: how long the names of tasks that have ended are refused. 1 hour to 9 days. */
+  /** v2beta3: how long names of ended tasks are rejected. 1 hour to 9 days. */
   readonly tombstoneTtlSeconds?: number
 }
 
-/** Queue settings as a caller gives them: what is absent gets the service's default, `maxBurstSize` is ignored. */
+/** Queue settings as a caller sends them: absent ones get the service's defaults, `maxBurstSize` is ignored. */
 export interface NewQueueSettings extends QueueExtras {
   readonly rateLimits?: Partial<RateLimits>
   readonly retryConfig?: Partial<RetryConfig>

@@ -19,7 +19,7 @@ export interface AttemptContextParts {
   readonly watchers?: AttemptWatchers
 }
 
-/** What a handler is told of its attempt. What is dear to make and seldom used, is made on first use. */
+/** What a handler knows of its attempt. Expensive fields are created lazily. */
 export class AttemptContext implements TaskContext, LimitedAttempt {
   readonly name: string
   readonly id: string
@@ -38,7 +38,7 @@ export class AttemptContext implements TaskContext, LimitedAttempt {
   readonly #request: FastifyRequest | undefined
   readonly #log: FastifyBaseLogger
   readonly #watchers: AttemptWatchers | undefined
-  #heardLog: FastifyBaseLogger | undefined
+  #watchedLog: FastifyBaseLogger | undefined
   #taskLog: FastifyBaseLogger | undefined
   #controller: AbortController | undefined
   #aborted: unknown
@@ -77,13 +77,13 @@ export class AttemptContext implements TaskContext, LimitedAttempt {
   }
 
   get log (): FastifyBaseLogger {
-    this.#taskLog ??= this.#heard().child({ task: this.name, id: this.id, attempt: this.attempt })
+    this.#taskLog ??= this.#watched().child({ task: this.name, id: this.id, attempt: this.attempt })
     return this.#taskLog
   }
 
   get request (): FastifyRequest | undefined {
-    // Whoever has the request may write to its log, and that belongs to the attempt, too.
-    if (this.#request !== undefined && this.#watchers?.none === false) this.#request.log = this.#heard()
+    // Handlers may also log through the request, and those lines belong to the attempt as well.
+    if (this.#request !== undefined && this.#watchers?.none === false) this.#request.log = this.#watched()
     return this.#request
   }
 
@@ -119,9 +119,9 @@ export class AttemptContext implements TaskContext, LimitedAttempt {
     this.#controller?.abort(reason)
   }
 
-  /** The log that those who follow this attempt hear. */
-  #heard (): FastifyBaseLogger {
-    this.#heardLog ??= this.#watchers?.none === false ? this.#watchers.logOf(this, this.#log) : this.#log
-    return this.#heardLog
+  /** The log that the watchers of this attempt see. */
+  #watched (): FastifyBaseLogger {
+    this.#watchedLog ??= this.#watchers?.none === false ? this.#watchers.logOf(this, this.#log) : this.#log
+    return this.#watchedLog
   }
 }

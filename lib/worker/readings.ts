@@ -27,7 +27,7 @@ const WAIT_MS = 2000
 /** Least time between two readings of a key when one has failed for a reason that may pass. */
 const FAILED_MS = 10_000
 
-/** The same when it was denied, or when there was nothing to read. */
+/** The same when it was denied, or when the service has no such thing. */
 const DENIED_MS = 300_000
 
 interface Entry<V> {
@@ -38,11 +38,11 @@ interface Entry<V> {
   nextReadAt: number
   /** Resolves with whether there was something to read. */
   reading: Promise<boolean> | undefined
-  /** Once an attempt has waited in vain, none waits again before something was read. */
+  /** Once an attempt has waited without success, none waits again until a reading succeeds. */
   waitedInVain: boolean
 }
 
-/** Values that a service knows, read when they are asked for and kept recent by those who ask. Nobody asks, nothing is read. */
+/** Values that a remote service has, read on demand. Only `get` refreshes them, so an idle process reads nothing. */
 export class Readings<V> {
   readonly #options: ReadingsOptions<V>
   readonly #entries = new Map<string, Entry<V>>()
@@ -94,7 +94,7 @@ export class Readings<V> {
     return entry
   }
 
-  /** One reading of a key at a time, whoever asks. Undefined when it was read in vain too recently. */
+  /** Concurrent callers share one reading of a key. Undefined while a failed one is too recent to be repeated. */
   #read (key: string, entry: Entry<V>): Promise<boolean> | undefined {
     if (entry.reading === undefined && !this.#closed && this.#options.clock.monotonic() >= entry.nextReadAt) {
       entry.reading = this.#options.scope.runInAsyncScope(() => this.#load(key, entry)).finally(() => { entry.reading = undefined })

@@ -12,10 +12,12 @@ export interface RemoteLimitsOptions {
   /** What the option `queues` names of a queue, without defaults. */
   readonly named: (queue: string) => Partial<RetryConfig>
   readonly clock: Clock
-  /** The async context in which settings are read: that of no attempt, although an attempt asks for it. */
+  /** The async context in which settings are read, so that it is not that of the attempt that needs them. */
   readonly scope: AsyncResource
   readonly log: FastifyBaseLogger
 }
+
+const REMEDY = "run 'fastify-cloud-tasks queues sync', or correct the option"
 
 /** Settings of a queue are read again after this long. */
 const REFRESH_MS = 300_000
@@ -23,12 +25,12 @@ const REFRESH_MS = 300_000
 /** How old they may be when an attempt has failed and its task may end with it. */
 const RECENT_MS = 10_000
 
-/** How old they may be when they contradict the attempt that has arrived. */
+/** How old they may be when an attempt arrives that contradicts them. */
 const CONTRADICTED_MS = 1000
 
 /**
- * Limits of queues that live in Cloud Tasks, where they may have any settings, whatever the options say. A task's own `retryConfig`
- * counts first, then its queue's as it was read last, then what the option `queues` names.
+ * Limits of queues in Cloud Tasks, which may have any settings, whatever the options are. A task's own `retryConfig` applies first, then
+ * the last known one of its queue, then what the option `queues` names.
  */
 export class RemoteLimits implements RetryLimitSource {
   readonly #options: RemoteLimitsOptions
@@ -71,7 +73,7 @@ export class RemoteLimits implements RetryLimitSource {
 
   limitsOf (attempt: LimitedAttempt): RetryLimits | Promise<RetryLimits> {
     this.#ended.see(attempt)
-    // Most tasks succeed at once. Those that do not are few enough to be read one by one.
+    // Most tasks succeed at the first attempt. The others are few enough to be read one by one.
     return this.#decide(attempt, this.#ownLimits(attempt, attempt.attempt > 1), this.#queues.get(attempt.queue))
   }
 
@@ -92,16 +94,13 @@ export class RemoteLimits implements RetryLimitSource {
     this.#tasks.close()
   }
 
-  #ownLimits (attempt: LimitedAttempt, read: boolean): OwnLimits | undefined | Promise<OwnLimits | undefined> {
+  #ownLimits (attempt: LimitedAttempt, read: boolean): MaybeLater<OwnLimits> {
     if (!attempt.mayHaveOwnRetry) return 'none'
     if (this.#options.settings.ofTask === undefined) return undefined
     return read ? this.#tasks.get(keyOf(attempt)) : this.#tasks.known(keyOf(attempt))
   }
 
-  /** `own` is undefined where it could not be read. */
-  #decide (
-    attempt: LimitedAttempt, own: OwnLimits | undefined | Promise<OwnLimits | undefined>, queue: RetryLimits | undefined | Promise<RetryLimits | undefined>
-  ): RetryLimits | Promise<RetryLimits> {
+  #decide (attempt: LimitedAttempt, own: MaybeLater<OwnLimits>, queue: MaybeLater<RetryLimits>): RetryLimits | Promise<RetryLimits> {
     if (own instanceof Promise || queue instanceof Promise) {
       return Promise.all([own, queue]).then(([ownLimits, queueLimits]) => this.#decide(attempt, ownLimits, queueLimits))
     }
@@ -129,16 +128,16 @@ export class RemoteLimits implements RetryLimitSource {
   #limitsByOptions (attempt: LimitedAttempt): RetryLimits {
     const limits = this.#namedLimits(attempt.queue)
     if (!isBeyond(limits, attempt)) return limits
-    // It may be the task that allows more, and then the options may be right about all others.
+    // The task itself may allow more, and then the options may still be right for all others.
     if (attempt.mayHaveOwnRetry) return UNKNOWN_LIMITS
     this.#disproved.add(attempt.queue)
     this.#options.log.warn({ queue: attempt.queue, id: attempt.id, attempt: attempt.attempt, maxAttempts: limits.maxAttempts },
-      "an attempt beyond the 'maxAttempts' of the option 'queues' arrived, so the queue in Cloud Tasks allows more; from now on no attempt of this queue " +
-      "counts as the last: run 'fastify-cloud-tasks queues sync', or correct the option")
+      "an attempt beyond the 'maxAttempts' of the option 'queues' arrived, so the queue in Cloud Tasks allows more; from now on no " +
+      `attempt of this queue counts as the last: ${REMEDY}`)
     return UNKNOWN_LIMITS
   }
 
-  /** The queue counts, whatever the options say; but they are wrong then, and a next 'queues sync' would change the queue. */
+  /** The queue applies, but options that differ are a mistake: the next `queues sync` would change the queue. */
   #compare (queue: string, limits: RetryLimits): void {
     const { maxAttempts, maxRetrySeconds } = this.#options.named(queue)
     const wrong = {
@@ -146,8 +145,9 @@ export class RemoteLimits implements RetryLimitSource {
       ...(maxRetrySeconds === undefined || maxRetrySeconds === limits.maxRetrySeconds ? {} : { maxRetrySeconds })
     }
     if (Object.keys(wrong).length === 0 || !this.#isFirst(`${queue} differs`)) return
-    this.#options.log.warn({ queue, queueSettings: { maxAttempts: limits.maxAttempts ?? -1, maxRetrySeconds: limits.maxRetrySeconds }, options: wrong },
-      "the queue in Cloud Tasks has another 'retryConfig' than the option 'queues' says; the queue's counts: run 'fastify-cloud-tasks queues sync', or correct the option")
+    const queueSettings = { maxAttempts: limits.maxAttempts ?? -1, maxRetrySeconds: limits.maxRetrySeconds }
+    this.#options.log.warn({ queue, queueSettings, options: wrong },
+      `the queue in Cloud Tasks has another 'retryConfig' than the option 'queues'; the queue's applies: ${REMEDY}`)
   }
 
   async #readQueue (queue: string): Promise<Reading<RetryLimits>> {
@@ -169,13 +169,14 @@ export class RemoteLimits implements RetryLimitSource {
   #logUnreadQueue (queue: string, reading: Unread): void {
     if (reading.outcome === 'missing') {
       if (!this.#isFirst(`${queue} missing`)) return
-      this.#options.log.warn({ queue }, "attempts of a queue that does not exist in 'project' and 'location'; until it does, the option 'queues' tells which attempt is the last")
+      this.#options.log.warn({ queue },
+        "a queue of an attempt is not in 'project' and 'location'; only the option 'queues' determines which attempt is the last")
       return
     }
     // Denied once, all queues are: one line is enough.
     if (!this.#isFirst(reading.outcome === 'denied' ? 'denied' : `${queue} failed`)) return
     this.#options.log.warn({ queue, err: reading.cause },
-      `the retry settings of a queue could not be read, so only what the option 'queues' names tells which attempt is the last: ${reading.problem}`)
+      `the retry settings of a queue could not be read; only the option 'queues' determines which attempt is the last: ${reading.problem}`)
   }
 
   #logUnreadTask (reading: Unread): void {
@@ -185,7 +186,7 @@ export class RemoteLimits implements RetryLimitSource {
   }
 
   #isFirst (message: string): boolean {
-    // Names of queues come from callers, and those need not be verified.
+    // Queue ids are sent by callers, which are not verified with `auth: false`.
     if (this.#logged.size > 10_000) this.#logged.clear()
     return this.#logged.size < this.#logged.add(message).size
   }
@@ -193,6 +194,9 @@ export class RemoteLimits implements RetryLimitSource {
 
 /** A task's own limits, or that it has none. */
 type OwnLimits = RetryLimits | 'none'
+
+/** Undefined where it could not be read. */
+type MaybeLater<V> = V | undefined | Promise<V | undefined>
 
 function isBeyond ({ maxAttempts, maxRetrySeconds }: RetryLimits, { attempt }: LimitedAttempt): boolean {
   return maxAttempts !== undefined && maxRetrySeconds === 0 && attempt > maxAttempts

@@ -76,7 +76,7 @@ const verified = new WeakSet<FastifyRequest>()
 /** Why the payload of a request does not fit. Other hooks may throw errors that look alike. */
 const invalidPayloads = new WeakMap<FastifyRequest, Error>()
 
-/** What the attempt of a request came to. It stands, whatever a hook of the host throws afterwards. */
+/** The outcome of a request's attempt. A hook of the host that throws afterwards does not change it. */
 const outcomes = new WeakMap<FastifyRequest, Outcome>()
 
 /** A payload has at most the size of a task, so the limit of the host must not be lower. */
@@ -160,8 +160,10 @@ function answer (reply: FastifyReply, { status, result, code }: Outcome): Fastif
   return result === 'done' ? reply.send() : reply.send(describe(status, result, code))
 }
 
-/** Answers what did not come to a run: an unverified caller, a body that is no payload, a hook of the host that threw. */
-async function refuse (worker: TaskRoutes, task: RegisteredTask, error: FastifyError, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+/** Answers a request that did not reach its handler: an unverified caller, an invalid payload, a hook of the host that threw. */
+async function refuse (
+  worker: TaskRoutes, task: RegisteredTask, error: FastifyError, request: FastifyRequest, reply: FastifyReply
+): Promise<FastifyReply> {
   // A hook of the host that comes before the verification may throw the parser's errors, too.
   const invalid = verified.has(request) && isParserError(error) ? error : invalidPayloads.get(request)
   if (invalid !== undefined) {
@@ -187,8 +189,12 @@ function rejectCall (task: string | undefined, error: FastifyError, request: Fas
  * embedded queue takes it back. Cloud Tasks counts it, and slows its queue for a while.
  */
 function refuseWhileClosing ({ config }: TaskRoutes, task: RegisteredTask, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  if (!config.embedded) request.log.warn({ task: task.name }, 'attempt refused: the server is closing and its grace period has passed; Cloud Tasks counts the attempt')
-  return reply.code(503).header(RESULT_HEADER, CLOSING_RESULT).header('retry-after', '1').send(describe(503, CLOSING_RESULT, 'FST_TASKS_CLOSING'))
+  if (!config.embedded) {
+    request.log.warn({ task: task.name },
+      'attempt refused: the server is closing and its grace period has passed; Cloud Tasks counts the attempt')
+  }
+  return reply.code(503).header(RESULT_HEADER, CLOSING_RESULT).header('retry-after', '1')
+    .send(describe(503, CLOSING_RESULT, 'FST_TASKS_CLOSING'))
 }
 
 /** The result of an attempt whose handler cannot run because of its payload. */
@@ -222,9 +228,13 @@ async function contextOf (worker: TaskRoutes, task: RegisteredTask, request: Fas
   const { config, clock, watchers, limits } = worker
   const delivered = readAttempt(request.headers, config.target.type)
   // Cloud Scheduler and people call without the headers of a queue; that is a first attempt.
-  const headers = delivered ?? { id: request.id, queue: task.queue ?? config.queue, retryCount: 0, executionCount: 0, scheduledAt: clock.now() }
+  const headers = delivered ?? {
+    id: request.id, queue: task.queue ?? config.queue, retryCount: 0, executionCount: 0, scheduledAt: clock.now()
+  }
   const mayHaveOwnRetry = delivered !== undefined && request.headers[RETRY_HEADER] !== RETRY_BY_QUEUE
-  const context = new AttemptContext({ name: task.name, headers, mayHaveOwnRetry, limits: UNKNOWN_LIMITS, deadlineAt, log: request.log, request, watchers })
+  const context = new AttemptContext({
+    name: task.name, headers, mayHaveOwnRetry, limits: UNKNOWN_LIMITS, deadlineAt, log: request.log, request, watchers
+  })
   const known = limits.limitsOf(context)
   context.limits = known instanceof Promise ? await known : known
   watchers.started(context, request)

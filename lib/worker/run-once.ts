@@ -28,13 +28,16 @@ export interface RunOnceParts {
  * Runs a handler outside of any queue: no request, no deadline, nothing is settled.
  * @throws FST_TASKS_NO_HANDLER
  */
-export async function runHandler (parts: RunOnceParts, task: RegisteredTask, payload: unknown, log: FastifyBaseLogger): Promise<RunResult> {
+export async function runHandler (
+  parts: RunOnceParts, task: RegisteredTask, payload: unknown, log: FastifyBaseLogger
+): Promise<RunResult> {
   const { app, config, clock, scope, runs, limits, signal } = parts
   const { handler, name } = task
   if (handler === undefined) throw new FST_TASKS_NO_HANDLER(name)
   const queue = task.queue ?? config.queue
   const headers = { id: `run-${randomUUID()}`, queue, retryCount: 0, executionCount: 0, scheduledAt: clock.now() }
-  const deadlineAt = clock.now() + (task.dispatchDeadlineSeconds === undefined ? DEFAULT_DISPATCH_DEADLINE_MS : task.dispatchDeadlineSeconds * 1000)
+  const deadlineMs = task.dispatchDeadlineSeconds === undefined ? DEFAULT_DISPATCH_DEADLINE_MS : task.dispatchDeadlineSeconds * 1000
+  const deadlineAt = clock.now() + deadlineMs
   // As Fastify does for a route with a level of its own.
   const leveled = config.logLevel === undefined ? log : log.child({}, { level: config.logLevel })
   const context = new AttemptContext({ name, headers, limits: limits.knownLimits(queue), deadlineAt, log: leveled })

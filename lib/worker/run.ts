@@ -19,9 +19,9 @@ export class Runs {
   /** Of a closing server. */
   #grace: { readonly endsAt: number, readonly admitsUntil: number } | undefined
   #graceTimer: unknown
-  #endGrace = (): void => {}
-  /** Resolves when a closing server stops waiting for attempts. */
-  readonly graceEnded = new Promise<void>(resolve => { this.#endGrace = resolve })
+  #graceEnded = false
+  /** Called when a closing server stops waiting for attempts. */
+  readonly #onGraceEnd = new Set<() => void>()
 
   /** @param scope the async context in which a closing server aborts handlers */
   constructor (clock: Clock, scope: AsyncResource) {
@@ -37,6 +37,22 @@ export class Runs {
   /** Whether the server is closing and no handler starts any more. */
   get closed (): boolean {
     return this.#grace !== undefined && this.#clock.monotonic() >= this.#grace.admitsUntil
+  }
+
+  /**
+   * Waits for `work`, or until a closing server stops waiting. Rejects as `work` does. The race is with a promise of its own, because
+   * each race with one that lives as long as the server would leave a reaction behind.
+   */
+  async withinGrace (work: unknown): Promise<void> {
+    let end!: () => void
+    const ended = new Promise<void>(resolve => { end = resolve })
+    if (this.#graceEnded) end()
+    this.#onGraceEnd.add(end)
+    try {
+      await Promise.race([work, ended])
+    } finally {
+      this.#onGraceEnd.delete(end)
+    }
   }
 
   /** Everything that a closing server waits for happens in here. */
@@ -58,7 +74,8 @@ export class Runs {
    * @param connection ends the run when its caller hangs up
    */
   run (
-    app: FastifyInstance, handler: HandlerFunction<any>, payload: unknown, context: AttemptContext, deadlineMs: number, connection?: AttemptConnection
+    app: FastifyInstance, handler: HandlerFunction<any>, payload: unknown, context: AttemptContext, deadlineMs: number,
+    connection?: AttemptConnection
   ): Promise<RunResult> {
     if (this.closed) return Promise.resolve({ result: 'aborted', error: new FST_TASKS_ABORTED(context.name) })
     return new Promise(resolve => {
@@ -81,11 +98,11 @@ export class Runs {
         context.abort(error)
         settle({ result: 'disconnected', error })
       })
-      // Where the caller is gone already, nobody could acknowledge the work: it is left to the next attempt.
+      // Where the caller has disconnected already, the work could not be acknowledged: it is left to the next attempt.
       if (!this.#running.has(context)) return
       call(app, handler, payload, context).then(
-        value => { settle(context.dropReason === undefined ? { result: 'done', value } : { result: 'dropped', reason: context.dropReason, error: context.dropError }) },
-        error => { settle(context.dropReason === undefined ? { result: 'failed', error } : { result: 'dropped', reason: context.dropReason, error: context.dropError }) }
+        value => { settle(droppedResult(context) ?? { result: 'done', value }) },
+        error => { settle(droppedResult(context) ?? { result: 'failed', error }) }
       )
     })
   }
@@ -99,7 +116,7 @@ export class Runs {
     const endsAt = this.#clock.monotonic() + graceMs
     this.#grace = { endsAt, admitsUntil: admit ? endsAt : -Infinity }
     this.#watchGrace()
-    await Promise.race([Promise.allSettled(this.#attempts), this.graceEnded])
+    await this.withinGrace(Promise.allSettled(this.#attempts))
   }
 
   /** The timer runs only while there is something to abort. */
@@ -109,18 +126,25 @@ export class Runs {
       this.#clock.clearTimeout(this.#graceTimer)
       this.#graceTimer = undefined
     } else {
-      this.#graceTimer ??= this.#clock.setTimeout(() => { this.#scope.runInAsyncScope(this.#abortAll, this) }, Math.max(0, this.#grace.endsAt - this.#clock.monotonic()))
+      const leftMs = Math.max(0, this.#grace.endsAt - this.#clock.monotonic())
+      this.#graceTimer ??= this.#clock.setTimeout(() => { this.#scope.runInAsyncScope(this.#abortAll, this) }, leftMs)
     }
   }
 
   #abortAll (): void {
-    this.#endGrace()
+    this.#graceEnded = true
+    for (const end of this.#onGraceEnd) end()
     for (const [context, settle] of this.#running) {
       const error = new FST_TASKS_ABORTED(context.name)
       context.abort(error)
       settle({ result: 'aborted', error })
     }
   }
+}
+
+/** A handler that called `drop` has dropped its task, also when it caught the error that `drop` throws. */
+function droppedResult ({ dropReason, dropError }: AttemptContext): RunResult | undefined {
+  return dropReason === undefined ? undefined : { result: 'dropped', reason: dropReason, error: dropError }
 }
 
 async function call (app: FastifyInstance, handler: HandlerFunction<any>, payload: unknown, context: AttemptContext): Promise<unknown> {

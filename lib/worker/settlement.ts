@@ -7,7 +7,7 @@ import { isRetried, type RetryLimitSource } from './retry-limits.js'
 import type { Runs } from './run.js'
 import type { AttemptWatchers } from './watchers.js'
 
-/** What an attempt came to, and the HTTP status that tells Cloud Tasks so. */
+/** The outcome of an attempt, with the HTTP status that reports it to Cloud Tasks. */
 export interface Outcome {
   readonly result: 'done' | 'retry' | 'dropped'
   readonly status: 200 | 204 | 400 | 499 | 500 | 503 | 504
@@ -15,10 +15,10 @@ export interface Outcome {
   readonly code: string | undefined
 }
 
-/** How many attempts of a task ended in which way, in this process; `expired` counts tasks that the embedded queue dropped because of their age. */
+/** Attempts of a task that have ended in this process, by outcome. `expired` counts tasks that the embedded queue dropped for their age. */
 export interface OutcomeCounts { done: number, retry: number, dropped: number, exhausted: number, expired: number }
 
-/** Turns what happened into an outcome, logs and counts it, and calls `onDropped` and `onExhausted` before the answer goes out. */
+/** Turns the result of an attempt into its outcome: logs and counts it, and runs `onDropped` or `onExhausted` before it is answered. */
 export class Settlement {
   readonly #config: Config
   readonly #runs: Runs
@@ -38,7 +38,9 @@ export class Settlement {
   }
 
   /** Never rejects. */
-  async settle (task: RegisteredTask, payload: unknown, context: AttemptContext, attempt: AttemptResult, durationMs: number): Promise<Outcome> {
+  async settle (
+    task: RegisteredTask, payload: unknown, context: AttemptContext, attempt: AttemptResult, durationMs: number
+  ): Promise<Outcome> {
     const outcome = outcomeOf(attempt)
     const exhausted = outcome.result === 'retry' && await this.#endsTask(context)
     this.#count(task.name, outcome, exhausted)
@@ -58,7 +60,15 @@ export class Settlement {
 
     if (attemptEndChannel.hasSubscribers) {
       attemptEndChannel.publish({
-        task: context.name, id: context.id, queue: context.queue, attempt: context.attempt, result: outcome.result, status: outcome.status, durationMs, exhausted, error: outcome.error
+        task: context.name,
+        id: context.id,
+        queue: context.queue,
+        attempt: context.attempt,
+        result: outcome.result,
+        status: outcome.status,
+        durationMs,
+        exhausted,
+        error: outcome.error
       })
     }
     return outcome
@@ -80,7 +90,7 @@ export class Settlement {
   async #dropped (payload: unknown, reason: string, context: AttemptContext): Promise<void> {
     context.log.warn({ reason }, 'task dropped')
     try {
-      await Promise.race([this.#config.onDropped?.(payload, reason, context), this.#runs.graceEnded])
+      await this.#runs.withinGrace(this.#config.onDropped?.(payload, reason, context))
     } catch (err) {
       context.log.error({ err }, 'onDropped failed')
     }
@@ -95,7 +105,7 @@ export class Settlement {
 
   async #callOnExhausted (payload: unknown, error: unknown, context: AttemptContext): Promise<void> {
     try {
-      await Promise.race([this.#config.onExhausted?.(payload, error, context), this.#runs.graceEnded])
+      await this.#runs.withinGrace(this.#config.onExhausted?.(payload, error, context))
     } catch (err) {
       context.log.error({ err }, 'onExhausted failed')
     }
@@ -118,14 +128,17 @@ function noCounts (): OutcomeCounts {
   return { done: 0, retry: 0, dropped: 0, exhausted: 0, expired: 0 }
 }
 
-/** The table of outcomes. Cloud Tasks retries whatever is not 2xx, and slows its whole queue on 429 and 503: only a closing server says 503. */
+/**
+ * The table of outcomes. Cloud Tasks retries everything but 2xx, and slows the whole queue down on 429 and 503: only a closing server
+ * answers 503.
+ */
 function outcomeOf (attempt: AttemptResult): Outcome {
   switch (attempt.result) {
     case 'done': return { result: 'done', status: 204, error: undefined, code: undefined }
     case 'dropped': return { result: 'dropped', status: 200, error: undefined, code: 'FST_TASKS_DROPPED' }
     case 'failed': return { result: 'retry', status: 500, error: attempt.error, code: 'FST_TASKS_ATTEMPT_FAILED' }
     case 'deadline': return { result: 'retry', status: 504, error: attempt.error, code: 'FST_TASKS_DEADLINE_EXCEEDED' }
-    // Sent to nobody: the number by which nginx logs such requests.
+    // No answer can be sent any more. nginx logs such requests with this number.
     case 'disconnected': return { result: 'retry', status: 499, error: attempt.error, code: 'FST_TASKS_DISCONNECTED' }
     case 'aborted': return { result: 'retry', status: 503, error: attempt.error, code: 'FST_TASKS_ABORTED' }
     case 'invalid': return { result: 'retry', status: 400, error: attempt.error, code: 'FST_TASKS_INVALID_PAYLOAD' }

@@ -28,7 +28,7 @@ t.test('queue settings that are absent get the service\'s defaults', async t => 
   t.same(completeQueueSettings(zeros), DEFAULT_QUEUE_SETTINGS, '0 is how the wire writes absent')
   const given = completeQueueSettings({ rateLimits: { maxDispatchesPerSecond: 1.5 }, retryConfig: { maxAttempts: -1, maxDoublings: 0, minBackoffSeconds: 0 } })
   t.same(given.rateLimits, { maxDispatchesPerSecond: 1.5, maxConcurrentDispatches: 1000, maxBurstSize: 10 })
-  t.match(given.retryConfig, { maxAttempts: -1, maxDoublings: 0, minBackoffSeconds: 0, maxBackoffSeconds: 3600 })
+  t.hasStrict(given.retryConfig, { maxAttempts: -1, maxDoublings: 0, minBackoffSeconds: 0, maxBackoffSeconds: 3600 })
 })
 
 t.test('the burst follows the rate and cannot be set', async t => {
@@ -37,8 +37,8 @@ t.test('the burst follows the rate and cannot be set', async t => {
 })
 
 t.test('a default backoff gives way to the bound that was given', async t => {
-  t.match(completeQueueSettings({ retryConfig: { maxBackoffSeconds: 0.05 } }).retryConfig, { minBackoffSeconds: 0.05, maxBackoffSeconds: 0.05 })
-  t.match(completeQueueSettings({ retryConfig: { minBackoffSeconds: 7200 } }).retryConfig, { minBackoffSeconds: 7200, maxBackoffSeconds: 7200 })
+  t.hasStrict(completeQueueSettings({ retryConfig: { maxBackoffSeconds: 0.05 } }).retryConfig, { minBackoffSeconds: 0.05, maxBackoffSeconds: 0.05 })
+  t.hasStrict(completeQueueSettings({ retryConfig: { minBackoffSeconds: 7200 } }).retryConfig, { minBackoffSeconds: 7200, maxBackoffSeconds: 7200 })
 })
 
 t.test('bad queue settings are refused in the service\'s words', async t => {
@@ -138,7 +138,7 @@ t.test('a task is stored with the service\'s times and an id of its own', async 
   const stored = withStoredDefaults(queue, { httpRequest: { url } }, now)
   t.match(stored.name, /^projects\/p\/locations\/l\/queues\/q\/tasks\/\d+$/)
   t.equal(stored.generatedId, true)
-  t.match(stored, { scheduleAt: now, createdAt: now - 700, dispatchCount: 0, responseCount: 0, executionCount: 0, dispatchDeadlineMs: 600_000 })
+  t.hasStrict(stored, { scheduleAt: now, createdAt: now - 700, dispatchCount: 0, responseCount: 0, executionCount: 0, dispatchDeadlineMs: 600_000 })
   const named = withStoredDefaults(queue, { name: `${queue}/tasks/t`, httpRequest: { url }, scheduleAt: now + 0.1234567, dispatchDeadlineMs: 15_000.9 }, now)
   t.equal(named.name, `${queue}/tasks/t`)
   t.equal('generatedId' in named, false)

@@ -92,7 +92,7 @@ t.test('refusals carry code, text and the link that production sends', async t =
       url: 'https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues.tasks#Task.FIELDS.name'
     }]
   }])
-  t.match(statusErrors.queueName().details, [{ links: [{ description: 'Definition of queue name' }] }])
+  t.hasStrict(statusErrors.queueName().details, [{ links: [{ description: 'Definition of queue name' }] }])
   t.equal(statusErrors.notFound().details, undefined)
   const cause = new Error('disk full')
   t.equal(statusErrors.notStored(cause).cause, cause)
@@ -194,6 +194,12 @@ t.test('a task cannot forge the service\'s headers', async t => {
   t.same(own({ ...base, httpRequest: { url: 'http://localhost/', headers } }), ['authorization', 'Accept'])
   t.same(own({ ...base, httpRequest: { url: 'http://localhost/', headers, oidcToken } }), ['Accept'], 'a token replaces it')
   t.same(own({ ...base, appEngineHttpRequest: { headers } }), ['x-cloudtasks-taskname', 'authorization', 'Accept'])
+  for (const key of ['authorization', 'Authorization', 'AUTHORIZATION']) {
+    for (const token of [{ oidcToken }, { oauthToken: oidcToken }]) {
+      const sent = dispatchHeaders({ ...base, httpRequest: { url: 'http://localhost/', headers: { [key]: 'Basic a' }, ...token } })
+      t.equal(sent[key], undefined, `${key} beside a token`)
+    }
+  }
 })
 
 function received (headers: Record<string, string>): Record<string, string> {

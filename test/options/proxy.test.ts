@@ -65,7 +65,7 @@ t.test("a failure behind a proxy names the proxy's variable, and not its address
   }
   const explanation = await fails({ https_proxy: proxy.url.replace('//', '//user:secret@') })
   t.ok(proxy.used > 0)
-  t.match(explanation, 'Cloud Tasks could not be reached (UNAVAILABLE: ')
+  t.equal(explanation.includes('Cloud Tasks could not be reached (UNAVAILABLE: '), true)
   t.match(explanation, /; the request goes through the proxy that https_proxy names$/)
   t.notMatch(explanation, /secret/)
   server.reply = () => ({ code: 'UNAVAILABLE', details: 'The service is currently unavailable.' })
@@ -116,8 +116,8 @@ t.test('keys of tokens', async t => {
       t.equal(error.code, 'FST_TASKS_KEYS_UNAVAILABLE')
       return error.explanation
     }
-    t.match(await explanation({ https_proxy: 'http://127.0.0.1:1' }), 'past the proxy that https_proxy names, which Node.js uses only with NODE_USE_ENV_PROXY=1')
-    t.match(await explanation({ https_proxy: 'http://127.0.0.1:1', NODE_USE_ENV_PROXY: '1' }), 'through the proxy that https_proxy names')
+    t.equal((await explanation({ https_proxy: 'http://127.0.0.1:1' })).includes('past the proxy that https_proxy names, which Node.js uses only with NODE_USE_ENV_PROXY=1'), true)
+    t.equal((await explanation({ https_proxy: 'http://127.0.0.1:1', NODE_USE_ENV_PROXY: '1' })).includes('through the proxy that https_proxy names'), true)
     t.notMatch(await explanation({}), /proxy/i)
     t.notMatch(await explanation({ https_proxy: 'http://127.0.0.1:1' }, 'http://127.0.0.1:1/certs'), /proxy/i)
   })

@@ -19,7 +19,7 @@ export interface TokenIssuer {
   /** Keys that the server shows; tests rotate them. */
   keys: SigningKey[]
   /** How the server answers: with its keys, with an error, with something else, or not at all. */
-  mode: 'up' | 'error' | 'html' | 'hangs'
+  mode: 'up' | 'error' | 'html' | 'hangs' | 'empty' | 'redirect'
   /** How often it was asked. */
   requests: number
 }
@@ -39,8 +39,11 @@ export async function startIssuer (t: { teardown: (close: () => Promise<void>) =
   const server = createServer((request, response) => {
     issuer.requests++
     if (issuer.mode === 'hangs') return
-    response.statusCode = issuer.mode === 'error' ? 500 : 200
-    response.end(issuer.mode === 'html' ? '<html>captive portal</html>' : JSON.stringify({ keys: issuer.keys.map(one => one.jwk) }))
+    // Where it leads, the same keys are shown.
+    if (issuer.mode === 'redirect' && request.url !== '/moved') response.writeHead(302, { location: '/moved' })
+    else response.statusCode = issuer.mode === 'error' ? 500 : 200
+    const keys = issuer.mode === 'empty' ? [] : issuer.keys.map(one => one.jwk)
+    response.end(issuer.mode === 'html' ? '<html>captive portal</html>' : JSON.stringify({ keys }))
   })
   await new Promise<void>(resolve => { server.listen(0, '127.0.0.1', resolve) })
   t.teardown(async () => {

@@ -197,7 +197,7 @@ t.test('where the queue is not in the location of the options, those count', asy
   await worker.run()
   t.strictSame(worker.seen, [[1, 2, false], [2, 2, true]])
   t.strictSame(worker.exhausted, [2])
-  t.equal(worker.log.filter(line => line.msg.startsWith("attempts of a queue that does not exist in 'project' and 'location'")).length, 1)
+  t.equal(worker.log.filter(line => line.msg.startsWith("a queue of an attempt is not in 'project' and 'location'")).length, 1)
 })
 
 t.test('a queue that is changed while a task is retried', async t => {
@@ -222,7 +222,7 @@ t.test('a queue that is changed while a task is retried', async t => {
   }
 
   t.test('to fewer attempts ends the task with the one that is the last by then', async t => {
-    const worker = await startChanging(t, [100, 2], 10_000)
+    const worker = await startChanging(t, [100, 2], 11_000)
     await worker.run()
     t.strictSame(worker.seen, [[1, 100, false], [2, 2, true]])
     t.strictSame(worker.exhausted, [2])
@@ -230,7 +230,7 @@ t.test('a queue that is changed while a task is retried', async t => {
   })
 
   t.test('to more attempts goes on to the last of them', async t => {
-    const worker = await startChanging(t, [1, 3], 10_000)
+    const worker = await startChanging(t, [1, 3], 11_000)
     await worker.run()
     t.strictSame(worker.seen, [[1, 1, true], [2, 3, false], [3, 3, true]])
     t.strictSame(worker.exhausted, [3])

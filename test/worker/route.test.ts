@@ -14,8 +14,8 @@ t.test('what an attempt comes to', async t => {
     const attempts = watchAttempts(t)
     const { app } = await start(t, { tasks, handlers: { work: () => 'discarded' } })
     await app.enqueue('work', { n: 1 })
-    t.match(await attempts.ended(1), [{ task: 'work', queue: 'default', attempt: 1, result: 'done', status: 204, exhausted: false }])
-    t.match(app.tasks.list()[0]?.counts, { done: 1, retry: 0, dropped: 0, exhausted: 0, expired: 0 })
+    t.hasStrict(await attempts.ended(1), [{ task: 'work', queue: 'default', attempt: 1, result: 'done', status: 204, exhausted: false }])
+    t.hasStrict(app.tasks.list()[0]?.counts, { done: 1, retry: 0, dropped: 0, exhausted: 0, expired: 0 })
   })
 
   for (const thrown of [Object.assign(new Error('teapot'), { statusCode: 418 }), Object.assign(new Error('slow down'), { statusCode: 429 }), 'a string', undefined, null]) {
@@ -24,8 +24,8 @@ t.test('what an attempt comes to', async t => {
 
       const { app, log } = await start(t, { tasks, queues: quick, handlers: { work: (_, task) => { if (task.attempt === 1) throw thrown } } })
       const { id } = await app.enqueue('work', { n: 1 })
-      t.match(await attempts.ended(2), [{ attempt: 1, result: 'retry', status: 500, error: thrown }, { attempt: 2, result: 'done', status: 204 }])
-      t.match(log.find(line => line.msg === 'attempt failed, it will be retried'), { task: 'work', id, attempt: 1 })
+      t.hasStrict(await attempts.ended(2), [{ attempt: 1, result: 'retry', status: 500, error: thrown }, { attempt: 2, result: 'done', status: 204 }])
+      t.hasStrict(log.find(line => line.msg === 'attempt failed, it will be retried'), { task: 'work', id, attempt: 1 })
     })
   }
 
@@ -47,9 +47,9 @@ t.test('what an attempt comes to', async t => {
         onDropped: (payload, reason, task) => { dropped.push(payload, reason, task.id) }
       })
       const { id } = await app.enqueue('work', { n: 1 })
-      t.match(await attempts.ended(1), [{ result: 'dropped', status: 200 }])
+      t.hasStrict(await attempts.ended(1), [{ result: 'dropped', status: 200 }])
       t.strictSame(dropped, [{ n: 1 }, 'no longer wanted', id])
-      t.match(log.find(line => line.msg === 'task dropped'), { reason: 'no longer wanted', task: 'work', id, attempt: 1, level: 40 })
+      t.hasStrict(log.find(line => line.msg === 'task dropped'), { reason: 'no longer wanted', task: 'work', id, attempt: 1, level: 40 })
       await app.close()
     }
   })
@@ -73,11 +73,11 @@ t.test('what an attempt comes to', async t => {
       }
     })
     await app.enqueue('work', { n: 1 })
-    t.match(await attempts.ended(3), [{ exhausted: false }, { exhausted: false }, { exhausted: true, status: 500 }])
+    t.hasStrict(await attempts.ended(3), [{ exhausted: false }, { exhausted: false }, { exhausted: true, status: 500 }])
     t.strictSame(exhausted, [{ n: 1 }, 'failure 3 of 3', 3, 2])
     t.strictSame(last, [false, false, true])
     t.ok(log.some(line => line.msg === 'onExhausted failed'), 'its own error is logged')
-    t.match(app.tasks.list()[0]?.counts, { retry: 3, exhausted: 1 })
+    t.hasStrict(app.tasks.list()[0]?.counts, { retry: 3, exhausted: 1 })
   })
 
   t.test('a payload that does not fit is answered 400 and retried, or dropped where the option says so', async t => {
@@ -90,11 +90,11 @@ t.test('what an attempt comes to', async t => {
       for (const payload of ['{"n":"secret-value"}', '{"n":', '', '{"__proto__":{}}']) {
         const response = await app.inject({ method: 'POST', url: '/tasks/work', headers: { 'content-type': 'application/json' }, payload })
         t.equal(response.statusCode, invalidPayload === 'retry' ? 400 : 200, payload)
-        t.notMatch(response.body, 'secret-value')
+        t.equal(response.body.includes('secret-value'), false)
       }
       t.equal(attempts.ends.length, 4)
       t.equal(dropped.length, invalidPayload === 'retry' ? 0 : 4)
-      t.notMatch(JSON.stringify(log), 'secret-value')
+      t.equal(JSON.stringify(log).includes('secret-value'), false)
       await app.close()
     }
   })
@@ -105,8 +105,8 @@ t.test('what an attempt comes to', async t => {
       const attempts = watchAttempts(t)
       const { app, log } = await start(t, { tasks, auth: false, invalidPayload: 'drop', handlers: { work: () => { t.fail('must not run') } } }, app => { app.setValidatorCompiler((() => validate) as never) })
       t.equal((await app.inject({ method: 'POST', url: '/tasks/work', payload: { n: 1 } })).statusCode, 200)
-      t.match(attempts.ends, [{ result: 'dropped' }])
-      t.notMatch(JSON.stringify(log), 'secret-value')
+      t.hasStrict(attempts.ends, [{ result: 'dropped' }])
+      t.equal(JSON.stringify(log).includes('secret-value'), false)
       await app.close()
     }
   })
@@ -136,7 +136,7 @@ t.test('what an attempt comes to', async t => {
     await started.opened
     mock.timers.tick(15_000)
     t.equal((await answer).statusCode, 504)
-    t.match(attempts.ends, [{ result: 'retry', status: 504, error: { code: 'FST_TASKS_DEADLINE_EXCEEDED' } }])
+    t.hasStrict(attempts.ends, [{ result: 'retry', status: 504, error: { code: 'FST_TASKS_DEADLINE_EXCEEDED' } }])
   })
 
   t.test('an unknown path below the prefix is answered 404, even where the host answers 200 for all that it does not know', async t => {
@@ -158,7 +158,7 @@ t.test('who may call', async t => {
         payload: '{"n": not even JSON'
       })
       t.equal(response.statusCode, 401)
-      t.match(response.json(), { code: 'FST_TASKS_UNAUTHENTICATED' })
+      t.hasStrict(response.json(), { code: 'FST_TASKS_UNAUTHENTICATED' })
     }
     t.equal((await app.inject({ method: 'POST', url: '/tasks/unknown', payload: {} })).statusCode, 401, 'not even which tasks exist is told')
   })
@@ -213,18 +213,18 @@ t.test('the context of a handler', async t => {
       },
       payload: { n: 1 }
     })
-    t.match(seen, { name: 'work', id: 'abc-1', queue: 'mail', attempt: 4, retryCount: 3, executionCount: 2, previousResponse: 404, retryReason: undefined, maxAttempts: 5, isLastAttempt: false })
+    t.hasStrict(seen, { name: 'work', id: 'abc-1', queue: 'mail', attempt: 4, retryCount: 3, executionCount: 2, previousResponse: 404, retryReason: undefined, maxAttempts: 5, isLastAttempt: false })
     t.equal(seen?.scheduledTime.getTime(), 1721236265266)
     t.ok(Math.abs((seen?.deadline.getTime() ?? 0) - Date.now() - 60_000) < 2000)
     t.equal(seen?.signal.aborted, false)
-    t.match(log.find(line => line.msg === 'from the handler'), { task: 'work', id: 'abc-1', attempt: 4 })
+    t.hasStrict(log.find(line => line.msg === 'from the handler'), { task: 'work', id: 'abc-1', attempt: 4 })
   })
 
   t.test('without those headers, as from Cloud Scheduler, is a first attempt', async t => {
     let seen: TaskContext | undefined
     const { app } = await start(t, { tasks, auth: false, handlers: { work: (_, task) => { seen = task } } })
     t.equal((await app.inject({ method: 'POST', url: '/tasks/work', payload: { n: 1 } })).statusCode, 204)
-    t.match(seen, { attempt: 1, queue: 'default', isLastAttempt: false, maxAttempts: 100, previousResponse: undefined })
+    t.hasStrict(seen, { attempt: 1, queue: 'default', isLastAttempt: false, maxAttempts: 100, previousResponse: undefined })
   })
 
   t.test('counts attempts of the embedded queue and knows the response before', async t => {
@@ -286,7 +286,7 @@ t.test('the host', async t => {
       app.post('/mine', async request => ({ got: request.body }))
     })
     await app.enqueue('work', { n: 1 })
-    t.match(await attempts.ended(1), [{ result: 'done' }])
+    t.hasStrict(await attempts.ended(1), [{ result: 'done' }])
     t.strictSame((await app.inject({ method: 'POST', url: '/mine', payload: { n: 1 } })).json(), { got: 'raw' })
   })
 
@@ -295,14 +295,14 @@ t.test('the host', async t => {
     const big = defineTasks({ big: { payload: Type.Object({ text: Type.String() }) } })
     const { app } = await start(t, { tasks: big, handlers: { big: () => {} } }, () => {}, { bodyLimit: 10, onProtoPoisoning: 'ignore' })
     await app.enqueue('big', { text: 'x'.repeat(1_000_000) })
-    t.match(await attempts.ended(1), [{ result: 'done' }])
+    t.hasStrict(await attempts.ended(1), [{ result: 'done' }])
   })
 
   t.test('with a time limit for its handlers does not cut attempts short', async t => {
     const attempts = watchAttempts(t)
     const { app } = await start(t, { tasks, handlers: { work: async () => { await new Promise(resolve => setTimeout(resolve, 40)) } } }, () => {}, { handlerTimeout: 5 })
     await app.enqueue('work', { n: 1 })
-    t.match(await attempts.ended(1), [{ result: 'done', status: 204 }])
+    t.hasStrict(await attempts.ended(1), [{ result: 'done', status: 204 }])
   })
 
   t.test('\'s hooks run on task routes, and onError hears of a failed handler', async t => {
@@ -356,13 +356,13 @@ t.test('the host', async t => {
     await app.enqueue('work', { n: 1 })
     const told = () => log.filter(line => line.msg.startsWith('an attempt was answered before it came to its handler'))
     while (told().length < 2) await new Promise(resolve => setTimeout(resolve, 5))
-    t.match(told(), [{ level: 40, url: '/tasks/work', status: 401, attempt: 1 }, { level: 50, attempt: 2 }])
+    t.hasStrict(told(), [{ level: 40, url: '/tasks/work', status: 401, attempt: 1 }, { level: 50, attempt: 2 }])
   })
 
   t.test('is told of tasks that no handler in this process runs', async t => {
     const two = defineTasks({ here: { payload: Type.Object({}) }, elsewhere: { payload: Type.Object({}) } })
     const { log } = await start(t, { tasks: two, handlers: { here: () => {} } })
-    t.match(log.find(line => line.tasks !== undefined), { level: 40, tasks: ['elsewhere'] })
+    t.hasStrict(log.find(line => line.tasks !== undefined), { level: 40, tasks: ['elsewhere'] })
   })
 
   t.test('can quieten the task routes', async t => {
@@ -402,7 +402,7 @@ t.test('the host', async t => {
       child.addHook('onReady', async () => { await tasksOf(child, tasks).enqueue('work', { n: 1 }) })
     }, { prefix: '/v1' })
     await app.ready()
-    t.match(await attempts.ended(1), [{ result: 'done' }])
+    t.hasStrict(await attempts.ended(1), [{ result: 'done' }])
     t.equal(app.hasRoute({ method: 'POST', url: '/v1/work' }), true)
     t.equal(app.hasDecorator('enqueue'), false, 'the instance above does not get the decorators')
   })
@@ -413,6 +413,6 @@ t.test('the host', async t => {
     const { app } = await start(t, { tasks: put, handlers: { replace: (_, task) => { t.equal(task.request?.method, 'PUT') }, change: (_, task) => { t.equal(task.request?.method, 'PATCH') } } })
     await app.enqueue('replace', {})
     await app.enqueue('change', {})
-    t.match(await attempts.ended(2), [{ result: 'done' }, { result: 'done' }])
+    t.hasStrict(await attempts.ended(2), [{ result: 'done' }, { result: 'done' }])
   })
 })

@@ -27,7 +27,10 @@ export function failureOf (fault: CloudFault, site: CallContext): Failure {
   return { outcome: 'failed', problem: problemOf(fault, site), cause: fault.error }
 }
 
-/** "Queue does not exist. ..." came as FAILED_PRECONDITION for years. Deleting a task of no queue says only NOT_FOUND, as for a task that is gone. */
+/**
+ * "Queue does not exist. ..." had the code FAILED_PRECONDITION for years. Deleting a task in a queue that does not exist fails with a
+ * plain NOT_FOUND, as it does for a task that is gone.
+ */
 function isQueueMissing ({ code, details }: CloudFault, { action }: CallContext): boolean {
   if (code !== 'NOT_FOUND' && code !== 'FAILED_PRECONDITION') return false
   if (/queue (?:does not exist|not found)/i.test(details)) return true
@@ -38,7 +41,8 @@ function queueHint ({ queue, project, location, emulatorHost }: CallContext): st
   const create = `gcloud tasks queues create ${queue} --location=${location} --project=${project ?? 'PROJECT'}`
   return emulatorHost === undefined
     ? `create it with '${create}' (a new queue may take a minute to appear), or check 'queue', 'location' and 'project'`
-    : `create it in the emulator at ${emulatorHost}, whose name for it is projects/${project ?? 'PROJECT'}/locations/${location}/queues/${queue}`
+    : `create it in the emulator at ${emulatorHost}, whose name for it is ` +
+      `projects/${project ?? 'PROJECT'}/locations/${location}/queues/${queue}`
 }
 
 function problemOf (fault: CloudFault, site: CallContext): string {
@@ -48,12 +52,14 @@ function problemOf (fault: CloudFault, site: CallContext): string {
     case 'RESOURCE_EXHAUSTED': return transientProblem(fault, site)
     case 'PERMISSION_DENIED': return permissionProblem(fault, site)
     case 'UNAUTHENTICATED':
-      return `there are no valid credentials (UNAUTHENTICATED: ${quote(fault)}); on Google Cloud check that the service account that the app runs as ` +
-        "exists and is enabled, elsewhere run 'gcloud auth application-default login' or point GOOGLE_APPLICATION_CREDENTIALS at a key file" + proxyHint(fault, site)
+      return `there are no valid credentials (UNAUTHENTICATED: ${quote(fault)}); on Google Cloud check that the service account that ` +
+        "the app runs as exists and is enabled, elsewhere run 'gcloud auth application-default login' or point " +
+        'GOOGLE_APPLICATION_CREDENTIALS at a key file' + proxyHint(fault, site)
     case 'NO_PROJECT': return `the credentials name no project (${quote(fault)}); set the option 'project' or GOOGLE_CLOUD_PROJECT`
     case 'NOT_FOUND':
       return /service ?account/i.test(fault.details)
-        ? `Cloud Tasks does not know the service account ${site.serviceAccountEmail ?? ''} (NOT_FOUND: ${quote(fault)}); create it, or check ` +
+        ? `Cloud Tasks does not know the service account ${site.serviceAccountEmail ?? ''} (NOT_FOUND: ${quote(fault)}); ` +
+          'create it, or check ' +
           "'target.serviceAccountEmail' or CLOUD_TASKS_SERVICE_ACCOUNT"
         : `Cloud Tasks answered NOT_FOUND: ${quote(fault)}`
     case 'INVALID_ARGUMENT': return `Cloud Tasks refused the task (INVALID_ARGUMENT: ${quote(fault)})${adviceOn(fault.details)}`
@@ -98,21 +104,26 @@ const ROLES: Readonly<Record<CallContext['action'], string>> = {
   changeQueue: 'roles/cloudtasks.queueAdmin'
 }
 
-function permissionProblem (fault: CloudFault, { action, queue, location, project = 'PROJECT', serviceAccountEmail }: CallContext): string {
+function permissionProblem (fault: CloudFault, site: CallContext): string {
+  const { action, queue, location, project = 'PROJECT', serviceAccountEmail } = site
   const denied = `(PERMISSION_DENIED: ${quote(fault)})`
   if (/SERVICE_DISABLED|has not been used in project|is disabled/i.test(fault.details)) {
-    return `the Cloud Tasks API is off in project ${project} ${denied}; run 'gcloud services enable cloudtasks.googleapis.com --project=${project}'`
+    return `the Cloud Tasks API is off in project ${project} ${denied}; ` +
+      `run 'gcloud services enable cloudtasks.googleapis.com --project=${project}'`
   }
   if (/organization's policy|VPC ?Service ?Controls/i.test(fault.details)) {
-    return `a policy of your organization, such as VPC Service Controls, forbids the call ${denied}; ask its administrators to allow cloudtasks.googleapis.com here`
+    return `a policy of your organization, such as VPC Service Controls, forbids the call ${denied}; ` +
+      'ask its administrators to allow cloudtasks.googleapis.com here'
   }
   if (/actAs/i.test(fault.details)) {
     return `the app's own account may not use the service account of the target ${denied}; grant it roles/iam.serviceAccountUser: ` +
-      `'gcloud iam service-accounts add-iam-policy-binding ${serviceAccountEmail ?? 'ACCOUNT'} --member=serviceAccount:APP_ACCOUNT --role=roles/iam.serviceAccountUser'`
+      `'gcloud iam service-accounts add-iam-policy-binding ${serviceAccountEmail ?? 'ACCOUNT'} ` +
+      "--member=serviceAccount:APP_ACCOUNT --role=roles/iam.serviceAccountUser'"
   }
   const role = ROLES[action]
-  return `the app's own account lacks ${role} on queue ${queue} in ${location}, or 'project' or 'location' is wrong ${denied}; grant it: ` +
-    `'gcloud tasks queues add-iam-policy-binding ${queue} --location=${location} --project=${project} --member=serviceAccount:APP_ACCOUNT --role=${role}'`
+  return `the app's own account lacks ${role} on queue ${queue} in ${location}, or 'project' or 'location' is wrong ${denied}; ` +
+    `grant it: 'gcloud tasks queues add-iam-policy-binding ${queue} --location=${location} --project=${project} ` +
+    `--member=serviceAccount:APP_ACCOUNT --role=${role}'`
 }
 
 function adviceOn (details: string): string {

@@ -1,18 +1,18 @@
 import { sleep, type Clock } from '../../clock/clock.js'
 
-/** What went wrong with a call, as far as retries care. */
+/** The aspects of a failed call that retries depend on. */
 export interface Fault {
   /** Trying again may help. */
   readonly transient: boolean
-  /** The receiver may have done what it was asked to, though it did not say so. */
+  /** The receiver may have carried the call out, although no answer confirms it. */
   readonly mayHaveArrived: boolean
 }
 
-/** A call that was tried until it went through, failed for good, or its time was up. */
+/** The result of a call that was tried until it succeeded, failed for good, or used up its time. */
 export type CallResult<T, F extends Fault> =
   | { readonly ok: true, readonly value: T }
-  /** `inDoubt`: a try before the last one may have done its work. */
-  | { readonly ok: false, readonly fault: F, readonly tries: number, readonly inDoubt: boolean }
+  /** `ambiguous`: a try before the last one may have been carried out. */
+  | { readonly ok: false, readonly fault: F, readonly tries: number, readonly ambiguous: boolean }
 
 export interface RetryOptions<F extends Fault> {
   readonly classifyError: (error: unknown) => F
@@ -29,22 +29,24 @@ const FIRST_DELAY_MS = 100
 const MAX_DELAY_MS = 2000
 
 /**
- * Tries `call` within a budget of time. Never rejects. The waits double from 100 ms to 2 s, each shortened by chance to
- * between a half and the whole of it, so that servers that failed together do not come back together.
+ * Tries `call` within a time budget. Never rejects. The waits double from 100 ms to 2 s, each shortened at random to between half and
+ * all of it, so that processes that failed together do not retry together.
  * @param call gets the milliseconds that this try may take: half the budget at first, so that a connection that hangs
  * leaves time for another one
  */
-export async function withRetries<T, F extends Fault> (call: (timeoutMs: number) => Promise<T>, options: RetryOptions<F>): Promise<CallResult<T, F>> {
+export async function withRetries<T, F extends Fault> (
+  call: (timeoutMs: number) => Promise<T>, options: RetryOptions<F>
+): Promise<CallResult<T, F>> {
   const { classifyError, budgetMs, signal, clock, random = Math.random } = options
   const startedAt = clock.monotonic()
   let remainingMs = budgetMs
-  let inDoubt = false
+  let ambiguous = false
   for (let tries = 1; ; tries++) {
     try {
       return { ok: true, value: await call(tries === 1 ? budgetMs / 2 : remainingMs) }
     } catch (error) {
       const fault = classifyError(error)
-      const failed = { ok: false, fault, tries, inDoubt } as const
+      const failed = { ok: false, fault, tries, ambiguous } as const
       if (!fault.transient) return failed
       const waitMs = Math.min(FIRST_DELAY_MS * 2 ** (tries - 1), MAX_DELAY_MS) * (1 + random()) / 2
       remainingMs = budgetMs - (clock.monotonic() - startedAt) - waitMs
@@ -54,7 +56,7 @@ export async function withRetries<T, F extends Fault> (call: (timeoutMs: number)
       } catch {
         return failed
       }
-      inDoubt ||= fault.mayHaveArrived
+      ambiguous ||= fault.mayHaveArrived
     }
   }
 }

@@ -106,13 +106,11 @@ export class ClientSource {
 }
 
 async function makeClient (emulatorHost: string | undefined): Promise<CloudTasksClient> {
-  return await withLibrary(({ CloudTasksClient }) => new CloudTasksClient(emulatorHost === undefined ? undefined : emulatorOptions(emulatorHost)))
+  return await withLibrary(({ CloudTasksClient }) => new CloudTasksClient(clientOptions(emulatorHost)))
 }
 
 async function makeBetaClient (emulatorHost: string | undefined): Promise<v2beta3.CloudTasksClient> {
-  const client = await withLibrary(({ v2beta3: { CloudTasksClient } }) => {
-    return new CloudTasksClient(emulatorHost === undefined ? undefined : emulatorOptions(emulatorHost))
-  })
+  const client = await withLibrary(({ v2beta3: { CloudTasksClient } }) => new CloudTasksClient(clientOptions(emulatorHost)))
   await client.initialize().catch(async (error: unknown) => {
     await client.close().catch(() => {})
     throw new ClientError('credentials', error)
@@ -129,8 +127,9 @@ async function withLibrary<C> (make: (library: typeof import('@google-cloud/task
   }
 }
 
-/** No TLS, no search for credentials, and no proxy, which could not reach this machine or a network of containers. */
-function emulatorOptions (emulatorHost: string) {
+/** For an emulator: no TLS, no search for credentials, and no proxy, which could not reach this machine or a network of containers. */
+function clientOptions (emulatorHost: string | undefined) {
+  if (emulatorHost === undefined) return undefined
   const { hostname, port } = new URL(`http://${emulatorHost}`)
   // From the libraries that the client itself uses: those of another copy are refused.
   const requireOfClient = createRequire(createRequire(here()).resolve('@google-cloud/tasks'))

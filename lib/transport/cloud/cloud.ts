@@ -25,7 +25,7 @@ export class CloudTransport implements Transport {
   readonly #random: (() => number) | undefined
   readonly #closing = new AbortController()
 
-  /** Cloud Tasks lists tasks a few times a minute only, and its v2 counts none. */
+  /** Cloud Tasks allows 600 list calls a minute for a region, and its v2 has no counts. */
   readonly inspection = undefined
 
   readonly retrySettings: CloudRetrySettings
@@ -64,7 +64,7 @@ export class CloudTransport implements Transport {
     }
     if (tried.fault.code === 'ALREADY_EXISTS') {
       // After a try whose fate is unknown, what exists is most likely what that try made.
-      return tried.inDoubt && id !== undefined ? { outcome: 'created', id, scheduleAt } : { outcome: 'duplicate' }
+      return tried.ambiguous && id !== undefined ? { outcome: 'created', id, scheduleAt } : { outcome: 'duplicate' }
     }
     return this.#failure('create', queue, tried, () => this.#bytes(queue, outgoing))
   }
@@ -78,10 +78,10 @@ export class CloudTransport implements Transport {
     if (tried.ok) return { outcome: 'deleted' }
     const failure = this.#failure('delete', queue, tried)
     if (tried.fault.code !== 'NOT_FOUND' || failure.outcome === 'queueNotFound') return failure
-    return { outcome: tried.inDoubt ? 'deleted' : 'notFound' }
+    return { outcome: tried.ambiguous ? 'deleted' : 'notFound' }
   }
 
-  /** Goes on taking tasks: requests in flight may still enqueue, and what Cloud Tasks has outlives this process. */
+  /** Goes on accepting tasks: requests in flight may still enqueue, and tasks in Cloud Tasks outlive this process. */
   async stop (): Promise<void> {}
 
   async close (): Promise<void> {
@@ -106,7 +106,7 @@ export class CloudTransport implements Transport {
 
   #newTask (parent: string, outgoing: OutgoingTask): NewTask {
     const { target, prefix } = this.#config
-    // The client cannot give a task a retryConfig of its own, and the worker is told so.
+    // Node's v2 client cannot set a retryConfig on a task, and this lets the worker know.
     const headers = { ...outgoing.headers, [RETRY_HEADER]: RETRY_BY_QUEUE }
     return newTask(parent, target, routePath(this.#app, prefix, outgoing.path), { ...outgoing, headers })
   }
@@ -124,7 +124,10 @@ export class CloudTransport implements Transport {
     return storedSize(withStoredDefaults(parent, this.#newTask(parent, outgoing), this.#clock.now()))
   }
 
-  #failure (action: CallContext['action'], queue: string, { fault, tries }: { fault: CloudFault, tries: number }, bytes: () => number = () => 0): Failure {
+  #failure (
+    action: CallContext['action'], queue: string, failed: { fault: CloudFault, tries: number }, bytes: () => number = () => 0
+  ): Failure {
+    const { fault, tries } = failed
     const { project, location, emulatorHost, target, sendTimeoutMs } = this.#config
     return failureOf(fault, {
       action,

@@ -20,14 +20,24 @@ export function classifyError (error: unknown): CloudFault {
   const details = detailsOf(error)
   const lacksToken = isTokenError(error, details)
   const code = codeOf(error, details, lacksToken)
-  return { code, lacksToken, details: details.replace(PLUGIN_PREFIX, ''), error, transient: TRANSIENT.has(code), mayHaveArrived: !lacksToken && mayHaveArrived(code, details) }
+  return {
+    code,
+    lacksToken,
+    details: details.replace(PLUGIN_PREFIX, ''),
+    error,
+    transient: TRANSIENT.has(code),
+    mayHaveArrived: !lacksToken && mayHaveArrived(code, details)
+  }
 }
 
 const TRANSIENT: ReadonlySet<string> = new Set<GrpcCode>(['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'RESOURCE_EXHAUSTED'])
 
 const CODES = new Map<number, GrpcCode>(Object.entries(grpcCodes).map(([name, code]) => [code, name as GrpcCode]))
 
-const RESET = /ECONNRESET|ECONNREFUSED|ECONNABORTED|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|ENETUNREACH|EHOSTUNREACH|RST_STREAM|GOAWAY|socket hang up/
+const RESET = new RegExp([
+  'ECONNRESET', 'ECONNREFUSED', 'ECONNABORTED', 'EPIPE', 'ETIMEDOUT', 'ENOTFOUND', 'EAI_AGAIN', 'ENETUNREACH', 'EHOSTUNREACH',
+  'RST_STREAM', 'GOAWAY', 'socket hang up'
+].join('|'))
 
 /** How grpc-js begins when the access token for a call could not be had. */
 const PLUGIN_PREFIX = /^(?:\d+ \w+: )?Getting metadata from plugin failed with error: /
@@ -59,7 +69,7 @@ function isPassing (status: unknown): boolean {
   return typeof status === 'number' && (status === 429 || status >= 500)
 }
 
-/** A call that never left has done nothing, nor has one that was answered with a refusal, as by a quota. */
+/** A call that was never sent has had no effect, nor has one that was answered with a rejection, such as of a quota. */
 function mayHaveArrived (code: CloudFault['code'], details: string): boolean {
   if (/No connection established|Name resolution failed|ECONNREFUSED|ENOTFOUND|EAI_AGAIN/.test(details)) return false
   return code === 'UNAVAILABLE' || code === 'DEADLINE_EXCEEDED'

@@ -4,7 +4,7 @@ import { printQueueName } from '../../cloud-tasks/names.js'
 import type { Config } from '../../options/config.js'
 import { failureOf, type CallContext } from './advice.js'
 import { ClientSource } from './client.js'
-import { classifyError } from './fault.js'
+import { classifyError, type CloudFault } from './fault.js'
 import { withRetries, type CallResult } from './call-retry.js'
 
 type IQueue = protos.google.cloud.tasks.v2.IQueue
@@ -13,8 +13,14 @@ type IDuration = protos.google.protobuf.IDuration
 /** Settings of a queue by their names in the option `queues`, as in `rateLimits.maxDispatchesPerSecond`. */
 export type QueueFields = ReadonlyMap<string, number>
 
-/** Each setting, as the service calls it, and how it is read and written. */
-const FIELDS: Readonly<Record<string, { readonly mask: string, readonly read: (queue: IQueue) => number, readonly write: (queue: WritableQueue, value: number) => void }>> = {
+interface Field {
+  readonly mask: string
+  readonly read: (queue: IQueue) => number
+  readonly write: (queue: WritableQueue, value: number) => void
+}
+
+/** Each setting, with the service's name for it. */
+const FIELDS: Readonly<Record<string, Field>> = {
   'rateLimits.maxDispatchesPerSecond': rate('maxDispatchesPerSecond', 'max_dispatches_per_second'),
   'rateLimits.maxConcurrentDispatches': rate('maxConcurrentDispatches', 'max_concurrent_dispatches'),
   'retryConfig.maxAttempts': retry('maxAttempts', 'max_attempts'),
@@ -43,7 +49,7 @@ export class CloudQueues {
     this.#clients = new ClientSource(config)
   }
 
-  /** All settings of a queue; undefined where there is none of that id. Rejects with a message that says what to do. */
+  /** All settings of a queue; undefined when there is no queue of that id. Rejects with a message that names the remedy. */
   async read (id: string): Promise<QueueFields | undefined> {
     const tried = await this.#call(id, (client, name, timeout) => client.getQueue({ name }, { timeout, retry: null }))
     if (tried.ok) return fieldsOf(tried.value[0])
@@ -52,8 +58,8 @@ export class CloudQueues {
   }
 
   /**
-   * Makes a queue; what `fields` leave out gets the service's defaults, and so may a 0, which the wire format does not tell
-   * from what is left out. Resolves with all settings as they now are.
+   * Creates a queue. Settings that `fields` leave out get the service's defaults; so may a 0, which the wire format cannot
+   * distinguish from an absent value. Resolves with all settings as they now are.
    */
   async create (id: string, fields: QueueFields): Promise<QueueFields> {
     const tried = await this.#call(id, (client, name, timeout) => {
@@ -61,7 +67,7 @@ export class CloudQueues {
     })
     if (tried.ok) return fieldsOf(tried.value[0])
     // A try whose answer was lost has made it.
-    const made = tried.fault.code === 'ALREADY_EXISTS' && tried.inDoubt ? await this.read(id) : undefined
+    const made = tried.fault.code === 'ALREADY_EXISTS' && tried.ambiguous ? await this.read(id) : undefined
     if (made === undefined) throw this.#problem('changeQueue', id, tried)
     return made
   }
@@ -69,7 +75,9 @@ export class CloudQueues {
   /** Sets `fields` and leaves all others as they are. Resolves with all settings as they now are. */
   async update (id: string, fields: QueueFields): Promise<QueueFields> {
     const paths = [...fields.keys()].map(field => FIELDS[field]!.mask)
-    const tried = await this.#call(id, (client, name, timeout) => client.updateQueue({ queue: write(name, fields), updateMask: { paths } }, { timeout }))
+    const tried = await this.#call(id, (client, name, timeout) => {
+      return client.updateQueue({ queue: write(name, fields), updateMask: { paths } }, { timeout })
+    })
     if (!tried.ok) throw this.#problem('changeQueue', id, tried)
     return fieldsOf(tried.value[0])
   }
@@ -78,17 +86,27 @@ export class CloudQueues {
     await this.#clients.close()
   }
 
-  async #call<T> (id: string, call: (client: CloudTasksClient, name: string, timeoutMs: number) => Promise<T>): Promise<CallResult<T, ReturnType<typeof classifyError>>> {
+  async #call<T> (
+    id: string, call: (client: CloudTasksClient, name: string, timeoutMs: number) => Promise<T>
+  ): Promise<CallResult<T, CloudFault>> {
     return await withRetries(async timeoutMs => {
       const { client, project } = await this.#clients.open()
       return await call(client, printQueueName({ project, location: this.#config.location, queue: id }), timeoutMs)
     }, { classifyError, budgetMs: this.#config.sendTimeoutMs, signal: this.#signal, clock: systemClock })
   }
 
-  #problem (action: CallContext['action'], queue: string, { fault, tries }: Extract<CallResult<unknown, ReturnType<typeof classifyError>>, { ok: false }>): Error {
+  #problem (action: CallContext['action'], queue: string, { fault, tries }: { fault: CloudFault, tries: number }): Error {
     const { project, location, emulatorHost, sendTimeoutMs } = this.#config
     const failure = failureOf(fault, {
-      action, queue, location, emulatorHost, tries, project: project ?? this.#clients.ready?.project, serviceAccountEmail: undefined, budgetMs: sendTimeoutMs, bytes: () => 0
+      action,
+      queue,
+      project: project ?? this.#clients.ready?.project,
+      location,
+      emulatorHost,
+      serviceAccountEmail: undefined,
+      tries,
+      budgetMs: sendTimeoutMs,
+      bytes: () => 0
     })
     const problem = failure.outcome === 'failed' ? failure.problem : fault.details
     return new Error(`queue '${queue}': ${problem}`, { cause: fault.error })

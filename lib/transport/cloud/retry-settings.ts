@@ -10,10 +10,10 @@ import { classifyError, type CloudFault } from './fault.js'
 
 type IRetryConfig = protos.google.cloud.tasks.v2.IRetryConfig | protos.google.cloud.tasks.v2beta3.IRetryConfig
 
-/** A call that takes longer has failed; the next attempt of the queue makes another one. */
+/** Longest that one call may last. It is not repeated: a later attempt of the queue calls again. */
 const TIMEOUT_MS = 10_000
 
-/** Retry settings as Cloud Tasks, or an emulator of it, has them. Needs `cloudtasks.queues.get` and, for tasks of other clients, `cloudtasks.tasks.get`. */
+/** Retry settings in Cloud Tasks or an emulator. Needs `cloudtasks.queues.get`, and `cloudtasks.tasks.get` for tasks of other clients. */
 export class CloudRetrySettings implements RetrySettings {
   readonly #config: Config
   readonly #clients: ClientSource
@@ -29,7 +29,8 @@ export class CloudRetrySettings implements RetrySettings {
   ofQueue (queue: string): Promise<RetryReading> {
     return this.#read('viewQueue', queue, async () => {
       const { client, project } = await this.#clients.open()
-      const [{ retryConfig }] = await client.getQueue({ name: printQueueName({ ...this.#place(project), queue }) }, { timeout: TIMEOUT_MS, retry: null })
+      const name = printQueueName({ ...this.#place(project), queue })
+      const [{ retryConfig }] = await client.getQueue({ name }, { timeout: TIMEOUT_MS, retry: null })
       return retryConfig ?? {}
     })
   }
@@ -38,7 +39,8 @@ export class CloudRetrySettings implements RetrySettings {
   #ofTask (queue: string, task: string): Promise<RetryReading> {
     return this.#read('viewTask', queue, async () => {
       const { client, project } = await this.#clients.openBeta()
-      const [{ retryConfig }] = await client.getTask({ name: printTaskName({ ...this.#place(project), queue, task }) }, { timeout: TIMEOUT_MS, retry: null })
+      const name = printTaskName({ ...this.#place(project), queue, task })
+      const [{ retryConfig }] = await client.getTask({ name }, { timeout: TIMEOUT_MS, retry: null })
       return retryConfig ?? undefined
     })
   }

@@ -3,7 +3,7 @@ import type { NewTask } from '../../cloud-tasks/task.js'
 
 type CloudTask = protos.google.cloud.tasks.v2.ITask
 
-/** The same task as the official client takes it. */
+/** The same task in the form of the official client. */
 export function printTask ({ name, httpRequest, appEngineHttpRequest, scheduleAt, dispatchDeadlineMs }: NewTask): CloudTask {
   const task: CloudTask = {}
   if (name !== undefined) task.name = name

@@ -7,10 +7,12 @@ import { FST_TASKS_UNAUTHENTICATED } from '../../errors.js'
 import type { OneTimeSecrets } from '../../delivery/one-time-secrets.js'
 import { SECRET_HEADER } from '../../delivery/headers.js'
 
-/** Lets a request pass, or throws FST_TASKS_UNAUTHENTICATED or FST_TASKS_FORBIDDEN. Looks at headers only: the body is not read yet. */
+/** Accepts a request, or throws FST_TASKS_UNAUTHENTICATED or FST_TASKS_FORBIDDEN. Reads headers only, before the body is received. */
 export type Authenticator = (request: FastifyRequest) => void | Promise<void>
 
-export async function createAuthenticator (app: FastifyInstance, callers: Callers, secrets: OneTimeSecrets, clock: Clock): Promise<Authenticator> {
+export async function createAuthenticator (
+  app: FastifyInstance, callers: Callers, secrets: OneTimeSecrets, clock: Clock
+): Promise<Authenticator> {
   switch (callers.verify) {
     case 'nobody': return () => {}
     case 'secret': return bySecret(secrets)
@@ -22,10 +24,10 @@ export async function createAuthenticator (app: FastifyInstance, callers: Caller
 function bySecret (secrets: OneTimeSecrets): Authenticator {
   return request => {
     const given = request.headers[SECRET_HEADER]
-    // Handlers see the request; the secret is none of their business.
+    // Handlers get the request, and must not get the secret.
     delete request.headers[SECRET_HEADER]
-    if (typeof given !== 'string') throw new FST_TASKS_UNAUTHENTICATED('task routes take calls from the embedded queue only')
-    if (!secrets.take(given)) throw new FST_TASKS_UNAUTHENTICATED('the secret is not that of an attempt that is on its way')
+    if (typeof given !== 'string') throw new FST_TASKS_UNAUTHENTICATED('task routes accept calls of the embedded queue only')
+    if (!secrets.take(given)) throw new FST_TASKS_UNAUTHENTICATED('the secret does not belong to an attempt in flight')
   }
 }
 
@@ -37,11 +39,11 @@ async function byOidc (app: FastifyInstance, callers: OidcCallers, clock: Clock)
   return async request => { await verifier.verify(request.raw) }
 }
 
-/** App Engine strips this header from every request that comes from outside. Elsewhere anybody can set it: such a configuration does not boot. */
+/** App Engine removes this header from requests from outside. Elsewhere any caller can set it, so that configuration does not boot. */
 function byAppEngine (request: FastifyRequest): void {
   const queue = request.headers['x-appengine-queuename']
   if (typeof queue !== 'string' || !isQueueId(queue)) {
-    throw new FST_TASKS_UNAUTHENTICATED('task routes take calls from App Engine task queues only')
+    throw new FST_TASKS_UNAUTHENTICATED('task routes accept calls of App Engine task queues only')
   }
 }
 
@@ -49,5 +51,6 @@ function byAppEngine (request: FastifyRequest): void {
 export function warnAboutCallers (log: FastifyBaseLogger, { callers, emulatorHost }: Pick<Config, 'callers' | 'emulatorHost'>): void {
   if (callers.verify === 'nobody') log.warn("'auth' is false: anyone who reaches this server can run any task")
   if (callers.verify !== 'oidc' || callers.jwksUri !== GOOGLE_KEYS || emulatorHost === undefined) return
-  log.warn("CLOUD_TASKS_EMULATOR_HOST is set, but the task routes accept Google's tokens only; for those of the emulator set auth: 'emulator'")
+  log.warn("CLOUD_TASKS_EMULATOR_HOST is set, but the task routes accept Google's tokens only; " +
+    "for those of the emulator set auth: 'emulator'")
 }

@@ -3,24 +3,26 @@ import type { OidcCallers } from '../../options/auth.js'
 /** Seconds by which the clocks of an issuer and of this machine may differ. */
 const TOLERANCE_SECONDS = 30
 
-/** What the claims of an authentic token come to: the epoch second until which they hold, or why they do not. */
+/** Whether the claims of an authentic token are accepted: until which epoch second, or why not. */
 export type ClaimsVerdict =
   | { readonly accepted: true, readonly untilSeconds: number }
-  /** `stranger`: the token is in order, but it is somebody else's. */
-  | { readonly accepted: false, readonly stranger: boolean, readonly problem: string }
+  /** `wrongIdentity`: the token is valid, but it belongs to another account. */
+  | { readonly accepted: false, readonly wrongIdentity: boolean, readonly problem: string }
 
 /** Every comparison is exact: no prefixes, no letter case, no lists of audiences. Problems quote nothing from the token. */
 export function checkClaims (claims: unknown, callers: OidcCallers, nowSeconds: number): ClaimsVerdict {
-  if (typeof claims !== 'object' || claims === null || Array.isArray(claims)) return unusable('its claims are no object')
+  if (typeof claims !== 'object' || claims === null || Array.isArray(claims)) return unusable('its claims are not an object')
   const { iss, aud, exp, nbf, iat, email, email_verified: verified } = claims as Readonly<Record<string, unknown>>
   if (callers.issuers !== undefined && !isOneOf(iss, callers.issuers)) return unusable('its issuer is not the expected one')
-  if (!isOneOf(aud, callers.audiences)) return unusable("its audience is not the expected one, which is the origin of 'target.url' unless 'target.audience' says otherwise")
-  if (!isTime(exp) || !isTime(iat)) return unusable('it does not say when it was issued and when it expires')
+  if (!isOneOf(aud, callers.audiences)) {
+    return unusable("its audience is not the expected one, which is the origin of 'target.url' unless 'target.audience' is set")
+  }
+  if (!isTime(exp) || !isTime(iat)) return unusable('it lacks the time at which it was issued or at which it expires')
   if (exp <= nowSeconds - TOLERANCE_SECONDS) return unusable('it has expired')
   if (iat > nowSeconds + TOLERANCE_SECONDS) return unusable('it was issued in the future')
   if (nbf !== undefined && !(isTime(nbf) && nbf <= nowSeconds + TOLERANCE_SECONDS)) return unusable('it is not valid yet')
-  if (verified !== true) return stranger('its e-mail address is not verified')
-  if (!isOneOf(email, callers.emails)) return stranger('it belongs to another account than the service account of the tasks')
+  if (verified !== true) return wrongIdentity('its e-mail address is not verified')
+  if (!isOneOf(email, callers.emails)) return wrongIdentity('it belongs to another account than the service account of the tasks')
   return { accepted: true, untilSeconds: exp + TOLERANCE_SECONDS }
 }
 
@@ -33,9 +35,9 @@ function isTime (value: unknown): value is number {
 }
 
 function unusable (problem: string): ClaimsVerdict {
-  return { accepted: false, stranger: false, problem }
+  return { accepted: false, wrongIdentity: false, problem }
 }
 
-function stranger (problem: string): ClaimsVerdict {
-  return { accepted: false, stranger: true, problem }
+function wrongIdentity (problem: string): ClaimsVerdict {
+  return { accepted: false, wrongIdentity: true, problem }
 }

@@ -18,7 +18,8 @@ export function keyRequestHint (uri: string): string {
   if (proxy === undefined) return ''
   return proxy.used
     ? `; the request goes through the proxy that ${proxy.variable} names`
-    : `; the request goes past the proxy that ${proxy.variable} names, which Node.js uses only with NODE_USE_ENV_PROXY=1 (Node.js 22.21, 24 or newer)`
+    : `; the request goes past the proxy that ${proxy.variable} names, which Node.js uses only with NODE_USE_ENV_PROXY=1 ` +
+      '(Node.js 22.21, 24 or newer)'
 }
 
 async function fetchKeys (uri: string, signal: AbortSignal): Promise<JSONWebKeySet> {

@@ -9,16 +9,16 @@ export interface KeySetOptions {
   readonly timeoutMs?: number
 }
 
-/** Keys are looked up again after this long, in the background: nobody waits, and a withdrawn key does not live for ever. */
+/** Keys are fetched again after this long, in the background, so that no call waits for them and a withdrawn key does not stay valid. */
 const REFRESH_MS = 600_000
 
-/** Keys that could not be refreshed for this long are no longer believed. Google's live for weeks. */
+/** Keys that could not be refreshed for this long are no longer trusted. Google's are valid for weeks. */
 const MAX_AGE_MS = 86_400_000
 
-/** Least time between two requests for keys while there are some, so that tokens with invented key ids cost Google nothing. */
+/** Least time between two requests while there are keys, so that tokens with invented key ids cause no more requests than that. */
 const COOL_DOWN_MS = 10_000
 
-/** The same while there are none yet and nothing can be verified. */
+/** The same while there are no keys yet and no caller can be verified. */
 const FIRST_COOL_DOWN_MS = 1000
 
 interface Keys {
@@ -46,14 +46,14 @@ export class KeySet {
     this.#timeoutMs = timeoutMs
   }
 
-  /** Stands for the keys as they are now. Whoever remembers a verdict compares it: a verdict is worth no more than its keys. */
+  /** Identifies the current keys: another object after every change. A cached verdict is valid only as long as its keys are current. */
   get version (): object | undefined {
     return this.#keys
   }
 
   /**
-   * The key that `header` names; undefined when the issuer has none of that id.
-   * @throws FST_TASKS_KEYS_UNAVAILABLE when no keys could be had
+   * The key that `header` names; undefined when the issuer has no key of that id.
+   * @throws FST_TASKS_KEYS_UNAVAILABLE when no keys could be fetched
    */
   async find (header: CompactJWSHeaderParameters): Promise<CryptoKey | undefined> {
     await this.refresh()
@@ -63,7 +63,7 @@ export class KeySet {
     return keys.ids.has(header.kid) ? await keys.find(header) : undefined
   }
 
-  /** Sees to it that there are keys. Waits only when there are none. */
+  /** Fetches keys that are missing, and waits for them; refreshes old ones in the background. */
   async refresh (): Promise<void> {
     const keys = this.#current()
     if (keys === undefined) await this.#fetch()
@@ -80,7 +80,7 @@ export class KeySet {
     return this.#keys !== undefined && this.#clock.monotonic() < this.#keys.fetchedAt + MAX_AGE_MS ? this.#keys : undefined
   }
 
-  /** Never rejects. One request at a time, whoever asks; none before the cool-down has passed. */
+  /** Never rejects. Concurrent callers share one request; there is none before the cool-down has passed. */
   async #fetch (): Promise<void> {
     if (this.#fetching === undefined && this.#clock.monotonic() >= this.#nextFetchAt && !this.#closing.signal.aborted) {
       this.#fetching = this.#load().finally(() => { this.#fetching = undefined })
@@ -90,7 +90,9 @@ export class KeySet {
 
   async #load (): Promise<void> {
     const timeout = new AbortController()
-    const timer = this.#clock.setTimeout(() => { timeout.abort(new Error(`the key server did not answer within ${this.#timeoutMs / 1000} s`)) }, this.#timeoutMs)
+    const timer = this.#clock.setTimeout(() => {
+      timeout.abort(new Error(`the key server did not answer within ${this.#timeoutMs / 1000} s`))
+    }, this.#timeoutMs)
     try {
       const find = createLocalJWKSet(await requestKeys(this.#uri, AbortSignal.any([this.#closing.signal, timeout.signal])))
       const ids = new Set<unknown>(find.jwks().keys.map(key => key.kid).filter(id => id !== undefined))

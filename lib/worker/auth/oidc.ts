@@ -10,8 +10,8 @@ import { KeySet, type KeySetOptions } from './key-set.js'
 type Headers = Pick<IncomingMessage, 'headers' | 'rawHeaders'>
 
 /**
- * Tells Cloud Tasks from everybody else by the OIDC token that it sends: a token of Google's, for us, of our service
- * account. All three matter: any customer of Google's can have a genuine token for any audience.
+ * Recognises Cloud Tasks by the OIDC token that it sends: issued by Google, for this audience, to the tasks' service account. All three
+ * matter, because any customer of Google's can get a genuine token for any audience.
  */
 export class OidcVerifier {
   readonly #callers: OidcCallers
@@ -32,7 +32,7 @@ export class OidcVerifier {
   }
 
   /**
-   * `Authorization` alone counts, and nothing is asked of the body.
+   * Only the header `Authorization` counts, and the body is not read.
    * @throws FST_TASKS_UNAUTHENTICATED, FST_TASKS_FORBIDDEN, FST_TASKS_KEYS_UNAVAILABLE
    */
   async verify (request: Headers): Promise<void> {
@@ -45,7 +45,7 @@ export class OidcVerifier {
     const keys = this.#keys.version
     if (this.#verdicts.accepts(digest, keys)) return
     const untilSeconds = this.#check(await this.#claims(token))
-    // Keys that came meanwhile may be without the one that was used.
+    // Keys that were fetched in the meantime may lack the one that was used.
     if (keys === this.#keys.version) this.#verdicts.remember(digest, keys, untilSeconds * 1000)
   }
 
@@ -59,13 +59,13 @@ export class OidcVerifier {
       const { payload } = await compactVerify(token, this.#key, { algorithms: ['RS256'] })
       return JSON.parse(Buffer.from(payload).toString())
     } catch (error) {
-      // What jose and JSON throw holds claims or quotes them, so it ends here.
+      // Errors of jose and JSON contain or quote claims, so they must not be passed on.
       throw error instanceof FST_TASKS_KEYS_UNAVAILABLE ? error : unusable(problemOf(error))
     }
   }
 
   readonly #key = async (header: CompactJWSHeaderParameters): Promise<CryptoKey> => {
-    // Google uses no extensions, and what an extension changes is not for a caller to choose.
+    // Google uses no extensions, and a caller must not choose what an extension changes.
     if (typeof header.kid !== 'string' || header.crit !== undefined) throw new errors.JWSInvalid()
     const key = await this.#keys.find(header)
     if (key === undefined) throw new errors.JWKSNoMatchingKey()
@@ -74,10 +74,13 @@ export class OidcVerifier {
 
   #claimsCheckedByCloudRun (token: string, { headers, rawHeaders }: Headers): unknown {
     if (!this.#callers.cloudRunIam) {
-      throw unusable("Cloud Run has cut off its signature, as it does on a service that requires authentication; if this is one, set 'auth.cloudRunIam'")
+      throw unusable('Cloud Run has cut off its signature, as it does on a service that requires authentication; if this is one, ' +
+        "set 'auth.cloudRunIam'")
     }
-    // Cloud Run looks at one header and prefers the other one; then nobody has looked at this one.
-    if (headers['x-serverless-authorization'] !== undefined) throw unusable('it has no signature, and Cloud Run has checked another header')
+    // Cloud Run checks one header and prefers the other one, so this one has not been checked.
+    if (headers['x-serverless-authorization'] !== undefined) {
+      throw unusable('it has no signature, and Cloud Run has checked another header')
+    }
     const given = rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'authorization')
     if (given.length !== 1) throw unusable('it has no signature, and there are several of them')
     try {
@@ -88,21 +91,21 @@ export class OidcVerifier {
     }
   }
 
-  /** The epoch second until which the claims hold. */
+  /** The epoch second until which the claims are valid. */
   #check (claims: unknown): number {
     const verdict = checkClaims(claims, this.#callers, this.#clock.now() / 1000)
     if (verdict.accepted) return verdict.untilSeconds
-    throw verdict.stranger ? new FST_TASKS_FORBIDDEN(verdict.problem) : unusable(verdict.problem)
+    throw verdict.wrongIdentity ? new FST_TASKS_FORBIDDEN(verdict.problem) : unusable(verdict.problem)
   }
 }
 
-/** What Cloud Run puts in the place of a signature that its IAM check has verified. */
+/** Cloud Run's replacement for a signature that its IAM check has verified. */
 const REMOVED_SIGNATURE = 'SIGNATURE_REMOVED_BY_GOOGLE'
 
 function tokenOf (authorization: string | undefined): string {
   if (authorization === undefined) throw new FST_TASKS_UNAUTHENTICATED('the request carries no token in its Authorization header')
   const token = /^Bearer ([\w-]+\.[\w-]+\.[\w-]+)$/i.exec(authorization)?.[1]
-  if (token === undefined) throw new FST_TASKS_UNAUTHENTICATED('the Authorization header is no bearer token of three parts')
+  if (token === undefined) throw new FST_TASKS_UNAUTHENTICATED('the Authorization header is not a bearer token of three parts')
   return token
 }
 
@@ -117,15 +120,15 @@ function problemOf (error: unknown): string {
   return 'it is malformed'
 }
 
-/** A token counts as verified for this long, and no longer than it lives or the keys it was verified with are current. */
+/** A token counts as verified for this long, but not beyond its expiry, nor once other keys are current than those that verified it. */
 const VERDICT_MS = 300_000
 
 /** Accepted tokens are few: Cloud Tasks' for one account and one audience. */
 const MAX_VERDICTS = 1000
 
 /**
- * Tokens that were accepted lately. Refusals are not remembered, so nobody else can fill it; digests instead of tokens, so
- * that a dump of the memory gives none away.
+ * Tokens that were accepted recently. Rejections are not cached, so that no other caller can fill the cache. It holds digests instead of
+ * tokens, so that a memory dump reveals none.
  */
 class Verdicts {
   readonly #clock: Clock

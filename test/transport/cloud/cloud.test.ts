@@ -129,7 +129,8 @@ t.test('the official client', async t => {
     await app.register(cloudTasks, { tasks, ...CLOUD } as CloudTasksOptions)
     for (let i = 0; i < 2; i++) {
       const error = await app.enqueue('mail', { to: 'a' }).catch(error => error)
-      t.match(error, { code: 'FST_TASKS_SEND_FAILED', cause: Error })
+      t.equal(error.code, 'FST_TASKS_SEND_FAILED')
+      t.type(error.cause, Error)
       t.match(error.explanation, /gcloud auth application-default login/)
     }
     await turn()
@@ -169,8 +170,8 @@ t.test('a task for an HTTP target', async t => {
     const server = await startServer(t)
     const app = await startApp(t, server)
     const result = await app.enqueue('change', null)
-    t.match(result, { id: '16520968670258952483', queue: 'slow', scheduleTime: new Date(1_800_000_000_500) }, 'id and time are those that Cloud Tasks chose')
-    t.match(server.calls[0]?.request, {
+    t.hasStrict(result, { id: '16520968670258952483', queue: 'slow', scheduleTime: new Date(1_800_000_000_500) }, 'id and time are those that Cloud Tasks chose')
+    t.hasStrict(server.calls[0]?.request, {
       parent: `${PARENT}/slow`,
       task: { httpRequest: { url: 'https://worker.example.com/tasks/users/change', httpMethod: 'PUT', body: Buffer.from('null') }, dispatchDeadline: { seconds: 90 } }
     })
@@ -215,7 +216,7 @@ t.test('a task for an HTTP target', async t => {
       await app.ready()
       server.calls.length = 0
       await children[0]?.enqueue('mail', { to: 'a' })
-      t.match(server.calls[0]?.request.task.httpRequest, { url: base + route, oidcToken: { audience: new URL(url).origin } })
+      t.hasStrict(server.calls[0]?.request.task.httpRequest, { url: base + route, oidcToken: { audience: new URL(url).origin } })
       t.equal(app.hasRoute({ method: 'POST', url: route }), true, `${route} is mounted`)
       await app.close()
     }
@@ -238,7 +239,7 @@ t.test('a task for an HTTP target', async t => {
     })
     const app = await startApp(t, server, { transport: undefined, project: undefined, location: undefined, target: undefined } as never)
     await app.enqueue('mail', { to: 'a' })
-    t.match(server.calls[0]?.request, {
+    t.hasStrict(server.calls[0]?.request, {
       parent: 'projects/env/locations/europe-west1/queues/q-env',
       task: { httpRequest: { url: 'https://env.example/tasks/mail', oidcToken: { serviceAccountEmail: 'env@x.example', audience: 'https://env.example' } } }
     })
@@ -261,7 +262,7 @@ t.test('a task for App Engine', async t => {
 
   const plain = await startApp(t, server, { target: { type: 'appEngine' } })
   await plain.enqueue('change', 1)
-  t.match(server.calls[1]?.request.task, { appEngineHttpRequest: { httpMethod: 'PUT', relativeUri: '/tasks/users/change' }, dispatchDeadline: { seconds: 90 } })
+  t.hasStrict(server.calls[1]?.request.task, { appEngineHttpRequest: { httpMethod: 'PUT', relativeUri: '/tasks/users/change' }, dispatchDeadline: { seconds: 90 } })
   t.notOk('appEngineRouting' in server.calls[1]?.request.task.appEngineHttpRequest, 'goes where the queue says, if nothing was chosen')
 })
 
@@ -271,7 +272,7 @@ t.test('an id that is there already makes a duplicate, which is a result', async
   const first = await app.enqueue('mail', { to: 'a' }, { id: 'x' })
   for (const details of ['Requested entity already exists', 'The task cannot be created because a task with this name existed too recently.']) {
     replies(server, { code: 'ALREADY_EXISTS', details })
-    t.match(await app.enqueue('mail', { to: 'a' }, { id: 'x' }), { id: first.id, duplicate: true })
+    t.hasStrict(await app.enqueue('mail', { to: 'a' }, { id: 'x' }), { id: first.id, duplicate: true })
   }
 })
 
@@ -303,7 +304,7 @@ t.test('a call that fails for good', async t => {
       t.equal(error.code, code)
       t.match(explain(error), hint)
       t.notMatch(`${error.message} ${error.explanation}`, /secret@/)
-      if (code === 'FST_TASKS_QUEUE_NOT_FOUND' || /gcloud|CLOUD_TASKS/.test(explain(error))) t.match(error.cause, { details })
+      if (code === 'FST_TASKS_QUEUE_NOT_FOUND' || /gcloud|CLOUD_TASKS/.test(explain(error))) t.hasStrict(error.cause, { details })
       t.equal(server.calls.length, 1)
     })
   }
@@ -341,7 +342,7 @@ t.test('a call that may go better the next time', async t => {
       const server = await startServer(t)
       const { transport, waits } = startTransport(t, server.host)
       replies(server, reply, reply)
-      t.match(await transport.createTask('default', outgoing), { outcome: 'created' })
+      t.hasStrict(await transport.createTask('default', outgoing), { outcome: 'created' })
       t.equal(server.calls.length, 3)
       t.strictSame(waits, [100, 200])
     })
@@ -363,7 +364,7 @@ t.test('a call that may go better the next time', async t => {
       for (const socket of opened) socket.resetAndDestroy()
       return 'silence'
     })
-    t.match(await transport.createTask('default', { ...outgoing, id: 'x' }), { outcome: 'created', id: 'x' })
+    t.hasStrict(await transport.createTask('default', { ...outgoing, id: 'x' }), { outcome: 'created', id: 'x' })
     t.equal(server.calls.length, 2)
     await transport.close()
   })
@@ -372,7 +373,7 @@ t.test('a call that may go better the next time', async t => {
     const server = await startServer(t)
     const { transport } = startTransport(t, server.host, { sendTimeoutSeconds: 0.4 })
     replies(server, 'silence')
-    t.match(await transport.createTask('default', outgoing), { outcome: 'created' })
+    t.hasStrict(await transport.createTask('default', outgoing), { outcome: 'created' })
     t.equal(server.calls.length, 2)
   })
 
@@ -391,7 +392,7 @@ t.test('a call that may go better the next time', async t => {
     const { transport, waits } = startTransport(t, server.host, { sendTimeoutSeconds: 1 })
     server.reply = () => unavailable
     const sent = await transport.createTask('default', outgoing)
-    t.match(sent, { outcome: 'failed', cause: { details: 'The service is currently unavailable.' } })
+    t.hasStrict(sent, { outcome: 'failed', cause: { details: 'The service is currently unavailable.' } })
     t.match((sent as { problem: string }).problem, /sendTimeoutSeconds.*may have arrived/)
     t.strictSame(waits, [100, 200, 400])
     t.equal(server.calls.length, 4)
@@ -411,16 +412,16 @@ t.test('a call that may go better the next time', async t => {
     const server = await startServer(t)
     const { transport } = startTransport(t, server.host)
     replies(server, unavailable, exists)
-    t.match(await transport.createTask('default', { ...outgoing, id: 'x', scheduleAt: 5000 }), { outcome: 'created', id: 'x', scheduleAt: 5000 })
+    t.hasStrict(await transport.createTask('default', { ...outgoing, id: 'x', scheduleAt: 5000 }), { outcome: 'created', id: 'x', scheduleAt: 5000 })
   })
 
   t.test('and finds a task there, though no try of its own can have made it, is a duplicate', async t => {
     const server = await startServer(t)
     const { transport } = startTransport(t, server.host)
     replies(server, exhausted, exists)
-    t.match(await transport.createTask('default', { ...outgoing, id: 'x' }), { outcome: 'duplicate' })
+    t.hasStrict(await transport.createTask('default', { ...outgoing, id: 'x' }), { outcome: 'duplicate' })
     replies(server, exists)
-    t.match(await transport.createTask('default', { ...outgoing, id: 'x' }), { outcome: 'duplicate' })
+    t.hasStrict(await transport.createTask('default', { ...outgoing, id: 'x' }), { outcome: 'duplicate' })
   })
 
   t.test('and finds its task gone, has deleted it', async t => {
@@ -428,9 +429,9 @@ t.test('a call that may go better the next time', async t => {
     const { transport } = startTransport(t, server.host)
     const gone: Reply = { code: 'NOT_FOUND', details: 'Requested entity was not found.' }
     replies(server, unavailable, gone)
-    t.match(await transport.deleteTask('default', 'x'), { outcome: 'deleted' })
+    t.hasStrict(await transport.deleteTask('default', 'x'), { outcome: 'deleted' })
     replies(server, exhausted, gone)
-    t.match(await transport.deleteTask('default', 'x'), { outcome: 'notFound' })
+    t.hasStrict(await transport.deleteTask('default', 'x'), { outcome: 'notFound' })
     t.equal(server.calls.length, 4, 'the client has no retries of its own besides')
   })
 
@@ -442,9 +443,9 @@ t.test('a call that may go better the next time', async t => {
     const sent = transport.createTask('default', outgoing)
     while (clock.pending === 0) await turn()
     await transport.close()
-    t.match(await sent, { outcome: 'failed' })
-    t.match(await transport.createTask('default', outgoing), { outcome: 'closing' })
-    t.match(await transport.deleteTask('default', 'x'), { outcome: 'closing' })
+    t.hasStrict(await sent, { outcome: 'failed' })
+    t.hasStrict(await transport.createTask('default', outgoing), { outcome: 'closing' })
+    t.hasStrict(await transport.deleteTask('default', 'x'), { outcome: 'closing' })
     t.equal(clock.pending, 0)
   })
 })
@@ -474,7 +475,7 @@ t.test('every error of the client has one code, wherever it comes from', async t
     [new TypeError('no code'), 'UNKNOWN', false, false],
     ['The client has already been closed.', 'UNKNOWN', false, false],
     [undefined, 'UNKNOWN', false, false]
-  ] as const) t.match(classifyError(given), { code, transient, mayHaveArrived }, String(given))
+  ] as const) t.hasStrict(classifyError(given), { code, transient, mayHaveArrived }, String(given))
 })
 
 t.test('enqueueMany', async t => {
@@ -507,7 +508,7 @@ t.test('enqueueMany', async t => {
     const results = await app.tasks.enqueueMany('mail', [
       { payload: { to: 'a' } }, { payload: { to: {} } }, { payload: { to: 'refused' } }, { payload: { to: 'b' }, scheduleDelaySeconds: -1 }, { payload: { to: 'c' } }
     ])
-    t.match(results, [
+    t.hasStrict(results, [
       { status: 'fulfilled' },
       { status: 'rejected', reason: { code: 'FST_TASKS_INVALID_PAYLOAD' } },
       { status: 'rejected', reason: { code: 'FST_TASKS_SEND_FAILED' } },
@@ -525,7 +526,7 @@ t.test('delete', async t => {
   t.test('takes the id that was chosen, in the queue of the task', async t => {
     const { id } = await app.enqueue('change', 1, { id: 'order 42' })
     t.equal(await app.tasks.delete('change', 'order 42'), true)
-    t.match(server.calls.at(-1), { method: 'DeleteTask', request: { name: `${PARENT}/slow/tasks/${id}` } })
+    t.hasStrict(server.calls.at(-1), { method: 'DeleteTask', request: { name: `${PARENT}/slow/tasks/${id}` } })
   })
 
   t.test('takes the id that was returned', async t => {
@@ -552,7 +553,7 @@ t.test('the example for Cloud Run boots in a pretended environment, and refuses 
   const root = join(import.meta.dirname, '../../..')
   const env: NodeJS.ProcessEnv = { PATH: process.env.PATH, TSX_TSCONFIG_PATH: join(root, 'example/tsconfig.json') }
   const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', join(root, 'example/05-cloud-run.ts')], { cwd: root, env })
-  t.match(stdout, 'mounts POST /tasks/send-receipt')
+  t.equal(stdout.includes('mounts POST /tasks/send-receipt'), true)
   t.equal(stdout.match(/: 401$/gm)?.length, 3)
 })
 

@@ -92,7 +92,7 @@ t.test('a token that cannot be fetched at the moment is not blamed on Cloud Task
     [2, 'Getting metadata from plugin failed with error: request to http://metadata.google.internal/computeMetadata failed, reason: socket hang up']
   ] as const) {
     const fault = classifyError(Object.assign(new Error(`${code} undefined: ${details}`), { code, details }))
-    t.match(fault, { code: 'UNAVAILABLE', transient: true, mayHaveArrived: false })
+    t.hasStrict(fault, { code: 'UNAVAILABLE', transient: true, mayHaveArrived: false })
     const { problem } = failureOf(fault, CALL) as { problem: string }
     t.match(problem, /^the access token for Cloud Tasks could not be fetched \(UNAVAILABLE: (?:Could not refresh|request to http)/)
   }

@@ -297,7 +297,7 @@ t.test('keys', async t => {
       const refusal = has('key-1').catch((error: unknown) => { refused = error })
       if (mode === 'hangs') await until(() => { pass(1000); return refused })
       await refusal
-      t.match(refused, { code: 'FST_TASKS_KEYS_UNAVAILABLE' })
+      t.hasStrict(refused, { code: 'FST_TASKS_KEYS_UNAVAILABLE' })
       issuer.mode = 'up'
       pass(1000)
       t.equal(await has('key-1'), true, 'and come back')
@@ -318,6 +318,27 @@ t.test('keys', async t => {
     pass(10_000)
     t.equal(await has('key-2'), true)
   })
+
+  for (const mode of ['empty', 'redirect'] as const) {
+    t.test(`are kept when the key server ${mode === 'empty' ? 'shows none' : 'sends us elsewhere, which is not followed'}`, async t => {
+      const issuer = await startIssuer(t)
+      const { has, pass } = keySet(t, issuer)
+      t.equal(await has('key-1'), true)
+      issuer.mode = mode
+      pass(600_000)
+      t.equal(await has('key-2'), false)
+      t.equal(await has('key-1'), true)
+      t.equal(issuer.requests, 2)
+    })
+
+    t.test(`are missing where the key server has only ever ${mode === 'empty' ? 'shown none' : 'sent us elsewhere'}`, async t => {
+      const issuer = await startIssuer(t)
+      issuer.mode = mode
+      const { has } = keySet(t, issuer)
+      await t.rejects(has('key-1'), { code: 'FST_TASKS_KEYS_UNAVAILABLE' })
+      t.equal(issuer.requests, 1)
+    })
+  }
 
   t.test('that never came are asked for once a second', async t => {
     const issuer = await startIssuer(t)
@@ -402,7 +423,22 @@ t.test('a verdict that is remembered', async t => {
       await new Promise(resolve => { setImmediate(resolve) })
       await verify(token).catch(error => { refused = error })
     }
-    t.match(refused, { code: 'FST_TASKS_UNAUTHENTICATED' })
+    t.hasStrict(refused, { code: 'FST_TASKS_UNAUTHENTICATED' })
+  })
+
+  t.test('does not come back when a token of the next key is verified', async t => {
+    const { issuer, pass, verify } = await verifier(t)
+    const next = await makeKey('key-2')
+    const [old, current] = [await sign(issuer.key), await sign(next)]
+    await verify(old)
+    issuer.keys = [next]
+    pass(10_000)
+    await verify(current) // Its key is new, so the keys are fetched again.
+    t.equal(issuer.requests, 2)
+    for (let i = 0; i < 2; i++) {
+      await t.rejects(verify(old), { code: 'FST_TASKS_UNAUTHENTICATED' })
+      await verify(current)
+    }
   })
 
   t.test('is not that of a token with the same claims and another signature', async t => {
@@ -436,6 +472,9 @@ t.test('behind the IAM check of Cloud Run, which cuts signatures off,', async t 
     t.equal(await status(unsigned({}, { alg: 'none' })), 401)
     t.equal(await status(assemble('hello', 'hello', 'SIGNATURE_REMOVED_BY_GOOGLE')), 401)
     t.equal(await status(assemble({ alg: 'RS256' }, goodClaims(), 'signature_removed_by_google')), 401)
+    for (const signature of ['x-SIGNATURE_REMOVED_BY_GOOGLE', 'xSIGNATURE_REMOVED_BY_GOOGLE', 'SIGNATURE_REMOVED_BY_GOOGLEx']) {
+      t.equal(await status(assemble({ alg: 'RS256', kid: 'x' }, goodClaims(), signature)), 401, signature)
+    }
   })
 
   t.test('it is refused where Cloud Run has looked at another header', async t => {
@@ -563,7 +602,7 @@ t.test('at boot', async t => {
     ['an emulator with a port that cannot be', CLOUD, { CLOUD_TASKS_EMULATOR_HOST: 'localhost:99999' }]
   ]
   for (const [what, options, environment] of refused) {
-    t.test(`${what} is refused`, async t => { t.match(resolve(options, environment), { code: 'FST_TASKS_INVALID_OPTION' }) })
+    t.test(`${what} is refused`, async t => { t.hasStrict(resolve(options, environment), { code: 'FST_TASKS_INVALID_OPTION' }) })
   }
 
   t.test('everything that is missing is named in one message, each with its option and its variable', async t => {
@@ -576,20 +615,20 @@ t.test('at boot', async t => {
 
   t.test('a service account is not missed where nobody is verified, and where nothing runs', async t => {
     const target = { type: 'http', url: AUDIENCE }
-    t.match(resolve({ ...CLOUD, target }), { code: 'FST_TASKS_MISSING_SETTING' })
-    t.match(resolve({ ...CLOUD, target, auth: false }), { callers: { verify: 'nobody' } })
-    t.match(resolve({ ...CLOUD, target }, {}, false), { transport: 'cloud' })
-    t.match(resolve({ ...CLOUD, target, auth: { serviceAccountEmail: ACCOUNT } }), { callers: { emails: [ACCOUNT] } })
+    t.hasStrict(resolve({ ...CLOUD, target }), { code: 'FST_TASKS_MISSING_SETTING' })
+    t.hasStrict(resolve({ ...CLOUD, target, auth: false }), { callers: { verify: 'nobody' } })
+    t.hasStrict(resolve({ ...CLOUD, target }, {}, false), { transport: 'cloud' })
+    t.hasStrict(resolve({ ...CLOUD, target, auth: { serviceAccountEmail: ACCOUNT } }), { callers: { emails: [ACCOUNT] } })
   })
 
   t.test("the region of the app is not taken for the queue's", async t => {
-    t.match(resolve({ ...CLOUD, location: undefined }, { K_SERVICE: 'web', CLOUD_RUN_REGION: 'us-east1', GOOGLE_CLOUD_REGION: 'us-east1', FUNCTION_REGION: 'us-east1' }), { code: 'FST_TASKS_MISSING_SETTING' })
+    t.hasStrict(resolve({ ...CLOUD, location: undefined }, { K_SERVICE: 'web', CLOUD_RUN_REGION: 'us-east1', GOOGLE_CLOUD_REGION: 'us-east1', FUNCTION_REGION: 'us-east1' }), { code: 'FST_TASKS_MISSING_SETTING' })
   })
 
   t.test('the audience is the origin of the URL, unless one is chosen', async t => {
-    t.match(resolve(http({ url: `${AUDIENCE}/base/` })), { target: { url: `${AUDIENCE}/base`, audience: AUDIENCE }, callers: { audiences: [AUDIENCE], emails: [ACCOUNT] } })
-    t.match(resolve(http({ audience: 'tasks' })), { target: { audience: 'tasks' }, callers: { audiences: ['tasks'] } })
-    t.match(resolve({ ...CLOUD, auth: { audience: ['a', 'b'], issuer: 'c', serviceAccountEmail: ['d@e'] } }), { callers: { audiences: ['a', 'b'], issuers: ['c'], emails: ['d@e'] } })
+    t.hasStrict(resolve(http({ url: `${AUDIENCE}/base/` })), { target: { url: `${AUDIENCE}/base`, audience: AUDIENCE }, callers: { audiences: [AUDIENCE], emails: [ACCOUNT] } })
+    t.hasStrict(resolve(http({ audience: 'tasks' })), { target: { audience: 'tasks' }, callers: { audiences: ['tasks'] } })
+    t.hasStrict(resolve({ ...CLOUD, auth: { audience: ['a', 'b'], issuer: 'c', serviceAccountEmail: ['d@e'] } }), { callers: { audiences: ['a', 'b'], issuers: ['c'], emails: ['d@e'] } })
   })
 
   t.test("auth: 'emulator' takes keys from the emulator alone, and checks audience and account", async t => {
@@ -604,6 +643,6 @@ t.test('at boot', async t => {
 
   t.test('an emulator may be reached, and have its keys, over plain http', async t => {
     const options = { ...http({ url: 'http://localhost:3000' }), auth: { issuer: 'http://emulator', jwksUri: 'http://emulator:8123/certs' } }
-    t.match(resolve(options, { CLOUD_TASKS_EMULATOR_HOST: 'emulator:8123' }), { emulatorHost: 'emulator:8123', callers: { verify: 'oidc' } })
+    t.hasStrict(resolve(options, { CLOUD_TASKS_EMULATOR_HOST: 'emulator:8123' }), { emulatorHost: 'emulator:8123', callers: { verify: 'oidc' } })
   })
 })

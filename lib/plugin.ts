@@ -60,7 +60,7 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
   checkTarget(registry, config)
 
   const clock = new SwitchableClock()
-  // Attempts start in the async context of this registration, whoever enqueued their task or freed their slot.
+  // Attempts start in the async context of this registration, not in that of the request that enqueued their task or freed a slot.
   const scope = new AsyncResource('fastify-cloud-tasks')
   const secrets = new OneTimeSecrets()
   const payloads = new PayloadCodec(app)
@@ -101,7 +101,7 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
     if (config.embedded && loader === undefined) logLocalQueue(app, config, registry)
     // Added last, it runs first: before Fastify refuses calls, and before its preClose hooks, which get only `pluginTimeout`.
     app.addHook('onClose', async () => { await Promise.all([transport.stop(), runs.drain(config.closeGraceMs, !config.embedded)]) })
-    // Not before every onReady hook has passed: no task runs, or loses an attempt, in a server that does not come up. Nor
+    // Not before every onReady hook has passed: no task runs, or loses an attempt, in a server that fails to start. Nor
     // where there is no handler at all: the host might answer 200 for what it does not know.
     if (loader === undefined && (hasHandlers || !config.embedded)) rootOf(app).ready(error => { if (!error) transport.start() })
   })

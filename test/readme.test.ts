@@ -133,7 +133,7 @@ t.test('nothing that is installed for this package wants a newer Node.js than it
 })
 
 t.test('the files that the pages for contributors name exist', async t => {
-  const folders = ['lib', 'test', 'docs', 'example', 'scripts', '.ci']
+  const folders = ['lib', 'test', 'docs', 'example', '.ci']
   const below = await Promise.all(folders.map(async folder => (await readdir(join(root, folder), { recursive: true })).map(file => `${folder}/${file}`)))
   const files = new Set([...folders, ...below.flat(), ...await readdir(root)])
   const exists = (name: string) => files.has(name) || [...files].some(file => file.endsWith(`/${name}`))

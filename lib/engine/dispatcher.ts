@@ -1,6 +1,6 @@
 import type { Task } from '../cloud-tasks/task.js'
 
-/** One delivery of a task, as the engine hands it to whoever sends requests. */
+/** One delivery of a task, as the engine passes it to its dispatcher. */
 export interface Attempt {
   /** State after dispatch: `dispatchCount` includes this attempt, and the queue's overrides are applied. */
   readonly task: Task

@@ -1,28 +1,28 @@
 import { AsyncResource } from 'node:async_hooks'
+import { nextTurn, systemClock, type Clock } from '../clock/clock.js'
 import { MAX_DISPATCHES_PER_SECOND } from '../cloud-tasks/limits.js'
-import { checkNewTask, withStoredDefaults } from '../cloud-tasks/new-task.js'
-import { isTaskId, parseQueueName, parseTaskName, printQueueName, queueNameOf } from '../cloud-tasks/names.js'
-import { MAX_TASK_BYTES, storedSize } from '../cloud-tasks/size.js'
+import { queueNameOf } from '../cloud-tasks/names.js'
+import { storedSize } from '../cloud-tasks/size.js'
 import { statusErrors } from '../cloud-tasks/status.js'
 import type { NewQueueSettings, NewTask, Task } from '../cloud-tasks/task.js'
-import type { Dispatcher } from './dispatcher.js'
-import { Attempts } from './attempts.js'
-import { systemClock, type Clock } from '../clock/clock.js'
-import { WriteBehind, type ErrorContext } from './write-behind.js'
-import { Observers, type EndOfTask, type Observer } from './observers.js'
-import { TaskPager, type TaskPageQuery } from './task-pages.js'
-import { TaskEntry, type TaskQueue } from './task-queue.js'
-import { Queues, type QueuePage, type QueueQuery, type SettingsChange } from './queues.js'
-import { DispatchLoop } from './dispatch-loop.js'
-import { ExpiryReports, type ExpiryReport } from './expiry-reports.js'
-import { Retention } from './retention.js'
 import type { Store, StoredQueue } from '../store/store.js'
+import { Attempts } from './attempts.js'
+import type { Dispatcher } from './dispatcher.js'
+import { DispatchLoop } from './dispatch-loop.js'
+import { ExpiryReports, Retention, type ExpiryReport } from './expiry.js'
+import { Observers, type Observer } from './observers.js'
+import { Queues, type QueuePage, type QueueQuery, type SettingsChange } from './queues.js'
+import type { TaskPageQuery } from './task-pages.js'
+import { TaskEntry, type TaskQueue } from './task-queue.js'
+import { Tasks, type TaskPage } from './tasks.js'
+import { WriteBehind, type ErrorContext } from './write-behind.js'
 
 export type { Answer, Attempt, Dispatcher } from './dispatcher.js'
 export type { ErrorContext } from './write-behind.js'
-export type { ExpiryReport } from './expiry-reports.js'
+export type { ExpiryReport } from './expiry.js'
 export type { AttemptReport, EndOfTask, Observer } from './observers.js'
 export type { TaskPageQuery } from './task-pages.js'
+export type { TaskPage } from './tasks.js'
 export type { QueuePage, QueueQuery, SettingsChange } from './queues.js'
 export type { StoredQueue } from '../store/store.js'
 
@@ -32,17 +32,17 @@ export interface EngineOptions {
   /** @default systemClock */
   readonly clock?: Clock
   /**
-   * The async context of all that the engine starts: attempts, timers, observers and errors. Never that of the call which happened
-   * to store a task or to free a slot, as one call may start the attempts of many others. @default that in which the engine was made
+   * The async context of everything that the engine starts: attempts, timers, observers and errors. Never that of the call which
+   * happened to store a task or to free a slot, as one call may start the attempts of many others. @default where the engine is created
    */
   readonly scope?: AsyncResource
-  /** How long the name of a task that has ended is refused, unless its queue says. 0: not at all. @default 1 hour */
+  /** How long the name of a task that has ended is refused, unless its queue has a setting of its own. 0: not at all. @default 1 hour */
   readonly taskTombstoneMs?: number
   /** How long the name of a deleted queue is refused. 0: not at all. @default 7 days */
   readonly queueTombstoneMs?: number
   /**
-   * Also remember ids that the service picked, as production does, so that GetTask tells a task that has ended from one that
-   * never was. Costs memory for every task that ran within `taskTombstoneMs`. @default false
+   * Also remember ids that the service generated, as production does, so that GetTask distinguishes a task that has ended from one
+   * that never existed. Costs memory for every task that ended within `taskTombstoneMs`. @default false
    */
   readonly rememberGeneratedNames?: boolean
   /** The largest rate that a queue may have, in dispatches a second. @default 500, the most that Cloud Tasks allows */
@@ -50,40 +50,34 @@ export interface EngineOptions {
   /** Called with errors that no caller receives. @default process.emitWarning */
   readonly onError?: (error: unknown, where: ErrorContext) => void
   /**
-   * Called for each task that has outlived its retention of 31 days, once its end is stored, with its last state. At most once a task;
-   * its queue has one slot less until what it returns has resolved. @default does nothing
+   * Called for each task that has outlived its retention of 31 days, once its end is stored, with its last state. At most once a task.
+   * Until what it returns has resolved, its queue has one slot less. @default does nothing
    */
   readonly onExpired?: (task: Task) => unknown
   /** Called at most once a second with the tasks that have expired since. @default process.emitWarning */
   readonly reportExpired?: (report: ExpiryReport) => void
 }
 
-export interface TaskPage {
-  readonly tasks: readonly Task[]
-  readonly nextPageToken?: string
-}
-
 export interface QueueCounts {
-  /** Tasks that are due or will be. */
+  /** Tasks that are due now or later. */
   readonly waiting: number
   /** Attempts under way. */
   readonly running: number
 }
 
 /**
- * Cloud Tasks' behaviour: queues, schedule, retry, rate, names. What it refuses, it refuses as the service does, with a
+ * Cloud Tasks' behaviour: queues, schedules, retries, rates, names. What it refuses, it refuses as the service does, with a
  * CloudTasksError. A task is either waiting (in its queue's heap) or has attempts under way:
  *
- *   createTask -> stored -> waiting -> [due, slot, token] -> attempt -> 2xx or given up: removed, name remembered
+ *   createTask -> stored -> waiting -> [due, slot, token] -> attempt -> 2xx, or out of retries: removed, name remembered
  *                              ^-------- backoff ------------ all else
  *
- * Reads answer at once and throw; changes resolve when the store has them. `open` comes first, then anything; `start` and
- * `stop` begin and end dispatching, as often as wanted; after `close` everything is refused.
+ * Reads are synchronous and throw; changes resolve when the store has them. `open` comes first; `start` and `stop` begin and end
+ * dispatching, any number of times; after `close` everything is refused.
  */
 export class Engine {
   readonly #store: Store
   readonly #clock: Clock
-  readonly #scope: AsyncResource
   readonly #taskTombstoneMs: number
   readonly #queueTombstoneMs: number
   readonly #onError: (error: unknown, where: ErrorContext) => void
@@ -93,20 +87,17 @@ export class Engine {
   readonly #expiryReports: ExpiryReports
   readonly #dispatchLoop: DispatchLoop
   readonly #queues: Queues
+  readonly #tasks: Tasks
   readonly #observers: Observers
-  readonly #pages = new TaskPager()
-  /** Named tasks that are being stored; resolves, whatever their fate. */
-  readonly #creating = new Map<string, Promise<void>>()
   #isOpen = false
   #closed: Promise<void> | undefined
 
   constructor (options: EngineOptions) {
-    const { store, dispatch, clock = systemClock, scope = new AsyncResource('fastify-cloud-tasks'), onExpired = () => {}, reportExpired = warnOfExpired } = options
-    const report = options.onError ?? warn
+    const { store, dispatch, clock = systemClock, scope = new AsyncResource('fastify-cloud-tasks'), onExpired = () => {} } = options
+    const { onError: report = warn, reportExpired = warnOfExpired } = options
     const onError = (error: unknown, where: ErrorContext): void => { scope.runInAsyncScope(report, undefined, error, where) }
     this.#store = store
     this.#clock = clock
-    this.#scope = scope
     this.#taskTombstoneMs = options.taskTombstoneMs ?? 3600 * 1000
     this.#queueTombstoneMs = options.queueTombstoneMs ?? 7 * 24 * 3600 * 1000
     this.#onError = onError
@@ -117,22 +108,22 @@ export class Engine {
       onError,
       tombstoneMs: name => this.#tombstoneMs(name),
       rememberGeneratedNames: options.rememberGeneratedNames ?? false,
-      find: name => this.#creating.has(name) ? null : this.#queues.find(queueNameOf(name))?.tasks.get(name)
+      find: name => this.#tasks.isCreating(name) ? null : this.#queues.find(queueNameOf(name))?.tasks.get(name)
     })
     const dispatchLoop = this.#dispatchLoop = new DispatchLoop(clock, scope, queue => {
       this.#attempts.start(queue, queue.due.first!, false)
     })
     const retention = this.#retention = new Retention(clock, error => { onError(error, { during: 'expire' }) })
-    const expiryReports = this.#expiryReports = new ExpiryReports(clock, reportExpired)
-    this.#attempts = new Attempts({
+    const expiryReports = this.#expiryReports = new ExpiryReports(clock, expired => { scope.runInAsyncScope(reportExpired, undefined, expired) })
+    const attempts = this.#attempts = new Attempts({
       clock, writeBehind, dispatch, observers, retention, expiryReports, onExpired, onError, onEnd: queue => { dispatchLoop.changed(queue) }
     })
-    this.#queues = new Queues({
+    const queues = this.#queues = new Queues({
       store, clock, writeBehind, dispatchLoop, observers, tombstoneMs: this.#queueTombstoneMs, maxRate: options.maxDispatchesPerSecond ?? MAX_DISPATCHES_PER_SECOND
     })
+    this.#tasks = new Tasks({ store, clock, scope, writeBehind, queues, attempts, dispatchLoop, retention, observers })
   }
 
-  /** The clock that it was given. */
   get clock (): Clock {
     return this.#clock
   }
@@ -142,11 +133,11 @@ export class Engine {
     const { queues, tasks, tombstones, lastKnownAt } = await this.#store.load()
     this.#queues.load(queues)
     const now = this.#retention.begin(lastKnownAt)
-    await this.#inSlices(tombstones, ({ name, until }) => {
+    await inSlices(tombstones, ({ name, until }) => {
       // Never for longer than a name is refused at all: the clock may have been set back since it was stored.
       this.#writeBehind.names.add(name, Math.min(until - now, this.#tombstoneMs(name)))
     })
-    await this.#inSlices(tasks, task => {
+    await inSlices(tasks, task => {
       const queue = this.#queues.find(queueNameOf(task.name))
       if (queue !== undefined) queue.add(new TaskEntry(task))
       else this.#onError(new Error(`The store has no queue for task ${task.name}`), { during: 'load', name: task.name })
@@ -160,7 +151,7 @@ export class Engine {
     this.#dispatchLoop.start(this.#queues.all())
   }
 
-  /** Starts no more attempts. Resolves when those under way have ended and what they came to is stored. */
+  /** Starts no more attempts. Resolves when those under way have ended and their results are stored. */
   async stop (): Promise<void> {
     this.#dispatchLoop.stop()
     await this.#attempts.idle()
@@ -174,7 +165,7 @@ export class Engine {
     return this.#closed
   }
 
-  /** Has `observer` hear of all that happens from now on. Returns what ends that. */
+  /** Notifies `observer` of everything from now on. Returns a function that ends this. */
   observe (observer: Observer): () => void {
     return this.#observers.add(observer)
   }
@@ -185,8 +176,8 @@ export class Engine {
   }
 
   /**
-   * Replaces all settings of a queue, at once also for tasks that wait; creates the queue if there is none. A function gets the
-   * settings as they are then, so that nothing comes in between.
+   * Replaces all settings of a queue, at once also for tasks that wait; creates the queue if it is missing. A function is called with
+   * the settings at that moment, so that no other change comes in between.
    */
   async updateQueue (name: string, settings?: NewQueueSettings | SettingsChange): Promise<StoredQueue> {
     this.#checkOpen()
@@ -197,7 +188,7 @@ export class Engine {
     return this.#queue(name).stored
   }
 
-  /** As `getQueue`, but undefined when there is none. */
+  /** As `getQueue`, but undefined when it does not exist. */
   findQueue (name: string): StoredQueue | undefined {
     this.#checkOpen()
     return this.#queues.find(name)?.stored
@@ -209,13 +200,13 @@ export class Engine {
     return this.#queues.list(parent, page)
   }
 
-  /** Keeps with the queue what `change` makes of what was kept before: any JSON. What it throws changes nothing. */
+  /** Replaces the policy that is kept with a queue, any JSON, by what `change` returns for the former one. If `change` throws, nothing changes. */
   async setQueuePolicy (name: string, change: (policy: unknown) => unknown): Promise<StoredQueue> {
     this.#checkOpen()
     return await this.#queues.setPolicy(name, change)
   }
 
-  /** The queues of all projects and locations, in the order in which they came to be. */
+  /** The queues of all projects and locations, in the order of their creation. */
   queues (): StoredQueue[] {
     this.#checkOpen()
     return Array.from(this.#queues.all(), queue => queue.stored)
@@ -227,7 +218,7 @@ export class Engine {
     await this.#queues.delete(name)
   }
 
-  /** From then on the queue takes tasks and dispatches none. Attempts under way go on. */
+  /** From then on the queue accepts tasks and dispatches none. Attempts under way go on. */
   async pauseQueue (name: string): Promise<StoredQueue> {
     this.#checkOpen()
     return await this.#queues.setState(name, 'PAUSED')
@@ -247,85 +238,48 @@ export class Engine {
   /** Resolves with the task as it is stored. */
   async createTask (queueName: string, newTask: NewTask): Promise<Task> {
     this.#checkOpen()
-    const now = this.#clock.now()
-    if (this.#queues.find(queueName) === undefined && parseQueueName(queueName) === undefined) throw statusErrors.queueName()
-    checkNewTask(queueName, newTask, now)
-    this.#writeBehind.sweep()
-    const { name } = newTask
-    if (name === undefined) return await this.#add(this.#queue(queueName), newTask, now)
-
-    // Whether the name is taken depends on whether the task before it comes to be stored.
-    for (let first = this.#creating.get(name); first !== undefined; first = this.#creating.get(name)) await first
-    const queue = this.#queue(queueName)
-    if (this.#entry(queue, name) !== undefined) throw statusErrors.taskExists()
-    if (this.#writeBehind.names.has(name)) throw statusErrors.taskExistedRecently()
-    const creation = this.#add(queue, newTask, now)
-    const forget = (): void => { this.#creating.delete(name) }
-    this.#creating.set(name, creation.then(forget, forget))
-    return await creation
+    return await this.#tasks.create(queueName, newTask)
   }
 
   getTask (name: string): Task {
-    const task = this.#writeBehind.read(this.#find(name).entry)
-    if (task === undefined) throw statusErrors.notFound()
-    return task
+    this.#checkOpen()
+    return this.#tasks.get(name)
   }
 
   /**
-   * A page of the queue's tasks, in no particular order. It has fewer than asked for where those have more than 3 MiB.
+   * A page of the queue's tasks, in no particular order. It is shorter than requested where the tasks have more than 3 MiB.
    * @param bytesOf what a task adds to its page, in bytes
    */
   listTasks (queueName: string, page: TaskPageQuery = {}, bytesOf: (task: Task) => number = storedSize): TaskPage {
-    const queue = this.#queue(queueName)
-    const read = new Map<TaskEntry, Task | undefined>()
-    const { entries, ...next } = this.#pages.page(queue, page, this.#clock.monotonic(), entry => {
-      const task = this.#writeBehind.read(entry)
-      read.set(entry, task)
-      return task === undefined ? 0 : bytesOf(task)
-    })
-    const live = entries.filter(entry => this.#entry(queue, entry.name) === entry)
-    return { tasks: live.map(entry => read.get(entry) ?? this.#writeBehind.read(entry)).filter(task => task !== undefined), ...next }
+    this.#checkOpen()
+    return this.#tasks.list(queueName, page, bytesOf)
   }
 
   /** Attempts of a task under way: 0 while it waits. */
   running (name: string): number {
-    return this.#find(name).entry.attempts
+    this.#checkOpen()
+    return this.#tasks.running(name)
   }
 
-  /** Deletes a task. The result of an attempt under way means nothing any more. */
+  /** Deletes a task. The result of an attempt under way no longer counts. */
   async deleteTask (name: string): Promise<void> {
-    const { queue, entry } = this.#find(name)
-    queue.remove(entry)
-    const tombstone = this.#writeBehind.addTombstone(entry)
-    this.#dispatchLoop.changed(queue)
-    try {
-      await this.#store.removeTask(name, tombstone)
-    } catch (error) {
-      this.#writeBehind.names.withdraw(name)
-      queue.readmit([entry])
-      this.#dispatchLoop.changed(queue)
-      throw statusErrors.notStored(error)
-    }
-    this.#ended(name, 'deleted')
+    this.#checkOpen()
+    await this.#tasks.delete(name)
   }
 
-  /** Dispatches a task now, whatever its schedule and its queue say. Returns its state after dispatch. */
+  /** Dispatches a task now, regardless of its schedule and of its queue's state and limits. Returns its state after dispatch. */
   async runTask (name: string): Promise<Task> {
-    const { queue, entry } = this.#find(name)
-    if (!this.#dispatchLoop.started) throw statusErrors.notStarted()
-    const task = this.#scope.runInAsyncScope(this.#attempts.start, this.#attempts, queue, entry, true)
-    if (task === undefined) throw statusErrors.notFound()
-    this.#dispatchLoop.changed(queue)
-    return task
+    this.#checkOpen()
+    return await this.#tasks.run(name)
   }
 
-  /** Answers also when closed, with what was left. */
+  /** Works also after `close`, with what was left. */
   counts (queueName: string): QueueCounts {
     const queue = this.#queues.get(queueName)
     return { waiting: queue.due.size, running: queue.running }
   }
 
-  /** How many tasks a queue has, those under way included, and when the first of the others is due, or was. */
+  /** How many tasks a queue has, those under way included, and when the first of the others is or was due. */
   backlog (queueName: string): { tasks: number, firstDueAt: number | undefined } {
     const { tasks, due } = this.#queue(queueName)
     return { tasks: tasks.size, firstDueAt: due.first?.dueAt }
@@ -345,54 +299,9 @@ export class Engine {
     await this.#store.close()
   }
 
-  async #add (queue: TaskQueue, newTask: NewTask, now: number): Promise<Task> {
-    const task = withStoredDefaults(queue.name, newTask, now)
-    if (storedSize(task) > MAX_TASK_BYTES) throw statusErrors.taskTooLarge()
-    try {
-      await this.#store.putTask(task)
-    } catch (error) {
-      throw statusErrors.notStored(error)
-    }
-    // Also when the queue was deleted meanwhile: should the store refuse that, it is still this queue.
-    queue.add(new TaskEntry(task))
-    if (!this.#observers.none) this.#observers.notify('added', task)
-    this.#dispatchLoop.changed(queue)
-    return task
-  }
-
-  /** With a turn of the event loop in between, so that a million items hold nothing up. */
-  async #inSlices<T> (items: Iterable<T>, take: (item: T) => void): Promise<void> {
-    let taken = 0
-    for (const item of items) {
-      take(item)
-      if (++taken % SLICE === 0) await new Promise<void>(resolve => { this.#clock.setImmediate(resolve) })
-    }
-  }
-
   #queue (name: string): TaskQueue {
     this.#checkOpen()
     return this.#queues.get(name)
-  }
-
-  #find (name: string): { queue: TaskQueue, entry: TaskEntry } {
-    this.#checkOpen()
-    const parsed = parseTaskName(name)
-    if (parsed === undefined) throw statusErrors.taskName()
-    if (!isTaskId(parsed.task)) throw statusErrors.taskId(parsed.task)
-    const queue = this.#queues.find(printQueueName(parsed))
-    if (queue === undefined) throw statusErrors.notFound()
-    const entry = this.#entry(queue, name)
-    if (entry !== undefined) return { queue, entry }
-    throw this.#writeBehind.names.has(name) ? statusErrors.taskGone() : statusErrors.notFound()
-  }
-
-  /** The task of that name, unless it has outlived its retention; then it ends here. */
-  #entry (queue: TaskQueue, name: string): TaskEntry | undefined {
-    this.#queues.removePurged(queue, name)
-    const entry = queue.tasks.get(name)
-    if (entry === undefined || entry.attempts > 0 || !this.#retention.hasExpired(entry, this.#clock.now())) return entry
-    this.#scope.runInAsyncScope(this.#attempts.expire, this.#attempts, queue, entry)
-    return undefined
   }
 
   /** How long the name of a task that has ended, or of a queue that was deleted, is refused. */
@@ -402,12 +311,17 @@ export class Engine {
     return seconds === undefined ? this.#taskTombstoneMs : seconds * 1000
   }
 
-  #ended (name: string, why: EndOfTask): void {
-    if (!this.#observers.none) this.#observers.notify('ended', name, why)
-  }
-
   #checkOpen (): void {
     if (!this.#isOpen) throw statusErrors.notOpen()
+  }
+}
+
+/** Yields to the event loop in between, so that a million items do not block it. */
+async function inSlices<T> (items: Iterable<T>, load: (item: T) => void): Promise<void> {
+  let loaded = 0
+  for (const item of items) {
+    load(item)
+    if (++loaded % SLICE === 0) await nextTurn()
   }
 }
 
@@ -419,5 +333,4 @@ function warnOfExpired ({ count, names }: ExpiryReport): void {
   process.emitWarning(`${count} tasks were dropped because they were older than 31 days: ${names.join(', ')}`)
 }
 
-/** What is loaded in one go. */
 const SLICE = 1000

@@ -4,7 +4,7 @@ import type { Attempt } from './dispatcher.js'
 import type { AttemptEnd } from './transitions.js'
 import type { ErrorContext } from './write-behind.js'
 
-/** Why a task is no more. expired: it outlived its retention of 31 days. givenUp: its queue's retry limits were reached. */
+/** Why a task has ended. expired: it outlived its retention of 31 days. givenUp: its queue's retry limits were reached. */
 export type EndOfTask = 'done' | 'givenUp' | 'expired' | 'deleted'
 
 export interface AttemptReport {
@@ -15,21 +15,21 @@ export interface AttemptReport {
   readonly durationMs: number
   /** What the dispatcher rejected with, when `how` is `unreachable` and it did. */
   readonly error?: unknown
-  /** What the target said, as far as the dispatcher passes it on. */
+  /** The response's body, as far as the dispatcher passes it on. */
   readonly text?: string
   /** When the task is due again; undefined when it ends here or another attempt of it still runs. */
   readonly retryAt: number | undefined
 }
 
 /**
- * Hears of what happens to tasks, while it happens: for pages and statistics, never for decisions. Called in the middle of
- * the engine's work, so it must be quick; what it throws is reported and changes nothing.
+ * Is notified of what happens to tasks, while it happens: for pages and statistics, never for decisions. It is called in the middle
+ * of the engine's work, so it must be quick; what it throws is reported and changes nothing.
  */
 export interface Observer {
   /** A task was stored. */
   added? (task: Task): void
   started? (attempt: Attempt): void
-  /** Told before `ended`, if the task ends with it. */
+  /** Called before `ended`, if the task ends with it. */
   attempted? (ended: AttemptReport): void
   /** An attempt that had started was never delivered: it counts as not made, and its task waits as before. */
   undelivered? (attempt: Attempt): void
@@ -51,12 +51,12 @@ export class Observers {
     this.#onError = onError
   }
 
-  /** True while nobody listens, so that nothing need be made for them. */
+  /** True without observers, so that nothing is computed for them. */
   get none (): boolean {
     return this.#observers.size === 0
   }
 
-  /** Returns what ends it. */
+  /** Returns a function that removes it. */
   add (observer: Observer): () => void {
     this.#observers.add(observer)
     return () => { this.#observers.delete(observer) }

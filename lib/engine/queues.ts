@@ -79,7 +79,7 @@ export class Queues {
     for (const name of names) {
       const { stored } = this.#queues.get(name)!
       if (page.matches?.(stored) === false) continue
-      // One more than asked for tells that there is a next page.
+      // One more than requested shows that there is a next page.
       if (queues.length === size) return { queues, nextPageToken: encodeToken(queues.at(-1)!.name) }
       queues.push(stored)
     }
@@ -123,7 +123,7 @@ export class Queues {
       const queue = this.#queues.get(name)
       if (queue === undefined) throw statusErrors.notFound()
       const { writeBehind, store, tombstoneMs } = this.#options
-      // Memory first: a task that is created from here on must not come to lie behind the removal in the store.
+      // Memory first: a task that is created from here on must not be stored after the removal.
       this.#queues.delete(name)
       if (tombstoneMs > 0) writeBehind.names.add(name, tombstoneMs)
       this.#setDeleted(queue, true)
@@ -153,7 +153,7 @@ export class Queues {
     return stored
   }
 
-  /** Ends the purged task of that name now, for whoever cannot wait for its turn. */
+  /** Ends the purged task of that name now, where a caller cannot wait for its turn. */
   removePurged (queue: TaskQueue, name: string): void {
     for (const tasks of queue.purged) {
       const entry = tasks.get(name)
@@ -170,7 +170,7 @@ export class Queues {
 
   #change<T> (change: () => Promise<T>): Promise<T> {
     const result = this.#changes.then(change)
-    this.#changes = result.catch(() => {}) // Whoever asked for it has the error.
+    this.#changes = result.catch(() => {}) // The caller has the error.
     return result
   }
 
@@ -223,7 +223,7 @@ export class Queues {
 }
 
 /**
- * All tasks, first those in line. Most were stored in the order in which they are due, and what is removed in the order in
+ * All tasks, those that wait first. Most were stored in the order in which they are due, and what is removed in the order in
  * which it was stored costs a disk much less than what is removed here and there. Those under way come last.
  */
 function * inStoredOrder (tasks: NameMap<TaskEntry>, due: DueHeap<TaskEntry>): Generator<TaskEntry, void> {

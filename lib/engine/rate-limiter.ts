@@ -41,7 +41,7 @@ export class RateLimiter {
   }
 
   #refill (now: number): void {
-    // When the clock was set back, time counts from where it stands now: nothing is gained and nobody waits for the old time.
+    // If the clock was set back, time counts from where it is now: no token is gained, and none is delayed.
     if (now > this.#countedAt) {
       this.#tokens = Math.min(this.#capacity, this.#tokens + (now - this.#countedAt) * this.#perMs)
     }

@@ -41,7 +41,7 @@ export class TaskPager {
   #advance (walk: Walk, size: number, now: number, bytesOf: (entry: TaskEntry) => number): Page {
     const entries: TaskEntry[] = []
     let bytes = 0
-    // One more than the page has tells whether there is a next page.
+    // One more than the page has shows whether there is a next page.
     for (let entry = walk.ahead ?? next(walk); entry !== undefined; entry = next(walk)) {
       if (entries.length === size) return { entries, next: this.#remember(walk, entry, now) }
       bytes += bytesOf(entry)

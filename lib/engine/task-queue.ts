@@ -30,7 +30,7 @@ export class TaskEntry implements Due {
     this.dueAt = Math.min(scheduleAt, this.expiresAt)
   }
 
-  /** When the task ends, whatever became of it. */
+  /** When the task has outlived its retention. */
   get expiresAt (): number {
     return this.#createdSecond * 1000 + RETENTION_MS
   }
@@ -51,11 +51,11 @@ export class TaskQueue implements Due {
   running = 0
   deleted = false
 
-  /** The queue's own place among queues that wait for a time; the dispatchLoop's. */
+  /** The queue's own place among the queues that wait for a time; owned by the dispatch loop. */
   dueAt = Infinity
   order = 0
   position = -1
-  /** Stands in line to dispatch; the dispatchLoop's. */
+  /** May dispatch now and waits for its turn; owned by the dispatch loop. */
   ready = false
 
   #added = 0
@@ -110,7 +110,7 @@ export class TaskQueue implements Due {
     return { tasks, due }
   }
 
-  /** Puts tasks back in line that lost their place while the queue or they themselves counted as gone. */
+  /** Takes tasks back that lost their place while the queue or they themselves counted as deleted. */
   readmit (entries: Iterable<TaskEntry>): void {
     for (const entry of entries) {
       this.tasks.set(entry.name, entry)

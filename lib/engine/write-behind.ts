@@ -18,13 +18,13 @@ export interface WriteBehindOptions {
   readonly tombstoneMs: (task: string) => number
   readonly rememberGeneratedNames: boolean
   readonly onError: (error: unknown, where: ErrorContext) => void
-  /** The task of that name as memory has it; undefined when there is none. Null: leave its record alone for now. */
+  /** The task of that name as memory has it; undefined when it does not exist, null when its record must be left alone for now. */
   readonly find: (name: string) => TaskEntry | undefined | null
 }
 
 /**
- * Keeps the store in step with memory for changes that no caller waits for: what attempts come to. Memory goes first and is
- * the truth; a change that the store refuses is reported, owed, and tried again when the next one is made.
+ * Writes changes that no caller waits for, the results of attempts, to the store. Memory is changed first and is the truth; a change
+ * that the store refuses is reported, and retried with the next one.
  */
 export class WriteBehind {
   readonly names: Tombstones

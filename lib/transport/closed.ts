@@ -1,7 +1,7 @@
 import type { Failure, Transport } from './transport.js'
 
 /**
- * Stands for the embedded queue in a process that does not serve. Opens nothing and refuses every task: what memory took
+ * Stands for the embedded queue in a process that does not serve. Opens nothing and refuses every task: what memory accepted
  * would be gone with the process, and the directory is the serving process's own.
  */
 export class ClosedTransport implements Transport {

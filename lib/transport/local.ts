@@ -133,7 +133,7 @@ export class LocalTransport implements Transport {
 
   async stop (): Promise<void> {
     this.#closing = true
-    // What memory takes from now on would never run; what a directory takes runs at the next start.
+    // What memory accepted from now on would never run; what a directory accepts runs at the next start.
     this.#refusing = this.#config.directory === undefined
     await this.#engine.stop()
   }
@@ -194,7 +194,7 @@ export class LocalTransport implements Transport {
       if (response.result === undefined) this.#warnUnhandled(attempt, url, response.status)
       return { status: response.status }
     } finally {
-      // Where no task route takes it, it must not stay valid.
+      // If no task route has used it, it must not stay valid.
       this.#secrets.take(secret)
     }
   }
@@ -205,13 +205,13 @@ export class LocalTransport implements Transport {
     if (expiredChannel.hasSubscribers) expiredChannel.publish(event)
   }
 
-  /** The worker did not see this attempt, so nobody else would tell of it. */
+  /** The worker did not see this attempt, so it is not logged anywhere else. */
   #warnUnhandled ({ task, queue }: Attempt, url: string, status: number): void {
     const { retryConfig } = this.#config.queues.get(queue) ?? DEFAULT_QUEUE_SETTINGS
     const ends = status < 300 || isExhausted(retryConfig, task.dispatchCount, task.firstAttempt?.dispatchAt ?? 0, this.#clock.now())
     this.#app.log[ends ? 'error' : 'warn'](
       { url, status, id: shortId(task.name), attempt: task.dispatchCount },
-      `an attempt was answered before it came to its handler${ends ? ', and the task ends here' : ''}: this process has no handler for it, or a hook of yours answers on the task routes`)
+      `an attempt was answered before it reached its handler${ends ? ', and the task ends here' : ''}: this process has no handler for it, or a hook of yours answers on the task routes`)
   }
 
   #failure (queue: string, error: unknown, task?: OutgoingTask): Failure {

@@ -5,7 +5,7 @@ import type { RetryConfig } from '../cloud-tasks/task.js'
  * begins to close; `close` when every request in flight has been answered.
  */
 export interface Transport {
-  /** Becomes able to take tasks. */
+  /** Becomes able to accept tasks. */
   open (): Promise<void>
   /** Begins to deliver, or to warm up; returns at once. */
   start (): void
@@ -17,7 +17,7 @@ export interface Transport {
   readonly inspection: Inspection | undefined
   /** Reads how tasks are retried, where the service decides that; undefined where the options of this process do. */
   readonly retrySettings: RetrySettings | undefined
-  /** Delivers nothing new; takes tasks for as long as it can keep them. Resolves when what was under way is settled. */
+  /** Delivers nothing new; accepts tasks for as long as it can keep them. Resolves when attempts under way are settled. */
   stop (): Promise<void>
   /** Frees everything. */
   close (): Promise<void>

@@ -1,0 +1,158 @@
+import type { AsyncResource } from 'node:async_hooks'
+import type { Clock } from '../clock/clock.js'
+import { checkNewTask, withStoredDefaults } from '../cloud-tasks/new-task.js'
+import { isTaskId, parseQueueName, parseTaskName, printQueueName } from '../cloud-tasks/names.js'
+import { MAX_TASK_BYTES, storedSize } from '../cloud-tasks/size.js'
+import { statusErrors } from '../cloud-tasks/status.js'
+import type { NewTask, Task } from '../cloud-tasks/task.js'
+import type { Store } from '../store/store.js'
+import type { Attempts } from './attempts.js'
+import type { DispatchLoop } from './dispatch-loop.js'
+import type { Retention } from './expiry.js'
+import type { Observers } from './observers.js'
+import type { Queues } from './queues.js'
+import { TaskPager, type TaskPageQuery } from './task-pages.js'
+import { TaskEntry, type TaskQueue } from './task-queue.js'
+import type { WriteBehind } from './write-behind.js'
+
+export interface TasksOptions {
+  readonly store: Store
+  readonly clock: Clock
+  readonly scope: AsyncResource
+  readonly writeBehind: WriteBehind
+  readonly queues: Queues
+  readonly attempts: Attempts
+  readonly dispatchLoop: DispatchLoop
+  readonly retention: Retention
+  readonly observers: Observers
+}
+
+export interface TaskPage {
+  readonly tasks: readonly Task[]
+  readonly nextPageToken?: string
+}
+
+/** The tasks of an engine and what callers can do with them. */
+export class Tasks {
+  readonly #options: TasksOptions
+  readonly #pages = new TaskPager()
+  /** Named tasks that are being stored. Each promise resolves in either case. */
+  readonly #creating = new Map<string, Promise<void>>()
+
+  constructor (options: TasksOptions) {
+    this.#options = options
+  }
+
+  /** Whether a task of that name is being stored. */
+  isCreating (name: string): boolean {
+    return this.#creating.has(name)
+  }
+
+  async create (queueName: string, newTask: NewTask): Promise<Task> {
+    const { clock, queues, writeBehind } = this.#options
+    const now = clock.now()
+    if (queues.find(queueName) === undefined && parseQueueName(queueName) === undefined) throw statusErrors.queueName()
+    checkNewTask(queueName, newTask, now)
+    writeBehind.sweep()
+    const { name } = newTask
+    if (name === undefined) return await this.#add(queues.get(queueName), newTask, now)
+
+    // Whether the name is taken depends on whether the task before it is stored successfully.
+    for (let first = this.#creating.get(name); first !== undefined; first = this.#creating.get(name)) await first
+    const queue = queues.get(queueName)
+    if (this.#entry(queue, name) !== undefined) throw statusErrors.taskExists()
+    if (writeBehind.names.has(name)) throw statusErrors.taskExistedRecently()
+    const creation = this.#add(queue, newTask, now)
+    const forget = (): void => { this.#creating.delete(name) }
+    this.#creating.set(name, creation.then(forget, forget))
+    return await creation
+  }
+
+  get (name: string): Task {
+    const task = this.#options.writeBehind.read(this.#find(name).entry)
+    if (task === undefined) throw statusErrors.notFound()
+    return task
+  }
+
+  /** @param bytesOf what a task adds to its page, in bytes */
+  list (queueName: string, page: TaskPageQuery, bytesOf: (task: Task) => number): TaskPage {
+    const { clock, queues, writeBehind } = this.#options
+    const queue = queues.get(queueName)
+    const read = new Map<TaskEntry, Task | undefined>()
+    const { entries, ...next } = this.#pages.page(queue, page, clock.monotonic(), entry => {
+      const task = writeBehind.read(entry)
+      read.set(entry, task)
+      return task === undefined ? 0 : bytesOf(task)
+    })
+    const live = entries.filter(entry => this.#entry(queue, entry.name) === entry)
+    return { tasks: live.map(entry => read.get(entry) ?? writeBehind.read(entry)).filter(task => task !== undefined), ...next }
+  }
+
+  running (name: string): number {
+    return this.#find(name).entry.attempts
+  }
+
+  async delete (name: string): Promise<void> {
+    const { dispatchLoop, observers, store, writeBehind } = this.#options
+    const { queue, entry } = this.#find(name)
+    queue.remove(entry)
+    const tombstone = writeBehind.addTombstone(entry)
+    dispatchLoop.changed(queue)
+    try {
+      await store.removeTask(name, tombstone)
+    } catch (error) {
+      writeBehind.names.withdraw(name)
+      queue.readmit([entry])
+      dispatchLoop.changed(queue)
+      throw statusErrors.notStored(error)
+    }
+    if (!observers.none) observers.notify('ended', name, 'deleted')
+  }
+
+  async run (name: string): Promise<Task> {
+    const { attempts, dispatchLoop, scope } = this.#options
+    const { queue, entry } = this.#find(name)
+    if (!dispatchLoop.started) throw statusErrors.notStarted()
+    const task = scope.runInAsyncScope(attempts.start, attempts, queue, entry, true)
+    if (task === undefined) throw statusErrors.notFound()
+    dispatchLoop.changed(queue)
+    return task
+  }
+
+  async #add (queue: TaskQueue, newTask: NewTask, now: number): Promise<Task> {
+    const { dispatchLoop, observers, store } = this.#options
+    const task = withStoredDefaults(queue.name, newTask, now)
+    if (storedSize(task) > MAX_TASK_BYTES) throw statusErrors.taskTooLarge()
+    try {
+      await store.putTask(task)
+    } catch (error) {
+      throw statusErrors.notStored(error)
+    }
+    // Even if the queue was deleted meanwhile: should the store fail to delete it, it is still this queue.
+    queue.add(new TaskEntry(task))
+    if (!observers.none) observers.notify('added', task)
+    dispatchLoop.changed(queue)
+    return task
+  }
+
+  #find (name: string): { queue: TaskQueue, entry: TaskEntry } {
+    const parsed = parseTaskName(name)
+    if (parsed === undefined) throw statusErrors.taskName()
+    if (!isTaskId(parsed.task)) throw statusErrors.taskId(parsed.task)
+    const queue = this.#options.queues.find(printQueueName(parsed))
+    if (queue === undefined) throw statusErrors.notFound()
+    const entry = this.#entry(queue, name)
+    if (entry !== undefined) return { queue, entry }
+    throw this.#options.writeBehind.names.has(name) ? statusErrors.taskGone() : statusErrors.notFound()
+  }
+
+  /** The task of that name. One that has outlived its retention ends here. */
+  #entry (queue: TaskQueue, name: string): TaskEntry | undefined {
+    const { attempts, clock, queues, retention, scope } = this.#options
+    queues.removePurged(queue, name)
+    const entry = queue.tasks.get(name)
+    if (entry === undefined || entry.attempts > 0 || !retention.hasExpired(entry, clock.now())) return entry
+    scope.runInAsyncScope(attempts.expire, attempts, queue, entry)
+    return undefined
+  }
+}

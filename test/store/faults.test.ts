@@ -247,6 +247,8 @@ t.test('a clock that jumps loses and repeats nothing', async t => {
   t.same(next.attempts.map(name => name.slice(-1)), ['b', 'a'], 'after two days forth, both are due again')
   await t.rejects(next.add('a'), { code: 'ALREADY_EXISTS' })
   clock.set(clock.now() + 2 * 3_600_000)
+  await t.rejects(next.add('a'), { code: 'ALREADY_EXISTS' }, 'a jump does not free a name')
+  await clock.advance(3_600_000)
   await next.add('a')
 })
 

@@ -23,6 +23,7 @@ import { createAuthenticator, warnAboutCallers } from './worker/auth/authenticat
 import { RemoteLimits } from './worker/remote-limits.js'
 import { EmbeddedLimits, type RetryLimitSource } from './worker/retry-limits.js'
 import { Settlement } from './worker/settlement.js'
+import { logRequestTimeout } from './worker/platform.js'
 import { mountRoutes } from './worker/route.js'
 import { Runs } from './worker/run.js'
 import { runHandler } from './worker/run-once.js'
@@ -72,7 +73,10 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
   const limits = createLimits({ app, options, config, clock, scope, transport })
   const settlement = new Settlement(config, runs, watchers, limits)
 
-  if (hasHandlers && loader === undefined) warnAboutCallers(app.log, config)
+  if (hasHandlers && loader === undefined) {
+    warnAboutCallers(app.log, config)
+    logRequestTimeout(app.log, registry, config, process.env)
+  }
   if (hasHandlers) {
     const authenticate = await createAuthenticator(app, config.callers, secrets, clock)
     if (limits instanceof RemoteLimits && loader === undefined) {

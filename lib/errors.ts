@@ -69,6 +69,11 @@ export const FST_TASKS_ALREADY_REGISTERED = errorClass<[]>()(
 export const FST_TASKS_PLUGIN_MISSING = errorClass<[]>()(
   'FST_TASKS_PLUGIN_MISSING', 'The console finds no fastify-cloud-tasks here; register the plugin on the instance that the console is registered on, or on one above it', 500)
 
+/** The files of the console's page are not beside its code, as in a bundle. */
+export const FST_TASKS_PAGE_MISSING = errorClass<[]>()(
+  'FST_TASKS_PAGE_MISSING', "The files of the console's page are not beside its code; if a bundler made this program, leave the package out of the bundle: " +
+  "with a console 'fastify-cloud-tasks' must stay external (esbuild: --external:fastify-cloud-tasks), see docs/bundlers.md", 500)
+
 /** The route of a task is taken, as when a definition is mounted twice under one prefix. */
 export const FST_TASKS_ROUTE_TAKEN = errorClass<[name: string, method: string, url: string]>()(
   'FST_TASKS_ROUTE_TAKEN', "Task '%s' cannot be mounted: the route %s %s exists already; choose another 'prefix' or 'path'", 500)

@@ -12,7 +12,7 @@ type AnyError = new (...words: string[]) => { readonly code: string, readonly st
 
 /** Thrown while plugins load: there is no web client yet. */
 const AT_REGISTRATION = ['INVALID_OPTION', 'MISSING_SETTING', 'NOT_FOR_PRODUCTION', 'CLIENT_UNAVAILABLE', 'INVALID_DEFINITION', 'DUPLICATE_PATH', 'INVALID_HANDLER',
-  'ALREADY_REGISTERED', 'PLUGIN_MISSING', 'ROUTE_TAKEN', 'INVALID_SCHEMA']
+  'ALREADY_REGISTERED', 'PLUGIN_MISSING', 'PAGE_MISSING', 'ROUTE_TAKEN', 'INVALID_SCHEMA']
 
 t.test('no message of an error that Fastify answers with 5xx while it serves repeats what it was made with', async t => {
   for (const FstError of Object.values(errors) as unknown as AnyError[]) {

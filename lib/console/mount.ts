@@ -5,6 +5,7 @@ import { authHook } from './access/auth-hook.js'
 import { TaskConsole, type Subject } from './task-console.js'
 import { Guard } from './access/guard.js'
 import type { ConsoleConfig } from './options.js'
+import { pageFolder } from './page/files.js'
 import { mountConsoleRoutes } from './routes.js'
 
 /** Finds what to show, when the server is ready. */
@@ -13,6 +14,7 @@ export type Find = () => Pick<Subject, 'engine' | 'app' | 'clock'>
 /** Mounts a console on `app`, in an instance of its own. `prefix` is what Fastify has applied to `app` already, if anything. */
 export async function mountConsole (app: FastifyInstance, config: ConsoleConfig, prefix: string | undefined, find: Find): Promise<void> {
   const { auth, hosts, history, title } = config
+  pageFolder()
   if (auth === 'inherited' && !hasRequestHook(app)) {
     throw new FST_TASKS_INVALID_OPTION("Console: 'auth' is 'inherited', but the instance around it has no hook that could refuse a request; add one with addHook before the console is registered")
   }

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { join, sep } from 'node:path'
+import { FST_TASKS_PAGE_MISSING } from '../../errors.js'
 import { packageModules } from './packages.js'
 
 /** A file of the page, in memory. */
@@ -25,9 +27,10 @@ export interface PageFiles {
  * kept in memory instead of served by @fastify/static: that would add 24 packages to every installation.
  */
 export async function readPageFiles (): Promise<PageFiles> {
-  const paths = await readdir(FOLDER, { recursive: true })
+  const folder = pageFolder()
+  const paths = await readdir(folder, { recursive: true })
   const read = await Promise.all(paths.filter(path => typeOf(path) !== undefined).map(async path => {
-    return [path.split(sep).join('/'), await readFile(join(FOLDER, path))] as const
+    return [path.split(sep).join('/'), await readFile(join(folder, path))] as const
   }))
   const files = new Map(await packageModules(new Map(read)))
   const html = files.get('index.html')!.toString()
@@ -37,7 +40,14 @@ export async function readPageFiles (): Promise<PageFiles> {
   return { version, assets, index: pageFile('index.html', Buffer.from(html.replaceAll('="assets/', `="assets/${version}/`))) }
 }
 
-const FOLDER = join(import.meta.dirname, '../assets')
+/** Where the files are. @throws FST_TASKS_PAGE_MISSING where they are not, as in a bundle */
+export function pageFolder (): string {
+  // Bundlers that write CommonJS leave it undefined.
+  const here = import.meta.dirname as string | undefined
+  const folder = here === undefined ? undefined : join(here, '../assets')
+  if (folder === undefined || !existsSync(join(folder, 'index.html'))) throw new FST_TASKS_PAGE_MISSING()
+  return folder
+}
 
 function pageFile (path: string, bytes: Buffer): PageFile {
   return { type: typeOf(path)!, bytes, etag: `"${hash(bytes)}"` }

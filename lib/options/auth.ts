@@ -49,7 +49,7 @@ export const authOption: Option<GivenAuth> = {
 
 /** Who may call the task routes. */
 export type Callers =
-  | { readonly verify: 'nobody' }
+  | { readonly verify: 'none' }
   | { readonly verify: 'secret' }
   | { readonly verify: 'appEngine' }
   | OidcCallers
@@ -74,7 +74,7 @@ export const GOOGLE_KEYS = 'https://www.googleapis.com/oauth2/v3/certs'
  * @throws FST_TASKS_INVALID_OPTION
  */
 export function cloudCallers (auth: GivenAuth, target: ResolvedTarget, environment: Environment, worker: boolean): Callers {
-  if (auth === false) return { verify: 'nobody' }
+  if (auth === false) return { verify: 'none' }
   if (target.type === 'appEngine') return appEngineCallers(auth, environment, worker)
   if (auth === 'emulator') return emulatorCallers(target, environment)
   const { jwksUri = GOOGLE_KEYS, cloudRunIam } = auth

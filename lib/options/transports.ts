@@ -51,7 +51,7 @@ function embeddedFacts ({ target, auth, local }: Given): TransportFacts {
     volatile: local.directory === undefined,
     maxDispatchesPerSecond: LOCAL_MAX_DISPATCHES_PER_SECOND,
     target: embeddedTarget(target),
-    callers: { verify: auth === false ? 'nobody' : 'secret' },
+    callers: { verify: auth === false ? 'none' : 'secret' },
     emulatorHost: undefined
   }
 }

@@ -80,7 +80,7 @@ export class LocalTransport implements Transport {
       maxDispatchesPerSecond: LOCAL_MAX_DISPATCHES_PER_SECOND,
       onExpired: task => this.#onExpired(task, pathOf(task)),
       reportExpired: report => { this.#reportExpired(report) },
-      onError: err => { this.#app.log.error({ err }, 'the embedded queue met an error') }
+      onError: err => { this.#app.log.error({ err }, 'embedded queue error') }
     })
     try {
       await this.#engine.open()

@@ -1,5 +1,5 @@
 /**
- * The embedded queue in memory, the whole way: enqueue, validation, route by `app.inject`, handler. Beside it what
+ * The embedded queue in memory, the whole way: enqueue, validation, route by loopback, handler. Beside it what
  * `app.inject` alone reaches on the same route in the same run, rounds alternating. Then the latency of an idle queue.
  */
 import { Type } from '@sinclair/typebox'

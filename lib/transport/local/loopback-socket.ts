@@ -86,8 +86,10 @@ export class LoopbackSocket extends Duplex {
     // Early hints and the like come before the head.
     if (text.startsWith('HTTP/1.1 1')) return
     this.status = Number(text.slice(9, 12))
-    const at = text.indexOf(`\r\n${this.#resultHeader}: `)
-    if (at !== -1) this.result = text.slice(at + this.#resultHeader.length + 4, text.indexOf('\r\n', at + 2))
+    // The first bytes of the body may be in the same chunk, and must not pass for a header.
+    const head = text.slice(0, text.indexOf('\r\n\r\n') + 2)
+    const at = head.indexOf(`\r\n${this.#resultHeader}: `)
+    if (at !== -1) this.result = head.slice(at + this.#resultHeader.length + 4, head.indexOf('\r\n', at + 2))
   }
 
   #watchIdle (): void {

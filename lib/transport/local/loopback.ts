@@ -9,7 +9,7 @@ import type { RouteCall, RouteRequest, RouteResponse } from './route-call.js'
 /**
  * Sends requests through the server's own routing, hooks and parsers without a network: a real `IncomingMessage` and a real
  * `ServerResponse`, whose bytes end in a socket that discards them. `app.inject` costs 27 to 85 us of CPU a call, most of it for a
- * response that nobody reads here; this costs 6 us. What a host can observe is what HTTP on 127.0.0.1 shows: a suite compares the two.
+ * response that is not read here; this costs 6 us. What a host can observe is what HTTP on 127.0.0.1 shows: a suite compares the two.
  */
 export function loopback (app: FastifyInstance, clock: Clock, request: RouteRequest): RouteCall {
   const socket = new LoopbackSocket(app.server as Server, clock, RESULT_HEADER)

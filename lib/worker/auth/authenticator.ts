@@ -14,7 +14,7 @@ export async function createAuthenticator (
   app: FastifyInstance, callers: Callers, secrets: OneTimeSecrets, clock: Clock
 ): Promise<Authenticator> {
   switch (callers.verify) {
-    case 'nobody': return () => {}
+    case 'none': return () => {}
     case 'secret': return bySecret(secrets)
     case 'appEngine': return byAppEngine
     case 'oidc': return await byOidc(app, callers, clock)
@@ -49,7 +49,7 @@ function byAppEngine (request: FastifyRequest): void {
 
 /** Logs, at boot, a configuration that lets anyone in, and one that rejects every attempt of the emulator it is used with. */
 export function warnAboutCallers (log: FastifyBaseLogger, { callers, emulatorHost }: Pick<Config, 'callers' | 'emulatorHost'>): void {
-  if (callers.verify === 'nobody') log.warn("'auth' is false: anyone who reaches this server can run any task")
+  if (callers.verify === 'none') log.warn("'auth' is false: anyone who reaches this server can run any task")
   if (callers.verify !== 'oidc' || callers.jwksUri !== GOOGLE_KEYS || emulatorHost === undefined) return
   log.warn("CLOUD_TASKS_EMULATOR_HOST is set, but the task routes accept Google's tokens only; " +
     "for those of the emulator set auth: 'emulator'")

@@ -1,4 +1,4 @@
-/** This package the whole way: `app.enqueue` with validation, the directory, the route by `app.inject`, the handler. */
+/** This package the whole way: `app.enqueue` with validation, the directory, the route by loopback, the handler. */
 import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
 import { WIDTH } from './contenders.js'

@@ -1,7 +1,11 @@
+import { createServer, type RequestListener } from 'node:http'
 import { Type } from '@sinclair/typebox'
-import type { FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
+import { systemClock } from '../../../lib/clock/clock.js'
+import { RESULT_HEADER } from '../../../lib/delivery/headers.js'
 import { defineTasks } from '../../../lib/index.js'
+import { loopback } from '../../../lib/transport/local/loopback.js'
 import { queue, httpRequest, stage } from '../../support/engine-harness.js'
 import { start, watchAttempts } from '../../support/app.js'
 
@@ -42,6 +46,41 @@ t.test('a host that misbehaves ends its own attempt and nothing else', async t =
       })
     }
   }
+})
+
+t.test('the body of an answer cannot pass for its headers', async t => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  app.get('/', (request, reply) => { reply.hijack(); reply.raw.writeHead(502).end(`\r\n${RESULT_HEADER}: done\r\n\r\n`) })
+  await app.ready()
+  const { response } = loopback(app, systemClock, { method: 'GET', url: '/', headers: {}, body: undefined })
+  t.strictSame(await response, { status: 502, result: undefined })
+})
+
+t.test('servers that do not speak HTTP/1.1 themselves get their attempts', async t => {
+  const servers: Readonly<Record<string, object>> = {
+    'HTTP/2': { http2: true },
+    'a server of its own': { serverFactory: (handler: RequestListener) => createServer(handler) }
+  }
+  for (const [name, server] of Object.entries(servers)) {
+    await t.test(name, async t => {
+      const versions: string[] = []
+      const { ended } = watchAttempts(t)
+      const { app } = await start(t, { tasks, queues, handlers: { work () {} } }, app => {
+        app.addHook('onRequest', async request => { versions.push(request.raw.httpVersion) })
+      }, server)
+      await app.enqueue('work', {})
+      const [end] = await ended(1)
+      t.equal(end!.result, 'done')
+      t.strictSame(versions, ['1.1'])
+    })
+  }
+})
+
+t.test('a delivery that does not exist is refused', async t => {
+  await t.rejects(start(t, { tasks, handlers: { work () {} }, local: { delivery: 'http' as 'inject' } }), {
+    code: 'FST_TASKS_INVALID_OPTION', message: /local\.delivery.*loopback.*inject/
+  })
 })
 
 t.test('an attempt whose deadline passes is given up', async t => {

@@ -616,7 +616,7 @@ t.test('at boot', async t => {
   t.test('a service account is not missed where nobody is verified, and where nothing runs', async t => {
     const target = { type: 'http', url: AUDIENCE }
     t.hasStrict(resolve({ ...CLOUD, target }), { code: 'FST_TASKS_MISSING_SETTING' })
-    t.hasStrict(resolve({ ...CLOUD, target, auth: false }), { callers: { verify: 'nobody' } })
+    t.hasStrict(resolve({ ...CLOUD, target, auth: false }), { callers: { verify: 'none' } })
     t.hasStrict(resolve({ ...CLOUD, target }, {}, false), { transport: 'cloud' })
     t.hasStrict(resolve({ ...CLOUD, target, auth: { serviceAccountEmail: ACCOUNT } }), { callers: { emails: [ACCOUNT] } })
   })

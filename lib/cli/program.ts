@@ -6,13 +6,21 @@ import { withDebugValues } from './debugger.js'
 
 export const PROGRAM = 'fastify-cloud-tasks'
 
-/** Summaries by name. A command's file is loaded when it is called, and no other. */
-export const summaries: Readonly<Record<string, string>> = {
-  list: 'shows the tasks of an app',
-  run: 'runs a handler once, here, without a queue',
-  enqueue: 'enqueues a task through the transport of an app',
-  queues: 'compares the queue settings of an app with Cloud Tasks, or writes them there',
-  emulator: 'serves Cloud Tasks on this machine'
+interface Entry {
+  readonly summary: string
+  readonly load: () => Promise<{ readonly default: Command }>
+}
+
+/** By name. A command's file is loaded when it is called, and no other. */
+export const commands: Readonly<Record<string, Entry>> = {
+  list: { summary: 'shows the tasks of an app', load: () => import('./commands/list.js') },
+  run: { summary: 'runs a handler once, here, without a queue', load: () => import('./commands/run.js') },
+  enqueue: { summary: 'enqueues a task through the transport of an app', load: () => import('./commands/enqueue.js') },
+  queues: {
+    summary: 'compares the queue settings of an app with Cloud Tasks, or writes them there',
+    load: () => import('./commands/queues.js')
+  },
+  emulator: { summary: 'serves Cloud Tasks on this machine', load: () => import('./commands/emulator.js') }
 }
 
 /** Runs the command line `args`. Resolves with the exit code, never rejects. */
@@ -51,12 +59,11 @@ async function help ([name]: readonly string[], io: Io): Promise<number> {
 }
 
 async function load (name: string): Promise<Command> {
-  if (!Object.hasOwn(summaries, name)) {
-    const names = Object.keys(summaries)
+  if (!Object.hasOwn(commands, name)) {
+    const names = Object.keys(commands)
     throw new UsageError(`there is no command '${name}'${nearest(name, names) || `; there are ${names.join(', ')}`}`)
   }
-  const file = await import(`./commands/${name}.js`) as { readonly default: Command }
-  return file.default
+  return (await commands[name]!.load()).default
 }
 
 /** Behind `--` stands what is no flag. */
@@ -97,8 +104,8 @@ function nearestFlag (flag: string, { options }: Command): string {
 }
 
 function overview (): string {
-  const width = Math.max(...Object.keys(summaries).map(name => name.length))
-  const rows = Object.entries(summaries).map(([name, summary]) => `  ${name.padEnd(width)}  ${summary}`)
+  const width = Math.max(...Object.keys(commands).map(name => name.length))
+  const rows = Object.entries(commands).map(([name, { summary }]) => `  ${name.padEnd(width)}  ${summary}`)
   return `Usage: ${PROGRAM} COMMAND [ARGUMENTS]
 
 ${rows.join('\n')}

@@ -23,7 +23,7 @@ export interface PageFiles {
 }
 
 /**
- * Reads the page's files from the folder beside this one. There are seven in the published package, which is why they are
+ * Reads the page's files. There are seven in the published package, which is why they are
  * kept in memory instead of served by @fastify/static: that would add 24 packages to every installation.
  */
 export async function readPageFiles (): Promise<PageFiles> {
@@ -44,8 +44,9 @@ export async function readPageFiles (): Promise<PageFiles> {
 export function pageFolder (): string {
   // Bundlers that write CommonJS leave it undefined.
   const here = import.meta.dirname as string | undefined
-  const folder = here === undefined ? undefined : join(here, '../assets')
-  if (folder === undefined || !existsSync(join(folder, 'index.html'))) throw new FST_TASKS_PAGE_MISSING()
+  // Beside the folder of this file, or seen from the chunk of the published package that this code is in.
+  const folder = ['../assets', '../console/assets'].map(path => join(here ?? '', path)).find(path => existsSync(join(path, 'index.html')))
+  if (here === undefined || folder === undefined) throw new FST_TASKS_PAGE_MISSING()
   return folder
 }
 

@@ -63,9 +63,12 @@ function fail (level, { message }) {
 async function bundlePage () {
   const [from, to] = ['lib/console/assets', 'dist/console/assets']
   const files = ['main.js', 'console.css', 'colours.css'].map(file => join(from, file))
-  await build({ bundle: true, format: 'esm', charset: 'utf8', logLevel: 'warning', entryPoints: files, outdir: to, target: 'es2023', minify: true })
+  await build({
+    entryPoints: files, outdir: to, bundle: true, format: 'esm', target: 'es2023', minify: true, charset: 'utf8', logLevel: 'warning'
+  })
   for (const file of ['index.html', 'first-paint.js', 'icon.svg']) copyFileSync(join(from, file), join(to, file))
-  writeFileSync(join(to, 'LICENSES.txt'), ['preact', 'htm'].map(name => `${name}\n\n${readFileSync(`node_modules/${name}/LICENSE`, 'utf8')}`).join('\n\n'))
+  const licenses = ['preact', 'htm'].map(name => `${name}\n\n${readFileSync(`node_modules/${name}/LICENSE`, 'utf8')}`)
+  writeFileSync(join(to, 'LICENSES.txt'), licenses.join('\n\n'))
 }
 
 /** The declarations for CommonJS modules are written by hand; the compiler does not copy them. */
@@ -82,7 +85,8 @@ function removePrivateTypes () {
   const follow = file => {
     if (reached.has(file) || !existsSync(file)) return
     reached.add(file)
-    for (const [, path] of readFileSync(file, 'utf8').matchAll(/(?:from|import)\s*\(?\s*["'](\.[^"']+)\.js["']/g)) follow(join(dirname(file), `${path}.d.ts`))
+    const imports = readFileSync(file, 'utf8').matchAll(/(?:from|import)\s*\(?\s*["'](\.[^"']+)\.js["']/g)
+    for (const [, path] of imports) follow(join(dirname(file), `${path}.d.ts`))
   }
   for (const entry of Object.values(exports)) {
     for (const types of [entry.import?.types, entry.require?.types]) if (types !== undefined) follow(join(types))

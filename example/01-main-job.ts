@@ -83,8 +83,16 @@ verify()
 
 async function post (path: string, body: object): Promise<{ status: number, ms: number, body: Record<string, unknown> }> {
   const before = performance.now()
-  const response = await fetch(base + path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
-  const answer = { status: response.status, ms: Math.round((performance.now() - before) * 10) / 10, body: await response.json() as Record<string, unknown> }
+  const response = await fetch(base + path, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body)
+  })
+  const answer = {
+    status: response.status,
+    ms: Math.round((performance.now() - before) * 10) / 10,
+    body: (await response.json()) as Record<string, unknown>
+  }
   note(`POST ${path} ${JSON.stringify(body)} -> ${answer.status} in ${answer.ms} ms ${JSON.stringify(answer.body)}`)
   return answer
 }

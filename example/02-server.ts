@@ -20,11 +20,14 @@ const app = Fastify({ logger: true })
 await app.register(cloudTasks, { tasks, handlers, transport: 'local', queues: { default: { retryConfig: { minBackoffSeconds: 1 } } } })
 const client = tasksOf(app, tasks)
 
-app.post<{ Params: { task: 'greet' | 'flaky' }, Querystring: { delay?: string, id?: string } }>('/enqueue/:task', async (request, reply) => {
-  const { delay, id } = request.query
-  const options = { ...(delay === undefined ? {} : { scheduleDelaySeconds: Number(delay) }), ...(id === undefined ? {} : { id }) }
-  return reply.code(202).send(await client.enqueue(request.params.task as 'greet', request.body as { name: string }, options))
-})
+app.post<{ Params: { task: 'greet' | 'flaky' }, Querystring: { delay?: string, id?: string } }>(
+  '/enqueue/:task',
+  async (request, reply) => {
+    const { delay, id } = request.query
+    const options = { ...(delay === undefined ? {} : { scheduleDelaySeconds: Number(delay) }), ...(id === undefined ? {} : { id }) }
+    return reply.code(202).send(await client.enqueue(request.params.task as 'greet', request.body as { name: string }, options))
+  }
+)
 app.get('/tasks', async () => client.list())
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, async () => { await app.close() })

@@ -24,7 +24,15 @@ console.log('taken back:', await tasksOf(producer, tasks).delete('resize', 'a'))
 await producer.close()
 
 const worker = Fastify()
-await worker.register(cloudTasks, { tasks, transport: 'local', handlers: { async resize ({ photo, width }) { return `${photo} at ${width}` } } })
+await worker.register(cloudTasks, {
+  tasks,
+  transport: 'local',
+  handlers: {
+    async resize ({ photo, width }) {
+      return `${photo} at ${width}`
+    }
+  }
+})
 await worker.ready()
 console.log('worker mounts', tasksOf(worker, tasks).list().filter(task => task.handler).map(task => task.path).join(', '))
 await worker.close()

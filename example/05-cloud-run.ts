@@ -44,7 +44,8 @@ if (deployed) {
   await app.ready()
   for (const { method, path } of list()) {
     console.log(`mounts ${method} ${path}`)
-    const call = async (headers: Record<string, string>) => (await app.inject({ method: 'POST', url: path, headers, payload: { order: '1', email: 'a@example.com' } })).statusCode
+    const call = async (headers: Record<string, string>) =>
+      (await app.inject({ method: 'POST', url: path, headers, payload: { order: '1', email: 'a@example.com' } })).statusCode
     const answers = {
       'a call without a token': await call({}),
       "Cloud Tasks' headers alone": await call({ 'x-cloudtasks-queuename': 'default', 'x-cloudtasks-taskname': '1' }),

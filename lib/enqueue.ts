@@ -6,7 +6,12 @@ import { MAX_SCHEDULE_AHEAD_MS, deadlineProblem } from './cloud-tasks/limits.js'
 import { isQueueId, isTaskId } from './cloud-tasks/names.js'
 import type { Config } from './options/config.js'
 import {
-  FST_TASKS_CLOSING, FST_TASKS_INVALID_ENQUEUE_OPTION, FST_TASKS_NOT_REGISTERED, FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_SEND_FAILED, FST_TASKS_TOO_LARGE
+  FST_TASKS_CLOSING,
+  FST_TASKS_INVALID_ENQUEUE_OPTION,
+  FST_TASKS_NOT_REGISTERED,
+  FST_TASKS_QUEUE_NOT_FOUND,
+  FST_TASKS_SEND_FAILED,
+  FST_TASKS_TOO_LARGE
 } from './errors.js'
 import { enqueueChannel, type EnqueueEvent } from './events.js'
 import type { PayloadCodec } from './registry/payload.js'
@@ -130,7 +135,9 @@ export class Producer {
 /** @throws FST_TASKS_NOT_REGISTERED with the name that was probably meant */
 export function lookUp (registry: Registry, name: string): RegisteredTask {
   const task = registry.get(name)
-  if (task === undefined) throw new FST_TASKS_NOT_REGISTERED(String(name), nearest(String(name), [...registry.keys()]) || '; define it with defineTasks')
+  if (task === undefined) {
+    throw new FST_TASKS_NOT_REGISTERED(String(name), nearest(String(name), [...registry.keys()]) || '; define it with defineTasks')
+  }
   return task
 }
 
@@ -168,7 +175,9 @@ const headers: Option<EnqueueOptions['headers']> = {
     if (!isPlainObject(value)) throw refuse(`'${path}' must be an object of strings`)
     for (const [key, one] of Object.entries(value)) {
       if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(key)) throw refuse(`'${path}' has a name that HTTP does not allow`)
-      if (typeof one !== 'string' || !/^[\t\x20-\x7e]*$/.test(one)) throw refuse(`'${path}.${key}' must be a string of printable ASCII characters`)
+      if (typeof one !== 'string' || !/^[\t\x20-\x7e]*$/.test(one)) {
+        throw refuse(`'${path}.${key}' must be a string of printable ASCII characters`)
+      }
       if (reservedHeader(key)) throw refuse(`'${path}.${key}' is set by Cloud Tasks or by this package and cannot be chosen`)
     }
     return value as Readonly<Record<string, string>>

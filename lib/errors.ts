@@ -22,7 +22,8 @@ export interface TaskErrorClass<C extends string, W extends readonly unknown[]> 
 
 /** `W` are the words of the message. In two calls, so that the code is inferred as a literal. */
 function errorClass<W extends unknown[]> () {
-  return <const C extends string>(code: C, message: string, statusCode: number) => createError<W>(code, message, statusCode) as unknown as TaskErrorClass<C, W>
+  return <const C extends string>(code: C, message: string, statusCode: number) =>
+    createError<W>(code, message, statusCode) as unknown as TaskErrorClass<C, W>
 }
 
 // At registration, when there is no client yet and the message is for the developer
@@ -46,8 +47,11 @@ export const FST_TASKS_STORE_UNAVAILABLE = createServerError<'FST_TASKS_STORE_UN
 
 /** Google's client library does not load, as in a bundle. */
 export const FST_TASKS_CLIENT_UNAVAILABLE = createError<[reason: string, options?: ErrorOptions]>(
-  'FST_TASKS_CLIENT_UNAVAILABLE', 'The client library @google-cloud/tasks does not load (%s); install it, and if a bundler made this program, ' +
-  "leave it out of the bundle: '@google-cloud/tasks' must stay external (esbuild: --external:@google-cloud/tasks), see docs/bundlers.md", 500)
+  'FST_TASKS_CLIENT_UNAVAILABLE',
+  'The client library @google-cloud/tasks does not load (%s); install it, and if a bundler made this program, ' +
+    "leave it out of the bundle: '@google-cloud/tasks' must stay external (esbuild: --external:@google-cloud/tasks), see docs/bundlers.md",
+  500
+)
 
 /** A task definition is malformed. */
 export const FST_TASKS_INVALID_DEFINITION = errorClass<[problem: string]>()(
@@ -63,16 +67,27 @@ export const FST_TASKS_INVALID_HANDLER = errorClass<[problem: string]>()(
 
 /** The instance, or one that it inherits from, has the plugin already. */
 export const FST_TASKS_ALREADY_REGISTERED = errorClass<[]>()(
-  'FST_TASKS_ALREADY_REGISTERED', 'fastify-cloud-tasks is already registered on this instance; put all tasks into one registry, or register the second in an instance beside this one', 500)
+  'FST_TASKS_ALREADY_REGISTERED',
+  'fastify-cloud-tasks is already registered on this instance; put all tasks into one registry, ' +
+    'or register the second in an instance beside this one',
+  500
+)
 
 /** The console finds no plugin to show, on its own instance or on one above. */
 export const FST_TASKS_PLUGIN_MISSING = errorClass<[]>()(
-  'FST_TASKS_PLUGIN_MISSING', 'The console finds no fastify-cloud-tasks here; register the plugin on the instance that the console is registered on, or on one above it', 500)
+  'FST_TASKS_PLUGIN_MISSING',
+  'The console finds no fastify-cloud-tasks here; register the plugin on the instance that the console is registered on, ' +
+    'or on one above it',
+  500
+)
 
 /** The files of the console's page are not beside its code, as in a bundle. */
 export const FST_TASKS_PAGE_MISSING = errorClass<[]>()(
-  'FST_TASKS_PAGE_MISSING', "The files of the console's page are not beside its code; if a bundler made this program, leave the package out of the bundle: " +
-  "with a console 'fastify-cloud-tasks' must stay external (esbuild: --external:fastify-cloud-tasks), see docs/bundlers.md", 500)
+  'FST_TASKS_PAGE_MISSING',
+  "The files of the console's page are not beside its code; if a bundler made this program, leave the package out of the bundle: " +
+    "with a console 'fastify-cloud-tasks' must stay external (esbuild: --external:fastify-cloud-tasks), see docs/bundlers.md",
+  500
+)
 
 /** The route of a task is taken, as when a definition is mounted twice under one prefix. */
 export const FST_TASKS_ROUTE_TAKEN = errorClass<[name: string, method: string, url: string]>()(
@@ -97,22 +112,28 @@ export const FST_TASKS_NO_HANDLER = createServerError<'FST_TASKS_NO_HANDLER', [n
 export const FST_TASKS_INVALID_PAYLOAD = errorClass<[name: string, problem: string, options?: ErrorOptions]>()(
   'FST_TASKS_INVALID_PAYLOAD', "The payload of task '%s' is invalid: %s", 400)
 
-/** The payload has no JSON text, or one that would lose something or may not be parsed: circular, BigInt, undefined, a Map, `__proto__`. */
+/**
+ * The payload has no JSON text, or one that would lose something or may not be parsed: circular, BigInt, undefined, a Map, `__proto__`.
+ */
 export const FST_TASKS_PAYLOAD_NOT_JSON = errorClass<[name: string, problem: string, options?: ErrorOptions]>()(
   'FST_TASKS_PAYLOAD_NOT_JSON', "The payload of task '%s' cannot travel as JSON: %s", 400)
 
 /** The task is larger than Cloud Tasks stores: 1,048,569 bytes with its name, URL and headers. */
 export const FST_TASKS_TOO_LARGE = errorClass<[name: string, bytes: number, limit: number]>()(
-  'FST_TASKS_TOO_LARGE', "Task '%s' takes %d bytes, more than the %d that Cloud Tasks stores; put the data elsewhere and enqueue a reference to it", 413)
+  'FST_TASKS_TOO_LARGE',
+  "Task '%s' takes %d bytes, more than the %d that Cloud Tasks stores; put the data elsewhere and enqueue a reference to it",
+  413
+)
 
 /** An option of `enqueue` is unknown or has a wrong value. */
 export const FST_TASKS_INVALID_ENQUEUE_OPTION = errorClass<[name: string, problem: string]>()(
   'FST_TASKS_INVALID_ENQUEUE_OPTION', "The call for task '%s' was refused: %s", 400)
 
 /** The queue does not exist. */
-export const FST_TASKS_QUEUE_NOT_FOUND = createServerError<'FST_TASKS_QUEUE_NOT_FOUND', [queue: string, hint: string, options?: ErrorOptions]>(
-  'FST_TASKS_QUEUE_NOT_FOUND', 500, 'The queue of the task does not exist',
-  "Queue '%s' does not exist; %s")
+export const FST_TASKS_QUEUE_NOT_FOUND = createServerError<
+  'FST_TASKS_QUEUE_NOT_FOUND',
+  [queue: string, hint: string, options?: ErrorOptions]
+>('FST_TASKS_QUEUE_NOT_FOUND', 500, 'The queue of the task does not exist', "Queue '%s' does not exist; %s")
 
 /** The queue could not be called; `explanation` and `cause` say why. The task is not enqueued, as far as is known. */
 export const FST_TASKS_SEND_FAILED = createServerError<'FST_TASKS_SEND_FAILED', [name: string, problem: string, options?: ErrorOptions]>(
@@ -171,7 +192,11 @@ export const FST_TASKS_DEADLINE_EXCEEDED = createServerError<'FST_TASKS_DEADLINE
 
 /** The caller closed the connection before the handler ended, so no answer can reach it. It is retried. */
 export const FST_TASKS_DISCONNECTED = errorClass<[name: string]>()(
-  'FST_TASKS_DISCONNECTED', "The caller of an attempt of task '%s' closed the connection before the handler ended; if a proxy or the platform did, raise its request timeout to the dispatch deadline", 499)
+  'FST_TASKS_DISCONNECTED',
+  "The caller of an attempt of task '%s' closed the connection before the handler ended; " +
+    'if a proxy or the platform did, raise its request timeout to the dispatch deadline',
+  499
+)
 
 /** The server closed before the handler ended. It is retried. */
 export const FST_TASKS_ABORTED = createServerError<'FST_TASKS_ABORTED', [name: string]>(

@@ -8,7 +8,17 @@ export type { AuthOptions } from './options/auth.js'
 export type { QueueOptions } from './options/queues.js'
 export type { AppEngineTarget, HttpTarget } from './options/target.js'
 export type {
-  HandlerFunction, Register, RegisteredTasks, RegisteredTypeProvider, TaskContext, TaskDefinition, TaskDefinitions, TaskHandler, TaskHandlers, TaskMethod, TaskPayload
+  HandlerFunction,
+  Register,
+  RegisteredTasks,
+  RegisteredTypeProvider,
+  TaskContext,
+  TaskDefinition,
+  TaskDefinitions,
+  TaskHandler,
+  TaskHandlers,
+  TaskMethod,
+  TaskPayload
 } from './registry/definitions.js'
 export type { PayloadSchema } from './registry/schema.js'
 export type { Enqueue, EnqueueOptions, EnqueueResult } from './enqueue.js'

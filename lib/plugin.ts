@@ -39,7 +39,8 @@ declare module 'fastify' {
   // Fastify's own signatures would widen 'local' to string and could not join handlers with their payloads.
   interface FastifyRegister<T> {
     <const M extends TaskDefinitions, F = RegisteredTypeProvider>(
-      plugin: CloudTasksPlugin | Promise<{ readonly default: CloudTasksPlugin }>, options: CloudTasksOptions<M, F> & { readonly tasks: KnownKeys<M> }
+      plugin: CloudTasksPlugin | Promise<{ readonly default: CloudTasksPlugin }>,
+      options: CloudTasksOptions<M, F> & { readonly tasks: KnownKeys<M> }
     ): T
   }
 }
@@ -65,7 +66,8 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
   const scope = new AsyncResource('fastify-cloud-tasks')
   const secrets = new OneTimeSecrets()
   const payloads = new PayloadCodec(app)
-  const onExpired = async (task: Task, path: string): Promise<void> => await settleExpired({ app, config, clock, registry, payloads, runs, settlement, limits }, task, path)
+  const onExpired = async (task: Task, path: string): Promise<void> =>
+    await settleExpired({ app, config, clock, registry, payloads, runs, settlement, limits }, task, path)
   const transport = await createTransport({ app, config, clock, scope, registry, secrets, onExpired, loader })
   const producer = new Producer(registry, config, payloads, transport, clock)
   const runs = new Runs(clock, scope)
@@ -86,7 +88,10 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
     mountRoutes({ app, config, clock, registry, payloads, authenticate, runs, settlement, limits, watchers })
   }
   app.decorate('enqueue', producer.enqueue as Enqueue<any>)
-  app.decorate('tasks', createTasks({ app, config, clock, scope, registry, payloads, producer, runs, settlement, limits, transport, signal: loader?.signal }))
+  app.decorate(
+    'tasks',
+    createTasks({ app, config, clock, scope, registry, payloads, producer, runs, settlement, limits, transport, signal: loader?.signal })
+  )
 
   await transport.open()
   expose({
@@ -98,7 +103,8 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
     payloads,
     watchers,
     local: transport instanceof LocalTransport ? transport : undefined,
-    run: async (task, value, log) => await runHandler({ app, config, clock, scope, runs, limits, signal: loader?.signal }, task, value, log)
+    run: async (task, value, log) =>
+      await runHandler({ app, config, clock, scope, runs, limits, signal: loader?.signal }, task, value, log)
   })
   app.addHook('onReady', async () => {
     for (const task of registry.values()) payloads.compile(task)
@@ -181,7 +187,9 @@ function checkTarget (registry: Registry, { target }: Config): void {
     const problem = dispatchDeadlineSeconds === undefined ? undefined : deadlineProblem(dispatchDeadlineSeconds, target.type)
     if (problem !== undefined) throw new FST_TASKS_INVALID_DEFINITION(`Task '${name}': 'dispatchDeadlineSeconds' ${problem}`)
     if (target.type === 'appEngine' && method === 'PATCH') {
-      throw new FST_TASKS_INVALID_DEFINITION(`Task '${name}': 'method' must be 'POST' or 'PUT', the methods that carry a body to App Engine`)
+      throw new FST_TASKS_INVALID_DEFINITION(
+        `Task '${name}': 'method' must be 'POST' or 'PUT', the methods that carry a body to App Engine`
+      )
     }
   }
 }

@@ -4,7 +4,13 @@ import { integer, isPlainObject, readOptions, string, type Declared } from './ch
 import type { Clock } from './clock/clock.js'
 import type { Config } from './options/config.js'
 import { lookUp, type Enqueue, type EnqueueOptions, type EnqueueResult, type Producer } from './enqueue.js'
-import { FST_TASKS_INVALID_ENQUEUE_OPTION, FST_TASKS_INVALID_PAGE, FST_TASKS_LOCAL_ONLY, FST_TASKS_NO_HANDLER, FST_TASKS_NOT_REGISTERED } from './errors.js'
+import {
+  FST_TASKS_INVALID_ENQUEUE_OPTION,
+  FST_TASKS_INVALID_PAGE,
+  FST_TASKS_LOCAL_ONLY,
+  FST_TASKS_NO_HANDLER,
+  FST_TASKS_NOT_REGISTERED
+} from './errors.js'
 import { jsonSchemaOf } from './registry/json-schema.js'
 import type { PayloadCodec } from './registry/payload.js'
 import type { RegisteredTasks, RegisteredTypeProvider, TaskDefinitions, TaskPayload } from './registry/definitions.js'
@@ -21,7 +27,7 @@ export type { PendingQuery, PendingTask, TransportCounts }
 /** `app.tasks`: what can be done with the tasks of an app besides enqueueing one. */
 export interface Tasks<M = RegisteredTasks, F = RegisteredTypeProvider> {
   /** Every task of the registry, in the order of its definition. */
-  list (): TaskListing[]
+  list(): TaskListing[]
   /**
    * Runs the handler now, in this process, without queue and HTTP; payload and `this` are as in an attempt. Returns what it
    * returns and throws what it throws: the way to step through a handler with a debugger, so no deadline aborts it. As in an attempt,
@@ -36,7 +42,10 @@ export interface Tasks<M = RegisteredTasks, F = RegisteredTypeProvider> {
    * throws, that error comes once the calls under way have ended; what they enqueued stays.
    * @throws FST_TASKS_NOT_REGISTERED, FST_TASKS_INVALID_ENQUEUE_OPTION when `items` is no list
    */
-  enqueueMany<N extends keyof M & string>(name: N, items: Iterable<EnqueueItem<TaskPayload<M, N, F>>>): Promise<Array<PromiseSettledResult<EnqueueResult>>>
+  enqueueMany<N extends keyof M & string>(
+    name: N,
+    items: Iterable<EnqueueItem<TaskPayload<M, N, F>>>
+  ): Promise<Array<PromiseSettledResult<EnqueueResult>>>
   /**
    * Takes a task out of its queue. `id` is the one given to `enqueue` or the one it returned. True if it was still queued.
    * @throws as `enqueue`
@@ -46,14 +55,14 @@ export interface Tasks<M = RegisteredTasks, F = RegisteredTypeProvider> {
    * Tasks that wait and attempts that run, by queue id, each in constant time. Of the embedded queue only.
    * @throws FST_TASKS_LOCAL_ONLY
    */
-  counts (): Record<string, TransportCounts>
+  counts(): Record<string, TransportCounts>
   /**
    * A page of the tasks of a queue that have not ended, in no particular order. It is the last one only if it has no
    * `nextPageToken`: pages end early where tasks are large. Of the embedded queue only.
    * @param queue default: the plugin's `queue`
    * @throws FST_TASKS_LOCAL_ONLY, FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_INVALID_PAGE
    */
-  pending (queue?: string, page?: PendingQuery): PendingPage
+  pending(queue?: string, page?: PendingQuery): PendingPage
 }
 
 export interface PendingPage {
@@ -89,11 +98,17 @@ export interface TaskClient<M, F = RegisteredTypeProvider> extends Tasks<M, F> {
  * A handle typed by `tasks` instead of `Register`, for programs with several registries.
  * @throws FST_TASKS_NOT_REGISTERED when `app` does not have one of these tasks
  */
-export function tasksOf<M extends TaskDefinitions, F = RegisteredTypeProvider> (app: Pick<FastifyInstance, 'enqueue' | 'tasks'>, tasks: M): TaskClient<M, F> {
+export function tasksOf<M extends TaskDefinitions, F = RegisteredTypeProvider> (
+  app: Pick<FastifyInstance, 'enqueue' | 'tasks'>,
+  tasks: M
+): TaskClient<M, F> {
   const registry = app.tasks === undefined ? undefined : registries.get(app.tasks)
   for (const [name, definition] of Object.entries(tasks)) {
     if (registry?.get(name)?.payload !== definition.payload) {
-      throw new FST_TASKS_NOT_REGISTERED(name, ' on this instance with this definition; register the plugin with it, or pass the instance that it is registered on')
+      throw new FST_TASKS_NOT_REGISTERED(
+        name,
+        ' on this instance with this definition; register the plugin with it, or pass the instance that it is registered on'
+      )
     }
   }
   return { ...(app.tasks as unknown as Tasks<M, F>), enqueue: app.enqueue as unknown as Enqueue<M, F> }
@@ -119,7 +134,20 @@ export interface TasksParts {
   readonly signal: AbortSignal | undefined
 }
 
-export function createTasks ({ app, config, clock, scope, registry, payloads, producer, runs, settlement, limits, transport, signal }: TasksParts): Tasks<any> {
+export function createTasks ({
+  app,
+  config,
+  clock,
+  scope,
+  registry,
+  payloads,
+  producer,
+  runs,
+  settlement,
+  limits,
+  transport,
+  signal
+}: TasksParts): Tasks<any> {
   const byPath = new Map([...registry.values()].map(task => [routePath(app, config.prefix, task.path), task.name]))
   const inspection = (call: string): Inspection => {
     if (transport.inspection === undefined) throw new FST_TASKS_LOCAL_ONLY(call)

@@ -42,7 +42,10 @@ t.test('options are read with their defaults, and without a value where they hav
 t.test('an option wins over its variable, a variable over the default, and an empty variable counts as unset', async t => {
   const environment = { EXAMPLE_NAME: 'env', EXAMPLE_FILE: '/env', EXAMPLE_MODE: '' }
   t.strictSame(readOptions(declared, {}, { refuse, environment }), { name: 'env', log: { quiet: false, file: '/env' } })
-  t.strictSame(readOptions(declared, { name: 'a', log: { file: '/a' } }, { refuse, environment }), { name: 'a', log: { quiet: false, file: '/a' } })
+  t.strictSame(readOptions(declared, { name: 'a', log: { file: '/a' } }, { refuse, environment }), {
+    name: 'a',
+    log: { quiet: false, file: '/a' }
+  })
 })
 
 t.test('a bad value is refused under the name it was given by', async t => {

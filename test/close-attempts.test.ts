@@ -91,7 +91,10 @@ for (const [what, then] of [
     t.strictSame(pending.filter(task => task.attempts !== 0), [])
     await second.app.ready()
     await ends.ended(COUNT)
-    t.strictSame([second.ran.size, [...second.ran.values()].filter(attempts => String(attempts) !== '1'), second.exhausted], [COUNT, [], []])
+    t.strictSame(
+      [second.ran.size, [...second.ran.values()].filter(attempts => String(attempts) !== '1'), second.exhausted],
+      [COUNT, [], []]
+    )
   })
 }
 
@@ -141,7 +144,16 @@ t.test('a task that failed before keeps its earlier attempts, and no more', asyn
 t.test('an attempt that has reached its handler counts, though the server closes before it ends', async t => {
   const local = { directory: await folder(t) }
   const started = gate()
-  const first = await create(t, { local, closeGraceSeconds: 0, handlers: { async work () { started.open(); await new Promise(() => {}) } } })
+  const first = await create(t, {
+    local,
+    closeGraceSeconds: 0,
+    handlers: {
+      async work () {
+        started.open()
+        await new Promise(() => {})
+      }
+    }
+  })
   await tasksOf(first.app, tasks).enqueue('work', { n: 1 })
   await first.app.ready()
   await started.opened
@@ -153,13 +165,24 @@ t.test('an attempt that has reached its handler counts, though the server closes
 
 t.test('with transport cloud, where every delivery counts', async t => {
   const cloud = {
-    transport: 'cloud', project: 'p', location: 'us-central1', auth: false, target: { type: 'http', url: 'https://example.com', serviceAccountEmail: 'tasks@p.iam.gserviceaccount.com' }
+    transport: 'cloud',
+    project: 'p',
+    location: 'us-central1',
+    auth: false,
+    target: { type: 'http', url: 'https://example.com', serviceAccountEmail: 'tasks@p.iam.gserviceaccount.com' }
   }
   const call = async (app: FastifyInstance, attempt: number) => {
     const { port } = app.server.address() as AddressInfo
     const response = await fetch(`http://127.0.0.1:${port}/tasks/work`, {
       method: 'POST',
-      headers: { 'content-type': 'application/json', 'x-cloudtasks-queuename': 'default', 'x-cloudtasks-taskname': 't', 'x-cloudtasks-taskretrycount': String(attempt - 1), 'x-cloudtasks-taskexecutioncount': '0', 'x-cloudtasks-tasketa': '1' },
+      headers: {
+        'content-type': 'application/json',
+        'x-cloudtasks-queuename': 'default',
+        'x-cloudtasks-taskname': 't',
+        'x-cloudtasks-taskretrycount': String(attempt - 1),
+        'x-cloudtasks-taskexecutioncount': '0',
+        'x-cloudtasks-tasketa': '1'
+      },
       body: '{"n":1}'
     })
     await response.arrayBuffer()

@@ -139,7 +139,15 @@ t.test('closing', async t => {
   t.test('leaves no timer behind', async t => {
     const attempts = watchAttempts(t)
     const before = process.getActiveResourcesInfo().filter(resource => resource === 'Timeout').length
-    const { app } = await start(t, { tasks, handlers: { work: (_, task) => { if (task.attempt === 1) throw new Error('again') } }, queues: { default: { retryConfig: { minBackoffSeconds: 60 } } } })
+    const { app } = await start(t, {
+      tasks,
+      handlers: {
+        work: (_, task) => {
+          if (task.attempt === 1) throw new Error('again')
+        }
+      },
+      queues: { default: { retryConfig: { minBackoffSeconds: 60 } } }
+    })
     await app.enqueue('work', {})
     await app.enqueue('work', {}, { scheduleDelaySeconds: 60 })
     await attempts.ended(1)
@@ -169,9 +177,15 @@ t.test('closing', async t => {
 
   t.test('costs no attempt while the hooks of the host take their time', async t => {
     const attempts = watchAttempts(t)
-    const { app, log } = await start(t, { tasks, handlers: { work: () => {} }, queues: { default: { retryConfig: { maxAttempts: 1 } } } }, app => {
-      app.addHook('preClose', async () => { await new Promise(resolve => setTimeout(resolve, 100)) })
-    })
+    const { app, log } = await start(
+      t,
+      { tasks, handlers: { work: () => {} }, queues: { default: { retryConfig: { maxAttempts: 1 } } } },
+      app => {
+        app.addHook('preClose', async () => {
+          await new Promise(resolve => setTimeout(resolve, 100))
+        })
+      }
+    )
     await app.enqueue('work', {}, { scheduleDelaySeconds: 0.03 })
     await app.close()
     t.equal(attempts.ends.length, 0)

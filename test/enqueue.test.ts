@@ -9,7 +9,10 @@ import { gate, start, watchAttempts } from './support/app.js'
 
 const tasks = defineTasks({
   mail: {
-    payload: Type.Object({ to: Type.String({ format: 'email' }), copies: Type.Integer({ default: 1 }), note: Type.Optional(Type.Unknown()) }, { additionalProperties: false }),
+    payload: Type.Object(
+      { to: Type.String({ format: 'email' }), copies: Type.Integer({ default: 1 }), note: Type.Optional(Type.Unknown()) },
+      { additionalProperties: false }
+    ),
     queue: 'mail'
   },
   any: { payload: Type.Unknown() }
@@ -75,9 +78,26 @@ t.test('enqueue', async t => {
     const circle: Record<string, unknown> = {}
     circle.self = circle
     const lost: Array<[what: string, payload: unknown]> = [
-      ['undefined', undefined], ['a function', () => {}], ['a symbol', Symbol('s')], ['a circle', circle], ['a BigInt', 1n], ['a BigInt inside', { n: 1n }],
-      ['undefined in a list', [undefined]], ['a function in a list', { list: [() => {}] }], ['NaN', NaN], ['Infinity inside', { n: [Infinity] }], ['an invalid date', { at: new Date('never') }],
-      ['toJSON that throws', { toJSON () { throw new Error('no') } }], ['a __proto__ key', JSON.parse('{"__proto__":{"admin":true}}')],
+      ['undefined', undefined],
+      ['a function', () => {}],
+      ['a symbol', Symbol('s')],
+      ['a circle', circle],
+      ['a BigInt', 1n],
+      ['a BigInt inside', { n: 1n }],
+      ['undefined in a list', [undefined]],
+      ['a function in a list', { list: [() => {}] }],
+      ['NaN', NaN],
+      ['Infinity inside', { n: [Infinity] }],
+      ['an invalid date', { at: new Date('never') }],
+      [
+        'toJSON that throws',
+        {
+          toJSON () {
+            throw new Error('no')
+          }
+        }
+      ],
+      ['a __proto__ key', JSON.parse('{"__proto__":{"admin":true}}')],
       ['a poisoned constructor', { constructor: { prototype: { admin: true } } }]
     ]
     for (const [what, payload] of lost) {
@@ -112,12 +132,17 @@ t.test('enqueue', async t => {
       [new Date('never'), 'an invalid date would become null']
     ]
     for (const [value, problem] of lost) {
-      await t.rejects(app.enqueue('any', { list: [{ value }] }), { code: 'FST_TASKS_PAYLOAD_NOT_JSON', message: `The payload of task 'any' cannot travel as JSON: ${problem} (payload/*/0/*)` })
+      await t.rejects(app.enqueue('any', { list: [{ value }] }), {
+        code: 'FST_TASKS_PAYLOAD_NOT_JSON',
+        message: `The payload of task 'any' cannot travel as JSON: ${problem} (payload/*/0/*)`
+      })
     }
     // Fields that stand in the schema are named.
     const error = await app.enqueue('mail', { ...mail, note: { 'secret key': NaN } }).then(() => undefined, reason => reason)
     t.equal(error.message, "The payload of task 'mail' cannot travel as JSON: NaN would become null (payload/note/*)")
-    await t.rejects(app.enqueue('any', new Map()), { message: "The payload of task 'any' cannot travel as JSON: a Map would become {}; send Object.fromEntries(map)" })
+    await t.rejects(app.enqueue('any', new Map()), {
+      message: "The payload of task 'any' cannot travel as JSON: a Map would become {}; send Object.fromEntries(map)"
+    })
   })
 
   t.test('sends what has a JSON form of its own, and leaves out fields that are undefined', async t => {
@@ -128,7 +153,15 @@ t.test('enqueue', async t => {
     class Money extends Map { toJSON (): string { return '5 EUR' } }
     const shared = { a: 1 }
     const deep = Array.from({ length: 300 }).reduce<object>(inner => ({ inner }), {})
-    const sent = [new Order(), new Money(), new URL('https://example.com'), Buffer.from('a'), { gone: undefined, kept: [shared, shared] }, Object.assign(Object.create(null), { bare: true }), deep]
+    const sent = [
+      new Order(),
+      new Money(),
+      new URL('https://example.com'),
+      Buffer.from('a'),
+      { gone: undefined, kept: [shared, shared] },
+      Object.assign(Object.create(null), { bare: true }),
+      deep
+    ]
     for (const payload of sent) {
       await app.enqueue('any', payload)
       await attempts.ended(seen.length + 1)
@@ -157,16 +190,33 @@ t.test('enqueue', async t => {
     const { app } = await start(t, { tasks })
     const far = new Date(Date.now() + 31 * 86_400_000)
     const wrong: Array<[options: unknown, names: string]> = [
-      [null, 'options'], ['id', 'options'], [{ ID: 'x' }, "'id'"], [{ id: '' }, "'id'"], [{ id: 'x'.repeat(501) }, "'id'"], [{ id: 42 }, "'id'"],
-      [{ scheduleTime: '2030-01-01' }, "'scheduleTime'"], [{ scheduleTime: new Date('never') }, "'scheduleTime'"], [{ scheduleTime: far }, "'scheduleTime'"],
-      [{ scheduleDelaySeconds: -1 }, "'scheduleDelaySeconds'"], [{ scheduleDelaySeconds: NaN }, "'scheduleDelaySeconds'"],
-      [{ scheduleDelaySeconds: Infinity }, "'scheduleDelaySeconds'"], [{ scheduleDelaySeconds: '5' }, "'scheduleDelaySeconds'"],
-      [{ scheduleDelaySeconds: 2_592_001 }, "'scheduleDelaySeconds'"], [{ scheduleDelaySeconds: 1, scheduleTime: new Date() }, "'scheduleTime'"],
-      [{ dispatchDeadlineSeconds: 14 }, "'dispatchDeadlineSeconds'"], [{ dispatchDeadlineSeconds: 1801 }, "'dispatchDeadlineSeconds'"],
-      [{ queue: 'a_b' }, "'queue'"], [{ queue: 5 }, "'queue'"],
-      [{ headers: 'x' }, "'headers'"], [{ headers: { 'x y': 'z' } }, "'headers'"], [{ headers: { x: 1 } }, "'headers.x'"], [{ headers: { x: 'a\r\nb: c' } }, "'headers.x'"],
-      [{ headers: { Host: 'x' } }, "'headers.Host'"], [{ headers: { 'X-CloudTasks-QueueName': 'x' } }, "'headers.X-CloudTasks-QueueName'"],
-      [{ headers: { 'content-type': 'text/plain' } }, "'headers.content-type'"], [{ headers: { 'fastify-cloud-tasks-secret': 'x' } }, "'headers.fastify-cloud-tasks-secret'"]
+      [null, 'options'],
+      ['id', 'options'],
+      [{ ID: 'x' }, "'id'"],
+      [{ id: '' }, "'id'"],
+      [{ id: 'x'.repeat(501) }, "'id'"],
+      [{ id: 42 }, "'id'"],
+      [{ scheduleTime: '2030-01-01' }, "'scheduleTime'"],
+      [{ scheduleTime: new Date('never') }, "'scheduleTime'"],
+      [{ scheduleTime: far }, "'scheduleTime'"],
+      [{ scheduleDelaySeconds: -1 }, "'scheduleDelaySeconds'"],
+      [{ scheduleDelaySeconds: NaN }, "'scheduleDelaySeconds'"],
+      [{ scheduleDelaySeconds: Infinity }, "'scheduleDelaySeconds'"],
+      [{ scheduleDelaySeconds: '5' }, "'scheduleDelaySeconds'"],
+      [{ scheduleDelaySeconds: 2_592_001 }, "'scheduleDelaySeconds'"],
+      [{ scheduleDelaySeconds: 1, scheduleTime: new Date() }, "'scheduleTime'"],
+      [{ dispatchDeadlineSeconds: 14 }, "'dispatchDeadlineSeconds'"],
+      [{ dispatchDeadlineSeconds: 1801 }, "'dispatchDeadlineSeconds'"],
+      [{ queue: 'a_b' }, "'queue'"],
+      [{ queue: 5 }, "'queue'"],
+      [{ headers: 'x' }, "'headers'"],
+      [{ headers: { 'x y': 'z' } }, "'headers'"],
+      [{ headers: { x: 1 } }, "'headers.x'"],
+      [{ headers: { x: 'a\r\nb: c' } }, "'headers.x'"],
+      [{ headers: { Host: 'x' } }, "'headers.Host'"],
+      [{ headers: { 'X-CloudTasks-QueueName': 'x' } }, "'headers.X-CloudTasks-QueueName'"],
+      [{ headers: { 'content-type': 'text/plain' } }, "'headers.content-type'"],
+      [{ headers: { 'fastify-cloud-tasks-secret': 'x' } }, "'headers.fastify-cloud-tasks-secret'"]
     ]
     for (const [options, names] of wrong) {
       try {
@@ -212,7 +262,10 @@ t.test('enqueue', async t => {
     const { app } = await start(t, { tasks })
     await app.enqueue('mail', mail, { id: '7' })
     await t.rejects(app.enqueue('mail', {}))
-    t.match(events, [{ task: 'mail', id: taskId('mail', '7'), queue: 'mail', duplicate: false, error: undefined }, { task: 'mail', queue: 'mail', error: { code: 'FST_TASKS_INVALID_PAYLOAD' } }])
+    t.match(events, [
+      { task: 'mail', id: taskId('mail', '7'), queue: 'mail', duplicate: false, error: undefined },
+      { task: 'mail', queue: 'mail', error: { code: 'FST_TASKS_INVALID_PAYLOAD' } }
+    ])
     t.strictSame(Object.keys(events[0]!), Object.keys(events[1]!))
   })
 })
@@ -230,8 +283,15 @@ t.test('the id of a task', async t => {
     const attempts = watchAttempts(t)
     const { app } = await start(t, { tasks, handlers: { mail: () => {} } })
     const first = await app.enqueue('mail', mail, { id: 'once', scheduleDelaySeconds: 0.05 })
-    const [queued, other, elsewhere] = [await app.enqueue('mail', mail, { id: 'once' }), await app.enqueue('mail', mail, { id: 'twice', scheduleDelaySeconds: 60 }), await app.enqueue('mail', mail, { id: 'once', queue: 'default', scheduleDelaySeconds: 60 })]
-    t.match([first, queued, other, elsewhere], [{ duplicate: false }, { duplicate: true, id: first.id }, { duplicate: false }, { duplicate: false }])
+    const [queued, other, elsewhere] = [
+      await app.enqueue('mail', mail, { id: 'once' }),
+      await app.enqueue('mail', mail, { id: 'twice', scheduleDelaySeconds: 60 }),
+      await app.enqueue('mail', mail, { id: 'once', queue: 'default', scheduleDelaySeconds: 60 })
+    ]
+    t.match(
+      [first, queued, other, elsewhere],
+      [{ duplicate: false }, { duplicate: true, id: first.id }, { duplicate: false }, { duplicate: false }]
+    )
     await attempts.ended(1)
     t.match(await app.enqueue('mail', mail, { id: 'once' }), { duplicate: true })
     t.equal(attempts.ends.length, 1)
@@ -251,7 +311,8 @@ t.test('the id of a task', async t => {
 t.test('the validator is the server\'s own', async t => {
   t.test('custom, by setValidatorCompiler, for a producer and for a worker, set before or after', async t => {
     const attempts = watchAttempts(t)
-    const compiler = () => (value: unknown) => (value as { to?: string }).to === 'pass' ? { value } : { error: new Error('custom: not pass, but secret-value') }
+    const compiler = () => (value: unknown) =>
+      (value as { to?: string }).to === 'pass' ? { value } : { error: new Error('custom: not pass, but secret-value') }
     for (const handlers of [{}, { mail: () => {} }]) {
       const app = Fastify()
       t.teardown(() => app.close())
@@ -267,7 +328,13 @@ t.test('the validator is the server\'s own', async t => {
 
   t.test('TypeBox\'s compiler works at both ends', async t => {
     const attempts = watchAttempts(t)
-    const { app } = await start(t, { tasks: defineTasks({ n: { payload: Type.Object({ n: Type.Number() }) } }), handlers: { n: () => {} } }, app => { app.setValidatorCompiler(TypeBoxValidatorCompiler) })
+    const { app } = await start(
+      t,
+      { tasks: defineTasks({ n: { payload: Type.Object({ n: Type.Number() }) } }), handlers: { n: () => {} } },
+      app => {
+        app.setValidatorCompiler(TypeBoxValidatorCompiler)
+      }
+    )
     await app.enqueue('n', { n: 1 })
     await t.rejects(app.enqueue('n', { n: '1' }), { code: 'FST_TASKS_INVALID_PAYLOAD' }, 'it does not coerce')
     t.match(await attempts.ended(1), [{ result: 'done' }])
@@ -275,13 +342,28 @@ t.test('the validator is the server\'s own', async t => {
 
   t.test('ajv with the server\'s own settings and shared schemas, for a producer and for a worker', async t => {
     for (const handlers of [{}, { shared: () => {} }]) {
-      const { app } = await start(t,
-        { tasks: { shared: { payload: { type: 'object', properties: { to: { $ref: 'address#' }, n: { type: 'integer' } }, required: ['to'] } as never } }, handlers },
-        app => { app.addSchema({ $id: 'address', type: 'string', pattern: '^[a-z]+$' }) },
-        { ajv: { customOptions: { coerceTypes: false } } })
+      const { app } = await start(
+        t,
+        {
+          tasks: {
+            shared: {
+              payload: { type: 'object', properties: { to: { $ref: 'address#' }, n: { type: 'integer' } }, required: ['to'] } as never
+            }
+          },
+          handlers
+        },
+        app => {
+          app.addSchema({ $id: 'address', type: 'string', pattern: '^[a-z]+$' })
+        },
+        { ajv: { customOptions: { coerceTypes: false } } }
+      )
       t.match(await app.enqueue('shared', { to: 'abc', n: 1 }), { duplicate: false })
       await t.rejects(app.enqueue('shared', { to: 'ABC' }), { code: 'FST_TASKS_INVALID_PAYLOAD' })
-      await t.rejects(app.enqueue('shared', { to: 'abc', n: '1' }), { code: 'FST_TASKS_INVALID_PAYLOAD' }, 'the server\'s ajv does not coerce')
+      await t.rejects(
+        app.enqueue('shared', { to: 'abc', n: '1' }),
+        { code: 'FST_TASKS_INVALID_PAYLOAD' },
+        "the server's ajv does not coerce"
+      )
     }
   })
 
@@ -298,8 +380,10 @@ t.test('the validator is the server\'s own', async t => {
 
 t.test('app.tasks', async t => {
   const handlers = {
-    mail (this: unknown, payload: unknown, task: { attempt: number, isLastAttempt: boolean, request: unknown }) { return { self: this, payload, attempt: task.attempt, request: task.request } },
-    any (payload: unknown, task: { drop (reason: string): never }) {
+    mail (this: unknown, payload: unknown, task: { attempt: number, isLastAttempt: boolean, request: unknown }) {
+      return { self: this, payload, attempt: task.attempt, request: task.request }
+    },
+    any (payload: unknown, task: { drop(reason: string): never }) {
       if (payload === 'drop') task.drop('not wanted')
       throw payload
     }
@@ -350,8 +434,15 @@ t.test('app.tasks', async t => {
 
   t.test('enqueueMany answers in order and lets a bad item fail alone', async t => {
     const { app } = await start(t, { tasks, enqueueConcurrency: 3 })
-    const items = Array.from({ length: 50 }, (_, index) => ({ payload: { to: index === 7 ? 'nobody' : `a${index}@example.com`, copies: 1 }, id: String(index) }))
-    const results = await tasksOf(app, tasks).enqueueMany('mail', [...items, 'no item' as never, { payload: mail, scheduleDelaySeconds: -1 }])
+    const items = Array.from({ length: 50 }, (_, index) => ({
+      payload: { to: index === 7 ? 'nobody' : `a${index}@example.com`, copies: 1 },
+      id: String(index)
+    }))
+    const results = await tasksOf(app, tasks).enqueueMany('mail', [
+      ...items,
+      'no item' as never,
+      { payload: mail, scheduleDelaySeconds: -1 }
+    ])
     t.equal(results.length, 52)
     t.match(results[7], { status: 'rejected', reason: { code: 'FST_TASKS_INVALID_PAYLOAD' } })
     t.match(results[50], { status: 'rejected', reason: { code: 'FST_TASKS_INVALID_ENQUEUE_OPTION' } })
@@ -396,7 +487,15 @@ t.test('app.tasks', async t => {
     } while (pageToken !== undefined)
     t.equal(seen.size, 26)
     t.equal(pages, 3)
-    t.match(seen.get(taskId('mail', '7')), { name: 'mail', queue: 'mail', path: '/tasks/mail', state: 'waiting', attempts: 0, scheduleTime: Date, createTime: Date })
+    t.match(seen.get(taskId('mail', '7')), {
+      name: 'mail',
+      queue: 'mail',
+      path: '/tasks/mail',
+      state: 'waiting',
+      attempts: 0,
+      scheduleTime: Date,
+      createTime: Date
+    })
     t.equal([...seen.values()].filter(task => (task as { state: string }).state === 'running').length, 1)
     t.strictSame(app.tasks.pending().tasks, [])
     t.throws(() => app.tasks.pending('nowhere'), { code: 'FST_TASKS_QUEUE_NOT_FOUND' })

@@ -8,11 +8,28 @@ import cloudTasks, { defineTasks, errors, type CloudTasksOptions } from '../lib/
 import { StoreError } from '../lib/store/store-error.js'
 import { startRecordingServer } from './support/recording-server.js'
 
-type AnyError = new (...words: string[]) => { readonly code: string, readonly statusCode: number, readonly message: string, readonly explanation?: string }
+type AnyError = new (...words: string[]) => {
+  readonly code: string
+  readonly statusCode: number
+  readonly message: string
+  readonly explanation?: string
+}
 
 /** Thrown while plugins load: there is no web client yet. */
-const AT_REGISTRATION = ['INVALID_OPTION', 'MISSING_SETTING', 'NOT_FOR_PRODUCTION', 'CLIENT_UNAVAILABLE', 'INVALID_DEFINITION', 'DUPLICATE_PATH', 'INVALID_HANDLER',
-  'ALREADY_REGISTERED', 'PLUGIN_MISSING', 'PAGE_MISSING', 'ROUTE_TAKEN', 'INVALID_SCHEMA']
+const AT_REGISTRATION = [
+  'INVALID_OPTION',
+  'MISSING_SETTING',
+  'NOT_FOR_PRODUCTION',
+  'CLIENT_UNAVAILABLE',
+  'INVALID_DEFINITION',
+  'DUPLICATE_PATH',
+  'INVALID_HANDLER',
+  'ALREADY_REGISTERED',
+  'PLUGIN_MISSING',
+  'PAGE_MISSING',
+  'ROUTE_TAKEN',
+  'INVALID_SCHEMA'
+]
 
 t.test('no message of an error that Fastify answers with 5xx while it serves repeats what it was made with', async t => {
   for (const FstError of Object.values(errors) as unknown as AnyError[]) {
@@ -40,7 +57,9 @@ async function shown (t: Test, options: Partial<CloudTasksOptions>, fail: (app: 
   await app.ready()
   lines.length = 0
   const { statusCode, body } = await app.inject('/')
-  const errors = lines.map(line => JSON.parse(line) as { readonly err?: { readonly explanation?: string } }).flatMap(({ err }) => err ?? [])
+  const errors = lines
+    .map(line => JSON.parse(line) as { readonly err?: { readonly explanation?: string } })
+    .flatMap(({ err }) => err ?? [])
   return { statusCode, body, answer: JSON.parse(body) as { code: string, message: string }, log: errors[0]?.explanation ?? 'no line' }
 }
 
@@ -50,13 +69,31 @@ t.test('an error that a host does not catch', async t => {
     t.teardown(() => server.close())
     const before = process.env.CLOUD_TASKS_EMULATOR_HOST
     process.env.CLOUD_TASKS_EMULATOR_HOST = server.host
-    t.teardown(() => { if (before === undefined) delete process.env.CLOUD_TASKS_EMULATOR_HOST; else process.env.CLOUD_TASKS_EMULATOR_HOST = before })
-    const cloud: Partial<CloudTasksOptions> = { transport: 'cloud', project: 'secret-project', location: 'us-central1', target: { type: 'http', url: 'https://secret.example' } }
+    t.teardown(() => {
+      if (before === undefined) delete process.env.CLOUD_TASKS_EMULATOR_HOST
+      else process.env.CLOUD_TASKS_EMULATOR_HOST = before
+    })
+    const cloud: Partial<CloudTasksOptions> = {
+      transport: 'cloud',
+      project: 'secret-project',
+      location: 'us-central1',
+      target: { type: 'http', url: 'https://secret.example' }
+    }
     for (const [reply, code, status, message, words] of [
-      [{ code: 'PERMISSION_DENIED', details: 'lacks IAM permission "cloudtasks.tasks.create"' }, 'FST_TASKS_SEND_FAILED', 503, 'The queue did not accept the call',
-        ['secret-queue', 'secret-project', 'us-central1', 'gcloud tasks queues add-iam-policy-binding']],
-      [{ code: 'NOT_FOUND', details: 'Queue does not exist.' }, 'FST_TASKS_QUEUE_NOT_FOUND', 500, 'The queue of the task does not exist',
-        ['secret-queue', 'secret-project', server.host]]
+      [
+        { code: 'PERMISSION_DENIED', details: 'lacks IAM permission "cloudtasks.tasks.create"' },
+        'FST_TASKS_SEND_FAILED',
+        503,
+        'The queue did not accept the call',
+        ['secret-queue', 'secret-project', 'us-central1', 'gcloud tasks queues add-iam-policy-binding']
+      ],
+      [
+        { code: 'NOT_FOUND', details: 'Queue does not exist.' },
+        'FST_TASKS_QUEUE_NOT_FOUND',
+        500,
+        'The queue of the task does not exist',
+        ['secret-queue', 'secret-project', server.host]
+      ]
     ] as const) {
       server.reply = () => reply
       const { statusCode, body, answer, log } = await shown(t, cloud, async app => await app.enqueue('send-receipt', {}))
@@ -76,7 +113,11 @@ t.test('an error that a host does not catch', async t => {
     const directory = await mkdtemp(join(tmpdir(), 'secret-'))
     t.teardown(() => rm(directory, { recursive: true }))
     const { LmdbStore } = await import('../lib/store/lmdb/lmdb-store.js')
-    t.intercept(LmdbStore.prototype, 'putTask', { value: async () => { throw new StoreError('full', `${directory}: no space is left on the disk`) } })
+    t.intercept(LmdbStore.prototype, 'putTask', {
+      value: async () => {
+        throw new StoreError('full', `${directory}: no space is left on the disk`)
+      }
+    })
     const local: Partial<CloudTasksOptions> = { transport: 'local', local: { directory } }
     const full = await shown(t, local, async app => await app.enqueue('send-receipt', {}))
     t.equal(full.answer.code, 'FST_TASKS_SEND_FAILED')
@@ -85,11 +126,29 @@ t.test('an error that a host does not catch', async t => {
   })
 
   t.test('of a queue that is missing, a handler that is missing, or a drop', async t => {
-    const local: Partial<CloudTasksOptions> = { transport: 'local', handlers: { 'send-receipt': (_payload: unknown, task: { drop: (reason: string) => never }) => task.drop('secret reason') } as never }
+    const local: Partial<CloudTasksOptions> = {
+      transport: 'local',
+      handlers: { 'send-receipt': (_payload: unknown, task: { drop: (reason: string) => never }) => task.drop('secret reason') } as never
+    }
     for (const [fail, code, message, words] of [
-      [(app: FastifyInstance) => app.enqueue('send-receipt', {}, { queue: 'secret-one' }), 'FST_TASKS_QUEUE_NOT_FOUND', 'The queue of the task does not exist', "'secret-one'"],
-      [(app: FastifyInstance) => app.tasks.pending('secret-one'), 'FST_TASKS_QUEUE_NOT_FOUND', 'The queue of the task does not exist', "'secret-one'"],
-      [(app: FastifyInstance) => app.tasks.run('elsewhere', {}), 'FST_TASKS_NO_HANDLER', 'The task cannot run here', "'elsewhere' has no handler"],
+      [
+        (app: FastifyInstance) => app.enqueue('send-receipt', {}, { queue: 'secret-one' }),
+        'FST_TASKS_QUEUE_NOT_FOUND',
+        'The queue of the task does not exist',
+        "'secret-one'"
+      ],
+      [
+        (app: FastifyInstance) => app.tasks.pending('secret-one'),
+        'FST_TASKS_QUEUE_NOT_FOUND',
+        'The queue of the task does not exist',
+        "'secret-one'"
+      ],
+      [
+        (app: FastifyInstance) => app.tasks.run('elsewhere', {}),
+        'FST_TASKS_NO_HANDLER',
+        'The task cannot run here',
+        "'elsewhere' has no handler"
+      ],
       [(app: FastifyInstance) => app.tasks.run('send-receipt', {}), 'FST_TASKS_DROPPED', 'The task was dropped', 'secret reason']
     ] as const) {
       const { statusCode, body, answer, log } = await shown(t, local, fail)

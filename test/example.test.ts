@@ -17,13 +17,21 @@ t.test('each example runs alone and ends well', async t => {
   const ending = files.filter(file => file !== SERVER)
   t.ok(ending.length >= 4)
   for (const file of ending) {
-    const { stdout } = await run(process.execPath, [programOf(file)], { cwd: checkout, env: { ...process.env, NODE_OPTIONS: '' }, timeout: 60_000 })
+    const { stdout } = await run(process.execPath, [programOf(file)], {
+      cwd: checkout,
+      env: { ...process.env, NODE_OPTIONS: '' },
+      timeout: 60_000
+    })
     t.not(stdout.trim(), '', file)
   }
 })
 
 t.test('the example server takes tasks, and ends when it is told to', async t => {
-  const child = execFile(process.execPath, [programOf(SERVER)], { cwd: checkout, env: { ...process.env, NODE_OPTIONS: '', PORT: '0' }, timeout: 60_000 })
+  const child = execFile(process.execPath, [programOf(SERVER)], {
+    cwd: checkout,
+    env: { ...process.env, NODE_OPTIONS: '', PORT: '0' },
+    timeout: 60_000
+  })
   t.teardown(() => child.kill('SIGKILL'))
   const ended = new Promise<number | null>(resolve => { child.once('exit', resolve) })
   let output = ''
@@ -36,11 +44,24 @@ t.test('the example server takes tasks, and ends when it is told to', async t =>
     throw new Error(`the server ended with: ${output}`)
   }
   const base = (await saw(/curl -X POST (http:\/\/127\.0\.0\.1:\d+)[\s\S]*Ctrl-C/))[1]!
-  const response = await fetch(`${base}/enqueue/greet`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"name":"Ada"}' })
+  const response = await fetch(`${base}/enqueue/greet`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: '{"name":"Ada"}'
+  })
   t.equal(response.status, 202)
   t.equal((await response.json() as { duplicate: boolean }).duplicate, false)
   await saw(/hello Ada/)
-  t.equal((await fetch(`${base}/tasks/greet`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"name":"a stranger"}' })).status, 401)
+  t.equal(
+    (
+      await fetch(`${base}/tasks/greet`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: '{"name":"a stranger"}'
+      })
+    ).status,
+    401
+  )
   child.kill('SIGTERM')
   t.equal(await ended, 0)
 })

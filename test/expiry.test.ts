@@ -10,7 +10,10 @@ import { handleOf } from '../lib/plugin-handle.js'
 import { folder } from './support/folder.js'
 import { create as createApp } from './support/app.js'
 
-const tasks = defineTasks({ work: { payload: Type.Object({ n: Type.Integer(), note: Type.String({ default: 'none' }) }) }, other: { payload: Type.Object({}) } })
+const tasks = defineTasks({
+  work: { payload: Type.Object({ n: Type.Integer(), note: Type.String({ default: 'none' }) }) },
+  other: { payload: Type.Object({}) }
+})
 const DAY = 86_400_000
 
 /** An app that is not ready yet, on a clock that stands at `now`, with what its `onExhausted` was called with. */
@@ -19,8 +22,15 @@ async function create (t: Test, now: number, options: Partial<CloudTasksOptions>
   const ran: unknown[] = []
   const { app, log } = await createApp(t, {
     tasks,
-    handlers: { work (payload: unknown) { ran.push(payload) }, other () {} },
-    onExhausted (payload: unknown, error: unknown, task: TaskContext) { exhausted.push({ payload, code: (error as { code?: unknown }).code, task }) },
+    handlers: {
+      work (payload: unknown) {
+        ran.push(payload)
+      },
+      other () {}
+    },
+    onExhausted (payload: unknown, error: unknown, task: TaskContext) {
+      exhausted.push({ payload, code: (error as { code?: unknown }).code, task })
+    },
     ...options
   } as CloudTasksOptions)
   const clock = new ManualClock(now)
@@ -40,7 +50,11 @@ function listen (t: Test): ExpiredEvent[] {
 for (const kind of ['in memory', 'on disk'] as const) {
   t.test(`tasks older than 31 days, ${kind}, are logged, published, counted and passed to onExhausted, each once`, async t => {
     const events = listen(t)
-    const { app, log, clock, exhausted, ran, engine, queue, enqueue } = await create(t, Date.now(), kind === 'on disk' ? { local: { directory: await folder(t) } } : {})
+    const { app, log, clock, exhausted, ran, engine, queue, enqueue } = await create(
+      t,
+      Date.now(),
+      kind === 'on disk' ? { local: { directory: await folder(t) } } : {}
+    )
     await app.ready()
     await engine.pauseQueue(queue)
     const ids: string[] = []
@@ -63,7 +77,12 @@ for (const kind of ['in memory', 'on disk'] as const) {
 }
 
 t.test('an onExhausted that fails for an expired task is logged, and does not hold up the close', async t => {
-  const { app, log, clock, engine, queue, enqueue } = await create(t, Date.now(), { closeGraceSeconds: 0, onExhausted: async () => { throw new Error('no mail') } })
+  const { app, log, clock, engine, queue, enqueue } = await create(t, Date.now(), {
+    closeGraceSeconds: 0,
+    onExhausted: async () => {
+      throw new Error('no mail')
+    }
+  })
   await app.ready()
   await engine.pauseQueue(queue)
   await enqueue('work', { n: 1 } as never)
@@ -89,12 +108,30 @@ t.test('at a start with a directory', async t => {
     for (const file of await readdir(directory)) await utimes(join(directory, file), at, at)
     return { directory, id }
   }
-  const ended = async (done: () => boolean): Promise<void> => { for (let round = 0; round < 100 && !done(); round++) await new Promise(resolve => { setTimeout(resolve, 20) }) }
+  const ended = async (done: () => boolean): Promise<void> => {
+    for (let round = 0; round < 100 && !done(); round++) {
+      await new Promise(resolve => {
+        setTimeout(resolve, 20)
+      })
+    }
+  }
 
   t.test('that was in use until yesterday, tasks that are too old are dropped', async t => {
     const { directory, id } = await leave(t, 1)
     const exhausted: string[] = []
-    const { app, log } = await createApp(t, { tasks, local: { directory }, handlers: { work () { t.fail('must not run') }, other () {} }, onExhausted: (_, __, task) => { exhausted.push(task.id) } })
+    const { app, log } = await createApp(t, {
+      tasks,
+      local: { directory },
+      handlers: {
+        work () {
+          t.fail('must not run')
+        },
+        other () {}
+      },
+      onExhausted: (_, __, task) => {
+        exhausted.push(task.id)
+      }
+    })
     await app.ready()
     await ended(() => exhausted.length > 0)
     await app.close()
@@ -105,7 +142,19 @@ t.test('at a start with a directory', async t => {
   t.test('whose files are older than the task may become, the clock is not believed: they are run', async t => {
     const { directory } = await leave(t, 40)
     const ran: unknown[] = []
-    const { app, log } = await createApp(t, { tasks, local: { directory }, handlers: { work (payload) { ran.push(payload) }, other () {} }, onExhausted () { t.fail('must not expire') } })
+    const { app, log } = await createApp(t, {
+      tasks,
+      local: { directory },
+      handlers: {
+        work (payload) {
+          ran.push(payload)
+        },
+        other () {}
+      },
+      onExhausted () {
+        t.fail('must not expire')
+      }
+    })
     await app.ready()
     await ended(() => ran.length > 0)
     await app.close()
@@ -118,7 +167,18 @@ t.test('the emulator logs tasks that are older than 31 days', async t => {
   const queue = 'projects/p/locations/l/queues/q'
   const clock = new ManualClock()
   const lines: object[] = []
-  const emulator = createEmulator({ port: 0, queues: [queue], clock, logger: { info () {}, warn () {}, error (fields, message) { lines.push({ ...fields, message }) } } })
+  const emulator = createEmulator({
+    port: 0,
+    queues: [queue],
+    clock,
+    logger: {
+      info () {},
+      warn () {},
+      error (fields, message) {
+        lines.push({ ...fields, message })
+      }
+    }
+  })
   await emulator.listen()
   await emulator.engine.pauseQueue(queue)
   await emulator.engine.createTask(queue, { name: `${queue}/tasks/a`, httpRequest: { url: 'http://127.0.0.1:1/' } })

@@ -86,7 +86,18 @@ t.test('no imports go in a circle, between files or between rooms', async t => {
   t.same(circle(fileGraph(page)), [])
   t.same(circle(fileGraph(sources)), [])
   t.same(circle(roomGraph(sources)), [])
-  t.strictSame(circle(fileGraph(new Map([['a.ts', "import './b.js'"], ['b.ts', "export type { X } from './c.js'"], ['c.ts', "import { x } from './b.js'"]]))), ['b.ts', 'c.ts', 'b.ts'])
+  t.strictSame(
+    circle(
+      fileGraph(
+        new Map([
+          ['a.ts', "import './b.js'"],
+          ['b.ts', "export type { X } from './c.js'"],
+          ['c.ts', "import { x } from './b.js'"]
+        ])
+      )
+    ),
+    ['b.ts', 'c.ts', 'b.ts']
+  )
 })
 
 t.test('a bad import is found', async t => {
@@ -234,7 +245,9 @@ function importsOf (from: string, text: string): Import[] {
   }
   const visit = (node: ts.Node): void => {
     // Under verbatimModuleSyntax, `import { type X }` still loads the module; only `import type` does not.
-    if (ts.isImportDeclaration(node)) add(node.moduleSpecifier, node.importClause?.phaseModifier === ts.SyntaxKind.TypeKeyword ? 'type' : 'static')
+    if (ts.isImportDeclaration(node)) {
+      add(node.moduleSpecifier, node.importClause?.phaseModifier === ts.SyntaxKind.TypeKeyword ? 'type' : 'static')
+    }
     if (ts.isExportDeclaration(node)) add(node.moduleSpecifier, node.isTypeOnly ? 'type' : 'static')
     if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) add(node.argument.literal, 'type')
     if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword) add(node.arguments[0], 'dynamic')

@@ -91,8 +91,17 @@ for (const kind of ['in memory', 'on disk'] as const) {
       })
     })
     await app.ready()
-    const answers = await Promise.all(Array.from({ length: 60 }, async (_, index) => await app.inject({ method: 'POST', url: '/orders', headers: { tenant: `tenant-${index}` } })))
-    t.strictSame(answers.map(answer => answer.json().tenant), Array.from({ length: 60 }, (_, index) => `tenant-${index}`), 'each caller keeps its own context')
+    const answers = await Promise.all(
+      Array.from(
+        { length: 60 },
+        async (_, index) => await app.inject({ method: 'POST', url: '/orders', headers: { tenant: `tenant-${index}` } })
+      )
+    )
+    t.strictSame(
+      answers.map(answer => answer.json().tenant),
+      Array.from({ length: 60 }, (_, index) => `tenant-${index}`),
+      'each caller keeps its own context'
+    )
     await saw(240)
     t.equal(ran.size, 60)
     t.equal(seen.filter(what => what === 'handler:undefined').length, 60)
@@ -101,7 +110,14 @@ for (const kind of ['in memory', 'on disk'] as const) {
 }
 
 t.test('no tenant is seen', async t => {
-  const ways: Record<string, { readonly options?: Partial<CloudTasksOptions>, readonly events: readonly string[], readonly begin: (subject: Subject) => Promise<unknown> }> = {
+  const ways: Record<
+    string,
+    {
+      readonly options?: Partial<CloudTasksOptions>
+      readonly events: readonly string[]
+      readonly begin: (subject: Subject) => Promise<unknown>
+    }
+  > = {
     'by a scheduled task': {
       events: ['hook', 'handler', 'later', 'log'],
       begin: async ({ enqueue }) => await enqueue('work', {}, { scheduleDelaySeconds: 60 })
@@ -177,7 +193,9 @@ t.test('no tenant is seen', async t => {
     t.teardown(() => { for (const channel of channels) unsubscribe(channel, listener) })
     const { app, enqueue, saw } = await start(t)
     await app.ready()
-    await Promise.all(Array.from({ length: 10 }, async (_, index) => await tenants.run(`tenant-${index}`, async () => await enqueue('work', {}))))
+    await Promise.all(
+      Array.from({ length: 10 }, async (_, index) => await tenants.run(`tenant-${index}`, async () => await enqueue('work', {})))
+    )
     await saw(40)
     t.equal(heard.length, 20)
     t.strictSame([...new Set(heard)].sort(), [`${channels[1]} undefined`, `${channels[0]} undefined`])
@@ -206,7 +224,18 @@ t.test('no tenant is seen', async t => {
   t.test('by observers of the engine, nor where errors are reported', async t => {
     const heard: string[] = []
     const reported = gate()
-    const app = Fastify({ logger: { level: 'error', stream: { write (line: string) { heard.push(`error ${JSON.parse(line).tenant}`); reported.open() } }, mixin: () => ({ tenant: tenants.getStore() ?? 'none' }) } })
+    const app = Fastify({
+      logger: {
+        level: 'error',
+        stream: {
+          write (line: string) {
+            heard.push(`error ${JSON.parse(line).tenant}`)
+            reported.open()
+          }
+        },
+        mixin: () => ({ tenant: tenants.getStore() ?? 'none' })
+      }
+    })
     t.teardown(() => app.close())
     await app.register(cloudTasks, { tasks, transport: 'local', handlers: { work () {} } } as CloudTasksOptions)
     await app.ready()
@@ -229,7 +258,12 @@ t.test('no tenant is seen', async t => {
 /** A write of the console's page. */
 async function write (app: FastifyInstance, path: string, payload: object): Promise<void> {
   const { token } = (await app.inject('/console/api/overview')).json()
-  const answer = await app.inject({ method: 'POST', url: `/console/api/${path}`, payload, headers: { host: 'localhost', origin: 'http://localhost', 'x-console-token': token } })
+  const answer = await app.inject({
+    method: 'POST',
+    url: `/console/api/${path}`,
+    payload,
+    headers: { host: 'localhost', origin: 'http://localhost', 'x-console-token': token }
+  })
   if (answer.statusCode !== 200) throw new Error(`${path} was answered with ${answer.statusCode}: ${answer.body}`)
 }
 

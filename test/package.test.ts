@@ -1,6 +1,18 @@
 import { execFile, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { appendFileSync, chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  chmodSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join, relative } from 'node:path'
 import { promisify } from 'node:util'
@@ -35,7 +47,9 @@ t.before(async () => {
 
 t.test('the package holds what it exports and what a reader looks for, and no tests', async t => {
   const files = filesIn(installed)
-  for (const file of ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'dist/index.js', 'dist/index.d.ts']) t.ok(files.includes(file), file)
+  for (const file of ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'dist/index.js', 'dist/index.d.ts']) {
+    t.ok(files.includes(file), file)
+  }
   const targets = (part: unknown): string[] => typeof part === 'string' ? [part] : Object.values(part as object).flatMap(targets)
   for (const target of targets([manifest.exports, manifest.bin ?? {}])) t.ok(files.includes(target.replace('./', '')), target)
   t.same(files.filter(file => /(?:^|[/.])(?:test|bench|example|tap|ci)(?:[/.]|$)|tsconfig|\.tgz$/.test(file)), [])
@@ -45,7 +59,10 @@ t.test('every source map holds its sources', async t => {
   const maps = filesIn(installed).filter(file => file.endsWith('.map'))
   t.ok(maps.some(map => /^dist\/chunks\/core-/.test(map)))
   for (const map of maps) {
-    const { sources, sourcesContent } = JSON.parse(readFileSync(join(installed, map), 'utf8')) as { sources: string[], sourcesContent: Array<string | null> }
+    const { sources, sourcesContent } = JSON.parse(readFileSync(join(installed, map), 'utf8')) as {
+      sources: string[]
+      sourcesContent: Array<string | null>
+    }
     t.ok(sourcesContent.length === sources.length && sourcesContent.every(source => source !== null), map)
   }
 })
@@ -92,7 +109,9 @@ t.test('require works', async t => {
 t.test('every module loads with the declared dependencies alone', async t => {
   // What the console's page loads is for browsers.
   const programs = Object.values(manifest.bin ?? {}).map(file => file.replace('./', ''))
-  const modules = filesIn(installed).filter(file => file.startsWith('dist/') && file.endsWith('.js') && !programs.includes(file) && !file.startsWith('dist/console/assets/'))
+  const modules = filesIn(installed).filter(
+    file => file.startsWith('dist/') && file.endsWith('.js') && !programs.includes(file) && !file.startsWith('dist/console/assets/')
+  )
   t.equal(await node(app, 'all.js', `
     for (const file of ${JSON.stringify(modules)}) await import('./node_modules/fastify-cloud-tasks/' + file)
     console.log('loaded')
@@ -100,7 +119,10 @@ t.test('every module loads with the declared dependencies alone', async t => {
 })
 
 t.test("the console's page is a handful of files that need no package, and works in a browser", async t => {
-  write(app, 'console.js', `
+  write(
+    app,
+    'console.js',
+    `
     import Fastify from 'fastify'
     import { Type } from '@sinclair/typebox'
     import cloudTasks, { defineTasks } from 'fastify-cloud-tasks'
@@ -110,7 +132,8 @@ t.test("the console's page is a handful of files that need no package, and works
     await app.register(cloudTasks, { tasks: defineTasks({ greet: { payload: Type.Object({ name: Type.String() }) } }), transport: 'local', handlers: { greet: async ({ name }) => 'hello ' + name } })
     console.log(await app.listen({ port: 0, host: '127.0.0.1' }) + '/console/')
     process.stdin.on('end', () => app.close()).resume()
-  `)
+  `
+  )
   const server = spawn('env', ['-u', 'NODE_OPTIONS', process.execPath, 'console.js'], { cwd: app, stdio: ['pipe', 'pipe', 'inherit'] })
   t.teardown(async () => {
     server.stdin.end()
@@ -120,7 +143,13 @@ t.test("the console's page is a handful of files that need no package, and works
   const page = line.trim()
   const html = await (await fetch(page)).text()
   const urls = Array.from(html.matchAll(/(?:src|href)="([^"]+)"/g), ([, path]) => new URL(path!, page))
-  t.strictSame(urls.map(({ pathname }) => basename(pathname)).sort(), ['colours.css', 'console.css', 'first-paint.js', 'icon.svg', 'main.js'])
+  t.strictSame(urls.map(({ pathname }) => basename(pathname)).sort(), [
+    'colours.css',
+    'console.css',
+    'first-paint.js',
+    'icon.svg',
+    'main.js'
+  ])
   for (const url of urls) {
     const response = await fetch(url)
     t.equal(response.status, 200, url.pathname)
@@ -196,14 +225,29 @@ t.test('types resolve from both module systems, and Register can be filled', asy
     export type Code = errors.TaskError<'FST_TASKS_CLOSING'>
     export default [plugin, tasksOf, taskConsole, createEmulator]
   `)
-  write(app, 'tsconfig.json', JSON.stringify({
-    // Of its settings the strictest: here a CommonJS module may not import the types of an ES module.
-    compilerOptions: { module: 'node16', target: 'es2023', types: ['node'], strict: true, exactOptionalPropertyTypes: true, skipLibCheck: false, noEmit: true },
-    files: ['app.ts', 'app.cts']
-  }))
+  write(
+    app,
+    'tsconfig.json',
+    JSON.stringify({
+      // Of its settings the strictest: here a CommonJS module may not import the types of an ES module.
+      compilerOptions: {
+        module: 'node16',
+        target: 'es2023',
+        types: ['node'],
+        strict: true,
+        exactOptionalPropertyTypes: true,
+        skipLibCheck: false,
+        noEmit: true
+      },
+      files: ['app.ts', 'app.cts']
+    })
+  )
   // A fault in the package's own declarations is seen; those of others, to which links lead, are theirs.
   appendFileSync(join(installed, 'dist/index.d.ts'), 'export type Gone = NotThere\n')
-  t.match((await compile(app)).filter(({ file }) => !file.startsWith('..')), [{ file: 'node_modules/fastify-cloud-tasks/dist/index.d.ts', message: /NotThere/ }])
+  t.match(
+    (await compile(app)).filter(({ file }) => !file.startsWith('..')),
+    [{ file: 'node_modules/fastify-cloud-tasks/dist/index.d.ts', message: /NotThere/ }]
+  )
 })
 
 /** Builds and packs a copy of the checkout. */
@@ -227,7 +271,9 @@ function install (app: string, wanted: (dependency: string) => boolean): void {
     symlinkSync(join('..', manifest.name, file), join(modules, '.bin', name))
     chmodSync(join(installed, file), 0o755)
   }
-  for (const dependency of [...Object.keys(manifest.dependencies), ...Object.keys(manifest.peerDependencies), '@types/node'].filter(wanted)) {
+  for (const dependency of [...Object.keys(manifest.dependencies), ...Object.keys(manifest.peerDependencies), '@types/node'].filter(
+    wanted
+  )) {
     mkdirSync(dirname(join(modules, dependency)), { recursive: true })
     symlinkSync(join(root, 'node_modules', dependency), join(modules, dependency))
   }

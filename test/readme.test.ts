@@ -69,7 +69,9 @@ t.test('the table of options has the default and the environment variables that 
 t.test('the keys of options that are objects are those that are declared', async t => {
   const listed = (key: string): string[] => {
     const row = rowsOf('Options').find(({ keys }) => keys.includes(key))!.cells[0]!
-    return [...new Set([...row.matchAll(/\{ ([^}]*) \}/g)].flatMap(match => match[1]!.split(',').map(name => name.replace(/:.*$/, '').trim())))]
+    return [
+      ...new Set([...row.matchAll(/\{ ([^}]*) \}/g)].flatMap(match => match[1]!.split(',').map(name => name.replace(/:.*$/, '').trim())))
+    ]
   }
   for (const key of ['target', 'local', 'auth'] as const) {
     t.strictSame(listed(key).sort(), Object.keys(pluginOptions[key].options!).sort(), key)
@@ -125,16 +127,22 @@ t.test('the commands at the top say that they are for a clone, and the package n
 
 t.test('nothing that is installed for this package wants a newer Node.js than it does, except what Fastify itself brings', async t => {
   const { satisfies } = createRequire(import.meta.url)('semver') as { satisfies: (version: string, range: string) => boolean }
-  const { packages } = JSON.parse(await readFile(join(root, 'package-lock.json'), 'utf8')) as { packages: Record<string, { engines?: { node?: string }, optional?: boolean }> }
+  const { packages } = JSON.parse(await readFile(join(root, 'package-lock.json'), 'utf8')) as {
+    packages: Record<string, { engines?: { node?: string }, optional?: boolean }>
+  }
   for (const version of ['20.19.0', '22.21.0', '24.0.0']) {
-    const refused = Object.entries(packages).filter(([, { engines, optional }]) => optional !== true && engines?.node !== undefined && !satisfies(version, engines.node)).map(([path]) => path)
+    const refused = Object.entries(packages)
+      .filter(([, { engines, optional }]) => optional !== true && engines?.node !== undefined && !satisfies(version, engines.node))
+      .map(([path]) => path)
     t.strictSame(refused, version.startsWith('20') ? ['node_modules/cookie'] : [], `Node.js ${version}`)
   }
 })
 
 t.test('the files that the pages for contributors name exist', async t => {
   const folders = ['lib', 'test', 'docs', 'example', '.ci']
-  const below = await Promise.all(folders.map(async folder => (await readdir(join(root, folder), { recursive: true })).map(file => `${folder}/${file}`)))
+  const below = await Promise.all(
+    folders.map(async folder => (await readdir(join(root, folder), { recursive: true })).map(file => `${folder}/${file}`))
+  )
   const files = new Set([...folders, ...below.flat(), ...await readdir(root)])
   const exists = (name: string) => files.has(name) || [...files].some(file => file.endsWith(`/${name}`))
   for (const page of ['docs/internals.md', 'CONTRIBUTING.md']) {
@@ -151,7 +159,11 @@ t.test('the quick start compiles as it stands', async t => {
   t.ok(source.trim().split('\n').filter(line => line !== '').length <= 20, 'in 20 lines')
   const misspelt = source.replace("order: '42'", "oder: '42'")
   t.not(misspelt, source)
-  t.match(await faults({ 'right.ts': source, 'misspelt.ts': misspelt }), [{ file: 'misspelt.ts', message: /'oder' does not exist/ }], 'and a misspelt field does not')
+  t.match(
+    await faults({ 'right.ts': source, 'misspelt.ts': misspelt }),
+    [{ file: 'misspelt.ts', message: /'oder' does not exist/ }],
+    'and a misspelt field does not'
+  )
 })
 
 /** What the compiler has against texts that each stand in a file of their own in an app. */

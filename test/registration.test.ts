@@ -8,7 +8,11 @@ const payload = Type.Object({ n: Type.Integer() })
 const tasks = defineTasks({ count: { payload } })
 
 /** Registers with options of any shape and returns the error that it met. */
-async function registering (t: Test, options: object, app: FastifyInstance = Fastify()): Promise<{ code: string, message: string } | undefined> {
+async function registering (
+  t: Test,
+  options: object,
+  app: FastifyInstance = Fastify()
+): Promise<{ code: string, message: string } | undefined> {
   t.teardown(() => app.close())
   try {
     await app.register(cloudTasks, options as never)
@@ -198,7 +202,12 @@ t.test('registering the plugin', async t => {
 })
 
 t.test('options', async t => {
-  const cloudOptions = { transport: 'cloud', project: 'demo', location: 'us-central1', target: { type: 'http', url: 'https://worker.example.com' } }
+  const cloudOptions = {
+    transport: 'cloud',
+    project: 'demo',
+    location: 'us-central1',
+    target: { type: 'http', url: 'https://worker.example.com' }
+  }
   const wrong: Array<[options: Record<string, unknown>, names: string]> = [
     [{ tranport: 'local' }, "'transport'"],
     [{ transport: 'Local' }, "'transport'"],
@@ -287,19 +296,39 @@ t.test('the environment', async t => {
   })
 
   t.test('is overruled by options', async t => {
-    t.match(resolve({ CLOUD_TASKS_TRANSPORT: 'cloud', CLOUD_TASKS_QUEUE: 'env', GOOGLE_CLOUD_PROJECT: 'env' }, { transport: 'local', queue: 'mine', project: 'mine' }),
-      { transport: 'local', queue: 'mine', project: 'mine' })
+    t.match(
+      resolve(
+        { CLOUD_TASKS_TRANSPORT: 'cloud', CLOUD_TASKS_QUEUE: 'env', GOOGLE_CLOUD_PROJECT: 'env' },
+        { transport: 'local', queue: 'mine', project: 'mine' }
+      ),
+      { transport: 'local', queue: 'mine', project: 'mine' }
+    )
   })
 
   t.test('gives project, location, queue and target', async t => {
-    t.match(resolve({ ...cloud, CLOUD_TASKS_TRANSPORT: 'cloud', CLOUD_TASKS_QUEUE: 'mail', GOOGLE_CLOUD_PROJECT: 'demo', CLOUD_TASKS_SERVICE_ACCOUNT: 'sa@demo.iam.gserviceaccount.com' }), {
-      project: 'demo', location: 'europe-west1', queue: 'mail', target: { type: 'http', url: 'https://worker.example.com', serviceAccountEmail: 'sa@demo.iam.gserviceaccount.com' }
-    })
+    t.match(
+      resolve({
+        ...cloud,
+        CLOUD_TASKS_TRANSPORT: 'cloud',
+        CLOUD_TASKS_QUEUE: 'mail',
+        GOOGLE_CLOUD_PROJECT: 'demo',
+        CLOUD_TASKS_SERVICE_ACCOUNT: 'sa@demo.iam.gserviceaccount.com'
+      }),
+      {
+        project: 'demo',
+        location: 'europe-west1',
+        queue: 'mail',
+        target: { type: 'http', url: 'https://worker.example.com', serviceAccountEmail: 'sa@demo.iam.gserviceaccount.com' }
+      }
+    )
     t.match(resolve({ CLOUD_TASKS_LOCATION: 'us-central1', GAE_SERVICE: 'web' }).target, { type: 'appEngine' })
   })
 
   t.test('with an empty variable is as without it', async t => {
-    t.match(resolve({ CLOUD_TASKS_TRANSPORT: '', CLOUD_TASKS_QUEUE: '', GOOGLE_CLOUD_PROJECT: '' }), { transport: 'local', queue: 'default' })
+    t.match(resolve({ CLOUD_TASKS_TRANSPORT: '', CLOUD_TASKS_QUEUE: '', GOOGLE_CLOUD_PROJECT: '' }), {
+      transport: 'local',
+      queue: 'default'
+    })
   })
 
   t.test('with a bad value is refused', async t => {
@@ -313,7 +342,9 @@ t.test('the environment', async t => {
       t.fail('was accepted')
     } catch (error) {
       t.match(error, { code: 'FST_TASKS_MISSING_SETTING' })
-      for (const name of ['CLOUD_TASKS_LOCATION', 'GOOGLE_CLOUD_PROJECT', 'CLOUD_TASKS_TARGET_URL']) t.ok((error as Error).message.includes(name), name)
+      for (const name of ['CLOUD_TASKS_LOCATION', 'GOOGLE_CLOUD_PROJECT', 'CLOUD_TASKS_TARGET_URL']) {
+        t.ok((error as Error).message.includes(name), name)
+      }
     }
   })
 

@@ -7,7 +7,12 @@ import { resolveConsole, type ConsoleOptions } from './options.js'
  * The console of an engine without a registry, for the emulator: a plugin that takes Fastify's `prefix`. The engine must be
  * open when the server is ready. An emulator is for development, whatever NODE_ENV says.
  */
-export function engineConsole (engine: Engine, options: Omit<ConsoleOptions, 'prefix'> = {}): FastifyPluginAsync<{ readonly prefix?: string }> {
+export function engineConsole (
+  engine: Engine,
+  options: Omit<ConsoleOptions, 'prefix'> = {}
+): FastifyPluginAsync<{ readonly prefix?: string }> {
   const config = resolveConsole(options)
-  return async (app, { prefix }) => { await mountConsole(app, config, prefix, () => ({ engine, app: undefined, clock: engine.clock })) }
+  return async (app, { prefix }) => {
+    await mountConsole(app, config, prefix, () => ({ engine, app: undefined, clock: engine.clock }))
+  }
 }

@@ -52,7 +52,9 @@ async function readPayload (app: PluginHandle, task: RegisteredTask, text: strin
   try {
     JSON.parse(text)
   } catch (error) {
-    return { errors: [{ path: '', message: text.trim() === '' ? 'There is no JSON text' : `This is not JSON: ${(error as Error).message}` }] }
+    return {
+      errors: [{ path: '', message: text.trim() === '' ? 'There is no JSON text' : `This is not JSON: ${(error as Error).message}` }]
+    }
   }
   let examined: Awaited<ReturnType<PluginHandle['payloads']['examine']>>
   try {
@@ -82,7 +84,11 @@ function printed (value: unknown): { readonly value?: string } {
     const text = JSON.stringify(value, (_key, one: unknown) => typeof one === 'bigint' ? String(one) : one, 2)
     return text === undefined ? { value: JSON.stringify(`[${typeof value}]`) } : { value: cut(text, MAX_VALUE) }
   } catch (error) {
-    return { value: JSON.stringify(`[${isPlainObject(value) ? 'object' : typeof value} without a JSON text: ${(error as Error).message.split('\n', 1)[0]}]`) }
+    return {
+      value: JSON.stringify(
+        `[${isPlainObject(value) ? 'object' : typeof value} without a JSON text: ${(error as Error).message.split('\n', 1)[0]}]`
+      )
+    }
   }
 }
 

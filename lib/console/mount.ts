@@ -16,7 +16,10 @@ export async function mountConsole (app: FastifyInstance, config: ConsoleConfig,
   const { auth, hosts, history, title } = config
   pageFolder()
   if (auth === 'inherited' && !hasRequestHook(app)) {
-    throw new FST_TASKS_INVALID_OPTION("Console: 'auth' is 'inherited', but the instance around it has no hook that could refuse a request; add one with addHook before the console is registered")
+    throw new FST_TASKS_INVALID_OPTION(
+      "Console: 'auth' is 'inherited', but the instance around it has no hook that could refuse a request; " +
+        'add one with addHook before the console is registered'
+    )
   }
   let found: ReturnType<Find> | undefined
   let console: TaskConsole | undefined
@@ -44,5 +47,7 @@ function hasRequestHook (app: FastifyInstance): boolean {
 
 function warnIfOpen (app: FastifyInstance): void {
   const open = app.addresses().some(place => typeof place === 'object' && !/^(?:127\.|::1$)/.test(place.address))
-  if (open) app.log.warn("the console has no 'auth', and other machines can reach this server: everyone who does can read, run and delete tasks")
+  if (open) {
+    app.log.warn("the console has no 'auth', and other machines can reach this server: everyone who does can read, run and delete tasks")
+  }
 }

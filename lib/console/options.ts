@@ -55,7 +55,9 @@ export function resolveConsole (options: unknown): ConsoleConfig {
 function authProblem (auth: unknown): string | undefined {
   if (auth === 'inherited') return undefined
   const hooks: unknown[] = Array.isArray(auth) ? auth : [auth]
-  if (hooks.length === 0 || !hooks.every(hook => typeof hook === 'function')) return "must be a function, an array of functions, or 'inherited'"
+  if (hooks.length === 0 || !hooks.every(hook => typeof hook === 'function')) {
+    return "must be a function, an array of functions, or 'inherited'"
+  }
   return (hooks as ConsoleAuth[]).some(isMixedStyle)
     ? "must be either async or have the parameter 'done', not both: every caller would pass before 'done' is called"
     : undefined
@@ -64,7 +66,10 @@ function authProblem (auth: unknown): string | undefined {
 /** @throws FST_TASKS_NOT_FOR_PRODUCTION */
 export function refuseOpenProduction ({ auth }: ConsoleConfig, environment: Readonly<Record<string, string | undefined>>): void {
   if (auth !== undefined || environment.NODE_ENV !== 'production') return
-  throw new FST_TASKS_NOT_FOR_PRODUCTION("NODE_ENV is 'production', and without 'auth' everyone who can reach this server could use the console; set 'auth' to an onRequest hook, or to 'inherited' where a hook of the instance around it decides")
+  throw new FST_TASKS_NOT_FOR_PRODUCTION(
+    "NODE_ENV is 'production', and without 'auth' everyone who can reach this server could use the console; " +
+      "set 'auth' to an onRequest hook, or to 'inherited' where a hook of the instance around it decides"
+  )
 }
 
 function refuse (problem: string): Error {

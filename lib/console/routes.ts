@@ -27,7 +27,11 @@ export interface ConsoleContext {
 /** Mounts the page and its API in an instance of the console's own. */
 export function mountConsoleRoutes (scope: FastifyInstance, context: ConsoleContext): void {
   scope.removeAllContentTypeParsers()
-  scope.addContentTypeParser('application/json', { parseAs: 'string', bodyLimit: BODY_LIMIT }, scope.getDefaultJsonParser('error', 'error'))
+  scope.addContentTypeParser(
+    'application/json',
+    { parseAs: 'string', bodyLimit: BODY_LIMIT },
+    scope.getDefaultJsonParser('error', 'error')
+  )
   scope.addHook('onRequest', async (request, reply) => {
     reply.headers(SECURITY_HEADERS)
     context.guard.checkHost(request)
@@ -51,7 +55,8 @@ export function mountConsoleRoutes (scope: FastifyInstance, context: ConsoleCont
       ...quietRoute,
       method: ['GET', 'POST'],
       url: '/*',
-      handler: async (_request, reply) => reply.code(404).send(failure('FST_TASKS_CONSOLE_REQUEST', 'The console has nothing of that name'))
+      handler: async (_request, reply) =>
+        reply.code(404).send(failure('FST_TASKS_CONSOLE_REQUEST', 'The console has nothing of that name'))
     })
   }, { prefix: '/api' })
 }
@@ -157,7 +162,8 @@ function enqueueOptions (body: unknown): EnqueueOptions {
 }
 
 function refuse (error: FastifyError | CloudTasksError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const status = error instanceof CloudTasksError ? STATUS[error.code] ?? 500 : error instanceof SyntaxError ? 400 : error.statusCode ?? 500
+  const status =
+    error instanceof CloudTasksError ? (STATUS[error.code] ?? 500) : error instanceof SyntaxError ? 400 : (error.statusCode ?? 500)
   if (status >= 500) request.log.error({ err: error }, 'the console could not answer')
   return reply.code(status).header('cache-control', 'no-store').send(failure(error.code ?? 'FST_TASKS_CONSOLE_REQUEST', explain(error)))
 }
@@ -167,7 +173,13 @@ function failure (code: string, message: string): { error: ApiError } {
 }
 
 const STATUS: Partial<Record<GrpcCode, number>> = {
-  INVALID_ARGUMENT: 400, FAILED_PRECONDITION: 409, ALREADY_EXISTS: 409, NOT_FOUND: 404, PERMISSION_DENIED: 403, RESOURCE_EXHAUSTED: 429, UNAVAILABLE: 503
+  INVALID_ARGUMENT: 400,
+  FAILED_PRECONDITION: 409,
+  ALREADY_EXISTS: 409,
+  NOT_FOUND: 404,
+  PERMISSION_DENIED: 403,
+  RESOURCE_EXHAUSTED: 429,
+  UNAVAILABLE: 503
 }
 
 /** A payload of the largest task, as text in JSON. */

@@ -63,7 +63,9 @@ export class RowPages {
     if (token.queue !== undefined) return this.#enginePage(engine, query, token, isUnrecorded)
     const page = recordPage(query, token, this.#history.retrying.values())
     const first = query.queue ?? queueNames(engine)[0]
-    return page.nextPageToken !== undefined || this.#history.complete || first === undefined ? page : { ...page, nextPageToken: printToken({ queue: first }) }
+    return page.nextPageToken !== undefined || this.#history.complete || first === undefined
+      ? page
+      : { ...page, nextPageToken: printToken({ queue: first }) }
   }
 
   #enginePage (engine: Engine, query: RowQuery, token: Token, isWanted: (row: TaskRow) => boolean): RowPage {

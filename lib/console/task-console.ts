@@ -121,7 +121,11 @@ export class TaskConsole {
 
   async changeQueue (name: string, change: 'pause' | 'resume' | 'purge'): Promise<QueueInfo> {
     const engine = this.#engine(`${change} it`, `gcloud tasks queues ${change}`)
-    const queue = await { pause: () => engine.pauseQueue(name), resume: () => engine.resumeQueue(name), purge: () => engine.purgeQueue(name) }[change]()
+    const queue = await {
+      pause: () => engine.pauseQueue(name),
+      resume: () => engine.resumeQueue(name),
+      purge: () => engine.purgeQueue(name)
+    }[change]()
     return queueInfo(engine, queue)
   }
 

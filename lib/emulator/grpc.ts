@@ -1,4 +1,11 @@
-import { Metadata, Server, type handleUnaryCall, type MethodDefinition, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js'
+import {
+  Metadata,
+  Server,
+  type handleUnaryCall,
+  type MethodDefinition,
+  type ServiceDefinition,
+  type UntypedServiceImplementation
+} from '@grpc/grpc-js'
 import type { PackageDefinition } from '@grpc/proto-loader'
 import { CloudTasksError, grpcCodes } from '../cloud-tasks/status.js'
 import type { EmulatorLogger } from './dispatch/attempt-log.js'
@@ -59,7 +66,11 @@ function warning (deserialize: Deserialize, schema: Message, method: string, log
     const fields = unknownFields(schema, bytes)
     if (fields.length === 0) return request
     warned = true
-    logger.warn({ method, fields }, `${method} was called with fields that this emulator does not know, and ignores: ${fields.slice(0, MAX_LISTED).join(', ')}. The client is newer than the emulator: update fastify-cloud-tasks.`)
+    logger.warn(
+      { method, fields },
+      `${method} was called with fields that this emulator does not know, and ignores: ` +
+        `${fields.slice(0, MAX_LISTED).join(', ')}. The client is newer than the emulator: update fastify-cloud-tasks.`
+    )
     return request
   }
 }

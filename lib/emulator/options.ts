@@ -1,5 +1,18 @@
 import type { FastifyPluginAsync } from 'fastify'
-import { boolean, callable, instance, integer, number, oneOf, option, readOptions, string, text, type Declared, type Read } from '../checks.js'
+import {
+  boolean,
+  callable,
+  instance,
+  integer,
+  number,
+  oneOf,
+  option,
+  readOptions,
+  string,
+  text,
+  type Declared,
+  type Read
+} from '../checks.js'
 import { parseQueueName } from '../cloud-tasks/names.js'
 import type { Clock } from '../clock/clock.js'
 import { systemClock } from '../clock/clock.js'
@@ -12,7 +25,10 @@ import { defaultUrlOf } from './service/default-url.js'
 
 /** Options of `createEmulator`: the flags of the command `emulator`, by their names. */
 export interface EmulatorOptions {
-  /** Address to listen on. There is no access control: any other than a loopback address lets others run requests from this machine. @default '127.0.0.1' */
+  /**
+   * Address to listen on. There is no access control: any other than a loopback address lets others run requests from this machine.
+   * @default '127.0.0.1'
+   */
   readonly host?: string
   /**
    * Names by which REST may be called where `host` is a loopback address, in addition to `localhost`, addresses and private names.
@@ -70,7 +86,10 @@ export const emulatorOptions = {
   data: text(),
   queues: option<readonly string[], readonly string[]>(queuesProblem, { default: [] }),
   autoCreateQueues: boolean({ default: false }),
-  appEngineUrl: string({ valid: isAppEngineUrl, must: 'must be an http:// or https:// URL without a query, such as http://127.0.0.1:3000' }),
+  appEngineUrl: string({
+    valid: isAppEngineUrl,
+    must: 'must be an http:// or https:// URL without a query, such as http://127.0.0.1:3000'
+  }),
   appEngineHost: oneOf(['service', 'url'], { default: 'service' }),
   defaultUrl: string({
     valid: isDefaultUrl,
@@ -100,7 +119,10 @@ export interface EmulatorConfig extends Omit<Read<typeof emulatorOptions>, 'task
  * @throws FST_TASKS_INVALID_OPTION
  */
 export function emulatorConfig (options: EmulatorOptions, nameOf?: (key: string) => string): EmulatorConfig {
-  const { taskTombstoneSeconds, queueTombstoneSeconds, ...given } = readOptions(emulatorOptions, options, { refuse, ...(nameOf === undefined ? {} : { nameOf }) })
+  const { taskTombstoneSeconds, queueTombstoneSeconds, ...given } = readOptions(emulatorOptions, options, {
+    refuse,
+    ...(nameOf === undefined ? {} : { nameOf })
+  })
   return Object.freeze({
     ...given,
     allowedHosts: given.allowedHosts.map(name => name.toLowerCase()),
@@ -113,7 +135,8 @@ function queuesProblem (queues: unknown): string | undefined {
   if (!Array.isArray(queues)) return 'must be a list of queue names'
   for (const name of queues) {
     if (typeof name === 'string' && parseQueueName(name) !== undefined) continue
-    return `must be full queue names such as projects/demo/locations/us-central1/queues/mail, the last part of letters, digits and hyphens, not ${JSON.stringify(name)}`
+    return 'must be full queue names such as projects/demo/locations/us-central1/queues/mail, the last part of letters, digits and ' +
+      `hyphens, not ${JSON.stringify(name)}`
   }
   return undefined
 }

@@ -121,7 +121,20 @@ interface Running extends Parts {
 }
 
 async function start (config: EmulatorConfig, url: () => string): Promise<Parts> {
-  const { host, allowedHosts, data, clock, appEngineUrl, appEngineHost, autoCreateQueues, batchDuplicates, defaultUrl, logger, onError, plugin } = config
+  const {
+    host,
+    allowedHosts,
+    data,
+    clock,
+    appEngineUrl,
+    appEngineHost,
+    autoCreateQueues,
+    batchDuplicates,
+    defaultUrl,
+    logger,
+    onError,
+    plugin
+  } = config
   const key = new SigningKey(data)
   const tokens = new TokenIssuer({ clock, key, issuer: url })
   const dispatcher = new HttpDispatcher({ clock, tokens, appEngine: { url: appEngineUrl, host: appEngineHost } })
@@ -161,7 +174,9 @@ function createEngine (config: EmulatorConfig, store: Store, dispatcher: HttpDis
     taskTombstoneMs,
     queueTombstoneMs,
     rememberGeneratedNames: true,
-    reportExpired: ({ count, names }) => { logger.error({ count, tasks: names }, 'tasks were dropped because they were older than 31 days') },
+    reportExpired: ({ count, names }) => {
+      logger.error({ count, tasks: names }, 'tasks were dropped because they were older than 31 days')
+    },
     dispatch: async attempt => logged(attempt, await dispatcher.dispatch(attempt), log),
     onError: (error: unknown, { during, name = '' }: ErrorContext) => {
       if (during === 'dispatch' && error instanceof Unreachable) log.unreachable(name, error)

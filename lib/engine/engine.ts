@@ -114,13 +114,31 @@ export class Engine {
       this.#attempts.start(queue, queue.due.first!, false)
     })
     const retention = this.#retention = new Retention(clock, error => { onError(error, { during: 'expire' }) })
-    const expiryReports = this.#expiryReports = new ExpiryReports(clock, expired => { scope.runInAsyncScope(reportExpired, undefined, expired) })
-    const attempts = this.#attempts = new Attempts({
-      clock, writeBehind, dispatch, observers, retention, expiryReports, onExpired, onError, onEnd: queue => { dispatchLoop.changed(queue) }
-    })
-    const queues = this.#queues = new Queues({
-      store, clock, writeBehind, dispatchLoop, observers, tombstoneMs: this.#queueTombstoneMs, maxRate: options.maxDispatchesPerSecond ?? MAX_DISPATCHES_PER_SECOND
-    })
+    const expiryReports = (this.#expiryReports = new ExpiryReports(clock, expired => {
+      scope.runInAsyncScope(reportExpired, undefined, expired)
+    }))
+    const attempts = (this.#attempts = new Attempts({
+      clock,
+      writeBehind,
+      dispatch,
+      observers,
+      retention,
+      expiryReports,
+      onExpired,
+      onError,
+      onEnd: queue => {
+        dispatchLoop.changed(queue)
+      }
+    }))
+    const queues = (this.#queues = new Queues({
+      store,
+      clock,
+      writeBehind,
+      dispatchLoop,
+      observers,
+      tombstoneMs: this.#queueTombstoneMs,
+      maxRate: options.maxDispatchesPerSecond ?? MAX_DISPATCHES_PER_SECOND
+    }))
     this.#tasks = new Tasks({ store, clock, scope, writeBehind, queues, attempts, dispatchLoop, retention, observers })
   }
 
@@ -200,7 +218,10 @@ export class Engine {
     return this.#queues.list(parent, page)
   }
 
-  /** Replaces the policy that is kept with a queue, any JSON, by what `change` returns for the former one. If `change` throws, nothing changes. */
+  /**
+   * Replaces the policy that is kept with a queue, any JSON, by what `change` returns for the former one. If `change` throws, nothing
+   * changes.
+   */
   async setQueuePolicy (name: string, change: (policy: unknown) => unknown): Promise<StoredQueue> {
     this.#checkOpen()
     return await this.#queues.setPolicy(name, change)

@@ -99,7 +99,10 @@ export class Queues {
     return this.#change(async () => {
       checkName(name)
       const queue = this.#queues.get(name)
-      const complete = completeQueueSettings(typeof settings === 'function' ? settings(queue?.stored.settings) : settings, this.#options.maxRate)
+      const complete = completeQueueSettings(
+        typeof settings === 'function' ? settings(queue?.stored.settings) : settings,
+        this.#options.maxRate
+      )
       return queue === undefined
         ? await this.#add({ name, settings: complete, state: 'RUNNING' })
         : await this.#replace(queue, { settings: complete })

@@ -25,7 +25,12 @@ export class TaskPager {
    * @param now in monotonic time
    * @param bytesOf what a task adds to its page
    */
-  page (queue: TaskQueue, request: TaskPageQuery, now: number, bytesOf: (entry: TaskEntry) => number): { entries: TaskEntry[], nextPageToken?: string } {
+  page (
+    queue: TaskQueue,
+    request: TaskPageQuery,
+    now: number,
+    bytesOf: (entry: TaskEntry) => number
+  ): { entries: TaskEntry[], nextPageToken?: string } {
     const walk = request.pageToken ? this.#continue(queue, request.pageToken, now) : startWalk(queue, now)
     walk.page ??= this.#advance(walk, pageSize(request.pageSize, MAX_PAGE), now, bytesOf)
     const { entries, next } = walk.page

@@ -40,7 +40,9 @@ interface UnknownKey<K> { readonly [unknownKey]: K }
 export interface Register {}
 
 /** The registered definitions; with nothing registered, any name and any payload. */
-export type RegisteredTasks = Register extends { tasks: infer M } ? M : Readonly<Record<string, { readonly payload: { readonly static: any } }>>
+export type RegisteredTasks = Register extends { tasks: infer M }
+  ? M
+  : Readonly<Record<string, { readonly payload: { readonly static: any } }>>
 
 /** The registered type provider; unknown where there is none. */
 export type RegisteredTypeProvider = Register extends { typeProvider: infer F } ? F : unknown

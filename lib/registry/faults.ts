@@ -12,7 +12,10 @@ export interface Refused {
 /** The error of a payload that does not fit. It has paths and rules, never values. */
 export function invalidPayload (task: string, faults: readonly ValidationFault[], refused: Refused): TaskError {
   const safe = faults.map(fault => ({
-    keyword: fault.keyword, instancePath: maskedPointer(fault.instancePath ?? '', refused), message: safeMessage(fault, refused), params: rulesOf(fault.params)
+    keyword: fault.keyword,
+    instancePath: maskedPointer(fault.instancePath ?? '', refused),
+    message: safeMessage(fault, refused),
+    params: rulesOf(fault.params)
   }))
   const shown = safe.slice(0, 5).map(describe)
   if (faults.length > 5) shown.push(`and ${faults.length - 5} more`)
@@ -42,10 +45,45 @@ function safeMessage (fault: ValidationFault, { value, names }: Refused): string
 }
 
 const AJV_KEYWORDS: ReadonlySet<string> = new Set([
-  'type', 'enum', 'const', 'format', 'pattern', 'minLength', 'maxLength', 'minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum', 'multipleOf',
-  'formatMinimum', 'formatMaximum', 'formatExclusiveMinimum', 'formatExclusiveMaximum', 'items', 'additionalItems', 'unevaluatedItems', 'contains', 'minItems', 'maxItems',
-  'uniqueItems', 'required', 'minProperties', 'maxProperties', 'additionalProperties', 'unevaluatedProperties', 'propertyNames', 'dependencies', 'dependentRequired',
-  'allOf', 'anyOf', 'oneOf', 'not', 'if', 'false schema', 'discriminator', 'nullable'
+  'type',
+  'enum',
+  'const',
+  'format',
+  'pattern',
+  'minLength',
+  'maxLength',
+  'minimum',
+  'maximum',
+  'exclusiveMinimum',
+  'exclusiveMaximum',
+  'multipleOf',
+  'formatMinimum',
+  'formatMaximum',
+  'formatExclusiveMinimum',
+  'formatExclusiveMaximum',
+  'items',
+  'additionalItems',
+  'unevaluatedItems',
+  'contains',
+  'minItems',
+  'maxItems',
+  'uniqueItems',
+  'required',
+  'minProperties',
+  'maxProperties',
+  'additionalProperties',
+  'unevaluatedProperties',
+  'propertyNames',
+  'dependencies',
+  'dependentRequired',
+  'allOf',
+  'anyOf',
+  'oneOf',
+  'not',
+  'if',
+  'false schema',
+  'discriminator',
+  'nullable'
 ])
 
 /** Whether the place that `pointer` leads to is absent. */
@@ -62,7 +100,9 @@ function isMissing (pointer: string, value: unknown): boolean {
 /** Whether a text has a value or an unknown key of `value` in it, as a word of its own. */
 function quotes (text: string, value: unknown, names: ReadonlySet<string>): boolean {
   if (typeof value === 'object' && value !== null) {
-    return Object.entries(value).some(([key, inner]) => (!Array.isArray(value) && !names.has(key) && hasWord(text, key)) || quotes(text, inner, names))
+    return Object.entries(value).some(
+      ([key, inner]) => (!Array.isArray(value) && !names.has(key) && hasWord(text, key)) || quotes(text, inner, names)
+    )
   }
   return (typeof value === 'string' || typeof value === 'number') && hasWord(text, String(value))
 }
@@ -80,7 +120,17 @@ function rulesOf (params: ValidationFault['params']): ValidationFault['params'] 
   return params && Object.fromEntries(Object.entries(params).filter(([key]) => RULES.has(key)))
 }
 
-const RULES: ReadonlySet<string> = new Set(['type', 'limit', 'comparison', 'missingProperty', 'allowedValue', 'allowedValues', 'format', 'pattern', 'multipleOf'])
+const RULES: ReadonlySet<string> = new Set([
+  'type',
+  'limit',
+  'comparison',
+  'missingProperty',
+  'allowedValue',
+  'allowedValues',
+  'format',
+  'pattern',
+  'multipleOf'
+])
 
 function describe ({ instancePath, message, params }: ValidationFault): string {
   const allowed = params?.allowedValues

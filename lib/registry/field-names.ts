@@ -15,8 +15,12 @@ export function fieldNames (schema: PayloadSchema, shared: Readonly<Record<strin
     if (typeof value !== 'object' || value === null || visited.has(value) || visited.size > MAX_VISITED) continue
     visited.add(value)
     // Zod 3 has its shape in a getter, which Object.entries does not show.
-    for (const [key, inner] of [...Object.entries(value), ['shape', (value as { readonly shape?: unknown }).shape]] as Array<[string, unknown]>) {
-      if (NAMED.has(key) && typeof inner === 'object' && inner !== null && !Array.isArray(inner)) Object.keys(inner).forEach(name => names.add(name))
+    for (const [key, inner] of [...Object.entries(value), ['shape', (value as { readonly shape?: unknown }).shape]] as Array<
+      [string, unknown]
+    >) {
+      if (NAMED.has(key) && typeof inner === 'object' && inner !== null && !Array.isArray(inner)) {
+        Object.keys(inner).forEach(name => names.add(name))
+      }
       if (key === 'key' && typeof inner === 'string' && json === undefined) names.add(inner)
       if (key === '$ref' && typeof inner === 'string') pending.push(shared[inner.split('#', 1)[0]!])
       pending.push(inner)

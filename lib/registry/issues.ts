@@ -90,7 +90,9 @@ function limit ({ origin, type = origin }: Issue, than: string, bound: unknown):
 }
 
 function oneOf (values: unknown): string {
-  return Array.isArray(values) ? `must be one of ${values.map(value => typeof value === 'bigint' ? String(value) : JSON.stringify(value)).join(', ')}` : 'must be one of its values'
+  return Array.isArray(values)
+    ? `must be one of ${values.map(value => (typeof value === 'bigint' ? String(value) : JSON.stringify(value))).join(', ')}`
+    : 'must be one of its values'
 }
 
 /** Checks of the app's own have no rule but their message. */

@@ -35,9 +35,16 @@ export class PayloadCodec {
     try {
       text = jsonText(payload)
     } catch (error) {
-      throw new FST_TASKS_PAYLOAD_NOT_JSON(task.name, error instanceof LossError ? this.#lossOf(task, payload, error) : reason(error), { cause: error })
+      throw new FST_TASKS_PAYLOAD_NOT_JSON(task.name, error instanceof LossError ? this.#lossOf(task, payload, error) : reason(error), {
+        cause: error
+      })
     }
-    if (text === undefined) throw new FST_TASKS_PAYLOAD_NOT_JSON(task.name, `${typeof payload} has no JSON text; for a task without data send {} or null, as its schema says`)
+    if (text === undefined) {
+      throw new FST_TASKS_PAYLOAD_NOT_JSON(
+        task.name,
+        `${typeof payload} has no JSON text; for a task without data send {} or null, as its schema says`
+      )
+    }
     return text
   }
 

@@ -49,7 +49,9 @@ export function createRegistry (definitions: unknown, handlers: unknown = {}): R
   if (!isPlainObject(handlers)) throw new FST_TASKS_INVALID_HANDLER("'handlers' must be an object of functions by task name")
   for (const [name, handler] of Object.entries(handlers)) {
     if (!Object.hasOwn(definitions, name)) {
-      throw new FST_TASKS_INVALID_HANDLER(`There is a handler for '${name}', but no such task is defined${nearest(name, Object.keys(definitions))}`)
+      throw new FST_TASKS_INVALID_HANDLER(
+        `There is a handler for '${name}', but no such task is defined${nearest(name, Object.keys(definitions))}`
+      )
     }
     if (typeof handler !== 'function' && handler !== undefined) {
       throw new FST_TASKS_INVALID_HANDLER(`The handler of task '${name}' must be a function`)

@@ -4,10 +4,16 @@ import type { StandardSchema } from './schema.js'
 import type { Validate, Validation, ValidationFault } from './validation.js'
 
 /** What a validator compiler of Fastify's makes: ajv's answers are booleans, joi's and TypeBox's are objects. */
-type CompiledValidator = ((value: unknown, context?: object) => unknown) & { readonly errors?: readonly ValidationFault[] | null, readonly schemaEnv?: unknown }
+type CompiledValidator = ((value: unknown, context?: object) => unknown) & {
+  readonly errors?: readonly ValidationFault[] | null
+  readonly schemaEnv?: unknown
+}
 
 /** @throws as the compiler, or TypeError where it makes no function */
-export function compiledValidator (compile: FastifySchemaCompiler<unknown>, route: Parameters<FastifySchemaCompiler<unknown>>[0]): Validate {
+export function compiledValidator (
+  compile: FastifySchemaCompiler<unknown>,
+  route: Parameters<FastifySchemaCompiler<unknown>>[0]
+): Validate {
   const validator = compile(route) as CompiledValidator
   if (typeof validator !== 'function') throw new TypeError('the validator compiler of the server made no validator of it')
   const refused = (): Validation => ({ faults: validator.errors ?? [] })
@@ -17,7 +23,7 @@ export function compiledValidator (compile: FastifySchemaCompiler<unknown>, rout
     let answer: unknown
     try {
       answer = validator.schemaEnv === undefined ? validator(value) : validator(value, { parentData: parent, parentDataProperty: 'body' })
-      if (isPromise(answer)) return answer.then(result => result === false ? refused() : { value: parent.body }, failed)
+      if (isPromise(answer)) return answer.then(result => (result === false ? refused() : { value: parent.body }), failed)
     } catch (error) {
       return failed(error)
     }
@@ -31,13 +37,18 @@ export function compiledValidator (compile: FastifySchemaCompiler<unknown>, rout
 
 /** @throws TypeError where `schema` is no Standard Schema of version 1 */
 export function standardValidator (schema: StandardSchema): Validate {
-  const standard = schema['~standard'] as { readonly version?: unknown, readonly vendor?: unknown, validate? (value: unknown): unknown } | null | undefined
+  const standard = schema['~standard'] as
+    { readonly version?: unknown, readonly vendor?: unknown, validate?(value: unknown): unknown } | null | undefined
   if (typeof standard?.validate !== 'function') throw new TypeError("its '~standard' has no function 'validate'")
-  if (standard.version !== 1) throw new TypeError(`it follows version ${String(standard.version)} of Standard Schema, and only version 1 is known`)
+  if (standard.version !== 1) {
+    throw new TypeError(`it follows version ${String(standard.version)} of Standard Schema, and only version 1 is known`)
+  }
   const read = (answer: unknown): Validation => {
     if (typeof answer !== 'object' || answer === null) return failed(new TypeError("its 'validate' returned no result"))
     const { issues } = answer as { readonly issues?: unknown }
-    if (issues) return { faults: Array.isArray(issues) || isIterable(issues) ? faultsOfIssues(standard.vendor, [...issues]) : [], cause: issues }
+    if (issues) {
+      return { faults: Array.isArray(issues) || isIterable(issues) ? faultsOfIssues(standard.vendor, [...issues]) : [], cause: issues }
+    }
     return 'value' in answer ? { value: answer.value } : failed(new TypeError("its 'validate' returned neither a value nor issues"))
   }
   return value => {

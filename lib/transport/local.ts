@@ -211,7 +211,9 @@ export class LocalTransport implements Transport {
     const ends = status < 300 || isExhausted(retryConfig, task.dispatchCount, task.firstAttempt?.dispatchAt ?? 0, this.#clock.now())
     this.#app.log[ends ? 'error' : 'warn'](
       { url, status, id: shortId(task.name), attempt: task.dispatchCount },
-      `an attempt was answered before it reached its handler${ends ? ', and the task ends here' : ''}: this process has no handler for it, or a hook of yours answers on the task routes`)
+      `an attempt was answered before it reached its handler${ends ? ', and the task ends here' : ''}: ` +
+        'this process has no handler for it, or a hook of yours answers on the task routes'
+    )
   }
 
   #failure (queue: string, error: unknown, task?: OutgoingTask): Failure {
@@ -249,8 +251,11 @@ async function createStore (directory: string | undefined): Promise<Store> {
     return new LmdbStore({ directory })
   } catch (error) {
     const [reason] = (error as Error).message.split('\n', 1)
-    throw new FST_TASKS_STORE_UNAVAILABLE(`the package lmdb does not load here (${reason}); if a bundler made this program, it must stay external, ` +
-      "see docs/bundlers.md, or leave out 'local.directory' to keep tasks in memory", { cause: error })
+    throw new FST_TASKS_STORE_UNAVAILABLE(
+      `the package lmdb does not load here (${reason}); if a bundler made this program, it must stay external, ` +
+        "see docs/bundlers.md, or leave out 'local.directory' to keep tasks in memory",
+      { cause: error }
+    )
   }
 }
 

@@ -35,7 +35,9 @@ export interface Inspection {
 export interface RetrySettings {
   /** Of a queue, by its short id; `missing` where there is none. */
   ofQueue (queue: string): Promise<RetryReading>
-  /** A task's own, which counts instead of its queue's; `missing` where the task has none or is gone. Undefined where this cannot be read. */
+  /**
+   * A task's own, which counts instead of its queue's; `missing` where the task has none or is gone. Undefined where this cannot be read.
+   */
   readonly ofTask: ((queue: string, id: string) => Promise<RetryReading>) | undefined
 }
 

@@ -41,7 +41,13 @@ export async function settleExpired (parts: ExpiryParts, stored: Task, path: str
     scheduledAt: stored.scheduleAt,
     ...(stored.previousResponse === undefined ? undefined : { previousResponse: stored.previousResponse })
   }
-  const context = new AttemptContext({ name: task.name, headers, limits: limits.knownLimits(queue), deadlineAt: clock.now(), log: app.log })
+  const context = new AttemptContext({
+    name: task.name,
+    headers,
+    limits: limits.knownLimits(queue),
+    deadlineAt: clock.now(),
+    log: app.log
+  })
   const payload = await payloadOf(payloads, task, stored)
   await runs.attempt(async () => { await settlement.expired(task, payload, new FST_TASKS_EXPIRED(task.name), context) })
 }

@@ -94,8 +94,9 @@ function attemptRoute (worker: TaskRoutes, task: RegisteredTask): RouteOptions {
     // Cloud Tasks paces its calls itself; @fastify/rate-limit would take its one address for a flood.
     config: { rateLimit: false } as FastifyContextConfig,
     schema: worker.config.exposeRoutes
-      ? { body: worker.payloads.documented(task), tags: ['tasks'], summary: `Attempt of task ${task.name}` } as RouteOptions['schema'] & object
-      : { hide: true } as RouteOptions['schema'] & object,
+      ? ({ body: worker.payloads.documented(task), tags: ['tasks'], summary: `Attempt of task ${task.name}` } as RouteOptions['schema'] &
+          object)
+      : ({ hide: true } as RouteOptions['schema'] & object),
     // The schema is for documents: preValidation validates, by the very validator that checked the payload at enqueue. It runs before
     // any preHandler hook of the host, as Fastify's own validation would, and accepts what an asynchronous validator resolves with.
     validatorCompiler: () => () => true,

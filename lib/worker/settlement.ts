@@ -15,7 +15,9 @@ export interface Outcome {
   readonly code: string | undefined
 }
 
-/** Attempts of a task that have ended in this process, by outcome. `expired` counts tasks that the embedded queue dropped for their age. */
+/**
+ * Attempts of a task that have ended in this process, by outcome. `expired` counts tasks that the embedded queue dropped for their age.
+ */
 export interface OutcomeCounts { done: number, retry: number, dropped: number, exhausted: number, expired: number }
 
 /** Turns the result of an attempt into its outcome: logs and counts it, and runs `onDropped` or `onExhausted` before it is answered. */
@@ -44,7 +46,9 @@ export class Settlement {
     const outcome = outcomeOf(attempt)
     const exhausted = outcome.result === 'retry' && await this.#endsTask(context)
     this.#count(task.name, outcome, exhausted)
-    if (!this.#watchers.none) this.#watchers.settled(context, attempt, { status: outcome.status, isLast: outcome.result !== 'retry' || exhausted })
+    if (!this.#watchers.none) {
+      this.#watchers.settled(context, attempt, { status: outcome.status, isLast: outcome.result !== 'retry' || exhausted })
+    }
 
     if (attempt.result === 'dropped') {
       await this.#dropped(payload, attempt.reason, context)

@@ -16,7 +16,17 @@ const CALLS = 3000
 
 const closers: Array<() => unknown> = []
 const issuer = await startIssuer({ teardown: close => { closers.push(close) } })
-const verifier = new OidcVerifier({ verify: 'oidc', issuers: ['https://accounts.google.com'], jwksUri: issuer.jwksUri, audiences: [AUDIENCE], emails: [ACCOUNT], cloudRunIam: false }, { clock: systemClock })
+const verifier = new OidcVerifier(
+  {
+    verify: 'oidc',
+    issuers: ['https://accounts.google.com'],
+    jwksUri: issuer.jwksUri,
+    audiences: [AUDIENCE],
+    emails: [ACCOUNT],
+    cloudRunIam: false
+  },
+  { clock: systemClock }
+)
 closers.push(() => verifier.close())
 await verifier.warmUp()
 
@@ -24,7 +34,9 @@ const fresh: Cost[] = []
 const repeated: Cost[] = []
 for (let round = 0; round < ROUNDS; round++) {
   const requests: Array<Parameters<typeof verifier.verify>[0]> = []
-  for (let index = 0; index < TOKENS; index++) requests.push({ headers: { authorization: `Bearer ${await sign(issuer.key, { jti: `${round}-${index}` })}` }, rawHeaders: [] })
+  for (let index = 0; index < TOKENS; index++) {
+    requests.push({ headers: { authorization: `Bearer ${await sign(issuer.key, { jti: `${round}-${index}` })}` }, rawHeaders: [] })
+  }
   fresh.push(await cost(TOKENS, async index => { await verifier.verify(requests[index]!) }))
   repeated.push(await cost(100 * TOKENS, async () => { await verifier.verify(requests[TOKENS - 1]!) }))
 }
@@ -60,7 +72,15 @@ async function startApp (auth: false | { jwksUri: string }) {
   const app = Fastify()
   const tasks = defineTasks({ count: { payload: Type.Object({ n: Type.Integer() }) } })
   const target = { type: 'http', url: AUDIENCE, serviceAccountEmail: ACCOUNT } as const
-  await app.register(cloudTasks, { tasks, handlers: { count: () => {} }, transport: 'cloud', project: 'demo', location: 'us-central1', target, auth })
+  await app.register(cloudTasks, {
+    tasks,
+    handlers: { count: () => {} },
+    transport: 'cloud',
+    project: 'demo',
+    location: 'us-central1',
+    target,
+    auth
+  })
   await app.ready()
   closers.unshift(() => app.close())
   return app

@@ -44,16 +44,22 @@ const script = (variant: Variant): string => `
   await app.close()`
 
 interface Sample { ms: number, mb: number, heap: number, google: number }
-const run = (variant: Variant): Sample => JSON.parse(execFileSync(process.execPath, ['--expose-gc', '--input-type=module', '-e', script(variant)], { cwd: root, encoding: 'utf8' }))
+const run = (variant: Variant): Sample =>
+  JSON.parse(
+    execFileSync(process.execPath, ['--expose-gc', '--input-type=module', '-e', script(variant)], { cwd: root, encoding: 'utf8' })
+  )
 
 const samples: Record<Variant, Sample[]> = { without: [], route: [], plugin: [] }
 for (let round = 0; round < ROUNDS; round++) {
   for (const variant of ['without', 'route', 'plugin'] as const) samples[variant].push(run(variant))
 }
-const added = (variant: Variant, key: 'ms' | 'mb' | 'heap') => median(samples[variant].map((sample, index) => sample[key] - samples.without[index]![key]))
+const added = (variant: Variant, key: 'ms' | 'mb' | 'heap') =>
+  median(samples[variant].map((sample, index) => sample[key] - samples.without[index]![key]))
 console.log(`boot, medians of ${ROUNDS} rounds of processes`)
 console.log(`  without the plugin     ${median(samples.without.map(sample => sample.ms)).toFixed(1)} ms`)
 for (const [variant, name] of [['route', 'a route of the same '], ['plugin', 'the plugin          ']] as const) {
-  console.log(`  added by ${name}  ${added(variant, 'ms').toFixed(1)} ms, ${added(variant, 'mb').toFixed(1)} MB resident, ${added(variant, 'heap').toFixed(1)} MB of heap`)
+  console.log(
+    `  added by ${name}  ${added(variant, 'ms').toFixed(1)} ms, ${added(variant, 'mb').toFixed(1)} MB resident, ${added(variant, 'heap').toFixed(1)} MB of heap`
+  )
 }
 console.log(`  modules of Google's client loaded: ${Math.max(...samples.plugin.map(sample => sample.google))}`)

@@ -38,11 +38,24 @@ async function compare (): Promise<void> {
   const child = fork(import.meta.filename, ['--serve'])
   const [port] = await once(child, 'message') as [number]
   const client = new CloudTasksClient({ apiEndpoint: '127.0.0.1', port, sslCreds: credentials.createInsecure() })
-  const tasks = defineTasks({ 'send-receipt': { payload: Type.Object({ order: Type.String(), email: Type.String({ format: 'email' }), items: Type.Array(Type.Object({ sku: Type.String(), n: Type.Integer() })) }) } })
+  const tasks = defineTasks({
+    'send-receipt': {
+      payload: Type.Object({
+        order: Type.String(),
+        email: Type.String({ format: 'email' }),
+        items: Type.Array(Type.Object({ sku: Type.String(), n: Type.Integer() }))
+      })
+    }
+  })
   const serviceAccountEmail = 'tasks@demo.iam.gserviceaccount.com'
   const app = Fastify()
   await app.register(cloudTasks, {
-    tasks, client, transport: 'cloud', project: 'demo', location: 'us-central1', target: { type: 'http', url: 'https://worker.example.com', serviceAccountEmail }
+    tasks,
+    client,
+    transport: 'cloud',
+    project: 'demo',
+    location: 'us-central1',
+    target: { type: 'http', url: 'https://worker.example.com', serviceAccountEmail }
   })
   await app.ready()
   const { enqueue } = tasksOf(app, tasks)
@@ -80,7 +93,9 @@ async function compare (): Promise<void> {
     }
     const ratios = cpu['app.enqueue']!.map((us, index) => us / cpu['bare client']![index]!)
     console.log(`${width} in flight:`)
-    for (const name of Object.keys(ways)) console.log(`  ${name.padEnd(12)} ${median(cpu[name]!).toFixed(1)} us CPU a call, ${median(rate[name]!)} calls/s`)
+    for (const name of Object.keys(ways)) {
+      console.log(`  ${name.padEnd(12)} ${median(cpu[name]!).toFixed(1)} us CPU a call, ${median(rate[name]!)} calls/s`)
+    }
     console.log(`  CPU, app.enqueue to bare client: ${median(ratios).toFixed(3)}`)
   }
   await app.close()

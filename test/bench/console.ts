@@ -70,7 +70,10 @@ async function throughput (mode: Mode): Promise<{ rate: number, cpu: number }> {
 
 async function compare (): Promise<void> {
   const modes: Mode[] = ['without', 'with', 'watched']
-  const results = Object.fromEntries(modes.map(mode => [mode, [] as Array<{ rate: number, cpu: number }>])) as Record<Mode, Array<{ rate: number, cpu: number }>>
+  const results = Object.fromEntries(modes.map(mode => [mode, [] as Array<{ rate: number, cpu: number }>])) as Record<
+    Mode,
+    Array<{ rate: number, cpu: number }>
+  >
   for (const mode of modes) await throughput(mode)
   for (let round = 0; round < ROUNDS; round++) {
     for (const mode of round % 2 === 0 ? modes : modes.toReversed()) results[mode].push(await throughput(mode))
@@ -79,8 +82,10 @@ async function compare (): Promise<void> {
   for (const mode of modes) {
     const cpu = median(results[mode].map((result, round) => result.cpu / results.without[round]!.cpu))
     const rate = median(results[mode].map((result, round) => result.rate / results.without[round]!.rate))
-    console.log(`  ${mode.padEnd(8)} ${median(results[mode].map(result => result.rate))}/s, ${median(results[mode].map(result => result.cpu)).toFixed(1)} us CPU a task; ` +
-      `of 'without': rate ${rate.toFixed(3)}, CPU ${cpu.toFixed(3)}`)
+    console.log(
+      `  ${mode.padEnd(8)} ${median(results[mode].map(result => result.rate))}/s, ${median(results[mode].map(result => result.cpu)).toFixed(1)} us CPU a task; ` +
+        `of 'without': rate ${rate.toFixed(3)}, CPU ${cpu.toFixed(3)}`
+    )
   }
 }
 
@@ -98,7 +103,9 @@ async function million (): Promise<void> {
       if (statusCode !== 200) throw new Error(`${url}: ${statusCode}`)
       times.push(performance.now() - before)
     }
-    console.log(`  ${url.padEnd(30)} p50 ${percentile(times, 50).toFixed(2)} ms, p99 ${percentile(times, 99).toFixed(2)} ms, longest ${Math.max(...times).toFixed(1)} ms`)
+    console.log(
+      `  ${url.padEnd(30)} p50 ${percentile(times, 50).toFixed(2)} ms, p99 ${percentile(times, 99).toFixed(2)} ms, longest ${Math.max(...times).toFixed(1)} ms`
+    )
   }
   console.log(`  told meanwhile: ${bytes()} bytes`)
   await app.close()

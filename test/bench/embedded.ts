@@ -46,7 +46,11 @@ function until (count: number): Promise<void> {
 async function injectAlone (width: number): Promise<number> {
   const app = await createApp(64, false)
   const before = performance.now()
-  await inFlight(COUNT, width, async () => await app.inject({ method: 'POST', url: '/tasks/work', headers: { 'content-type': 'application/json' }, payload: body }))
+  await inFlight(
+    COUNT,
+    width,
+    async () => await app.inject({ method: 'POST', url: '/tasks/work', headers: { 'content-type': 'application/json' }, payload: body })
+  )
   const ms = performance.now() - before
   await app.close()
   return perSecond(COUNT, ms)
@@ -99,4 +103,6 @@ for (const width of [1, 64]) {
   console.log(`  enqueue to handler done   ${median(through)}/s, ${ratio.toFixed(2)} of app.inject alone`)
 }
 const latencies = (await idleLatency(2200)).slice(200)
-console.log(`idle latency, enqueue to handler start: p50 ${percentile(latencies, 50).toFixed(3)} ms, p99 ${percentile(latencies, 99).toFixed(3)} ms (${latencies.length} samples)`)
+console.log(
+  `idle latency, enqueue to handler start: p50 ${percentile(latencies, 50).toFixed(3)} ms, p99 ${percentile(latencies, 99).toFixed(3)} ms (${latencies.length} samples)`
+)

@@ -128,10 +128,16 @@ async function creation (start: Start): Promise<void> {
       micros.push((cpuMilliseconds(pid) - cpuBefore) / CALLS * 1000)
     }
   }
-  for (const [name, { rates, micros }] of ways) console.log(`CreateTask, 64 in flight, ${name}: ${median(rates)}/s, ${Math.round(median(micros))} us of the server's CPU a call`)
+  for (const [name, { rates, micros }] of ways) {
+    console.log(`CreateTask, 64 in flight, ${name}: ${median(rates)}/s, ${Math.round(median(micros))} us of the server's CPU a call`)
+  }
   for (const [name, { rates }] of ways) {
-    const rival = [...ways].find(([other]) => other !== name && !other.endsWith('this') && other.startsWith(name.replace(/this$/, '')))?.[1]
-    if (rival !== undefined && name.endsWith('this')) console.log(`CreateTask, ${name} over the other: ${median(rates.map((rate, index) => rate / rival.rates[index]!)).toFixed(2)}`)
+    const rival = [...ways].find(
+      ([other]) => other !== name && !other.endsWith('this') && other.startsWith(name.replace(/this$/, ''))
+    )?.[1]
+    if (rival !== undefined && name.endsWith('this')) {
+      console.log(`CreateTask, ${name} over the other: ${median(rates.map((rate, index) => rate / rival.rates[index]!)).toFixed(2)}`)
+    }
   }
   for (const close of closers) await close()
 }
@@ -144,7 +150,10 @@ async function delivery (start: Start): Promise<void> {
   children.add(target)
   const [targetPort] = await once(target, 'message') as [number]
   const body = JSON.stringify({ task: { httpRequest: { url: `http://127.0.0.1:${targetPort}/`, body: TASK.httpRequest.body.toString('base64') } } })
-  const contenders = [{ name: 'this', emulator: own, prefix: '/v2', rates: [] as number[] }, ...firebase === undefined ? [] : [{ name: 'firebase-tools', emulator: firebase, prefix: '', rates: [] as number[] }]]
+  const contenders = [
+    { name: 'this', emulator: own, prefix: '/v2', rates: [] as number[] },
+    ...(firebase === undefined ? [] : [{ name: 'firebase-tools', emulator: firebase, prefix: '', rates: [] as number[] }])
+  ]
   for (let round = 0; round <= ROUNDS; round++) {
     for (const { name, emulator, prefix, rates } of contenders) {
       const pool = new Pool(`http://127.0.0.1:${emulator.port}`, { connections: 64 })
@@ -187,7 +196,9 @@ async function dispatch (start: Start): Promise<void> {
   const pool = new Pool(`http://127.0.0.1:${port}`, { connections: 64 })
   const queues = Array.from({ length: QUEUES }, (_, index) => `${PARENT}/queues/q${index}`)
   for (const queue of queues) await makeQueue(pool, queue)
-  const body = JSON.stringify({ task: { httpRequest: { url: `http://127.0.0.1:${targetPort}/`, body: TASK.httpRequest.body.toString('base64') } } })
+  const body = JSON.stringify({
+    task: { httpRequest: { url: `http://127.0.0.1:${targetPort}/`, body: TASK.httpRequest.body.toString('base64') } }
+  })
   const figures: number[] = []
   for (let round = 0; round <= ROUNDS; round++) {
     const change = async (verb: string): Promise<void> => { for (const queue of queues) await send(pool, `/v2/${queue}:${verb}`, '{}') }
@@ -205,12 +216,20 @@ async function dispatch (start: Start): Promise<void> {
   target.disconnect()
 }
 
-const TASK = { httpRequest: { url: 'http://127.0.0.1:1/work', headers: { 'Content-Type': 'application/json' }, body: Buffer.from(JSON.stringify({ order: '42', email: 'ada@example.com', note: 'x'.repeat(100) })) } }
+const TASK = {
+  httpRequest: {
+    url: 'http://127.0.0.1:1/work',
+    headers: { 'Content-Type': 'application/json' },
+    body: Buffer.from(JSON.stringify({ order: '42', email: 'ada@example.com', note: 'x'.repeat(100) }))
+  }
+}
 
 /** Bytes that were encoded once: what is measured is the emulator, and Google's client costs more than it. */
 async function creator (session: ClientHttp2Session): Promise<() => Promise<void>> {
   const { definitions } = await loadProtos()
-  const { path, requestSerialize } = (definitions['google.cloud.tasks.v2.CloudTasks'] as unknown as Record<string, MethodDefinition<object, object>>).CreateTask!
+  const { path, requestSerialize } = (
+    definitions['google.cloud.tasks.v2.CloudTasks'] as unknown as Record<string, MethodDefinition<object, object>>
+  ).CreateTask!
   const message = requestSerialize({ parent: PAUSED, task: TASK })
   const body = Buffer.concat([Buffer.alloc(5), message])
   body.writeUInt32BE(message.length, 1)
@@ -258,7 +277,11 @@ async function startOther (file: string): Promise<Emulator> {
   const child = spawn(file, ['-host', '127.0.0.1', '-port', String(port)], { stdio: 'ignore', cwd: dirname(file) })
   children.add(child)
   const probe = new Client(`127.0.0.1:${port}`, credentials.createInsecure())
-  await new Promise<void>((resolve, reject) => { probe.waitForReady(Date.now() + 10_000, error => { error === undefined ? resolve() : reject(error) }) })
+  await new Promise<void>((resolve, reject) => {
+    probe.waitForReady(Date.now() + 10_000, error => {
+      error === undefined ? resolve() : reject(error)
+    })
+  })
   probe.close()
   return { process: child, port }
 }

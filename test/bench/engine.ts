@@ -58,7 +58,9 @@ async function pending (): Promise<void> {
     createAll(engine, () => queues[0]!, i => `${queues[0]!}/tasks/${String(i * 7919 % n).padStart(8, '0')}-order-${i}`, n), n)
   globalThis.gc?.()
   const bytes = (process.memoryUsage().heapUsed - before) / n
-  console.log(`  heap per pending task: ${bytes.toFixed(0)} bytes${globalThis.gc === undefined ? ' (inexact: run node with --expose-gc)' : ''}`)
+  console.log(
+    `  heap per pending task: ${bytes.toFixed(0)} bytes${globalThis.gc === undefined ? ' (inexact: run node with --expose-gc)' : ''}`
+  )
   const longest = longestPause()
   await timed('purge', () => engine.purgeQueue(queues[0]!), n)
   console.log(`  longest pause of the event loop while purging: ${longest().ms.toFixed(1)} ms`)

@@ -23,7 +23,10 @@ const fast = { rateLimits: { maxDispatchesPerSecond: 1_000_000, maxConcurrentDis
 
 try {
   await oneQueue('one paused queue')
-  await oneQueue('one paused queue, named tasks that are due in 30 days', i => ({ name: `${queues[0]!}/tasks/${String(i * 7919 % 2 ** 26).padStart(8, '0')}-order-${i}`, scheduleAt: Date.now() + 29 * 86_400_000 }))
+  await oneQueue('one paused queue, named tasks that are due in 30 days', i => ({
+    name: `${queues[0]!}/tasks/${String((i * 7919) % 2 ** 26).padStart(8, '0')}-order-${i}`,
+    scheduleAt: Date.now() + 29 * 86_400_000
+  }))
   await hundredQueues()
 } finally {
   await rm(folder, { recursive: true })
@@ -42,13 +45,19 @@ async function oneQueue (title: string, more: (i: number) => object = () => ({})
   await add(engine, count, 1, more, count + 5 * SAMPLE)
   console.log(`  heap for each of ${count.toLocaleString('en')} pending tasks: ${((heap() - before) / count).toFixed(0)} bytes`)
   const full = await addRate(engine, 3 * count, more)
-  console.log(`  enqueue, 64 in flight: ${empty.rate}/s when empty, ${full.rate}/s at ${count.toLocaleString('en')} pending: ${(empty.rate / full.rate).toFixed(2)} times the time`)
-  console.log(`    CPU of each: ${empty.cpu.toFixed(1)} us when empty, ${full.cpu.toFixed(1)} us: ${(full.cpu / empty.cpu).toFixed(2)} times`)
+  console.log(
+    `  enqueue, 64 in flight: ${empty.rate}/s when empty, ${full.rate}/s at ${count.toLocaleString('en')} pending: ${(empty.rate / full.rate).toFixed(2)} times the time`
+  )
+  console.log(
+    `    CPU of each: ${empty.cpu.toFixed(1)} us when empty, ${full.cpu.toFixed(1)} us: ${(full.cpu / empty.cpu).toFixed(2)} times`
+  )
   await engine.close()
   engine = new Engine({ store: new LmdbStore({ directory }), dispatch })
   globalThis.gc?.()
   await report('opening', () => engine.open())
-  console.log(`  file: ${((await stat(join(directory, 'tasks.mdb'))).size / 2 ** 20).toFixed(0)} MiB; resident: ${(process.memoryUsage().rss / 2 ** 20).toFixed(0)} MiB`)
+  console.log(
+    `  file: ${((await stat(join(directory, 'tasks.mdb'))).size / 2 ** 20).toFixed(0)} MiB; resident: ${(process.memoryUsage().rss / 2 ** 20).toFixed(0)} MiB`
+  )
   if (title === 'one paused queue') {
     await report('draining', () => drain(engine, [queues[0]!]), count)
   } else {
@@ -118,7 +127,9 @@ async function report (what: string, work: () => Promise<unknown>, n?: number): 
   await work()
   const ms = performance.now() - start
   const pauses = longest()
-  console.log(`  ${what}: ${(ms / 1000).toFixed(2)} s${n === undefined ? '' : `, ${perSecond(n, ms)}/s`}, longest pause of the event loop ${pauses.ms.toFixed(0)} ms, ${pauses.cpuMs.toFixed(0)} ms of CPU time`)
+  console.log(
+    `  ${what}: ${(ms / 1000).toFixed(2)} s${n === undefined ? '' : `, ${perSecond(n, ms)}/s`}, longest pause of the event loop ${pauses.ms.toFixed(0)} ms, ${pauses.cpuMs.toFixed(0)} ms of CPU time`
+  )
 }
 
 function heap (): number {

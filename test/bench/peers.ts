@@ -57,7 +57,10 @@ const build = await mkdtemp(join(cache, 'bench-peers-'))
 
 try {
   // As it is published, so that no loader of TypeScript stands between; apart from dist, which others may be building.
-  execFileSync(process.execPath, ['node_modules/typescript-native/bin/tsc', '-p', 'tsconfig.build.json', '--outDir', build], { cwd: root, stdio: 'inherit' })
+  execFileSync(process.execPath, ['node_modules/typescript-native/bin/tsc', '-p', 'tsconfig.build.json', '--outDir', build], {
+    cwd: root,
+    stdio: 'inherit'
+  })
   await startServers()
   await compare(Object.entries(contenders).filter(([name, contender]) => only.test(name) && isInstalled(name, contender)))
 } finally {
@@ -99,7 +102,13 @@ async function compare (present: Array<[string, Contender]>): Promise<void> {
 
 /** One round of one contender, in a process of its own. Undefined when it failed. */
 async function measure (contender: string, { needs, jobs: own }: Contender): Promise<Round | undefined> {
-  const task = { contender, folder, port: servers.get(needs)?.port, build: join(build, 'index.js'), jobs: own === undefined ? jobs : Math.min(own, jobs) }
+  const task = {
+    contender,
+    folder,
+    port: servers.get(needs)?.port,
+    build: join(build, 'index.js'),
+    jobs: own === undefined ? jobs : Math.min(own, jobs)
+  }
   const child = fork(join(here, 'run.js'), [JSON.stringify(task)], { execArgv: [] })
   const exited = once(child, 'exit')
   const result = await Promise.race([once(child, 'message'), exited.then(() => [undefined])]) as [Round | undefined]
@@ -109,10 +118,15 @@ async function measure (contender: string, { needs, jobs: own }: Contender): Pro
 }
 
 function report (results: ReadonlyMap<string, readonly Round[]>): void {
-  console.log(`\nmedians of ${rounds} rounds of ${jobs} jobs of 200 bytes; ${[...new Set([...servers.values()].map(server => server.version))].join(', ')}, ` +
-    `Node ${process.versions.node}, ${availableParallelism()} cores (${cpus()[0]?.model ?? 'unknown'})\n`)
+  console.log(
+    `\nmedians of ${rounds} rounds of ${jobs} jobs of 200 bytes; ${[...new Set([...servers.values()].map(server => server.version))].join(', ')}, ` +
+      `Node ${process.versions.node}, ${availableParallelism()} cores (${cpus()[0]?.model ?? 'unknown'})\n`
+  )
   const measures = Object.keys(TITLES) as Measure[]
-  const lines = [['', ...measures], ...[...results].map(([name, of]) => [name, ...measures.map(measure => print(measure, value(of, measure)))])]
+  const lines = [
+    ['', ...measures],
+    ...[...results].map(([name, of]) => [name, ...measures.map(measure => print(measure, value(of, measure)))])
+  ]
   for (const [name, ...cells] of lines) console.log(name!.padEnd(32) + cells.map(cell => cell.padStart(12)).join(''))
   for (const measure of measures) console.log(`  ${measure.padEnd(10)} ${TITLES[measure]}`)
 
@@ -143,5 +157,8 @@ function draw (results: ReadonlyMap<string, readonly Round[]>): string {
     ...(measure === 'p50' ? { lessIsBetter: true } : {}),
     bars: [...results].map(([label, of]) => ({ label, value: value(of, measure), text: print(measure, value(of, measure)) }))
   }))
-  return barChart(panels, `${jobs.toLocaleString('en')} jobs of 200 bytes, no-op handler, durable, medians of ${rounds} rounds on ${availableParallelism()} cores`)
+  return barChart(
+    panels,
+    `${jobs.toLocaleString('en')} jobs of 200 bytes, no-op handler, durable, medians of ${rounds} rounds on ${availableParallelism()} cores`
+  )
 }

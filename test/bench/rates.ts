@@ -91,7 +91,8 @@ async function changes (): Promise<void> {
     running--
     return DONE
   })
-  const set = (maxDispatchesPerSecond: number, maxConcurrentDispatches: number) => engine.updateQueue(nameOf('q'), { rateLimits: { maxDispatchesPerSecond, maxConcurrentDispatches } })
+  const set = (maxDispatchesPerSecond: number, maxConcurrentDispatches: number) =>
+    engine.updateQueue(nameOf('q'), { rateLimits: { maxDispatchesPerSecond, maxConcurrentDispatches } })
   const startedIn = async (ms: number): Promise<number> => {
     started = 0
     await sleep(ms)
@@ -161,7 +162,11 @@ async function fairness (): Promise<void> {
     const all = [...waits.values()].flat()
     const least = Math.min(...[...waits.values()].map(of => of.length))
     const p99 = percentile(all, 99)
-    check(title, `p50 ${median(all).toFixed(2)} ms, p99 ${p99.toFixed(2)} ms, longest ${Math.max(...all).toFixed(1)} ms; ${least}${more}`, least === ROUNDS && p99 <= limitMs)
+    check(
+      title,
+      `p50 ${median(all).toFixed(2)} ms, p99 ${p99.toFixed(2)} ms, longest ${Math.max(...all).toFixed(1)} ms; ${least}${more}`,
+      least === ROUNDS && p99 <= limitMs
+    )
   }
 
   await trickle()

@@ -11,20 +11,27 @@ const TYPEBOX_SCHEMA = (n: number): string =>
 
 export const LIBRARIES: Readonly<Record<string, Library>> = {
   typebox: { imports: "import { Type } from '@sinclair/typebox'", schema: TYPEBOX_SCHEMA },
-  'typebox 1.x': { imports: "import Type from 'typebox'", schema: TYPEBOX_SCHEMA, provider: "import type { TypeBoxTypeProvider as Provider } from 'type-provider-typebox-6'" },
+  'typebox 1.x': {
+    imports: "import Type from 'typebox'",
+    schema: TYPEBOX_SCHEMA,
+    provider: "import type { TypeBoxTypeProvider as Provider } from 'type-provider-typebox-6'"
+  },
   'json schema': {
     imports: '',
-    schema: n => `{ type: 'object', required: ['id${n}', 'count', 'place'], additionalProperties: false, properties: { id${n}: { type: 'string' }, count: { type: 'integer' }, note: { type: 'string' }, ` +
+    schema: n =>
+      `{ type: 'object', required: ['id${n}', 'count', 'place'], additionalProperties: false, properties: { id${n}: { type: 'string' }, count: { type: 'integer' }, note: { type: 'string' }, ` +
       `place: { type: 'object', required: ['x${n}', 'tags'], additionalProperties: false, properties: { x${n}: { type: 'number' }, tags: { type: 'array', items: { type: 'string' } } } } } }`,
     provider: "import type { JsonSchemaToTsProvider as Provider } from '@fastify/type-provider-json-schema-to-ts'"
   },
   zod: {
     imports: "import * as z from 'zod'",
-    schema: n => `z.object({ id${n}: z.string(), count: z.int(), note: z.string().optional(), place: z.object({ x${n}: z.number(), tags: z.array(z.string()) }) })`
+    schema: n =>
+      `z.object({ id${n}: z.string(), count: z.int(), note: z.string().optional(), place: z.object({ x${n}: z.number(), tags: z.array(z.string()) }) })`
   },
   valibot: {
     imports: "import * as v from 'valibot'",
-    schema: n => `v.object({ id${n}: v.string(), count: v.pipe(v.number(), v.integer()), note: v.optional(v.string()), place: v.object({ x${n}: v.number(), tags: v.array(v.string()) }) })`
+    schema: n =>
+      `v.object({ id${n}: v.string(), count: v.pipe(v.number(), v.integer()), note: v.optional(v.string()), place: v.object({ x${n}: v.number(), tags: v.array(v.string()) }) })`
   },
   arktype: {
     imports: "import { type } from 'arktype'",

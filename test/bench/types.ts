@@ -19,7 +19,8 @@ const GOAL = 1.1
 const UNION_CHECK = 'true extends (string extends keyof M ? false : IsUnion<N>) ? never : InputOf<SchemaOf<M[N]>, F>'
 
 /** Makes the compiler measure CPU time instead of the wall clock's, so that what else runs on the machine counts for little. */
-const CPU_CLOCK = 'data:text/javascript,performance.now = () => { const { user, system } = process.cpuUsage(); return (user + system) / 1000 }'
+const CPU_CLOCK =
+  'data:text/javascript,performance.now = () => { const { user, system } = process.cpuUsage(); return (user + system) / 1000 }'
 
 const root = resolve(import.meta.dirname, '../..')
 const tsc = createRequire(import.meta.url).resolve('typescript/lib/tsc.js')
@@ -64,7 +65,23 @@ interface Figures {
 
 /** The declarations that users get. */
 function emitDeclarations (outDir: string): void {
-  execFileSync(process.execPath, [tsc, '-p', join(root, 'tsconfig.build.json'), '--noCheck', '--emitDeclarationOnly', '--sourceMap', 'false', '--inlineSources', 'false', '--outDir', outDir], { stdio: 'inherit' })
+  execFileSync(
+    process.execPath,
+    [
+      tsc,
+      '-p',
+      join(root, 'tsconfig.build.json'),
+      '--noCheck',
+      '--emitDeclarationOnly',
+      '--sourceMap',
+      'false',
+      '--inlineSources',
+      'false',
+      '--outDir',
+      outDir
+    ],
+    { stdio: 'inherit' }
+  )
 }
 
 /** An app with its own copy of the package's declarations. */
@@ -98,7 +115,10 @@ function withoutUnionCheck (text: string): string {
 
 /** Throws when the app does not type-check: figures of a broken app would say nothing. */
 function check (app: string): Figures {
-  const output = execFileSync(process.execPath, ['--import', CPU_CLOCK, tsc, '-p', app, '--extendedDiagnostics'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] })
+  const output = execFileSync(process.execPath, ['--import', CPU_CLOCK, tsc, '-p', app, '--extendedDiagnostics'], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit']
+  })
   const figure = (label: string): number => {
     const [, value] = new RegExp(`^${label}:\\s+([\\d.]+)`, 'm').exec(output) ?? []
     if (value === undefined) throw new Error(`the compiler did not report: ${label}`)

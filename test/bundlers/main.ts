@@ -25,13 +25,44 @@ const BANNER = "import { createRequire as requireOf } from 'node:module'; const 
 const ESBUILD = ['esbuild', 'app.js', '--bundle', '--platform=node', '--log-level=error']
 
 const builds: Readonly<Record<string, Build>> = {
-  'esbuild, CommonJS': { args: [...ESBUILD, '--format=cjs', `--external:${GOOGLE}`, '--external:lmdb', '--outfile=out/app.cjs'], file: 'app.cjs', external: EXTERNAL },
-  'esbuild, ESM': { args: [...ESBUILD, '--format=esm', `--external:${GOOGLE}`, '--external:lmdb', `--banner:js=${BANNER}`, '--outfile=out/app.mjs'], file: 'app.mjs', external: EXTERNAL },
-  'esbuild, all packages external': { args: [...ESBUILD, '--format=esm', '--packages=external', '--outfile=out/app.mjs'], file: 'app.mjs', external: ALL },
+  'esbuild, CommonJS': {
+    args: [...ESBUILD, '--format=cjs', `--external:${GOOGLE}`, '--external:lmdb', '--outfile=out/app.cjs'],
+    file: 'app.cjs',
+    external: EXTERNAL
+  },
+  'esbuild, ESM': {
+    args: [...ESBUILD, '--format=esm', `--external:${GOOGLE}`, '--external:lmdb', `--banner:js=${BANNER}`, '--outfile=out/app.mjs'],
+    file: 'app.mjs',
+    external: EXTERNAL
+  },
+  'esbuild, all packages external': {
+    args: [...ESBUILD, '--format=esm', '--packages=external', '--outfile=out/app.mjs'],
+    file: 'app.mjs',
+    external: ALL
+  },
   'tsup, CommonJS': { args: ['tsup', 'app.js', '--format', 'cjs', '--out-dir', 'out', '--silent'], file: 'app.cjs', external: ALL },
   'tsup, ESM': { args: ['tsup', 'app.js', '--format', 'esm', '--out-dir', 'out', '--silent'], file: 'app.js', external: ALL },
   ncc: { args: ['ncc', 'build', 'app.js', '-o', 'out', '-q', '-e', GOOGLE, '-e', 'lmdb'], file: 'index.js', external: EXTERNAL },
-  'ncc, with a console': { args: ['ncc', 'build', 'app.js', '-o', 'out', '-q', '-e', GOOGLE, '-e', 'lmdb', '-e', 'fastify-cloud-tasks', '-e', 'fastify-cloud-tasks/console'], file: 'index.js', external: ALL }
+  'ncc, with a console': {
+    args: [
+      'ncc',
+      'build',
+      'app.js',
+      '-o',
+      'out',
+      '-q',
+      '-e',
+      GOOGLE,
+      '-e',
+      'lmdb',
+      '-e',
+      'fastify-cloud-tasks',
+      '-e',
+      'fastify-cloud-tasks/console'
+    ],
+    file: 'index.js',
+    external: ALL
+  }
 }
 
 if (existsSync(join(import.meta.dirname, 'node_modules'))) await main()
@@ -44,7 +75,10 @@ async function main (): Promise<void> {
     const app = installApp(folder)
     for (const [name, build] of Object.entries(builds)) {
       rmSync(join(app, 'out'), { recursive: true, force: true })
-      execFileSync(join(import.meta.dirname, 'node_modules/.bin', build.args[0]!), build.args.slice(1), { cwd: app, stdio: ['ignore', 'ignore', 'inherit'] })
+      execFileSync(join(import.meta.dirname, 'node_modules/.bin', build.args[0]!), build.args.slice(1), {
+        cwd: app,
+        stdio: ['ignore', 'ignore', 'inherit']
+      })
       const place = join(folder, name.replaceAll(/\W+/g, '-'))
       cpSync(join(app, 'out'), place, { recursive: true })
       link(app, place, build.external)
@@ -55,7 +89,9 @@ async function main (): Promise<void> {
       ])
       const hasPage = build.external.includes('fastify-cloud-tasks') ? page === 200 : String(page).startsWith('FST_TASKS_PAGE_MISSING: ')
       const right = hasPage && isDeepStrictEqual(answers, ['hello Ada', 'hello Ada', { duplicate: false }])
-      console[right ? 'log' : 'error'](`${right ? 'ok' : 'FAILED'} ${name}: page ${String(page)}; memory, directory, emulator ${JSON.stringify(answers)}`)
+      console[right ? 'log' : 'error'](
+        `${right ? 'ok' : 'FAILED'} ${name}: page ${String(page)}; memory, directory, emulator ${JSON.stringify(answers)}`
+      )
       if (!right) process.exitCode = 1
     }
   } finally {
@@ -68,16 +104,25 @@ async function main (): Promise<void> {
 function installApp (folder: string): string {
   const checkout = join(folder, 'checkout')
   const left = new Set(['node_modules', 'dist', '.git', '.tap'])
-  cpSync(root, checkout, { recursive: true, filter: source => !left.has(relative(root, source)) && !/test.bundlers.node_modules/.test(source) })
+  cpSync(root, checkout, {
+    recursive: true,
+    filter: source => !left.has(relative(root, source)) && !/test.bundlers.node_modules/.test(source)
+  })
   symlinkSync(join(root, 'node_modules'), join(checkout, 'node_modules'))
-  execFileSync('npm', ['pack', '--pack-destination', folder, '--silent', '--offline'], { cwd: checkout, stdio: ['ignore', 'ignore', 'inherit'] })
+  execFileSync('npm', ['pack', '--pack-destination', folder, '--silent', '--offline'], {
+    cwd: checkout,
+    stdio: ['ignore', 'ignore', 'inherit']
+  })
   const app = join(folder, 'app')
   cpSync(join(root, 'node_modules'), join(app, 'node_modules'), { recursive: true, verbatimSymlinks: true })
   const installed = join(app, 'node_modules/fastify-cloud-tasks')
   mkdirSync(installed, { recursive: true })
   execFileSync('sh', ['-c', `tar -xzf ${folder}/fastify-cloud-tasks-*.tgz --strip-components=1 -C ${installed}`])
   writeFileSync(join(app, 'app.js'), BUNDLED_APP)
-  writeFileSync(join(app, 'package.json'), JSON.stringify({ type: 'module', dependencies: Object.fromEntries(ALL.map(name => [name, '*'])) }))
+  writeFileSync(
+    join(app, 'package.json'),
+    JSON.stringify({ type: 'module', dependencies: Object.fromEntries(ALL.map(name => [name, '*'])) })
+  )
   return app
 }
 

@@ -51,7 +51,8 @@ t.test('what was acknowledged survives kill -9: queues, tasks, names, policies, 
   const httpRequest = { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/` }
   const first = await startEmulator(t, ['--data', data, '--queue', queue])
   const keys = await json(`${first.url}/jwks`)
-  const post = async (url: string, path: string, body: object = {}): Promise<any> => await json(`${url}/v2/${path}`, { method: 'POST', body: JSON.stringify(body) })
+  const post = async (url: string, path: string, body: object = {}): Promise<any> =>
+    await json(`${url}/v2/${path}`, { method: 'POST', body: JSON.stringify(body) })
   await post(first.url, `${queue}:pause`)
   await post(first.url, `${queue}/tasks`, { task: { name: `${queue}/tasks/kept`, httpRequest } })
   await post(first.url, `${queue}/tasks`, { task: { name: `${queue}/tasks/gone`, httpRequest } })
@@ -70,7 +71,11 @@ t.test('what was acknowledged survives kill -9: queues, tasks, names, policies, 
   await post(second.url, `${queue}:resume`)
   if (seen.length === 0) await once(server, 'request')
   t.same(seen, ['kept'])
-  t.match(await command(['emulator', '--port', '0', '--data', data]), { code: 1, out: '', err: /^fastify-cloud-tasks: .*has this directory open.*\n$/ })
+  t.match(await command(['emulator', '--port', '0', '--data', data]), {
+    code: 1,
+    out: '',
+    err: /^fastify-cloud-tasks: .*has this directory open.*\n$/
+  })
   second.process.kill('SIGTERM')
   t.equal((await once(second.process, 'exit'))[0], 0)
 })
@@ -113,8 +118,21 @@ t.test('why it does not start is one line that says how to fix it', async t => {
 
 t.test('durations are numbers with a unit', async t => {
   const durations: Array<[text: string, seconds: number | undefined]> = [
-    ['0', 0], ['30s', 30], ['1h', 3600], ['7d', 604_800], ['1.5m', 90], ['250ms', 0.25], ['0s', 0],
-    ['', undefined], ['5', undefined], ['-1s', undefined], ['1 s', undefined], ['1w', undefined], ['s', undefined], ['1e3s', undefined], ['1.s', undefined]
+    ['0', 0],
+    ['30s', 30],
+    ['1h', 3600],
+    ['7d', 604_800],
+    ['1.5m', 90],
+    ['250ms', 0.25],
+    ['0s', 0],
+    ['', undefined],
+    ['5', undefined],
+    ['-1s', undefined],
+    ['1 s', undefined],
+    ['1w', undefined],
+    ['s', undefined],
+    ['1e3s', undefined],
+    ['1.s', undefined]
   ]
   for (const [text, seconds] of durations) t.equal(parseDuration(text), seconds, text)
 })
@@ -128,7 +146,10 @@ interface Running {
 
 /** The command in a process of its own, on a free port. */
 async function startEmulator (t: Test, args: readonly string[]): Promise<Running> {
-  const child = spawn(process.execPath, [join(checkout, 'lib/cli/main.js'), 'emulator', '--port', '0', ...args], { cwd: checkout, env: { ...process.env, NODE_ENV: 'test', NODE_OPTIONS: '' } })
+  const child = spawn(process.execPath, [join(checkout, 'lib/cli/main.js'), 'emulator', '--port', '0', ...args], {
+    cwd: checkout,
+    env: { ...process.env, NODE_ENV: 'test', NODE_OPTIONS: '' }
+  })
   t.teardown(() => { child.kill('SIGKILL') })
   const said = { out: '', err: '' }
   child.stderr.on('data', piece => { said.err += piece })

@@ -25,7 +25,14 @@ no-handler  POST    /tasks/no-handler  default  no
 t.test('--json adds the schemas', async t => {
   const cwd = t.testdir({ 'app.js': appSource() })
   const { out } = await command(['list', '--json'], { cwd })
-  t.match(JSON.parse(out)[0], { name: 'greet', method: 'POST', path: '/tasks/greet', queue: 'default', handler: true, schema: { type: 'object', required: ['name'] } })
+  t.match(JSON.parse(out)[0], {
+    name: 'greet',
+    method: 'POST',
+    path: '/tasks/greet',
+    queue: 'default',
+    handler: true,
+    schema: { type: 'object', required: ['name'] }
+  })
 })
 
 t.test('misspelt and superfluous flags are reported', async t => {
@@ -33,7 +40,11 @@ t.test('misspelt and superfluous flags are reported', async t => {
   t.match(await command(['list', '-x']), { code: 2, err: /no flag '-x'/ })
   t.match(await command(['list', '-a']), { code: 2, err: /'list': .*-a/ })
   t.match(await command(['list', 'all']), { code: 2, err: /'all'/ })
-  for (const args of [['list', '--help'], ['help', 'list'], ['list', '-a', 'nowhere.js', '-h']]) t.match(await command(args), { code: 0, out: /^Usage: fastify-cloud-tasks list \[-a APP\]/ })
+  for (const args of [
+    ['list', '--help'],
+    ['help', 'list'],
+    ['list', '-a', 'nowhere.js', '-h']
+  ]) { t.match(await command(args), { code: 0, out: /^Usage: fastify-cloud-tasks list \[-a APP\]/ }) }
 })
 
 t.test('every way to export a plugin is taken', async t => {
@@ -43,12 +54,18 @@ t.test('every way to export a plugin is taken', async t => {
     'callback.js': `${IMPORTS} export default (app, options, done) => { app.register(cloudTasks, { tasks: defineTasks({ one: { payload: Type.Any() } }) }); done() }`,
     'promise.js': `${IMPORTS} export default Promise.resolve(async app => { await app.register(cloudTasks, { tasks: defineTasks({ one: { payload: Type.Any() } }) }) })`,
     'twice.js': `${IMPORTS} export default { default: async app => { await app.register(cloudTasks, { tasks: defineTasks({ one: { payload: Type.Any() } }) }) } }`,
-    'common.cjs': "module.exports = async app => { const { default: inner } = await import('./promise.js'); await app.register(await inner) }",
-    'transpiled.cjs': "Object.defineProperty(exports, '__esModule', { value: true }); exports.default = async app => { const { default: inner } = await import('./promise.js'); await app.register(await inner) }",
+    'common.cjs':
+      "module.exports = async app => { const { default: inner } = await import('./promise.js'); await app.register(await inner) }",
+    'transpiled.cjs':
+      "Object.defineProperty(exports, '__esModule', { value: true }); exports.default = async app => { const { default: inner } = await import('./promise.js'); await app.register(await inner) }",
     'inside.js': `${IMPORTS} export default async app => { await app.register(async child => { await child.register(cloudTasks, { tasks: defineTasks({ one: { payload: Type.Any() } }) }) }, { prefix: '/inside' }) }`,
     'typed.ts': `${IMPORTS} export default async function (app: any): Promise<void> { await app.register(cloudTasks, { tasks: defineTasks({ one: { payload: Type.Any() } }) }) }`
   })
-  t.match((await command(['list', '-a', 'inside.js'], { cwd })).out, /one +POST +\/inside\/tasks\/one/, 'an encapsulated instance is reached')
+  t.match(
+    (await command(['list', '-a', 'inside.js'], { cwd })).out,
+    /one +POST +\/inside\/tasks\/one/,
+    'an encapsulated instance is reached'
+  )
   for (const file of ['wrapped.js', 'callback.js', 'promise.js', 'twice.js', 'common.cjs', 'transpiled.cjs', 'typed.ts']) {
     t.match(await command(['list', '--app', file], { cwd }), { code: 0, out: /^one +POST +\/tasks\/one/m }, file)
   }
@@ -112,7 +129,10 @@ t.test('the app is closed afterwards, and a failing close is reported', async t 
 })
 
 t.test('loading can be interrupted', async t => {
-  const cwd = t.testdir({ 'app.js': 'export const options = { pluginTimeout: 500 }; export default async app => { app.log.info("loading"); await new Promise(() => {}) }' })
+  const cwd = t.testdir({
+    'app.js':
+      'export const options = { pluginTimeout: 500 }; export default async app => { app.log.info("loading"); await new Promise(() => {}) }'
+  })
   const controller = new AbortController()
   const ended = command(['list'], { cwd, signal: controller.signal, onStderr: () => { controller.abort('SIGINT') } })
   t.match(await ended, { code: 130, err: /interrupted by SIGINT/ })
@@ -140,7 +160,10 @@ t.test('tasks in a directory neither run nor keep list and run from working besi
   subscribe('fastify-cloud-tasks:attempt:start', listener)
   t.teardown(() => { unsubscribe('fastify-cloud-tasks:attempt:start', listener) })
   t.match(await command(['list'], { cwd }), { code: 0 })
-  t.match(await command(['enqueue', 'greet', '{"name":"Bob"}', '--id', 'bob', '--delay', '0'], { cwd }), { code: 0, out: /"duplicate": false/ })
+  t.match(await command(['enqueue', 'greet', '{"name":"Bob"}', '--id', 'bob', '--delay', '0'], { cwd }), {
+    code: 0,
+    out: /"duplicate": false/
+  })
   t.match(await command(['enqueue', 'greet', '{"name":"Bob"}', '--id', 'bob'], { cwd }), { code: 0, out: /"duplicate": true/ })
   t.same(ends, [])
 

@@ -12,7 +12,13 @@ await transpile(join(cwd, 'checkout'))
 const main = join(cwd, 'checkout/lib/cli/main.js')
 const app = appSource('', join(cwd, 'checkout/lib/index.js'))
 writeFileSync(join(cwd, 'app.js'), app)
-writeFileSync(join(cwd, 'talking.js'), app.replace('export default async function app (app) {', "export default async function (app) { console.log('a stray line'); setInterval(() => {}, 1000)"))
+writeFileSync(
+  join(cwd, 'talking.js'),
+  app.replace(
+    'export default async function app (app) {',
+    "export default async function (app) { console.log('a stray line'); setInterval(() => {}, 1000)"
+  )
+)
 
 interface Running {
   readonly child: ChildProcess
@@ -93,7 +99,11 @@ t.test('Ctrl-C ends it while it waits for a debugger', async t => {
 })
 
 t.test('--inspect opens the inspector and goes on', async t => {
-  t.match(await start(t, ['run', 'greet', '{"name":"Ada"}', '--inspect=127.0.0.1:0']).ended, { code: 0, out: /"Ada"/, err: /Debugger listening on ws:\/\/127\.0\.0\.1/ })
+  t.match(await start(t, ['run', 'greet', '{"name":"Ada"}', '--inspect=127.0.0.1:0']).ended, {
+    code: 0,
+    out: /"Ada"/,
+    err: /Debugger listening on ws:\/\/127\.0\.0\.1/
+  })
 })
 
 /** Plays the debugger: lets the program run to its end, and resumes each time it stops. Resolves with how often it did. */

@@ -35,10 +35,18 @@ t.test('a payload that is not JSON is refused with the line, the column and what
     t.equal(out, '')
     return err
   }
-  t.equal(await refused('{"name": Ada}'),
-    'fastify-cloud-tasks: the payload (stdin) is not JSON: line 1, column 10: expected a value, found "A"\n  {"name": Ada}\n           ^\n')
-  t.match(await run(['greet', '--file', 'broken.json']), { code: 1, err: /line 4, column 1: expected a name in double quotes, found "\}"/ })
-  t.match(await run(['greet', '{name:Ada}']), { code: 1, err: /column 2: expected a name in double quotes, found "n"\n.*\n.*\n\(a shell removes quotes/ })
+  t.equal(
+    await refused('{"name": Ada}'),
+    'fastify-cloud-tasks: the payload (stdin) is not JSON: line 1, column 10: expected a value, found "A"\n  {"name": Ada}\n           ^\n'
+  )
+  t.match(await run(['greet', '--file', 'broken.json']), {
+    code: 1,
+    err: /line 4, column 1: expected a name in double quotes, found "\}"/
+  })
+  t.match(await run(['greet', '{name:Ada}']), {
+    code: 1,
+    err: /column 2: expected a name in double quotes, found "n"\n.*\n.*\n\(a shell removes quotes/
+  })
   t.match(await refused('{"name":'), /line 1, column 9: expected a value, found the end/)
   t.match(await refused('{"name" "Ada"}'), /column 9: expected ':', found "\\""/)
   t.match(await refused('[1 2]'), /column 4: expected ',', found "2"/)
@@ -50,16 +58,26 @@ t.test('a payload that is not JSON is refused with the line, the column and what
 
 t.test('whatever is not JSON is refused with its place, and nothing else is', async t => {
   const json = fc.json({ maxDepth: 3 })
-  const damaged = fc.tuple(json, fc.nat(), fc.constantFrom('', ',', '}', ']', '"', '\\', '\n', '0', '-', ':', 'e', '\u0007', '\u00a0', '//', 'nul'), fc.nat(3)).map(([text, at, piece, cut]) => {
-    const place = at % (text.length + 1)
-    return text.slice(0, place) + piece + text.slice(place + cut)
-  })
+  const damaged = fc
+    .tuple(
+      json,
+      fc.nat(),
+      fc.constantFrom('', ',', '}', ']', '"', '\\', '\n', '0', '-', ':', 'e', '\u0007', '\u00a0', '//', 'nul'),
+      fc.nat(3)
+    )
+    .map(([text, at, piece, cut]) => {
+      const place = at % (text.length + 1)
+      return text.slice(0, place) + piece + text.slice(place + cut)
+    })
   await fc.assert(fc.asyncProperty(fc.oneof(json, damaged, fc.string({ minLength: 1 })), async text => {
     let value: unknown
     let fails = false
     try { value = JSON.parse(text) } catch { fails = true }
     const read = await parseJson(text).then(value => ({ value }), (error: Error) => error)
-    if (fails && !(read instanceof SyntaxError && /^line \d+, column \d+: (?:expected .+, found|unexpected) (?:the end|")/.test(read.message))) throw new Error(JSON.stringify({ text, read: String(read) }))
+    if (
+      fails &&
+      !(read instanceof SyntaxError && /^line \d+, column \d+: (?:expected .+, found|unexpected) (?:the end|")/.test(read.message))
+    ) { throw new Error(JSON.stringify({ text, read: String(read) })) }
     if (!fails) t.strictSame(read, { value })
   }), { numRuns: 2000 })
   await t.rejects(parseJson('[1,'.repeat(100_000)), SyntaxError, 'however deep it is nested')
@@ -90,10 +108,18 @@ t.test('an example is shown only if the validator of the app accepts it, else th
     const example = await exampleOf(name, app)
     t.match(await command(['run', name, String(example), '-a', app], { cwd }), { code: 0 }, `${name}: ${example}`)
   }
-  for (const [name, app] of [['pattern', 'schemas.js'], ['shared', 'schemas.js'], ['negated', 'schemas.js'], ['strict', 'library.js']] as const) {
+  for (const [name, app] of [
+    ['pattern', 'schemas.js'],
+    ['shared', 'schemas.js'],
+    ['negated', 'schemas.js'],
+    ['strict', 'library.js']
+  ] as const) {
     t.equal(await exampleOf(name, app), undefined, name)
   }
-  t.match((await command(['run', 'shared', '{"name":"A"}', '-a', 'schemas.js'], { cwd })).err, /^ {2}name {2}must NOT have fewer than 3 characters\nIts schema:\n\{\n {2}"\$ref": "shared-name#"\n\}$/m)
+  t.match(
+    (await command(['run', 'shared', '{"name":"A"}', '-a', 'schemas.js'], { cwd })).err,
+    /^ {2}name {2}must NOT have fewer than 3 characters\nIts schema:\n\{\n {2}"\$ref": "shared-name#"\n\}$/m
+  )
   t.match((await command(['run', 'strict', '{"name":"A"}', '-a', 'library.js'], { cwd })).err, /^ {2}something else is needed$/m)
 })
 
@@ -170,12 +196,18 @@ t.test('where several instances have a task of that name, its path tells them ap
 })
 
 t.test('an inspector that cannot listen is reported before the app loads', async t => {
-  for (const value of ['here', '70000', '127.0.0.1:']) t.match(await run(['greet', '{}', `--inspect=${value}`]), { code: 2, err: /the value must be PORT or HOST:PORT/ }, value)
+  for (const value of ['here', '70000', '127.0.0.1:']) {
+    t.match(await run(['greet', '{}', `--inspect=${value}`]), { code: 2, err: /the value must be PORT or HOST:PORT/ }, value)
+  }
   const other = createServer().listen(0, '127.0.0.1')
   await once(other, 'listening')
   t.teardown(() => { other.close() })
   const { port } = other.address() as AddressInfo
-  t.match(await run(['greet', '{}', `--inspect=${port}`]), { code: 1, out: '', err: new RegExp(`no debugger can attach at 127\\.0\\.0\\.1:${port}`) })
+  t.match(await run(['greet', '{}', `--inspect=${port}`]), {
+    code: 1,
+    out: '',
+    err: new RegExp(`no debugger can attach at 127\\.0\\.0\\.1:${port}`)
+  })
 })
 
 /** An app with schemas of many kinds; the value that a form begins with does not fit the last ones. */

@@ -19,10 +19,15 @@ export interface Surroundings {
 }
 
 /** Runs a command line in this process. */
-export async function command (args: readonly string[], { cwd = process.cwd(), input = '', signal = new AbortController().signal, onStderr }: Surroundings = {}): Promise<Ended> {
+export async function command (
+  args: readonly string[],
+  { cwd = process.cwd(), input = '', signal = new AbortController().signal, onStderr }: Surroundings = {}
+): Promise<Ended> {
   const [stdout, stderr, stdin] = [new PassThrough(), new PassThrough(), new PassThrough()]
   const texts = { out: '', err: '' }
-  stdout.on('data', piece => { texts.out += piece })
+  stdout.on('data', piece => {
+    texts.out += piece
+  })
   stderr.on('data', piece => {
     texts.err += piece
     onStderr?.(String(piece))

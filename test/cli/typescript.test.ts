@@ -109,7 +109,11 @@ t.test('without a loader, Node.js erases types where it can, and else the messag
   const strips = (process.features as { readonly typescript?: unknown }).typescript === 'strip'
   const erased = await program(createApp(t, ERASABLE), GREET)
   if (strips) t.equal(erased.stdout, '"hello Ada"\n', erased.stderr)
-  for (const { code, stdout, stderr } of [await program(createApp(t, EMITTED), GREET), await program(createApp(t, GENERATED), GREET), ...strips ? [] : [erased]]) {
+  for (const { code, stdout, stderr } of [
+    await program(createApp(t, EMITTED), GREET),
+    await program(createApp(t, GENERATED), GREET),
+    ...(strips ? [] : [erased])
+  ]) {
     t.equal(code, 1)
     t.equal(stdout, '')
     t.match(stderr, /npm i -D tsx/)

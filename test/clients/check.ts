@@ -40,7 +40,9 @@ export async function program (file: string, args: readonly string[], options: E
 /** Runs a program that gets or builds a client. Rejects with `Missing` when it fails. */
 export async function prepare (what: string, file: string, args: readonly string[], options: ExecFileOptions = {}): Promise<Ended> {
   const ended = await program(file, args, options)
-  if (ended.code !== 0) throw new Missing(`${what}: ${lastLine(ended.err) ?? lastLine(ended.out) ?? `${file} ended with code ${ended.code}`}`)
+  if (ended.code !== 0) {
+    throw new Missing(`${what}: ${lastLine(ended.err) ?? lastLine(ended.out) ?? `${file} ended with code ${ended.code}`}`)
+  }
   return ended
 }
 

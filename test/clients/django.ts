@@ -12,7 +12,10 @@ import { RELEASE_1_5_2, virtualenv } from './python.js'
  * are those that `django-admin startproject` makes.
  */
 export const django: Check = async place => {
-  for (const [name, packages] of [['google-cloud-tasks 1.5.2', RELEASE_1_5_2], ['google-cloud-tasks 2', ['google-cloud-tasks']]] as const) {
+  for (const [name, packages] of [
+    ['google-cloud-tasks 1.5.2', RELEASE_1_5_2],
+    ['google-cloud-tasks 2', ['google-cloud-tasks']]
+  ] as const) {
     const folder = join(place.folder, name.replaceAll(' ', '-'))
     await project({ ...place, folder }, name, packages)
   }
@@ -29,10 +32,25 @@ async function project (place: Place, name: string, packages: readonly string[])
   for (const appEngineHost of ['service', 'url'] as const) {
     const logged: string[] = []
     const warn = (fields: object, message: string): void => { logged.push(message) }
-    const emulator = createEmulator({ port: 0, queues: ['projects/demo/locations/us-central1/queues/default'], appEngineUrl: url, appEngineHost, logger: { info () {}, warn, error: warn } })
+    const emulator = createEmulator({
+      port: 0,
+      queues: ['projects/demo/locations/us-central1/queues/default'],
+      appEngineUrl: url,
+      appEngineHost,
+      logger: { info () {}, warn, error: warn }
+    })
     await emulator.listen()
-    const environment = { ...process.env, CLOUD_TASKS_EMULATOR_HOST: emulator.address, GOOGLE_CLOUD_PROJECT: 'demo', CLOUD_TASKS_LOCATION: 'us-central1' }
-    const server = spawn(interpreter, ['-W', 'ignore', 'manage.py', 'runserver', '--noreload', `127.0.0.1:${port}`], { cwd: directory, env: environment, stdio: 'ignore' })
+    const environment = {
+      ...process.env,
+      CLOUD_TASKS_EMULATOR_HOST: emulator.address,
+      GOOGLE_CLOUD_PROJECT: 'demo',
+      CLOUD_TASKS_LOCATION: 'us-central1'
+    }
+    const server = spawn(interpreter, ['-W', 'ignore', 'manage.py', 'runserver', '--noreload', `127.0.0.1:${port}`], {
+      cwd: directory,
+      env: environment,
+      stdio: 'ignore'
+    })
     try {
       await until(`${name}: the server did not start`, async () => (await fetch(`${url}/receipts/`)).ok)
       if (appEngineHost === 'url') await handled(place, name, url)
@@ -48,7 +66,9 @@ async function project (place: Place, name: string, packages: readonly string[])
 /** With production's host Django answers 400 to every task, and the emulator says why. */
 async function refused (place: Place, name: string, url: string, logged: readonly string[]): Promise<void> {
   await fetch(`${url}/orders/1/`, { method: 'POST' })
-  await until(`${name}: no hint was logged`, async () => logged.some(line => line.includes('answered 400') && line.includes('--app-engine-host url')))
+  await until(`${name}: no hint was logged`, async () =>
+    logged.some(line => line.includes('answered 400') && line.includes('--app-engine-host url'))
+  )
   place.say(`${name}: without --app-engine-host url the log says what to do`)
 }
 
@@ -65,7 +85,9 @@ async function handled (place: Place, name: string, url: string): Promise<void> 
 
   await until(`${name}: the task was not handled`, async () => (await receiptsOf(url)).length === 1)
   const [receipt] = await receiptsOf(url)
-  if (JSON.stringify(receipt) !== '{"order":42,"queue":"default","task":"receipt-42"}') throw new Error(`${name}: ${JSON.stringify(receipt)}`)
+  if (JSON.stringify(receipt) !== '{"order":42,"queue":"default","task":"receipt-42"}') {
+    throw new Error(`${name}: ${JSON.stringify(receipt)}`)
+  }
   place.say(`${name}: the task is handled`)
 
   const again = await (await fetch(`${url}/orders/42/`, { method: 'POST' })).json() as { duplicate?: boolean }

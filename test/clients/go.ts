@@ -8,7 +8,12 @@ export const go: Check = async place => {
   await prepare('its modules could not be downloaded, or it does not build', 'go', ['build', '-o', file, '.'], {
     cwd: join(import.meta.dirname, 'go'),
     // Without the flag modules are read-only, and their folder cannot be removed.
-    env: { ...process.env, GOMODCACHE: join(place.downloads, 'go/modules'), GOCACHE: join(place.downloads, 'go/builds'), GOFLAGS: '-modcacherw -mod=readonly' }
+    env: {
+      ...process.env,
+      GOMODCACHE: join(place.downloads, 'go/modules'),
+      GOCACHE: join(place.downloads, 'go/builds'),
+      GOFLAGS: '-modcacherw -mod=readonly'
+    }
   })
   await steps(place, file, [])
   for (const transport of ['grpc', 'rest']) await arrival(place, `/go/${transport} run`)

@@ -10,9 +10,19 @@ export const java: Check = async place => {
   const project = join(place.folder, 'java')
   const classpath = join(place.folder, 'classpath')
   cpSync(join(import.meta.dirname, 'java'), project, { recursive: true })
-  await prepare('Maven could not download or build it', 'mvn', [
-    '--batch-mode', '--quiet', `-Dmaven.repo.local=${join(place.downloads, 'maven')}`, 'compile', 'dependency:build-classpath', `-Dmdep.outputFile=${classpath}`
-  ], { cwd: project })
+  await prepare(
+    'Maven could not download or build it',
+    'mvn',
+    [
+      '--batch-mode',
+      '--quiet',
+      `-Dmaven.repo.local=${join(place.downloads, 'maven')}`,
+      'compile',
+      'dependency:build-classpath',
+      `-Dmdep.outputFile=${classpath}`
+    ],
+    { cwd: project }
+  )
   await steps(place, 'java', ['-cp', [join(project, 'target/classes'), await readFile(classpath, 'utf8')].join(delimiter), 'Main'])
   for (const name of ['java-grpc', 'java-http-json', 'java-discovery']) await arrival(place, `/java/${name} run`)
 }

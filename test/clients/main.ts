@@ -19,7 +19,18 @@ import { python, python152, pythonFirebase } from './python.js'
 import { routesGo, routesPython } from './routes.js'
 import { Missing, type Check, type Place } from './check.js'
 
-const checks: Readonly<Record<string, Check>> = { node, gcloud, python, 'python-1.5.2': python152, 'python-firebase': pythonFirebase, django, go, java, 'routes-python': routesPython, 'routes-go': routesGo }
+const checks: Readonly<Record<string, Check>> = {
+  node,
+  gcloud,
+  python,
+  'python-1.5.2': python152,
+  'python-firebase': pythonFirebase,
+  django,
+  go,
+  java,
+  'routes-python': routesPython,
+  'routes-go': routesGo
+}
 const wanted = process.argv.slice(2)
 const unknown = wanted.find(name => !(name in checks))
 if (unknown !== undefined) {

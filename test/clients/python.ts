@@ -24,7 +24,13 @@ export const pythonFirebase: Check = async place => {
   await arrival(place, '/firebase/python order-43')
 }
 
-export const RELEASE_1_5_2 = ['google-cloud-tasks==1.5.2', 'google-api-core[grpc]==1.34.1', 'protobuf==3.20.3', 'googleapis-common-protos<1.60', 'setuptools<81']
+export const RELEASE_1_5_2 = [
+  'google-cloud-tasks==1.5.2',
+  'google-api-core[grpc]==1.34.1',
+  'protobuf==3.20.3',
+  'googleapis-common-protos<1.60',
+  'setuptools<81'
+]
 
 /** An interpreter with packages from PyPI, in the check's folder. PYTHON names the interpreter that it is made with. */
 export async function virtualenv ({ folder, downloads }: Place, packages: readonly string[]): Promise<string> {
@@ -33,7 +39,16 @@ export async function virtualenv ({ folder, downloads }: Place, packages: readon
   const environment = join(folder, 'venv')
   await prepare('no virtual environment could be made (python3-venv)', base, ['-m', 'venv', environment])
   const interpreter = join(environment, 'bin/python')
-  await prepare('pip could not install the client', interpreter, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--cache-dir', join(downloads, 'pip'), ...packages])
+  await prepare('pip could not install the client', interpreter, [
+    '-m',
+    'pip',
+    'install',
+    '--quiet',
+    '--disable-pip-version-check',
+    '--cache-dir',
+    join(downloads, 'pip'),
+    ...packages
+  ])
   return interpreter
 }
 

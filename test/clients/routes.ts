@@ -27,7 +27,12 @@ export const routesGo: Check = async place => {
   const file = join(place.folder, 'client')
   await prepare('its modules could not be downloaded, or it does not build', 'go', ['build', '-o', file, '.'], {
     cwd: place.folder,
-    env: { ...process.env, GOMODCACHE: join(place.downloads, 'go/modules'), GOCACHE: join(place.downloads, 'go/builds'), GOFLAGS: '-modcacherw -mod=mod' }
+    env: {
+      ...process.env,
+      GOMODCACHE: join(place.downloads, 'go/modules'),
+      GOCACHE: join(place.downloads, 'go/builds'),
+      GOFLAGS: '-modcacherw -mod=mod'
+    }
   })
   await withWorker(place, async settings => { await steps(place, file, settings) })
 }

@@ -10,38 +10,85 @@ const exempt: ReadonlyMap<string, string> = new Map([
   ['cli/main.ts', 'keeps the process alive until the command has ended']
 ])
 
-const GLOBALS: ReadonlySet<string> = new Set(['setTimeout', 'setInterval', 'setImmediate', 'clearTimeout', 'clearInterval', 'clearImmediate', 'performance'])
+const GLOBALS: ReadonlySet<string> = new Set([
+  'setTimeout',
+  'setInterval',
+  'setImmediate',
+  'clearTimeout',
+  'clearInterval',
+  'clearImmediate',
+  'performance'
+])
 
 /** Members of global objects that tell the time or wait for it; an empty list means all. */
-const MEMBERS: Readonly<Record<string, readonly string[]>> = { Date: ['now'], performance: [], process: ['hrtime', 'uptime'], AbortSignal: ['timeout'] }
+const MEMBERS: Readonly<Record<string, readonly string[]>> = {
+  Date: ['now'],
+  performance: [],
+  process: ['hrtime', 'uptime'],
+  AbortSignal: ['timeout']
+}
 
 const MODULES = /^(?:node:)?(?:timers(?:\/promises)?|perf_hooks)$/
 
 const lib = resolve(import.meta.dirname, '../../lib')
 // The page's own files are JavaScript and run in a browser.
-const files = readdirSync(lib, { recursive: true, encoding: 'utf8' }).filter(path => path.endsWith('.ts')).map(path => path.split(sep).join('/'))
+const files = readdirSync(lib, { recursive: true, encoding: 'utf8' })
+  .filter(path => path.endsWith('.ts'))
+  .map(path => path.split(sep).join('/'))
 
 t.test('time comes from a Clock: lib/ has no Date.now, no timer and no performance.now outside lib/clock', async t => {
   t.ok(files.length > 100)
   const uses = new Map(files.map(path => [path, timeUses(readFileSync(join(lib, path), 'utf8'))]))
-  t.strictSame([...uses].filter(([path, found]) => found.length > 0 && !exempt.has(path)).map(([path, found]) => `${path}: ${found.join(', ')}`), [])
+  t.strictSame(
+    [...uses].filter(([path, found]) => found.length > 0 && !exempt.has(path)).map(([path, found]) => `${path}: ${found.join(', ')}`),
+    []
+  )
   for (const path of exempt.keys()) t.ok((uses.get(path) ?? []).length > 0, `${path} still needs its exemption`)
 })
 
 t.test('a use of the system\'s time is found', async t => {
   for (const text of [
-    'Date.now()', 'const f = Date.now', 'new Date()', 'Date()', 'Date["now"]()', 'setTimeout(f, 1)', 'const wait = setInterval', 'setImmediate(f)', 'globalThis.setTimeout(f)', 'queue.push(clearTimeout)',
-    'performance.now()', 'performance.timeOrigin', 'process.hrtime.bigint()', 'process.uptime()', 'AbortSignal.timeout(5)',
-    "import { setTimeout } from 'node:timers/promises'", "import timers from 'timers'", "import { performance as p } from 'node:perf_hooks'", "await import('node:timers/promises')",
-    'const x = { setTimeout }', 'const { now } = Date', 'const { uptime } = process'
-  ]) t.strictSame(timeUses(text).length > 0, true, text)
+    'Date.now()',
+    'const f = Date.now',
+    'new Date()',
+    'Date()',
+    'Date["now"]()',
+    'setTimeout(f, 1)',
+    'const wait = setInterval',
+    'setImmediate(f)',
+    'globalThis.setTimeout(f)',
+    'queue.push(clearTimeout)',
+    'performance.now()',
+    'performance.timeOrigin',
+    'process.hrtime.bigint()',
+    'process.uptime()',
+    'AbortSignal.timeout(5)',
+    "import { setTimeout } from 'node:timers/promises'",
+    "import timers from 'timers'",
+    "import { performance as p } from 'node:perf_hooks'",
+    "await import('node:timers/promises')",
+    'const x = { setTimeout }',
+    'const { now } = Date',
+    'const { uptime } = process'
+  ]) { t.strictSame(timeUses(text).length > 0, true, text) }
 })
 
 t.test('time that comes from a clock is not', async t => {
   for (const text of [
-    'clock.now()', 'this.#clock.setTimeout(f, 1)', 'socket.setTimeout(5)', 'new Date(0)', 'Date.parse(text)', 'interface C { setTimeout (f: () => void): unknown; now (): number }',
-    'class C { setTimeout (): void {} }', 'const { setTimeout } = systemClock; setTimeout(f, 1)', "'Date.now()'", 'x instanceof Date', 'process.env.X', 'AbortSignal.any([])', 'function f (setTimeout: F) { setTimeout() }'
-  ]) t.strictSame(timeUses(text), [], text)
+    'clock.now()',
+    'this.#clock.setTimeout(f, 1)',
+    'socket.setTimeout(5)',
+    'new Date(0)',
+    'Date.parse(text)',
+    'interface C { setTimeout (f: () => void): unknown; now (): number }',
+    'class C { setTimeout (): void {} }',
+    'const { setTimeout } = systemClock; setTimeout(f, 1)',
+    "'Date.now()'",
+    'x instanceof Date',
+    'process.env.X',
+    'AbortSignal.any([])',
+    'function f (setTimeout: F) { setTimeout() }'
+  ]) { t.strictSame(timeUses(text), [], text) }
 })
 
 /** Uses of the system's time in a module, as text. */
@@ -66,11 +113,15 @@ function timeUses (text: string): string[] {
 }
 
 function timeUse (node: ts.Node, declared: ReadonlySet<string>): string | undefined {
-  if (ts.isStringLiteralLike(node) && MODULES.test(node.text) && (ts.isImportDeclaration(node.parent) || ts.isCallExpression(node.parent))) return node.text
+  if (ts.isStringLiteralLike(node) && MODULES.test(node.text)) {
+    if (ts.isImportDeclaration(node.parent) || ts.isCallExpression(node.parent)) return node.text
+  }
   if (ts.isNewExpression(node) && isNamed(node.expression, 'Date') && (node.arguments ?? []).length === 0) return 'new Date()'
   if (ts.isCallExpression(node) && isNamed(node.expression, 'Date')) return 'Date()'
   if (ts.isPropertyAccessExpression(node) && ts.isIdentifier(node.expression)) return memberUse(node.expression.text, node.name.text)
-  if (ts.isElementAccessExpression(node) && ts.isIdentifier(node.expression) && ts.isStringLiteralLike(node.argumentExpression)) return memberUse(node.expression.text, node.argumentExpression.text)
+  if (ts.isElementAccessExpression(node) && ts.isIdentifier(node.expression) && ts.isStringLiteralLike(node.argumentExpression)) {
+    return memberUse(node.expression.text, node.argumentExpression.text)
+  }
   if (ts.isBindingElement(node) && isFromSystem(node)) return node.getText()
   if (ts.isIdentifier(node) && GLOBALS.has(node.text) && isValue(node) && !declared.has(node.text)) return node.text
   return undefined
@@ -99,6 +150,13 @@ function isValue (node: ts.Identifier): boolean {
   const { parent } = node
   if (ts.isPropertyAccessExpression(parent)) return parent.expression === node
   if (ts.isPropertyAssignment(parent)) return parent.initializer === node
-  return !(ts.isMethodSignature(parent) || ts.isMethodDeclaration(parent) || ts.isPropertySignature(parent) || ts.isPropertyDeclaration(parent) ||
-    ts.isBindingElement(parent) || ts.isParameter(parent) || (ts.isVariableDeclaration(parent) && parent.name === node))
+  return !(
+    ts.isMethodSignature(parent) ||
+    ts.isMethodDeclaration(parent) ||
+    ts.isPropertySignature(parent) ||
+    ts.isPropertyDeclaration(parent) ||
+    ts.isBindingElement(parent) ||
+    ts.isParameter(parent) ||
+    (ts.isVariableDeclaration(parent) && parent.name === node)
+  )
 }

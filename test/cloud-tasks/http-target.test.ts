@@ -2,8 +2,16 @@ import t from 'tap'
 import { checkHttpTarget, targetUrl, withOverrides } from '../../lib/cloud-tasks/http-target.js'
 import type { HttpRequest, HttpTarget, Task, UriOverride } from '../../lib/cloud-tasks/task.js'
 
-const task: Task = { name: 'projects/p/locations/l/queues/q/tasks/1', scheduleAt: 0, createdAt: 0, dispatchCount: 1, responseCount: 0, executionCount: 0 }
-const send = (request: HttpRequest, httpTarget: HttpTarget): HttpRequest | undefined => withOverrides({ ...task, httpRequest: request }, { httpTarget }).httpRequest
+const task: Task = {
+  name: 'projects/p/locations/l/queues/q/tasks/1',
+  scheduleAt: 0,
+  createdAt: 0,
+  dispatchCount: 1,
+  responseCount: 0,
+  executionCount: 0
+}
+const send = (request: HttpRequest, httpTarget: HttpTarget): HttpRequest | undefined =>
+  withOverrides({ ...task, httpRequest: request }, { httpTarget }).httpRequest
 const oidcToken = { serviceAccountEmail: 'queue@p.iam', audience: 'https://a' }
 const oauthToken = { serviceAccountEmail: 'queue@p.iam', scope: 'https://www.googleapis.com/auth/cloud-platform' }
 
@@ -22,14 +30,23 @@ t.test("a queue's method replaces a task's, and one without a body leaves the bo
   const url = 'https://w.example/'
   t.strictSame(send({ url, httpMethod: 'PUT', body }, {}), { url, httpMethod: 'PUT', headers: {}, body })
   t.strictSame(send({ url, body }, { httpMethod: 'PATCH' }), { url, httpMethod: 'PATCH', headers: {}, body })
-  for (const httpMethod of ['GET', 'HEAD', 'DELETE', 'OPTIONS'] as const) t.strictSame(send({ url, body }, { httpMethod }), { url, httpMethod, headers: {} })
+  for (const httpMethod of ['GET', 'HEAD', 'DELETE', 'OPTIONS'] as const) {
+    t.strictSame(send({ url, body }, { httpMethod }), { url, httpMethod, headers: {} })
+  }
 })
 
 t.test("a queue's headers replace a task's of that name in any case, and never the user agent", async t => {
   const headers = { 'X-Own': '1', 'x-Shared': 'task', 'User-Agent': 'Google-Cloud-Tasks' }
   const headerOverrides = [{ key: 'X-SHARED', value: 'queue' }, { key: 'X-New', value: '2' }]
-  t.strictSame(send({ url: 'https://w.example/', headers }, { headerOverrides })?.headers, { 'X-Own': '1', 'User-Agent': 'Google-Cloud-Tasks', 'X-SHARED': 'queue', 'X-New': '2' })
-  t.notOk('user-agent' in (send({ url: 'https://w.example/' }, { headerOverrides: [{ key: 'user-agent', value: 'curl' }] })?.headers ?? {}))
+  t.strictSame(send({ url: 'https://w.example/', headers }, { headerOverrides })?.headers, {
+    'X-Own': '1',
+    'User-Agent': 'Google-Cloud-Tasks',
+    'X-SHARED': 'queue',
+    'X-New': '2'
+  })
+  t.notOk(
+    'user-agent' in (send({ url: 'https://w.example/' }, { headerOverrides: [{ key: 'user-agent', value: 'curl' }] })?.headers ?? {})
+  )
 })
 
 t.test("a queue's URL", async t => {
@@ -64,7 +81,10 @@ t.test("a queue's URL", async t => {
 t.test('an App Engine task goes where its queue says', async t => {
   const appEngineRoutingOverride = { service: 'worker', version: 'v2' }
   const appEngineHttpRequest = { relativeUri: '/x', appEngineRouting: { service: 'old' } }
-  t.strictSame(withOverrides({ ...task, appEngineHttpRequest }, { appEngineRoutingOverride }).appEngineHttpRequest, { relativeUri: '/x', appEngineRouting: appEngineRoutingOverride })
+  t.strictSame(withOverrides({ ...task, appEngineHttpRequest }, { appEngineRoutingOverride }).appEngineHttpRequest, {
+    relativeUri: '/x',
+    appEngineRouting: appEngineRoutingOverride
+  })
   const unchanged = { ...task, appEngineHttpRequest }
   t.equal(withOverrides(unchanged, { httpTarget: { httpMethod: 'GET' } }), unchanged)
   const http = { ...task, httpRequest: { url: 'https://w.example/' } }
@@ -80,13 +100,27 @@ t.test('bad HTTP targets are rejected with the field', async t => {
       return (error as Error).message
     }
   }
-  for (const host of ['w.example', 'a_b', '127.0.0.1', '[::1]', '[2001:DB8::1]']) t.equal(problem({ uriOverride: { host } }), undefined, host)
-  for (const host of ['a b', 'a/b', 'user@host', 'host:80', '::1', '[::1', '[zz]', 'a?b', '[:::::]']) t.equal(problem({ uriOverride: { host } }), 'HttpTarget.uriOverride.host is not a host name.', host)
+  for (const host of ['w.example', 'a_b', '127.0.0.1', '[::1]', '[2001:DB8::1]']) {
+    t.equal(problem({ uriOverride: { host } }), undefined, host)
+  }
+  for (const host of ['a b', 'a/b', 'user@host', 'host:80', '::1', '[::1', '[zz]', 'a?b', '[:::::]']) {
+    t.equal(problem({ uriOverride: { host } }), 'HttpTarget.uriOverride.host is not a host name.', host)
+  }
   t.equal(problem({ uriOverride: { host: '' } }), 'HttpTarget.uriOverride.host is required.')
   for (const port of [0, 1, 65_535]) t.equal(problem({ uriOverride: { port } }), undefined)
-  for (const port of [-1, 65_536, 1.5]) t.equal(problem({ uriOverride: { port } }), 'HttpTarget.uriOverride.port must be between 0 and 65535.')
+  for (const port of [-1, 65_536, 1.5]) {
+    t.equal(problem({ uriOverride: { port } }), 'HttpTarget.uriOverride.port must be between 0 and 65535.')
+  }
   t.equal(problem({ headerOverrides: [{ key: 'x', value: '' }] }), undefined)
-  t.equal(problem({ headerOverrides: [{ key: 'x', value: '1' }, { key: '', value: '1' }] }), 'HttpTarget.headerOverrides.header.key is required.')
+  t.equal(
+    problem({
+      headerOverrides: [
+        { key: 'x', value: '1' },
+        { key: '', value: '1' }
+      ]
+    }),
+    'HttpTarget.headerOverrides.header.key is required.'
+  )
   t.equal(problem({ oidcToken }), undefined)
   t.equal(problem({ oauthToken }), undefined)
   t.equal(problem({ oidcToken: { ...oidcToken, serviceAccountEmail: '' } }), 'HttpTarget.oidcToken.serviceAccountEmail is required.')

@@ -24,9 +24,15 @@ function refusal (check: () => unknown): string | undefined {
 t.test('queue settings that are absent get the service\'s defaults', async t => {
   t.same(completeQueueSettings(), DEFAULT_QUEUE_SETTINGS)
   t.same(completeQueueSettings({ rateLimits: {}, retryConfig: {} }), DEFAULT_QUEUE_SETTINGS)
-  const zeros = { rateLimits: { maxDispatchesPerSecond: 0, maxConcurrentDispatches: 0 }, retryConfig: { maxAttempts: 0, maxBackoffSeconds: 0 } }
+  const zeros = {
+    rateLimits: { maxDispatchesPerSecond: 0, maxConcurrentDispatches: 0 },
+    retryConfig: { maxAttempts: 0, maxBackoffSeconds: 0 }
+  }
   t.same(completeQueueSettings(zeros), DEFAULT_QUEUE_SETTINGS, '0 is how the wire writes absent')
-  const given = completeQueueSettings({ rateLimits: { maxDispatchesPerSecond: 1.5 }, retryConfig: { maxAttempts: -1, maxDoublings: 0, minBackoffSeconds: 0 } })
+  const given = completeQueueSettings({
+    rateLimits: { maxDispatchesPerSecond: 1.5 },
+    retryConfig: { maxAttempts: -1, maxDoublings: 0, minBackoffSeconds: 0 }
+  })
   t.same(given.rateLimits, { maxDispatchesPerSecond: 1.5, maxConcurrentDispatches: 1000, maxBurstSize: 10 })
   t.hasStrict(given.retryConfig, { maxAttempts: -1, maxDoublings: 0, minBackoffSeconds: 0, maxBackoffSeconds: 3600 })
 })
@@ -37,13 +43,21 @@ t.test('the burst follows the rate and cannot be set', async t => {
 })
 
 t.test('a default backoff gives way to the bound that was given', async t => {
-  t.hasStrict(completeQueueSettings({ retryConfig: { maxBackoffSeconds: 0.05 } }).retryConfig, { minBackoffSeconds: 0.05, maxBackoffSeconds: 0.05 })
-  t.hasStrict(completeQueueSettings({ retryConfig: { minBackoffSeconds: 7200 } }).retryConfig, { minBackoffSeconds: 7200, maxBackoffSeconds: 7200 })
+  t.hasStrict(completeQueueSettings({ retryConfig: { maxBackoffSeconds: 0.05 } }).retryConfig, {
+    minBackoffSeconds: 0.05,
+    maxBackoffSeconds: 0.05
+  })
+  t.hasStrict(completeQueueSettings({ retryConfig: { minBackoffSeconds: 7200 } }).retryConfig, {
+    minBackoffSeconds: 7200,
+    maxBackoffSeconds: 7200
+  })
 })
 
 t.test('bad queue settings are refused in the service\'s words', async t => {
-  const rate = (rateLimits: NonNullable<NewQueueSettings['rateLimits']>): string | undefined => refusal(() => checkQueueSettings({ rateLimits }))
-  const retry = (retryConfig: NonNullable<NewQueueSettings['retryConfig']>): string | undefined => refusal(() => checkQueueSettings({ retryConfig }))
+  const rate = (rateLimits: NonNullable<NewQueueSettings['rateLimits']>): string | undefined =>
+    refusal(() => checkQueueSettings({ rateLimits }))
+  const retry = (retryConfig: NonNullable<NewQueueSettings['retryConfig']>): string | undefined =>
+    refusal(() => checkQueueSettings({ retryConfig }))
   t.equal(rate({ maxDispatchesPerSecond: -1 }), 'RateLimits.maxDispatchesPerSecond cannot be negative.')
   t.equal(rate({ maxDispatchesPerSecond: 500.1 }), 'RateLimits.maxDispatchesPerSecond must be less than or equal to 500.')
   t.equal(rate({ maxConcurrentDispatches: -1 }), 'RateLimits.maxConcurrentDispatches cannot be negative.')
@@ -51,7 +65,10 @@ t.test('bad queue settings are refused in the service\'s words', async t => {
   t.equal(retry({ maxAttempts: -2 }), 'RetryConfig.maxAttempts must be greater or equal to -1.')
   t.equal(retry({ maxDoublings: -1 }), 'RetryConfig.maxDoublings cannot be negative.')
   t.equal(retry({ minBackoffSeconds: -1 }), 'RetryConfig.minBackoff cannot be negative.')
-  t.equal(retry({ minBackoffSeconds: 10, maxBackoffSeconds: 5 }), 'RetryConfig.minBackoff must be less than or equal to RetryConfig.maxBackoff.')
+  t.equal(
+    retry({ minBackoffSeconds: 10, maxBackoffSeconds: 5 }),
+    'RetryConfig.minBackoff must be less than or equal to RetryConfig.maxBackoff.'
+  )
   t.equal(rate({ maxDispatchesPerSecond: 500, maxConcurrentDispatches: 5000 }), undefined)
   t.equal(retry({ minBackoffSeconds: 5, maxBackoffSeconds: 5, maxAttempts: -1, maxDoublings: 0 }), undefined)
   // Words of our own.
@@ -63,7 +80,10 @@ t.test('bad queue settings are refused in the service\'s words', async t => {
   t.equal(retry({ maxAttempts: 1.5 }), 'RetryConfig.maxAttempts must be a whole number.')
 })
 
-const task = (change: Partial<NewTask> = {}): string | undefined => refusal(() => { checkNewTask(queue, { httpRequest: { url }, ...change }, now) })
+const task = (change: Partial<NewTask> = {}): string | undefined =>
+  refusal(() => {
+    checkNewTask(queue, { httpRequest: { url }, ...change }, now)
+  })
 const http = (request: Partial<HttpRequest>): string | undefined => task({ httpRequest: { url, ...request } })
 function appEngine (request: AppEngineHttpRequest, dispatchDeadlineMs?: number): string | undefined {
   return refusal(() => { checkNewTask(queue, { appEngineHttpRequest: request, ...(dispatchDeadlineMs && { dispatchDeadlineMs }) }, now) })
@@ -138,8 +158,19 @@ t.test('a task is stored with the service\'s times and an id of its own', async 
   const stored = withStoredDefaults(queue, { httpRequest: { url } }, now)
   t.match(stored.name, /^projects\/p\/locations\/l\/queues\/q\/tasks\/\d+$/)
   t.equal(stored.generatedId, true)
-  t.hasStrict(stored, { scheduleAt: now, createdAt: now - 700, dispatchCount: 0, responseCount: 0, executionCount: 0, dispatchDeadlineMs: 600_000 })
-  const named = withStoredDefaults(queue, { name: `${queue}/tasks/t`, httpRequest: { url }, scheduleAt: now + 0.1234567, dispatchDeadlineMs: 15_000.9 }, now)
+  t.hasStrict(stored, {
+    scheduleAt: now,
+    createdAt: now - 700,
+    dispatchCount: 0,
+    responseCount: 0,
+    executionCount: 0,
+    dispatchDeadlineMs: 600_000
+  })
+  const named = withStoredDefaults(
+    queue,
+    { name: `${queue}/tasks/t`, httpRequest: { url }, scheduleAt: now + 0.1234567, dispatchDeadlineMs: 15_000.9 },
+    now
+  )
   t.equal(named.name, `${queue}/tasks/t`)
   t.equal('generatedId' in named, false)
   t.equal(named.scheduleAt, Math.round((now + 0.1234567) * 1000) / 1000, 'whole microseconds')
@@ -150,12 +181,18 @@ t.test('a task is stored with the service\'s times and an id of its own', async 
 t.test('headers are stored as production stores them', async t => {
   const body = Buffer.from('{"hello":"world"}')
   const ownHeaders = { 'X-Mixed-Case': 'preserve-me', 'content-type': 'application/json' }
-  const storedHttp = (request: Partial<HttpRequest>): HttpRequest | undefined => withStoredDefaults(queue, { httpRequest: { url, ...request } }, now).httpRequest
+  const storedHttp = (request: Partial<HttpRequest>): HttpRequest | undefined =>
+    withStoredDefaults(queue, { httpRequest: { url, ...request } }, now).httpRequest
   const storedAppEngine = (request: AppEngineHttpRequest): AppEngineHttpRequest | undefined =>
     withStoredDefaults(queue, { appEngineHttpRequest: request }, now).appEngineHttpRequest
   const agent = 'AppEngine-Google; (+http://code.google.com/appengine)'
 
-  t.same(storedHttp({ body, headers: ownHeaders }), { url, httpMethod: 'POST', body, headers: { ...ownHeaders, 'User-Agent': 'Google-Cloud-Tasks' } })
+  t.same(storedHttp({ body, headers: ownHeaders }), {
+    url,
+    httpMethod: 'POST',
+    body,
+    headers: { ...ownHeaders, 'User-Agent': 'Google-Cloud-Tasks' }
+  })
   t.same(storedHttp({ headers: { 'user-AGENT': 'mine' } })?.headers, { 'User-Agent': 'Google-Cloud-Tasks' })
   t.same(storedAppEngine({ body, headers: ownHeaders }), {
     httpMethod: 'POST', relativeUri: '/', body, headers: { ...ownHeaders, 'User-Agent': agent, 'Content-Length': '17' }
@@ -173,9 +210,15 @@ function encodedSize (task: Task): number {
     return { seconds: Math.floor(micros / 1e6), nanos: micros % 1e6 * 1000 }
   }
   // protobuf.js writes defaults that are set, which the canonical encoding leaves out.
-  const sparse = (value: object): object => Object.fromEntries(Object.entries(value)
-    .filter(([key, value]) => key === 'headers' || (value !== undefined && value !== '' && value !== 0 && value?.length !== 0))
-    .map(([key, value]) => [key, key !== 'headers' && typeof value === 'object' && !(value instanceof Uint8Array) ? sparse(value) : value]))
+  const sparse = (value: object): object =>
+    Object.fromEntries(
+      Object.entries(value)
+        .filter(([key, value]) => key === 'headers' || (value !== undefined && value !== '' && value !== 0 && value?.length !== 0))
+        .map(([key, value]) => [
+          key,
+          key !== 'headers' && typeof value === 'object' && !(value instanceof Uint8Array) ? sparse(value) : value
+        ])
+    )
   const { httpRequest, appEngineHttpRequest, dispatchDeadlineMs } = task
   const message = sparse({
     name: task.name,
@@ -224,7 +267,8 @@ t.test('the size is that of the protobuf message', async t => {
 })
 
 t.test('the largest task is one of 2^20 - 7 bytes', async t => {
-  const sized = (length: number): number => storedSize(withStoredDefaults(queue, { name: `${queue}/tasks/t`, httpRequest: { url, body: Buffer.alloc(length) } }, now))
+  const sized = (length: number): number =>
+    storedSize(withStoredDefaults(queue, { name: `${queue}/tasks/t`, httpRequest: { url, body: Buffer.alloc(length) } }, now))
   const overhead = sized(1_000_000) - 1_000_000
   t.equal(sized(MAX_TASK_BYTES - overhead), MAX_TASK_BYTES)
   t.equal(MAX_TASK_BYTES, 2 ** 20 - 7)

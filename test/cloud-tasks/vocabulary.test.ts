@@ -74,7 +74,23 @@ t.test('codes map to HTTP as the REST interface has it', async t => {
   for (const [code, status] of Object.entries(expected)) t.equal(httpStatusOf(code as keyof typeof expected), status, code)
   t.same(Object.values(grpcCodes), Array.from({ length: 17 }, (_, i) => i))
 
-  const recorded = { 200: 0, 299: 0, 400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 429: 8, 499: 1, 500: 13, 501: 12, 503: 14, 504: 4, 302: 2, 418: 2 }
+  const recorded = {
+    200: 0,
+    299: 0,
+    400: 3,
+    401: 16,
+    403: 7,
+    404: 5,
+    409: 6,
+    429: 8,
+    499: 1,
+    500: 13,
+    501: 12,
+    503: 14,
+    504: 4,
+    302: 2,
+    418: 2
+  }
   for (const [status, code] of Object.entries(recorded)) t.equal(grpcCodes[grpcCodeOf(Number(status))], code, status)
   t.same(responseStatus(503), { code: 14, message: 'UNAVAILABLE(14): HTTP status code 503' })
 })
@@ -115,20 +131,26 @@ t.test("backoff follows the documentation's sequences", async t => {
 })
 
 t.test('backoff never shrinks, starts at the minimum, doubles while it may and then grows in equal steps', async t => {
-  fc.assert(fc.property(
-    fc.double({ min: 0.001, max: 100, noNaN: true }), fc.double({ min: 1, max: 1000, noNaN: true }), fc.nat(20), fc.integer({ min: 1, max: 60 }),
-    (min, factor, maxDoublings, attempt) => {
-      const config = retry({ minBackoffSeconds: min, maxBackoffSeconds: min * factor, maxDoublings })
-      const at = (n: number): number => backoffMs(config, n)
-      const max = min * factor * 1000
-      const close = (a: number, b: number): boolean => Math.abs(a - b) <= 1e-9 * Math.max(a, b)
-      if (!close(at(1), min * 1000) || at(attempt) > at(attempt + 1) || at(attempt) > max) return false
-      if (at(attempt + 1) >= max) return true
-      // The last step of the doubling phase is the one that repeats.
-      return attempt <= maxDoublings
-        ? close(at(attempt + 1), 2 * at(attempt))
-        : close(at(attempt + 1) - at(attempt), min * 1000 * 2 ** maxDoublings)
-    }))
+  fc.assert(
+    fc.property(
+      fc.double({ min: 0.001, max: 100, noNaN: true }),
+      fc.double({ min: 1, max: 1000, noNaN: true }),
+      fc.nat(20),
+      fc.integer({ min: 1, max: 60 }),
+      (min, factor, maxDoublings, attempt) => {
+        const config = retry({ minBackoffSeconds: min, maxBackoffSeconds: min * factor, maxDoublings })
+        const at = (n: number): number => backoffMs(config, n)
+        const max = min * factor * 1000
+        const close = (a: number, b: number): boolean => Math.abs(a - b) <= 1e-9 * Math.max(a, b)
+        if (!close(at(1), min * 1000) || at(attempt) > at(attempt + 1) || at(attempt) > max) return false
+        if (at(attempt + 1) >= max) return true
+        // The last step of the doubling phase is the one that repeats.
+        return attempt <= maxDoublings
+          ? close(at(attempt + 1), 2 * at(attempt))
+          : close(at(attempt + 1) - at(attempt), min * 1000 * 2 ** maxDoublings)
+      }
+    )
+  )
 })
 
 t.test('a task is given up when the limits that are set are all reached', async t => {
@@ -187,7 +209,13 @@ t.test('after a timeout the two targets are told different things', async t => {
 
 t.test('a task cannot forge the service\'s headers', async t => {
   const headers = {
-    hOST: 'evil', 'content-LENGTH': '9', 'x-google-a': '1', 'X-APPENGINE-QueueName': 'q', 'x-cloudtasks-taskname': 'x', authorization: 'Basic a', Accept: '*/*'
+    hOST: 'evil',
+    'content-LENGTH': '9',
+    'x-google-a': '1',
+    'X-APPENGINE-QueueName': 'q',
+    'x-cloudtasks-taskname': 'x',
+    authorization: 'Basic a',
+    Accept: '*/*'
   }
   const oidcToken = { serviceAccountEmail: 'a@example.com' }
   const own = (task: Task): string[] => Object.keys(dispatchHeaders(task)).filter(key => key in headers)

@@ -8,7 +8,14 @@ t.test('the overview has the registry and the queues', async t => {
   await enqueue('later', {}, { scheduleDelaySeconds: 100 })
   const overview = await read<Overview>('overview')
   t.match(overview, { title: 'Shop', token: /^[\w-]{43}$/ })
-  t.match(overview.tasks![0], { name: 'greet', method: 'POST', path: '/tasks/greet', queue: 'default', handler: true, counts: { done: 0 } })
+  t.match(overview.tasks![0], {
+    name: 'greet',
+    method: 'POST',
+    path: '/tasks/greet',
+    queue: 'default',
+    handler: true,
+    counts: { done: 0 }
+  })
   t.same(overview.tasks![0]!.schema, JSON.parse(JSON.stringify(tasks.greet.payload)))
   t.match(overview.queues!.map(({ id, name, state, waiting, running }) => ({ id, name, state, waiting, running })), [
     { id: 'default', name: queue('default'), state: 'RUNNING', waiting: 0, running: 0 },
@@ -26,14 +33,21 @@ t.test('a payload is validated by the validator of its route', async t => {
   t.same(await validate('{ "name": "Ada", "times": "2" }'), { ok: true, errors: [] }, 'it coerces, as the route does')
   t.same(await validate('{ "times": 1 }'), { ok: false, errors: [{ path: '/name', message: "must have required property 'name'" }] })
   t.same(await validate('{ "name": "Ada", "times": 9 }'), { ok: false, errors: [{ path: '/times', message: 'must be <= 3' }] })
-  t.same(await validate('{ "name": "Ada", "tags": { "a/b": "x" } }'), { ok: false, errors: [{ path: '/tags/a~1b', message: 'must be integer' }] }, 'keys are told to whoever wrote them')
+  t.same(
+    await validate('{ "name": "Ada", "tags": { "a/b": "x" } }'),
+    { ok: false, errors: [{ path: '/tags/a~1b', message: 'must be integer' }] },
+    'keys are told to whoever wrote them'
+  )
   t.match(await validate('{ "name": '), { ok: false, errors: [{ path: '', message: /not JSON/ }] })
   t.match(await validate(''), { ok: false, errors: [{ path: '', message: 'There is no JSON text' }] })
   t.match(await validate('{ "name": "Ada", "__proto__": { "x": 1 } }'), { ok: false, errors: [{ path: '', message: /__proto__/ }] })
   t.match(await validate('{}', 'great'), { error: { code: 'FST_TASKS_NOT_REGISTERED', message: /did you mean 'greet'/ } })
   t.match(await write('validate', { task: 'greet' }), { error: { code: 'FST_TASKS_CONSOLE_REQUEST', message: /'text' is needed/ } })
   t.match(await write('validate', [1]), { error: { code: 'FST_TASKS_CONSOLE_REQUEST' } })
-  t.equal((await app.inject({ method: 'POST', url: '/console/api/validate', headers: { host: 'localhost' }, payload: {} })).statusCode, 403)
+  t.equal(
+    (await app.inject({ method: 'POST', url: '/console/api/validate', headers: { host: 'localhost' }, payload: {} })).statusCode,
+    403
+  )
 })
 
 t.test('a task is run here and now', async t => {
@@ -48,7 +62,9 @@ t.test('a task is run here and now', async t => {
   t.notOk((await run('later', {})).value)
   t.match(await run('greet', {}), { outcome: 'invalid', faults: [{ path: '/name' }], logs: [] })
   t.match(await run('fail', { text: HOSTILE }), {
-    outcome: 'failed', error: { message: HOSTILE, code: HOSTILE, stack: /console-app\.ts/, causes: [{ name: 'TypeError', message: 'the cause' }] }, logs: [{ level: 'error', message: HOSTILE }]
+    outcome: 'failed',
+    error: { message: HOSTILE, code: HOSTILE, stack: /console-app\.ts/, causes: [{ name: 'TypeError', message: 'the cause' }] },
+    logs: [{ level: 'error', message: HOSTILE }]
   })
   t.match(await run('drop', { reason: 'no use' }), { outcome: 'dropped', dropReason: 'no use' })
   const producer = await serve(t, { plugin: { handlers: {} } })
@@ -72,17 +88,31 @@ t.test('a task is enqueued with delay and id', async t => {
   t.match(first, { id: /-one$/, queue: queue('default'), duplicate: false })
   t.ok(Math.abs(first.scheduleAt - Date.now() - 60_000) < 5000)
   t.match(await write('enqueue', { task: 'greet', text, id: 'one' }), { duplicate: true })
-  t.match(await read(`task?name=${first.name}`), { state: 'waiting', task: 'greet', payload: { text: '{"name":"Ada"}', kind: 'json' }, attemptList: [], omitted: 0 })
+  t.match(await read(`task?name=${first.name}`), {
+    state: 'waiting',
+    task: 'greet',
+    payload: { text: '{"name":"Ada"}', kind: 'json' },
+    attemptList: [],
+    omitted: 0
+  })
   t.match(await write('enqueue', { task: 'greet', text: '{}' }), { error: { code: 'FST_TASKS_INVALID_PAYLOAD' } })
   t.match(await write('enqueue', { task: 'greet', text: '{' }), { error: { message: /JSON/ } })
-  t.match(await write('enqueue', { task: 'greet', text, id: 1 }), { error: { code: 'FST_TASKS_CONSOLE_REQUEST', message: /'id' must be a string/ } })
-  t.match(await write('enqueue', { task: 'greet', text, scheduleDelaySeconds: 1e9 }), { error: { message: /'scheduleDelaySeconds' must be/ } })
+  t.match(await write('enqueue', { task: 'greet', text, id: 1 }), {
+    error: { code: 'FST_TASKS_CONSOLE_REQUEST', message: /'id' must be a string/ }
+  })
+  t.match(await write('enqueue', { task: 'greet', text, scheduleDelaySeconds: 1e9 }), {
+    error: { message: /'scheduleDelaySeconds' must be/ }
+  })
 })
 
 t.test('attempts', async t => {
   const attempts = watchAttempts(t)
   const { enqueue, read, write, app } = await serve(t, { server: { logger: { level: 'info', stream: { write () {} } } } })
-  await enqueue('fail', { text: HOSTILE }, { headers: { 'x-trace': HOSTILE.replaceAll(/[^\x20-\x7e]/g, ''), authorization: 'Bearer secret', 'x-api-key': 'secret' } })
+  await enqueue(
+    'fail',
+    { text: HOSTILE },
+    { headers: { 'x-trace': HOSTILE.replaceAll(/[^\x20-\x7e]/g, ''), authorization: 'Bearer secret', 'x-api-key': 'secret' } }
+  )
   await enqueue('greet', { name: 'Ada', times: 1 })
   await enqueue('drop', { reason: HOSTILE })
   await attempts.ended(3)
@@ -96,12 +126,17 @@ t.test('attempts', async t => {
     failed = tasks[0]!
     t.match(failed, { task: 'fail', url: '/tasks/fail', state: 'retrying', attempts: 1, lastResult: 500, queue: queue('slow') })
     const detail = await read<TaskDetail>(`task?name=${failed.name}`)
-    t.match(detail.attemptList, [{
-      number: 1,
-      result: 500,
-      error: { name: 'Error', message: HOSTILE, code: HOSTILE, stack: /console-app\.ts/, causes: [{ name: 'TypeError' }] },
-      logs: [{ level: 'error', message: HOSTILE, fields: '{"part":"child"}' }, { level: 'warn', message: 'attempt failed, it will be retried' }]
-    }])
+    t.match(detail.attemptList, [
+      {
+        number: 1,
+        result: 500,
+        error: { name: 'Error', message: HOSTILE, code: HOSTILE, stack: /console-app\.ts/, causes: [{ name: 'TypeError' }] },
+        logs: [
+          { level: 'error', message: HOSTILE, fields: '{"part":"child"}' },
+          { level: 'warn', message: 'attempt failed, it will be retried' }
+        ]
+      }
+    ])
     t.ok(detail.attemptList[0]!.retryAt! > Date.now())
     t.match(detail.headers, { 'x-trace': /script/, authorization: '[hidden]', 'x-api-key': '[hidden]' })
     t.match(detail.attemptList[0]!.headers, { 'X-CloudTasks-QueueName': 'slow', authorization: '[hidden]' })
@@ -112,7 +147,15 @@ t.test('attempts', async t => {
     const { tasks } = await read<TaskPage>('tasks?state=done')
     t.match(tasks, [{ task: 'greet', state: 'done', lastResult: 204 }])
     const { attemptList, payload } = await read<TaskDetail>(`task?name=${tasks[0]!.name}`)
-    t.match(attemptList, [{ result: 204, logs: [{ level: 'info', message: 'hello Ada', fields: '{"name":"Ada"}' }, { level: 'warn', message: 'by the request' }] }])
+    t.match(attemptList, [
+      {
+        result: 204,
+        logs: [
+          { level: 'info', message: 'hello Ada', fields: '{"name":"Ada"}' },
+          { level: 'warn', message: 'by the request' }
+        ]
+      }
+    ])
     t.match(payload, { text: '{"name":"Ada","times":1}', kind: 'json', cut: false })
   })
 
@@ -154,7 +197,12 @@ t.test('a large payload is cut, and whole on demand while it is kept', async t =
   t.match(last.payload, { cut: true, kind: 'json' })
   t.ok(Buffer.byteLength(last.payload.text) <= 16_384)
   const whole = await app.inject(`/console/api/payload?name=${names.at(-1)!}`)
-  t.match(whole.headers, { 'content-type': 'text/plain; charset=utf-8', 'content-disposition': /^attachment; filename="\d+\.txt"$/, 'x-content-type-options': 'nosniff', 'cache-control': 'no-store' })
+  t.match(whole.headers, {
+    'content-type': 'text/plain; charset=utf-8',
+    'content-disposition': /^attachment; filename="\d+\.txt"$/,
+    'x-content-type-options': 'nosniff',
+    'cache-control': 'no-store'
+  })
   t.equal(whole.rawPayload.length, last.payload.bytes)
   t.match(await read(`task?name=${names[0]!}`), { state: 'done', payload: { cut: true, bytes: last.payload.bytes } })
   t.equal((await app.inject(`/console/api/payload?name=${names[0]!}`)).statusCode, 410)
@@ -185,6 +233,8 @@ t.test('a console hears of its own app only, when there are several in the proce
   for (const [served, text] of [[one, 'one'], [two, 'two']] as const) {
     const { tasks } = await served.read<TaskPage>('tasks')
     t.equal(tasks.length, 1)
-    t.match((await served.read<TaskDetail>(`task?name=${tasks[0]!.name}`)).attemptList, [{ error: { message: text }, logs: [{ message: text }, {}] }])
+    t.match((await served.read<TaskDetail>(`task?name=${tasks[0]!.name}`)).attemptList, [
+      { error: { message: text }, logs: [{ message: text }, {}] }
+    ])
   }
 })

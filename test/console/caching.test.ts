@@ -6,7 +6,9 @@ import { serve } from './console-app.js'
 /** The page and the URLs of all that it loads, modules that modules import included. */
 async function load (app: FastifyInstance): Promise<string[]> {
   const page = await app.inject('/console/')
-  const urls = new Set(Array.from(page.body.matchAll(/(?:src|href)="([^"]+)"/g), ([, path]) => new URL(path!, 'http://localhost/console/').pathname))
+  const urls = new Set(
+    Array.from(page.body.matchAll(/(?:src|href)="([^"]+)"/g), ([, path]) => new URL(path!, 'http://localhost/console/').pathname)
+  )
   for (const url of urls) { // Grows while it is gone through.
     const { body, statusCode } = await app.inject(url)
     if (statusCode !== 200) throw new Error(`${url}: ${statusCode}`)

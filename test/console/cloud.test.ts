@@ -24,7 +24,12 @@ async function serveCloud (t: Test, plugin: Partial<CloudTasksOptions> = {}): Pr
 }
 
 /** An attempt as Cloud Tasks sends it. */
-async function deliver (app: FastifyInstance, task: string, body: string, { id = '1', queue = 'default', attempt = 1 } = {}): Promise<number> {
+async function deliver (
+  app: FastifyInstance,
+  task: string,
+  body: string,
+  { id = '1', queue = 'default', attempt = 1 } = {}
+): Promise<number> {
   const { statusCode } = await app.inject({
     method: 'POST',
     url: `/tasks/${task}`,
@@ -126,7 +131,15 @@ t.test('what only Cloud Tasks can do is refused, with the command that does it',
 t.test('tasks that this process served and that have ended are kept up to the option history', async t => {
   const { app, read } = await serve(t, {
     console: { history: 2 },
-    plugin: { transport: 'cloud', project: 'p', location: 'l', client, queues: {}, auth: false, target: { type: 'http', url: 'https://x.example' } }
+    plugin: {
+      transport: 'cloud',
+      project: 'p',
+      location: 'l',
+      client,
+      queues: {},
+      auth: false,
+      target: { type: 'http', url: 'https://x.example' }
+    }
   })
   for (const id of ['1', '2', '3']) await deliver(app, 'greet', '{"name":"Ada"}', { id })
   t.strictSame((await read<TaskPage>('tasks?state=ended')).tasks.map(({ id }) => id), ['3', '2'])

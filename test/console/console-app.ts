@@ -8,7 +8,13 @@ import cloudTasks, { defineTasks, tasksOf, type CloudTasksOptions } from '../../
 export const HOSTILE = '<script>alert(1)</script>"\'&\u202e\u0000'
 
 export const tasks = defineTasks({
-  greet: { payload: Type.Object({ name: Type.String(), times: Type.Integer({ default: 1, maximum: 3 }), tags: Type.Optional(Type.Record(Type.String(), Type.Integer())) }) },
+  greet: {
+    payload: Type.Object({
+      name: Type.String(),
+      times: Type.Integer({ default: 1, maximum: 3 }),
+      tags: Type.Optional(Type.Record(Type.String(), Type.Integer()))
+    })
+  },
   fail: { queue: 'slow', payload: Type.Object({ text: Type.String() }) },
   drop: { payload: Type.Object({ reason: Type.String() }) },
   later: { queue: 'slow', payload: Type.Object({}) }
@@ -75,7 +81,11 @@ export async function serve (t: Test, { console = {}, plugin = {}, server = {}, 
     async write<T> (path: string, body: unknown, options: InjectOptions = {}) {
       const { headers, ...rest } = options
       const response = await app.inject({
-        method: 'POST', url: `/console/api/${path}`, payload: body as object, headers: { host: 'localhost', origin: 'http://localhost', 'x-console-token': token, ...headers }, ...rest
+        method: 'POST',
+        url: `/console/api/${path}`,
+        payload: body as object,
+        headers: { host: 'localhost', origin: 'http://localhost', 'x-console-token': token, ...headers },
+        ...rest
       })
       return response.json<T>()
     }

@@ -20,11 +20,14 @@ export const tasks = defineTasks({
         amount: Type.Number({ minimum: 0 }),
         currency: Type.String({ pattern: '^[A-Z]{3}$', default: 'EUR' })
       }),
-      lines: Type.Array(Type.Object({
-        article: Type.String(),
-        count: Type.Integer({ minimum: 1, default: 1 }),
-        gift: Type.Optional(Type.Boolean({ default: false }))
-      }), { minItems: 1, maxItems: 20 }),
+      lines: Type.Array(
+        Type.Object({
+          article: Type.String(),
+          count: Type.Integer({ minimum: 1, default: 1 }),
+          gift: Type.Optional(Type.Boolean({ default: false }))
+        }),
+        { minItems: 1, maxItems: 20 }
+      ),
       sentAt: Type.Optional(Type.String({ format: 'date-time' })),
       notes: Type.Optional(Type.Record(Type.String(), Type.String()))
     })
@@ -51,7 +54,11 @@ export const tasks = defineTasks({
   },
   'import-rows': {
     queue: 'imports',
-    payload: Type.Object({ file: Type.String(), rows: Type.Integer({ minimum: 1, maximum: 5000, default: 400 }), dry: Type.Boolean({ default: true }) })
+    payload: Type.Object({
+      file: Type.String(),
+      rows: Type.Integer({ minimum: 1, maximum: 5000, default: 400 }),
+      dry: Type.Boolean({ default: true })
+    })
   }
 })
 
@@ -103,7 +110,9 @@ export async function demoApp ({ logger = true, slowMs = 4000 }: DemoOptions = {
         return task.drop(`there is no contact ${contact}`)
       },
       'import-rows': async ({ file, rows, dry }, task) => {
-        for (let row = 1; row <= rows; row++) task.log.info({ row, file, dry }, `row ${row} of ${rows}: ${row % 7 === 0 ? HOSTILE : 'imported'}`)
+        for (let row = 1; row <= rows; row++) {
+          task.log.info({ row, file, dry }, `row ${row} of ${rows}: ${row % 7 === 0 ? HOSTILE : 'imported'}`)
+        }
         if (rows === 13) throw Object.assign(new Error(`row 13 is ${HOSTILE}`), { code: HOSTILE })
         return { rows, file }
       }
@@ -150,7 +159,9 @@ function trickle (app: FastifyInstance): void {
   const timer = setInterval(() => {
     order++
     const calls = [enqueue('send-receipt', receipt(order))]
-    if (order % 5 === 0) calls.push(enqueue('charge-card', { customer: '8f14e45f-ceea-4671-a7d2-1a1b2c3d4e5f', cents: order, method: 'card' }))
+    if (order % 5 === 0) {
+      calls.push(enqueue('charge-card', { customer: '8f14e45f-ceea-4671-a7d2-1a1b2c3d4e5f', cents: order, method: 'card' }))
+    }
     if (order % 8 === 0) calls.push(enqueue('sync-contact', { contact: `c-${order}`, source: 'crm' }))
     if (order % 20 === 0) calls.push(enqueue('resize-image', { url: 'https://example.com/dog.png', widths: [320, 640] }))
     Promise.all(calls).catch((err: unknown) => { app.log.error({ err }, 'the trickle has stopped') })

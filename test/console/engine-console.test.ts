@@ -22,19 +22,36 @@ t.test('a console', async t => {
     await app.register(engineConsole(engine, { title: 'Emulator' }), { prefix: '/' })
     await app.ready()
     engine.start()
-    const task = await engine.createTask(name, { httpRequest: { url: 'http://127.0.0.1:1/work', oidcToken: { serviceAccountEmail: 'a@b.c' } } })
+    const task = await engine.createTask(name, {
+      httpRequest: { url: 'http://127.0.0.1:1/work', oidcToken: { serviceAccountEmail: 'a@b.c' } }
+    })
     await new Promise(resolve => setImmediate(resolve))
     t.match((await app.inject('/api/overview')).json(), { title: 'Emulator', tasks: null, queues: [{ name }] })
-    t.match((await app.inject(`/api/task?name=${task.name}`)).json(), { url: 'http://127.0.0.1:1/work', payload: { kind: 'none' }, attemptList: [{ result: 500, text: HOSTILE }] })
+    t.match((await app.inject(`/api/task?name=${task.name}`)).json(), {
+      url: 'http://127.0.0.1:1/work',
+      payload: { kind: 'none' },
+      attemptList: [{ result: 500, text: HOSTILE }]
+    })
     const { token } = (await app.inject('/api/overview')).json<Overview>()
-    const response = await app.inject({ method: 'POST', url: '/api/run', headers: { host: 'localhost', origin: 'http://localhost', 'x-console-token': token }, payload: { task: 'x', text: '{}' } })
+    const response = await app.inject({
+      method: 'POST',
+      url: '/api/run',
+      headers: { host: 'localhost', origin: 'http://localhost', 'x-console-token': token },
+      payload: { task: 'x', text: '{}' }
+    })
     t.equal(response.statusCode, 501)
   })
 
   t.test('at the root of an emulator leaves the rest as it is, and does not keep it from closing', async t => {
     const before = process.env.NODE_ENV
     process.env.NODE_ENV = 'production'
-    const emulator = createEmulator({ port: 0, queues: ['projects/p/locations/l/queues/q'], plugin: engine => async app => { await app.register(engineConsole(engine), { prefix: '/' }) } })
+    const emulator = createEmulator({
+      port: 0,
+      queues: ['projects/p/locations/l/queues/q'],
+      plugin: engine => async app => {
+        await app.register(engineConsole(engine), { prefix: '/' })
+      }
+    })
     t.teardown(async () => {
       await emulator.close()
       if (before === undefined) delete process.env.NODE_ENV
@@ -46,7 +63,13 @@ t.test('a console', async t => {
     const { token, queues } = await (await fetch(`${url}/api/overview`)).json() as Overview
     t.match(queues, [{ name, state: 'RUNNING' }])
     const change = async (headers: Record<string, string>): Promise<number> =>
-      (await fetch(`${url}/api/queue/pause`, { method: 'POST', headers: { 'content-type': 'application/json', origin: url, ...headers }, body: JSON.stringify({ name }) })).status
+      (
+        await fetch(`${url}/api/queue/pause`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json', origin: url, ...headers },
+          body: JSON.stringify({ name })
+        })
+      ).status
     t.equal(await change({}), 403)
     t.equal(await change({ 'x-console-token': token, origin: 'http://elsewhere.example' }), 403)
     t.match(await (await fetch(`${url}/v2/${name}`)).json(), { state: 'RUNNING' })

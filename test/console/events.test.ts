@@ -10,12 +10,15 @@ import { watchAttempts } from '../support/app.js'
 import { queue, serve } from './console-app.js'
 
 t.test('events', async t => {
-  const listen = async (t: Test, app: FastifyInstance): Promise<{ response: IncomingMessage, messages: LiveMessage[], ended: Promise<unknown> }> => {
+  const listen = async (
+    t: Test,
+    app: FastifyInstance
+  ): Promise<{ response: IncomingMessage, messages: LiveMessage[], ended: Promise<unknown> }> => {
     if (!app.server.listening) await app.listen({ port: 0, host: '127.0.0.1' })
     const { port } = app.server.address() as AddressInfo
     const request = get({ host: '127.0.0.1', port, path: '/console/api/events' })
     t.teardown(() => request.destroy())
-    const [response] = await once(request, 'response') as [IncomingMessage]
+    const [response] = (await once(request, 'response')) as [IncomingMessage]
     const messages: LiveMessage[] = []
     let text = ''
     response.setEncoding('utf8').on('data', (chunk: string) => {
@@ -27,14 +30,25 @@ t.test('events', async t => {
       }
     })
     response.on('error', () => {}) // Of those that the test cuts.
-    return { response, messages, ended: new Promise(resolve => { response.on('close', resolve) }) }
+    return {
+      response,
+      messages,
+      ended: new Promise(resolve => {
+        response.on('close', resolve)
+      })
+    }
   }
 
   t.test('tell what changed, at most four times a second, and nothing while nothing happens', async t => {
     const attempts = watchAttempts(t)
     const { app, enqueue, write } = await serve(t)
     const { response, messages } = await listen(t, app)
-    t.match(response.headers, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-store', 'x-content-type-options': 'nosniff', 'content-security-policy': /default-src 'none'/ })
+    t.match(response.headers, {
+      'content-type': 'text/event-stream; charset=utf-8',
+      'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff',
+      'content-security-policy': /default-src 'none'/
+    })
     const startedAt = Date.now()
     let count = 0
     while (Date.now() - startedAt < 900) {

@@ -18,14 +18,25 @@ t.test('requests of other sites', async t => {
     t.equal(await status({ ...good, 'sec-fetch-site': 'same-origin' }), 200)
     t.equal(await status({ ...noOrigin, 'sec-fetch-site': 'same-origin' }), 200)
     t.equal(await status(noOrigin), 403)
-    for (const bad of ['http://evil.example', 'http://localhost', 'http://localhost:3001', 'null', '', 'http://localhost:3000.evil.example', 'file://', `${origin}/`]) {
+    for (const bad of [
+      'http://evil.example',
+      'http://localhost',
+      'http://localhost:3001',
+      'null',
+      '',
+      'http://localhost:3000.evil.example',
+      'file://',
+      `${origin}/`
+    ]) {
       t.equal(await status({ ...good, origin: bad }), 403, bad)
     }
     for (const site of ['cross-site', 'same-site', 'none', 'bogus', '', 'Same-Origin', 'same-origin, cross-site']) {
       t.equal(await status({ ...good, 'sec-fetch-site': site }), 403, site)
       t.equal(await status({ ...noOrigin, 'sec-fetch-site': site }), 403, `${site}, without Origin`)
     }
-    for (const bad of ['', 'x', token.slice(1), `${token}x`, token.toUpperCase()]) t.equal(await status({ ...good, 'x-console-token': bad }), 403, bad)
+    for (const bad of ['', 'x', token.slice(1), `${token}x`, token.toUpperCase()]) {
+      t.equal(await status({ ...good, 'x-console-token': bad }), 403, bad)
+    }
     const { 'x-console-token': _, ...noToken } = good
     t.equal(await status({ ...noToken, 'sec-fetch-site': 'same-origin' }), 403)
     for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'application/jsonp']) {
@@ -40,7 +51,11 @@ t.test('requests of other sites', async t => {
     t.equal(await status({ host: 'localhost', 'sec-fetch-site': 'cross-site' }, 'overview', 'GET'), 403)
     t.equal(await status({ host: 'localhost', 'sec-fetch-site': 'same-site' }, 'overview', 'GET'), 403)
     t.equal(await status({ host: 'localhost', 'sec-fetch-site': 'none' }, 'payload?name=x', 'GET'), 400, 'an address that the user typed')
-    t.equal(await status({ host: 'localhost', origin: 'http://localhost', 'sec-fetch-site': 'none' }, 'overview', 'GET'), 403, 'a navigation has no Origin')
+    t.equal(
+      await status({ host: 'localhost', origin: 'http://localhost', 'sec-fetch-site': 'none' }, 'overview', 'GET'),
+      403,
+      'a navigation has no Origin'
+    )
   })
 
   t.test('are told from those of the page behind a proxy that rewrites Host', async t => {
@@ -49,7 +64,10 @@ t.test('requests of other sites', async t => {
     t.equal(await status({ ...behind, 'sec-fetch-site': 'same-origin' }), 200)
     t.equal(await status({ ...behind, 'sec-fetch-site': 'cross-site' }), 403)
     t.equal(await status({ ...behind, 'sec-fetch-site': 'same-site' }), 403)
-    t.equal(await status({ host: '127.0.0.1:3000', origin: 'https://console.example', 'sec-fetch-site': 'same-origin' }, 'overview', 'GET'), 200)
+    t.equal(
+      await status({ host: '127.0.0.1:3000', origin: 'https://console.example', 'sec-fetch-site': 'same-origin' }, 'overview', 'GET'),
+      200
+    )
 
     const refused = await send(behind)
     t.equal(refused.statusCode, 403, 'a browser that sends no Sec-Fetch-Site')
@@ -70,22 +88,45 @@ t.test('requests of other sites', async t => {
   })
 
   t.test('get nothing by a name that points to this machine', async t => {
-    for (const host of ['localhost', 'LOCALHOST:1', 'a.localhost', '127.0.0.1:3000', '[::1]:3000', '192.168.0.7', 'dev.example:3000', 'Dev.Example']) {
+    for (const host of [
+      'localhost',
+      'LOCALHOST:1',
+      'a.localhost',
+      '127.0.0.1:3000',
+      '[::1]:3000',
+      '192.168.0.7',
+      'dev.example:3000',
+      'Dev.Example'
+    ]) {
       t.equal(await status({ host }, 'overview', 'GET'), 200, host)
     }
-    for (const host of ['evil.example', 'evil.example:3000', 'localhost.evil.example', '127.0.0.1.evil.example', 'dev.example.evil', '0x7f.1.evil']) {
+    for (const host of [
+      'evil.example',
+      'evil.example:3000',
+      'localhost.evil.example',
+      '127.0.0.1.evil.example',
+      'dev.example.evil',
+      '0x7f.1.evil'
+    ]) {
       t.equal(await status({ host }, 'overview', 'GET'), 403, host)
       t.equal(await status({ host, 'sec-fetch-site': 'same-origin' }, 'overview', 'GET'), 403, `${host}, same-origin`)
       t.equal((await app.inject({ url: '/console/', headers: { host } })).statusCode, 403, host)
     }
     const behind = await serve(t, { console: { hosts: ['dev.example'] }, server: { trustProxy: true } })
     for (const [host, forwarded, expected] of [
-      ['dev.example', 'localhost', 200], ['localhost', 'dev.example', 200], ['evil.example', 'localhost', 403], ['localhost', 'evil.example', 403]
+      ['dev.example', 'localhost', 200],
+      ['localhost', 'dev.example', 200],
+      ['evil.example', 'localhost', 403],
+      ['localhost', 'evil.example', 403]
     ] as const) {
       const { statusCode } = await behind.app.inject({ url: '/console/api/overview', headers: { host, 'x-forwarded-host': forwarded } })
       t.equal(statusCode, expected, `Host ${host}, X-Forwarded-Host ${forwarded}`)
     }
     const guarded = await serve(t, { console: { auth: () => {} } })
-    t.equal((await guarded.app.inject({ url: '/console/', headers: { host: 'shop.example' } })).statusCode, 200, 'with auth any name is answered')
+    t.equal(
+      (await guarded.app.inject({ url: '/console/', headers: { host: 'shop.example' } })).statusCode,
+      200,
+      'with auth any name is answered'
+    )
   })
 })

@@ -35,7 +35,8 @@ async function watch (options: Partial<HistoryOptions> = {}): Promise<Watched> {
   return { ...set, history, timeline, pages: new RowPages(engine, history), add }
 }
 
-const names = (records: Iterable<{ readonly name: string }>): string[] => Array.from(records, ({ name }) => name.slice(name.lastIndexOf('/') + 1))
+const names = (records: Iterable<{ readonly name: string }>): string[] =>
+  Array.from(records, ({ name }) => name.slice(name.lastIndexOf('/') + 1))
 
 t.test('a history', async t => {
   t.test('knows how long an attempt took, though the wall clock was set back meanwhile', async t => {
@@ -155,7 +156,9 @@ t.test('a history', async t => {
   t.test('tells the same of a task that was done at once as of any other, and takes what its handler logs later', async t => {
     const { history, engine, clock, last } = await watch()
     const { name } = await engine.createTask(queue, {
-      name: `${queue}/tasks/a`, dispatchDeadlineMs: 20_000, httpRequest: { ...httpRequest, headers: { 'X-Shop': '7' }, body: Buffer.from('{"n":1}') }
+      name: `${queue}/tasks/a`,
+      dispatchDeadlineMs: 20_000,
+      httpRequest: { ...httpRequest, headers: { 'X-Shop': '7' }, body: Buffer.from('{"n":1}') }
     })
     const startedAt = clock.now()
     await clock.settle()
@@ -163,12 +166,25 @@ t.test('a history', async t => {
     t.match(running, [{ number: 1, startedAt, endedAt: undefined, result: undefined }])
     await clock.advance(7)
     await last().answer(204)
-    const app = await engine.createTask(queue, { name: `${queue}/tasks/app`, appEngineHttpRequest: { relativeUri: '/work', httpMethod: 'PUT' } })
+    const app = await engine.createTask(queue, {
+      name: `${queue}/tasks/app`,
+      appEngineHttpRequest: { relativeUri: '/work', httpMethod: 'PUT' }
+    })
     await clock.settle()
     await last().answer(201)
 
     const [record, other] = [...history.past.values()]
-    t.match(record!.row(), { name, queue, method: 'POST', url: httpRequest.url, state: 'done', attempts: 1, lastResult: 204, endedAt: startedAt + 7, scheduleAt: undefined })
+    t.match(record!.row(), {
+      name,
+      queue,
+      method: 'POST',
+      url: httpRequest.url,
+      state: 'done',
+      attempts: 1,
+      lastResult: 204,
+      endedAt: startedAt + 7,
+      scheduleAt: undefined
+    })
     t.match(record!.detail(), { omitted: 0, attemptList: [{ number: 1, startedAt, endedAt: startedAt + 7, result: 204, logs: [] }] })
     t.same(record!.detail().attemptList[0]!.headers, running[0]!.headers)
     t.match(record!.detail().headers, { 'X-Shop': '7' })
@@ -340,7 +356,11 @@ t.test('a timeline has one bucket for each second, those without an event includ
     { at: 1_007_000, arrived: 0, succeeded: 0, failed: 0, waiting: 2 }
   ])
   t.equal(timeline.buckets(1_007_000).length, 300)
-  t.same(timeline.buckets(9_000_000).filter(({ arrived, succeeded, failed }) => arrived + succeeded + failed > 0), [], 'what is older than five minutes is gone')
+  t.same(
+    timeline.buckets(9_000_000).filter(({ arrived, succeeded, failed }) => arrived + succeeded + failed > 0),
+    [],
+    'what is older than five minutes is gone'
+  )
   timeline.arrived(8_997_000)
   t.equal(timeline.buckets(9_000_000).at(-1)!.arrived, 1, 'a clock that was set back a little counts for the second at hand')
 })
@@ -350,7 +370,15 @@ t.test('a timeline begins anew when the clock is set back', async t => {
   timeline.arrived(9_000_000)
   timeline.arrived(8_000_500)
   timeline.ended(8_001_000, true, false)
-  t.strictSame(timeline.buckets(8_002_000, 4).map(({ at, arrived, succeeded }) => [at, arrived, succeeded]), [[7_999_000, 0, 0], [8_000_000, 1, 0], [8_001_000, 0, 1], [8_002_000, 0, 0]])
+  t.strictSame(
+    timeline.buckets(8_002_000, 4).map(({ at, arrived, succeeded }) => [at, arrived, succeeded]),
+    [
+      [7_999_000, 0, 0],
+      [8_000_000, 1, 0],
+      [8_001_000, 0, 1],
+      [8_002_000, 0, 0]
+    ]
+  )
   t.equal(timeline.buckets(8_002_000).reduce((sum, { arrived }) => sum + arrived, 0), 1)
 })
 
@@ -363,7 +391,9 @@ t.test('log lines', async t => {
 
   t.test('of pino are what pino wrote: its levels, redaction, serializers, bindings and formats', async t => {
     const written = new PassThrough()
-    const { log } = Fastify({ logger: { level: 'info', redact: ['password'], serializers: { order: (order: { id: string }) => order.id }, stream: written } })
+    const { log } = Fastify({
+      logger: { level: 'info', redact: ['password'], serializers: { order: (order: { id: string }) => order.id }, stream: written }
+    })
     const lines = collected(tee => {
       tee.debug('below the level')
       tee.info({ password: 'hunter2', order: { id: 'o1' } }, 'paid %d', 5)
@@ -406,9 +436,20 @@ t.test('log lines', async t => {
 
   t.test('of other loggers are what those were given, without what is secret by its name', async t => {
     const calls: unknown[][] = []
-    const make = (): FastifyBaseLogger => ({
-      level: 'info', silent () {}, trace () {}, debug () {}, fatal () {}, info: (...args: unknown[]) => { calls.push(args) }, warn () {}, error () {}, child: make
-    }) as unknown as FastifyBaseLogger
+    const make = (): FastifyBaseLogger =>
+      ({
+        level: 'info',
+        silent () {},
+        trace () {},
+        debug () {},
+        fatal () {},
+        info: (...args: unknown[]) => {
+          calls.push(args)
+        },
+        warn () {},
+        error () {},
+        child: make
+      }) as unknown as FastifyBaseLogger
     const circular: Record<string, unknown> = {}
     circular.self = circular
     const lines = collected(tee => {
@@ -438,7 +479,9 @@ t.test('log lines', async t => {
     t.equal(kept.length + lines.omitted, 10_000)
 
     const long = new LogLines(systemClock)
-    for (let line = 0; line < 500; line++) long.add(JSON.stringify({ level: 50, time: 1, msg: 'm'.repeat(100_000), field: 'f'.repeat(100_000) }))
+    for (let line = 0; line < 500; line++) {
+      long.add(JSON.stringify({ level: 50, time: 1, msg: 'm'.repeat(100_000), field: 'f'.repeat(100_000) }))
+    }
     long.add('x'.repeat(2_000_000))
     t.ok(long.chars <= 64 * 1024)
     t.ok(long.lines().every(({ message }) => message.length <= 4097))
@@ -449,7 +492,12 @@ t.test('log lines', async t => {
 
   t.test('in a form of the app\'s own are shown as far as they can be understood', async t => {
     const lines = new LogLines(systemClock)
-    for (const line of ['plain text\n', '[1]', '{"level":"WARN","time":"2030-01-01T00:00:00Z","message":"labelled"}', '{"level":35,"msg":7}']) lines.add(line)
+    for (const line of [
+      'plain text\n',
+      '[1]',
+      '{"level":"WARN","time":"2030-01-01T00:00:00Z","message":"labelled"}',
+      '{"level":35,"msg":7}'
+    ]) { lines.add(line) }
     t.match(lines.lines(), [
       { level: 'info', message: 'plain text' },
       { level: 'info', message: '[1]' },
@@ -471,7 +519,13 @@ t.test('an error tells its causes, whatever was thrown', async t => {
   t.match(errorInfo(undefined), { message: 'undefined' })
   t.match(errorInfo({ code: 1 }), { message: '{ code: 1 }' })
   const hostile = new Error('x')
-  for (const key of ['stack', 'message', 'name', 'code', 'cause']) Object.defineProperty(hostile, key, { get () { throw new Error('gotcha') } })
+  for (const key of ['stack', 'message', 'name', 'code', 'cause']) {
+    Object.defineProperty(hostile, key, {
+      get () {
+        throw new Error('gotcha')
+      }
+    })
+  }
   t.match(errorInfo(hostile), { name: 'Error', message: '' })
   t.ok(errorInfo(new Error('m'.repeat(1e6))).message.length <= 4097)
   let deep = new Error('0')
@@ -481,13 +535,22 @@ t.test('an error tells its causes, whatever was thrown', async t => {
 
 t.test('a payload is told for what it is', async t => {
   t.same(payloadOf(undefined), { text: '', kind: 'none', bytes: 0, cut: false })
-  t.same(payloadOf(Buffer.from('{}'), { 'Content-Type': 'application/json; charset=utf-8' }), { text: '{}', kind: 'json', bytes: 2, cut: false })
+  t.same(payloadOf(Buffer.from('{}'), { 'Content-Type': 'application/json; charset=utf-8' }), {
+    text: '{}',
+    kind: 'json',
+    bytes: 2,
+    cut: false
+  })
   t.same(payloadOf(Buffer.from('hé')), { text: 'hé', kind: 'text', bytes: 3, cut: false })
   t.same(payloadOf(Buffer.from([0xff, 0xfe])), { text: '//4=', kind: 'binary', bytes: 2, cut: false })
   for (const character of ['a', 'é', '€', '😀']) {
     for (let shift = 0; shift < 4; shift++) {
       const { text, kind, cut, bytes } = payloadOf(Buffer.from(' '.repeat(shift) + character.repeat(10_000)))
-      t.match({ kind, cut, broken: text.includes('\ufffd') }, { kind: 'text', cut: bytes > 16_384, broken: false }, `${character} ${shift}`)
+      t.match(
+        { kind, cut, broken: text.includes('\ufffd') },
+        { kind: 'text', cut: bytes > 16_384, broken: false },
+        `${character} ${shift}`
+      )
     }
   }
 })

@@ -14,7 +14,8 @@ t.test('the page', async t => {
     t.equal(page.statusCode, 200)
     t.match(page.headers, {
       'content-type': 'text/html; charset=utf-8',
-      'content-security-policy': "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+      'content-security-policy':
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
       'x-content-type-options': 'nosniff',
       'referrer-policy': 'no-referrer'
     })
@@ -32,7 +33,18 @@ t.test('the page', async t => {
   })
 
   t.test('has no other files than its own', async t => {
-    for (const path of ['../console.ts', '..%2Fconsole.ts', '%2e%2e/console.ts', 'none.js', '.', '', 'a/../../plugin.ts', 'index.html%00.js', '/etc/passwd', 'toString']) {
+    for (const path of [
+      '../console.ts',
+      '..%2Fconsole.ts',
+      '%2e%2e/console.ts',
+      'none.js',
+      '.',
+      '',
+      'a/../../plugin.ts',
+      'index.html%00.js',
+      '/etc/passwd',
+      'toString'
+    ]) {
       t.equal((await app.inject(`/console/assets/${path}`)).statusCode, 404, path)
     }
     t.match(await (await app.inject('/console/api/none')).json(), { error: { code: 'FST_TASKS_CONSOLE_REQUEST' } })
@@ -59,7 +71,10 @@ t.test('options that are unknown or wrong are refused by name', async t => {
     [{ auth: [() => {}, 'inherited'] }, /'auth' must be a function, an array of functions, or 'inherited'/],
     [{ auth: null }, /'auth' must be a function/],
     [{ auth: undefined }, /'auth' is undefined; await the registration/],
-    [{ auth: async (_request: unknown, _reply: unknown, _done: unknown) => {} }, /'auth' must be either async or have the parameter 'done'/],
+    [
+      { auth: async (_request: unknown, _reply: unknown, _done: unknown) => {} },
+      /'auth' must be either async or have the parameter 'done'/
+    ],
     [{ history: -1 }, /'history' must be a whole number from 0 to 10000/],
     [{ history: '5' }, /'history'/],
     [{ hosts: [1] }, /'hosts'/],
@@ -90,7 +105,19 @@ t.test('a console', async t => {
 
   t.test('is in no OpenAPI document, and quiet in the log', async t => {
     const lines: string[] = []
-    const { app } = await serve(t, { before: app => app.register(swagger as never), server: { logger: { level: 'info', stream: { write: (line: string) => { lines.push(line) } } } } })
+    const { app } = await serve(t, {
+      before: app => app.register(swagger as never),
+      server: {
+        logger: {
+          level: 'info',
+          stream: {
+            write: (line: string) => {
+              lines.push(line)
+            }
+          }
+        }
+      }
+    })
     t.same(Object.keys((app as unknown as { swagger: () => { paths?: object } }).swagger().paths ?? {}), [])
     lines.length = 0
     await app.inject('/console/')

@@ -43,14 +43,23 @@ t.test('references and allOf are followed, into themselves too', async t => {
   t.equal(describe(children.items, tree).kind, 'object')
   t.same(initialValue(tree, tree), { name: '', children: [] })
 
-  const endless = { $ref: '#/$defs/a', $defs: { a: { type: 'object', required: ['a'], properties: { a: { $ref: '#/$defs/a' } } }, b: { $ref: '#/$defs/b' } } }
+  const endless = {
+    $ref: '#/$defs/a',
+    $defs: { a: { type: 'object', required: ['a'], properties: { a: { $ref: '#/$defs/a' } } }, b: { $ref: '#/$defs/b' } }
+  }
   t.equal(describe(endless, endless).kind, 'object')
   t.ok(JSON.stringify(initialValue(endless, endless)).length < 200)
   t.equal(describe({ $ref: '#/$defs/b' }, endless).kind, 'any')
   t.equal(describe({ $ref: '#/nowhere' }, endless).kind, 'any')
 
   const both = Type.Intersect([Type.Object({ a: Type.String() }), Type.Object({ b: Type.Optional(Type.Integer()) })])
-  t.same(describe(both, both).properties.map(({ key, required }: { key: string, required: boolean }) => [key, required]), [['a', true], ['b', false]])
+  t.same(
+    describe(both, both).properties.map(({ key, required }: { key: string, required: boolean }) => [key, required]),
+    [
+      ['a', true],
+      ['b', false]
+    ]
+  )
 })
 
 t.test('a value to begin with has what must be there, defaults, and nothing else', async t => {
@@ -65,7 +74,16 @@ t.test('a value to begin with has what must be there, defaults, and nothing else
     left: Type.Optional(Type.String()),
     preset: Type.Optional(Type.String({ default: 'p' }))
   })
-  t.same(initialValue(schema, schema), { text: '', count: 3, more: 1, kind: 'a', pick: 'y', list: [false, false], either: { a: null }, preset: 'p' })
+  t.same(initialValue(schema, schema), {
+    text: '',
+    count: 3,
+    more: 1,
+    kind: 'a',
+    pick: 'y',
+    list: [false, false],
+    either: { a: null },
+    preset: 'p'
+  })
 })
 
 t.test('the variant of a union is found by its value', async t => {
@@ -83,7 +101,10 @@ t.test('the variant of a union is found by its value', async t => {
 })
 
 t.test('every pointer that has a field is known, so that faults elsewhere can be told', async t => {
-  const schema = Type.Object({ 'a/b': Type.Array(Type.Object({ c: Type.Optional(Type.String()) })), d: Type.Optional(Type.Object({ e: Type.String() })) })
+  const schema = Type.Object({
+    'a/b': Type.Array(Type.Object({ c: Type.Optional(Type.String()) })),
+    d: Type.Optional(Type.Object({ e: Type.String() }))
+  })
   t.same([...fieldPointers(schema, { 'a/b': [{}], strange: 1 }, schema)].sort(), ['', '/a~1b', '/a~1b/0', '/a~1b/0/c', '/d', '/strange'])
   t.equal(under('/x', 'a/~b'), '/x/a~1~0b')
   t.equal(readable('/items/2/a~1b/name'), 'items[2]["a/b"].name')
@@ -118,7 +139,16 @@ t.test('seconds of which nothing was told are filled: nothing happened, and as m
 })
 
 t.test('times and sizes are told as a person would', async t => {
-  t.same([0.2, 12.4, 1200, 2000, 12_000, 125_000, 3_780_000, 187_200_000].map(duration), ['<1 ms', '12 ms', '1.2 s', '2 s', '12 s', '2 min 5 s', '1 h 3 min', '2 d 4 h'])
+  t.same([0.2, 12.4, 1200, 2000, 12_000, 125_000, 3_780_000, 187_200_000].map(duration), [
+    '<1 ms',
+    '12 ms',
+    '1.2 s',
+    '2 s',
+    '12 s',
+    '2 min 5 s',
+    '1 h 3 min',
+    '2 d 4 h'
+  ])
   t.same([999.7, 59_700, 3_599_700].map(duration), ['1 s', '1 min', '1 h'])
   t.same([0, -12_000, 180_000, -7_300_000].map(ms => distance(ms, 0)), ['now', '12 s ago', 'in 3 min', '2 h ago'])
   t.same([1, 1023, 2048, 3_145_728].map(bytes), ['1 byte', '1,023 bytes', '2.0 KiB', '3.0 MiB'])
@@ -136,10 +166,14 @@ t.test('no file of the page inserts HTML, runs text or asks for anything elsewhe
     const text = readFileSync(join(assets, file), 'utf8')
     const elsewhere = text.replaceAll('http://www.w3.org/2000/svg', '').replaceAll('https://example.com', '')
     return [
-      ...text.match(/innerHTML|outerHTML|insertAdjacent|document\.write|dangerously|\beval\b|new Function|srcdoc|setInterval\([^)]*(?:get|post|fetch)/) ?? [],
-      ...elsewhere.match(/https?:\/\//) ?? [],
-      ...(file.endsWith('.html') ? text.match(/<script(?![^>]*\bsrc=)|<style|\bstyle=|\bon\w+=/) ?? [] : []),
-      ...[...text.matchAll(/from '(\.[^']+)'/g)].map(([, to]) => join(dirname(file), to!)).filter(to => to !== 'htm-preact.js' && !files.includes(to))
+      ...(text.match(
+        /innerHTML|outerHTML|insertAdjacent|document\.write|dangerously|\beval\b|new Function|srcdoc|setInterval\([^)]*(?:get|post|fetch)/
+      ) ?? []),
+      ...(elsewhere.match(/https?:\/\//) ?? []),
+      ...(file.endsWith('.html') ? (text.match(/<script(?![^>]*\bsrc=)|<style|\bstyle=|\bon\w+=/) ?? []) : []),
+      ...[...text.matchAll(/from '(\.[^']+)'/g)]
+        .map(([, to]) => join(dirname(file), to!))
+        .filter(to => to !== 'htm-preact.js' && !files.includes(to))
     ].map(found => `${file}: ${found}`)
   })
   t.same(complaints, [])

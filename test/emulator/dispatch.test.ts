@@ -18,9 +18,13 @@ import { ManualClock } from '../../lib/clock/manual-clock.js'
 t.test('a request carries the headers of the task and of Cloud Tasks, and what the wire needs', async t => {
   const { url, requests } = await rawTarget(t, () => OK)
   const dispatcher = createDispatcher(t)
-  const answer = await dispatcher.dispatch(httpAttempt({
-    url: `${url}/a%2Fb/ü?x=1&y=%20#part`, body: Buffer.from('hello'), headers: { 'User-Agent': 'Google-Cloud-Tasks', 'X-Mine': 'yes', host: 'evil', 'X-CloudTasks-QueueName': 'evil' }
-  }))
+  const answer = await dispatcher.dispatch(
+    httpAttempt({
+      url: `${url}/a%2Fb/ü?x=1&y=%20#part`,
+      body: Buffer.from('hello'),
+      headers: { 'User-Agent': 'Google-Cloud-Tasks', 'X-Mine': 'yes', host: 'evil', 'X-CloudTasks-QueueName': 'evil' }
+    })
+  )
   t.equal(answer.status, 200)
   const { line, headers, body } = parsed(requests[0]!)
   t.equal(line, 'POST /a%2Fb/%C3%BC?x=1&y=%20 HTTP/1.1')
@@ -60,7 +64,12 @@ t.test('a header that would break the request fails the attempt, and nothing is 
     { 'X-A\r\nX-B': 'a' }, { 'X A': 'a' }, { 'X-A:': 'a' }, { '': 'a' }, { 'X-Ä': 'a' }
   ]
   for (const headers of bad) await refuses(t, dispatcher.dispatch(httpAttempt({ url, headers })), 'header', JSON.stringify(headers))
-  await refuses(t, dispatcher.dispatch(httpAttempt({ url, headers: { '\u009b2J\u202e': 'x' } })), 'header', 'controls that JSON leaves as they are')
+  await refuses(
+    t,
+    dispatcher.dispatch(httpAttempt({ url, headers: { '\u009b2J\u202e': 'x' } })),
+    'header',
+    'controls that JSON leaves as they are'
+  )
   await refuses(t, dispatcher.dispatch(httpAttempt({ url: 'http://\u009b2J\u202e/' })), 'url')
   await refuses(t, dispatcher.dispatch(httpAttempt({ url: 'http://' })), 'url')
   await refuses(t, dispatcher.dispatch(httpAttempt({ url: 'http://[x]/' })), 'url')
@@ -72,7 +81,16 @@ t.test('a header that would break the request fails the attempt, and nothing is 
 t.test('headers of the connection are left out, and what is beyond ASCII is sent as UTF-8', async t => {
   const { url, requests } = await rawTarget(t, () => OK)
   const dispatcher = createDispatcher(t)
-  const headers = { Connection: 'close', 'Transfer-Encoding': 'chunked', Expect: '100-continue', Upgrade: 'h2c', TE: 'trailers', 'Content-Length': '99', 'X-Name': 'Zoë 😀', 'Accept-Encoding': 'br' }
+  const headers = {
+    Connection: 'close',
+    'Transfer-Encoding': 'chunked',
+    Expect: '100-continue',
+    Upgrade: 'h2c',
+    TE: 'trailers',
+    'Content-Length': '99',
+    'X-Name': 'Zoë 😀',
+    'Accept-Encoding': 'br'
+  }
   t.equal((await dispatcher.dispatch(httpAttempt({ url, headers, body: Buffer.from('x') }))).status, 200)
   const sent = parsed(requests[0]!).headers
   t.equal(Buffer.from(sent['x-name']!, 'latin1').toString(), 'Zoë 😀')
@@ -83,7 +101,11 @@ t.test('headers of the connection are left out, and what is beyond ASCII is sent
 t.test('an App Engine task goes to the configured URL with the host of its service, and without one it says so', async t => {
   const { url, requests } = await rawTarget(t, () => OK)
   const dispatcher = createDispatcher(t, { appEngine: { url: `${url}/base/`, host: 'service' } })
-  const request = { relativeUri: '//elsewhere/x?y=1', appEngineRouting: { service: 'worker', version: 'v2' }, headers: { 'User-Agent': 'AppEngine-Google' } }
+  const request = {
+    relativeUri: '//elsewhere/x?y=1',
+    appEngineRouting: { service: 'worker', version: 'v2' },
+    headers: { 'User-Agent': 'AppEngine-Google' }
+  }
   t.equal((await dispatcher.dispatch(appEngineAttempt(request))).status, 200)
   const { line, headers } = parsed(requests[0]!)
   t.equal(line, 'POST /base//elsewhere/x?y=1 HTTP/1.1')
@@ -106,7 +128,10 @@ t.test('a target may send 100 Continue before its answer, however the bytes arri
   const { url, connections } = await rawTarget(t, (request, socket) => { arrival(socket).catch(() => {}) })
   const dispatcher = createDispatcher(t)
   const dispatched = async (): Promise<unknown> => {
-    const { status, text: body } = await dispatcher.dispatch(httpAttempt({ url, body: Buffer.from('x') })) as { status: number, text: string }
+    const { status, text: body } = (await dispatcher.dispatch(httpAttempt({ url, body: Buffer.from('x') }))) as {
+      status: number
+      text: string
+    }
     return { status, body }
   }
   for (let i = 0; i < 10; i++) t.strictSame(await dispatched(), { status: 200, body: text + text }, 'at once')
@@ -127,19 +152,28 @@ t.test('a target may send 100 Continue before its answer, however the bytes arri
 t.test('only the status of interim answers is rewritten, for any answer in chunks of any size', async t => {
   const line = fc.constantFrom('HTTP/1.1 100 Continue', 'HTTP/1.1 103 Early Hints', 'HTTP/1.0 100 Continue')
   const interim = fc.tuple(line, fc.constantFrom('', 'X-A: HTTP/1.1 100\r\n')).map(([status, headers]) => `${status}\r\n${headers}\r\n`)
-  const final = fc.tuple(fc.constantFrom('HTTP/1.1 200 OK', 'HTTP/1.1 500 x'), fc.constantFrom('', 'HTTP/1.1 100 Continue\r\n\r\n', 'x'.repeat(50))).map(([status, body]) => `${status}\r\n\r\n${body}`)
-  fc.assert(fc.property(fc.array(interim, { maxLength: 3 }), final, fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 20 }), (interims, final, sizes) => {
-    const filter = new ContinueFilter()
-    filter.begin()
-    let rest = Buffer.from(interims.join('') + final)
-    let passed = ''
-    for (let index = 0; rest.length > 0; index++) {
-      const size = sizes[index % sizes.length]!
-      passed += (filter.filter(Buffer.from(rest.subarray(0, size))) ?? '').toString()
-      rest = rest.subarray(size)
-    }
-    return passed === interims.map(one => one.replace(/^(HTTP\/1\.\d) 100/, '$1 102')).join('') + final
-  }))
+  const final = fc
+    .tuple(fc.constantFrom('HTTP/1.1 200 OK', 'HTTP/1.1 500 x'), fc.constantFrom('', 'HTTP/1.1 100 Continue\r\n\r\n', 'x'.repeat(50)))
+    .map(([status, body]) => `${status}\r\n\r\n${body}`)
+  fc.assert(
+    fc.property(
+      fc.array(interim, { maxLength: 3 }),
+      final,
+      fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 20 }),
+      (interims, final, sizes) => {
+        const filter = new ContinueFilter()
+        filter.begin()
+        let rest = Buffer.from(interims.join('') + final)
+        let passed = ''
+        for (let index = 0; rest.length > 0; index++) {
+          const size = sizes[index % sizes.length]!
+          passed += (filter.filter(Buffer.from(rest.subarray(0, size))) ?? '').toString()
+          rest = rest.subarray(size)
+        }
+        return passed === interims.map(one => one.replace(/^(HTTP\/1\.\d) 100/, '$1 102')).join('') + final
+      }
+    )
+  )
   t.pass()
 })
 
@@ -159,7 +193,10 @@ t.test('the beginning of an answer is kept for display', async t => {
   const zipped = gzipSync(body)
   const answers: Record<string, Buffer | string> = {
     '/plain': `HTTP/1.1 500 Oops\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
-    '/zipped': Buffer.concat([Buffer.from(`HTTP/1.1 500 Oops\r\nContent-Encoding: gzip\r\nContent-Length: ${zipped.length}\r\n\r\n`), zipped]),
+    '/zipped': Buffer.concat([
+      Buffer.from(`HTTP/1.1 500 Oops\r\nContent-Encoding: gzip\r\nContent-Length: ${zipped.length}\r\n\r\n`),
+      zipped
+    ]),
     '/mislabelled': 'HTTP/1.1 500 Oops\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nwhy',
     '/hinted': 'HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n',
     '/empty': 'HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n'
@@ -269,14 +306,26 @@ t.test('a connection is kept for the next attempt, and there are as many as ther
   const dispatcher = createDispatcher(t)
   for (let i = 0; i < 20; i++) await dispatcher.dispatch(httpAttempt({ url: target.url }))
   t.ok(target.connections.size <= 2)
-  const answers = await Promise.all(Array.from({ length: 100 }, async () => await dispatcher.dispatch(httpAttempt({ url: `${target.url}/hold` }))))
+  const answers = await Promise.all(
+    Array.from({ length: 100 }, async () => await dispatcher.dispatch(httpAttempt({ url: `${target.url}/hold` })))
+  )
   t.ok(answers.every(({ status }) => status === 200))
   t.ok(target.connections.size <= 102)
 })
 
 t.test('hundreds of targets are served at once, and nothing is kept of those that are gone', async t => {
   const dispatcher = createDispatcher(t)
-  const servers = await Promise.all(Array.from({ length: 200 }, async () => await listen(createHttpServer((request, response) => { response.end() }))))
+  const servers = await Promise.all(
+    Array.from(
+      { length: 200 },
+      async () =>
+        await listen(
+          createHttpServer((request, response) => {
+            response.end()
+          })
+        )
+    )
+  )
   t.teardown(() => { for (const server of servers) server.close() })
   const answers = await Promise.all(servers.map(async server => await dispatcher.dispatch(httpAttempt({ url: urlOf(server) }))))
   t.ok(answers.every(({ status }) => status === 200))
@@ -294,7 +343,11 @@ t.test('with a token the task cannot send an Authorization of its own', async t 
   }
   const claims = (header: string) => JSON.parse(Buffer.from(header.split('.')[1]!, 'base64url').toString()) as { aud: string }
   t.equal(await sent({}), 'mine')
-  t.equal(claims(await sent({ oidcToken: { serviceAccountEmail: 'a@p' } })).aud, `${url}/x?y=1`, 'the audience is the whole URL unless it is given')
+  t.equal(
+    claims(await sent({ oidcToken: { serviceAccountEmail: 'a@p' } })).aud,
+    `${url}/x?y=1`,
+    'the audience is the whole URL unless it is given'
+  )
   const first = await sent({ oidcToken: { serviceAccountEmail: 'a@p', audience: 'me' } })
   t.equal(claims(first).aud, 'me')
   t.equal(await sent({ oidcToken: { serviceAccountEmail: 'a@p', audience: 'me' } }), first, 'a token serves for a while')
@@ -307,12 +360,32 @@ t.test('with a token the task cannot send an Authorization of its own', async t 
 t.test('the headers of retries are as recorded, for both targets', async t => {
   const answers = [503, 404, 429, 500, 302, 200]
   const http = await retries(t, 'http', answers)
-  t.same(http.map(({ retryCount, executionCount }) => [retryCount, executionCount]), [['0', '0'], ['1', '0'], ['2', '1'], ['3', '2'], ['4', '2'], ['5', '3']])
+  t.same(
+    http.map(({ retryCount, executionCount }) => [retryCount, executionCount]),
+    [
+      ['0', '0'],
+      ['1', '0'],
+      ['2', '1'],
+      ['3', '2'],
+      ['4', '2'],
+      ['5', '3']
+    ]
+  )
   t.same(http.map(({ previousResponse, retryReason }) => [previousResponse, retryReason]),
     [[undefined, undefined], ['503', ''], ['404', ''], ['429', ''], ['500', ''], ['302', '']])
 
   const appEngine = await retries(t, 'appEngine', answers)
-  t.same(appEngine.map(({ retryCount, executionCount }) => [retryCount, executionCount]), [['0', '0'], ['1', '1'], ['2', '2'], ['3', '3'], ['4', '4'], ['5', '5']])
+  t.same(
+    appEngine.map(({ retryCount, executionCount }) => [retryCount, executionCount]),
+    [
+      ['0', '0'],
+      ['1', '1'],
+      ['2', '2'],
+      ['3', '3'],
+      ['4', '4'],
+      ['5', '5']
+    ]
+  )
   t.same(appEngine.map(({ previousResponse, retryReason }) => [previousResponse, retryReason]),
     [[undefined, undefined], ['503', 'App Error'], ['404', 'App Error'], ['429', 'App Error'], ['500', 'App Error'], ['302', 'App Error']])
 })
@@ -350,7 +423,14 @@ async function retries (t: Test, kind: 'http' | 'appEngine', answers: ReadonlyAr
   }))
   t.teardown(() => { server.close() })
   const dispatcher = createDispatcher(t, { clock, appEngine: { url: urlOf(server), host: 'service' } })
-  const engine = new Engine({ store: new MemoryStore(), clock, dispatch: dispatcher.dispatch, onError: error => { t.fail(String(error)) } })
+  const engine = new Engine({
+    store: new MemoryStore(),
+    clock,
+    dispatch: dispatcher.dispatch,
+    onError: error => {
+      t.fail(String(error))
+    }
+  })
   await engine.open()
   t.teardown(async () => { await engine.close() })
   await engine.createQueue(QUEUE)
@@ -412,7 +492,15 @@ function appEngineAttempt (appEngineHttpRequest: AppEngineHttpRequest): Attempt 
 }
 
 function attempt (request: { httpRequest: HttpRequest } | { appEngineHttpRequest: AppEngineHttpRequest }, deadlineMs: number): Attempt {
-  const task = { name: `${QUEUE}/tasks/t`, ...request, scheduleAt: 1721236265266.817, createdAt: 0, dispatchCount: 1, responseCount: 0, executionCount: 0 }
+  const task = {
+    name: `${QUEUE}/tasks/t`,
+    ...request,
+    scheduleAt: 1721236265266.817,
+    createdAt: 0,
+    dispatchCount: 1,
+    responseCount: 0,
+    executionCount: 0
+  }
   return { task, queue: 'q', headers: dispatchHeaders(task), deadlineMs, deadlineAt: deadlineMs }
 }
 
@@ -433,26 +521,37 @@ interface RawTarget {
 }
 
 /** A target below HTTP. `answer` returns what to send, or does something to the socket. */
-async function rawTarget (t: Test, answer: (request: RawRequest, socket: Socket) => string | Buffer | undefined | void): Promise<RawTarget> {
+async function rawTarget (
+  t: Test,
+  answer: (request: RawRequest, socket: Socket) => string | Buffer | undefined | void
+): Promise<RawTarget> {
   const requests: string[] = []
   const connections = new Set<Socket>()
-  const server = await listen(createServer(socket => {
-    connections.add(socket)
-    socket.on('close', () => { connections.delete(socket) }).on('error', () => {})
-    let received = ''
-    socket.on('data', chunk => {
-      if (chunk[0] === TLS_HANDSHAKE) socket.end('HTTP/1.1 400 Bad Request\r\n\r\n')
-      received += chunk.toString('latin1')
-      if (!isWhole(received)) return
-      requests.push(received)
-      received = ''
-      const text = answer(parsed(requests.at(-1)!), socket)
-      if (text !== undefined) socket.write(text)
+  const server = await listen(
+    createServer(socket => {
+      connections.add(socket)
+      socket
+        .on('close', () => {
+          connections.delete(socket)
+        })
+        .on('error', () => {})
+      let received = ''
+      socket.on('data', chunk => {
+        if (chunk[0] === TLS_HANDSHAKE) socket.end('HTTP/1.1 400 Bad Request\r\n\r\n')
+        received += chunk.toString('latin1')
+        if (!isWhole(received)) return
+        requests.push(received)
+        received = ''
+        const text = answer(parsed(requests.at(-1)!), socket)
+        if (text !== undefined) socket.write(text)
+      })
     })
-  }))
+  )
   const close = async (): Promise<void> => {
     for (const socket of connections) socket.destroy()
-    await new Promise(resolve => { server.close(resolve) })
+    await new Promise(resolve => {
+      server.close(resolve)
+    })
   }
   t.teardown(close)
   return {
@@ -460,7 +559,13 @@ async function rawTarget (t: Test, answer: (request: RawRequest, socket: Socket)
     requests,
     connections,
     close,
-    idle: async () => { while (connections.size > 0) await new Promise(resolve => { setImmediate(resolve) }) }
+    idle: async () => {
+      while (connections.size > 0) {
+        await new Promise(resolve => {
+          setImmediate(resolve)
+        })
+      }
+    }
   }
 }
 
@@ -473,7 +578,9 @@ function isWhole (request: string): boolean {
 function parsed (request: string): RawRequest {
   const end = request.indexOf('\r\n\r\n')
   const [line = '', ...fields] = request.slice(0, end).split('\r\n')
-  const headers = Object.fromEntries(fields.map(field => [field.slice(0, field.indexOf(':')).toLowerCase(), field.slice(field.indexOf(':') + 2)]))
+  const headers = Object.fromEntries(
+    fields.map(field => [field.slice(0, field.indexOf(':')).toLowerCase(), field.slice(field.indexOf(':') + 2)])
+  )
   return { line, headers, body: request.slice(end + 4) }
 }
 

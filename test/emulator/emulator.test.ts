@@ -27,7 +27,9 @@ t.test('one port speaks gRPC and REST, and both see the same queues', async t =>
   const client = grpcClient(t, emulator)
   const [created] = await client.createQueue({ parent: 'projects/p/locations/l', queue: { name: `${queue}2` } })
   t.equal(created.name, `${queue}2`)
-  t.match(await (await fetch(`${url}/v2/projects/p/locations/l/queues`)).json(), { queues: [{ name: queue, state: 'RUNNING' }, { name: `${queue}2` }] })
+  t.match(await (await fetch(`${url}/v2/projects/p/locations/l/queues`)).json(), {
+    queues: [{ name: queue, state: 'RUNNING' }, { name: `${queue}2` }]
+  })
   t.equal(emulator.engine.getQueue(`${queue}2`).state, 'RUNNING')
 })
 
@@ -43,15 +45,36 @@ t.test('web pages cannot call it, whatever browsers let them send', async t => {
   }
   const task = JSON.stringify({ task: { httpRequest: { url: 'http://127.0.0.1:1/' }, scheduleTime: new Date(Date.now() + 3600_000) } })
   const page = { host: `127.0.0.1:${port}`, origin: 'http://evil.example' }
-  const calls = [[`/v2/${queue}/tasks`, task], [`/v2/${queue}:purge`, ''], [`/v2/${queue}:pause`, ''], [`/v2/${queue}/tasks:buffer`, 'x'], [`/${queue}/tasks`, task]] as const
+  const calls = [
+    [`/v2/${queue}/tasks`, task],
+    [`/v2/${queue}:purge`, ''],
+    [`/v2/${queue}:pause`, ''],
+    [`/v2/${queue}/tasks:buffer`, 'x'],
+    [`/${queue}/tasks`, task]
+  ] as const
   for (const [path, body] of calls) {
-    for (const headers of [page, { ...page, origin: 'null' }, { ...page, origin: `http://127.0.0.1:${port}` }, { host: page.host, 'sec-fetch-site': 'cross-site' }, { host: page.host, 'sec-fetch-site': 'same-site' }]) {
+    for (const headers of [
+      page,
+      { ...page, origin: 'null' },
+      { ...page, origin: `http://127.0.0.1:${port}` },
+      { host: page.host, 'sec-fetch-site': 'cross-site' },
+      { host: page.host, 'sec-fetch-site': 'same-site' }
+    ]) {
       t.equal(await status('POST', path, headers, body), 403, `${path} ${JSON.stringify(headers)}`)
     }
     t.equal(await status('POST', path, page, body, open.port), 403, `${path} where others may call`)
     t.not(await status('POST', path, { host: page.host }, body), 403, path)
   }
-  for (const [host, expected] of [['evil.example', 403], ['evil.example:8123', 403], ['127.0.0.1.evil.example', 403], ['localhost', 200], ['LOCALHOST:1', 200], ['[::1]:1', 200], ['emulator:8123', 200], ['host.docker.internal:1', 200]] as const) {
+  for (const [host, expected] of [
+    ['evil.example', 403],
+    ['evil.example:8123', 403],
+    ['127.0.0.1.evil.example', 403],
+    ['localhost', 200],
+    ['LOCALHOST:1', 200],
+    ['[::1]:1', 200],
+    ['emulator:8123', 200],
+    ['host.docker.internal:1', 200]
+  ] as const) {
     t.equal(await status('GET', `/v2/${queue}`, { host }), expected, host)
     t.equal(await status('GET', `/v2/${queue}`, { host }, '', open.port), 200, `${host}, where others may call`)
   }
@@ -144,7 +167,11 @@ t.test('tokens are verified with the keys that the same port publishes', async t
   t.same(Object.keys(keys.keys[0]!).sort(), ['alg', 'e', 'kid', 'kty', 'n', 'use'], 'nothing private')
 
   const token = authorization!.replace('Bearer ', '')
-  const { payload } = await jwtVerify(token, createLocalJWKSet(keys), { issuer: emulator.url, audience: httpRequest.url, algorithms: ['RS256'] })
+  const { payload } = await jwtVerify(token, createLocalJWKSet(keys), {
+    issuer: emulator.url,
+    audience: httpRequest.url,
+    algorithms: ['RS256']
+  })
   t.match(decodeProtectedHeader(token), { alg: 'RS256', kid: keys.keys[0]!.kid })
   t.match(payload, { email: 'tasks@demo.iam.gserviceaccount.com', email_verified: true, sub: /^\d{21}$/ })
   t.equal(payload.azp, payload.sub)
@@ -168,7 +195,9 @@ t.test('keys are published as PEM certificates by key id, too, and those verify 
   t.ok(Date.parse(certificate.validFrom) < Date.now())
   t.equal(new Date(certificate.validTo).getUTCFullYear(), 9999)
 
-  await emulator.engine.createTask(queue, { httpRequest: { url: `${target.url}/`, oidcToken: { serviceAccountEmail: 'tasks@demo.iam.gserviceaccount.com', audience: 'aud' } } })
+  await emulator.engine.createTask(queue, {
+    httpRequest: { url: `${target.url}/`, oidcToken: { serviceAccountEmail: 'tasks@demo.iam.gserviceaccount.com', audience: 'aud' } }
+  })
   const { authorization } = await target.next()
   const { payload } = await jwtVerify(authorization!.replace('Bearer ', ''), await importX509(pem, 'RS256'), { audience: 'aud' })
   t.equal(payload.email, 'tasks@demo.iam.gserviceaccount.com')
@@ -212,7 +241,9 @@ t.test('with a directory everything is there after a restart, the key of the tok
   await second.listen()
   t.same(await jwks(second), keys)
   t.equal(second.engine.getQueue(queue).state, 'PAUSED', 'a queue of the options that is there already stays as it is')
-  await t.rejects(second.engine.createTask(queue, { name: `${queue}/tasks/gone`, httpRequest: { url: target.url } }), { code: 'ALREADY_EXISTS' })
+  await t.rejects(second.engine.createTask(queue, { name: `${queue}/tasks/gone`, httpRequest: { url: target.url } }), {
+    code: 'ALREADY_EXISTS'
+  })
   await second.engine.resumeQueue(queue)
   t.equal((await target.next())['x-cloudtasks-taskname'], 'waits')
   await t.rejects(createEmulator({ port: 0, data }).listen(), { name: 'StoreError', message: /open/ })
@@ -235,7 +266,10 @@ t.test('a directory that holds something else, or that cannot be, is refused', a
   const data = folder(t)
   writeFileSync(join(data, 'thesis.txt'), 'precious')
   await t.rejects(createEmulator({ port: 0, data }).listen(), { name: 'StoreError', message: /thesis\.txt/ })
-  await t.rejects(createEmulator({ port: 0, data: join(data, 'thesis.txt') }).listen(), { name: 'StoreError', message: /thesis\.txt cannot be used/ })
+  await t.rejects(createEmulator({ port: 0, data: join(data, 'thesis.txt') }).listen(), {
+    name: 'StoreError',
+    message: /thesis\.txt cannot be used/
+  })
 })
 
 t.test('a target that is down is logged once per task, not per attempt, and is not an error of the emulator', async t => {
@@ -244,7 +278,14 @@ t.test('a target that is down is logged once per task, not per attempt, and is n
   const warn = (fields: object, message: string): void => { lines.push([fields, message]) }
   const target = await recordingTarget(t, [404, 404, 404])
   const faults: unknown[] = []
-  const emulator = await listening(t, { queues: [queue], clock, onError: error => { faults.push(error) }, logger: { info: warn, warn, error: warn } })
+  const emulator = await listening(t, {
+    queues: [queue],
+    clock,
+    onError: error => {
+      faults.push(error)
+    },
+    logger: { info: warn, warn, error: warn }
+  })
   const { engine } = emulator
   const ended: unknown[] = []
   engine.observe({ attempted: attempt => { ended.push(attempt) } })
@@ -263,29 +304,54 @@ t.test('a target that is down is logged once per task, not per attempt, and is n
   t.equal(lines.length, 3)
 })
 
-t.test('an App Engine target that answers 400 or 403 to its production host gets a hint, and --app-engine-host url is the remedy', async t => {
-  const target = createServer((request, response) => { response.writeHead(request.headers.host?.startsWith('127.') === true ? 200 : request.url === '/forbidden' ? 403 : 400).end() })
-  await once(target.listen(0, '127.0.0.1'), 'listening')
-  t.teardown(() => { target.close() })
-  const appEngineUrl = `http://127.0.0.1:${(target.address() as AddressInfo).port}`
-  const warnings: string[] = []
-  const logger = { info () {}, warn (fields: object, message: string) { warnings.push(message) }, error () {} }
-  const dispatched = async (options: EmulatorOptions, task: NewTask): Promise<AttemptReport> => {
-    const { engine } = await listening(t, { queues: [queue], appEngineUrl, logger, ...options })
-    const attempted = new Promise<AttemptReport>(resolve => { engine.observe({ attempted: resolve }) })
-    await engine.createTask(queue, task)
-    return await attempted
+t.test(
+  'an App Engine target that answers 400 or 403 to its production host gets a hint, and --app-engine-host url is the remedy',
+  async t => {
+    const target = createServer((request, response) => {
+      response.writeHead(request.headers.host?.startsWith('127.') === true ? 200 : request.url === '/forbidden' ? 403 : 400).end()
+    })
+    await once(target.listen(0, '127.0.0.1'), 'listening')
+    t.teardown(() => {
+      target.close()
+    })
+    const appEngineUrl = `http://127.0.0.1:${(target.address() as AddressInfo).port}`
+    const warnings: string[] = []
+    const logger = {
+      info () {},
+      warn (fields: object, message: string) {
+        warnings.push(message)
+      },
+      error () {}
+    }
+    const dispatched = async (options: EmulatorOptions, task: NewTask): Promise<AttemptReport> => {
+      const { engine } = await listening(t, { queues: [queue], appEngineUrl, logger, ...options })
+      const attempted = new Promise<AttemptReport>(resolve => {
+        engine.observe({ attempted: resolve })
+      })
+      await engine.createTask(queue, task)
+      return await attempted
+    }
+    const hint =
+      " It was called as worker.p.xx.r.appspot.com, as in production; if it accepts only names that it knows (Django's ALLOWED_HOSTS), start the emulator with --app-engine-host url (appEngineHost)"
+    for (const [relativeUri, status] of [
+      ['/work', 400],
+      ['/forbidden', 403]
+    ] as const) {
+      await dispatched({}, { appEngineHttpRequest: { relativeUri, appEngineRouting: { service: 'worker' } } })
+      t.equal(warnings.pop(), `an attempt failed: the target answered ${status}.${hint}`)
+    }
+    await dispatched({}, { httpRequest: { url: `${appEngineUrl}/work`, headers: { Host: 'ignored' } } })
+    t.strictSame(warnings, [], 'an HTTP task has the host of its URL')
+    t.match(
+      await dispatched(
+        { appEngineHost: 'url' },
+        { appEngineHttpRequest: { relativeUri: '/work', appEngineRouting: { service: 'worker' } } }
+      ),
+      { how: 200 }
+    )
+    t.strictSame(warnings, [])
   }
-  const hint = ' It was called as worker.p.xx.r.appspot.com, as in production; if it accepts only names that it knows (Django\'s ALLOWED_HOSTS), start the emulator with --app-engine-host url (appEngineHost)'
-  for (const [relativeUri, status] of [['/work', 400], ['/forbidden', 403]] as const) {
-    await dispatched({}, { appEngineHttpRequest: { relativeUri, appEngineRouting: { service: 'worker' } } })
-    t.equal(warnings.pop(), `an attempt failed: the target answered ${status}.${hint}`)
-  }
-  await dispatched({}, { httpRequest: { url: `${appEngineUrl}/work`, headers: { Host: 'ignored' } } })
-  t.strictSame(warnings, [], 'an HTTP task has the host of its URL')
-  t.match(await dispatched({ appEngineHost: 'url' }, { appEngineHttpRequest: { relativeUri: '/work', appEngineRouting: { service: 'worker' } } }), { how: 200 })
-  t.strictSame(warnings, [])
-})
+)
 
 t.test('a connection that says nothing is closed, one that hesitates is not', async t => {
   const port = new Port((request, response) => { response.end(request.method) }, { onHttp2: socket => { socket.end() }, silenceMs: 200 })
@@ -321,13 +387,25 @@ t.test('no garbage on the port ends it', async t => {
   }
   const settings = frame(4, 0, 0, Buffer.alloc(0))
   const garbage: Array<Buffer | string> = [
-    '', '\0', '\r\n', 'GET', 'PRI', 'PRI * HTTP/2.0\r\n', preface, `${preface}garbage garbage garbage`, 'PRINT / HTTP/1.1\r\n\r\n',
+    '',
+    '\0',
+    '\r\n',
+    'GET',
+    'PRI',
+    'PRI * HTTP/2.0\r\n',
+    preface,
+    `${preface}garbage garbage garbage`,
+    'PRINT / HTTP/1.1\r\n\r\n',
     Buffer.concat([Buffer.from(preface), settings, frame(1, 4, 1, Buffer.from('ffffffff', 'hex'))]),
     Buffer.concat([Buffer.from(preface), settings, frame(0, 0, 0, Buffer.from('x'))]),
     Buffer.concat([Buffer.from(preface), settings, frame(200, 255, 77, Buffer.alloc(100, 1))]),
     Buffer.concat([Buffer.from(preface), Buffer.alloc(20_000, 255)]),
-    'GET / HTTP/9.9\r\n\r\n', 'POST /v2/x HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n{', `GET /${'x'.repeat(100_000)} HTTP/1.1\r\n\r\n`,
-    'POST /v2/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nZZZ\r\n', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03', Buffer.alloc(100_000, 'P')
+    'GET / HTTP/9.9\r\n\r\n',
+    'POST /v2/x HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n{',
+    `GET /${'x'.repeat(100_000)} HTTP/1.1\r\n\r\n`,
+    'POST /v2/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nZZZ\r\n',
+    '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03',
+    Buffer.alloc(100_000, 'P')
   ]
   for (const bytes of garbage) {
     for (const leave of ['end', 'reset'] as const) {
@@ -353,7 +431,11 @@ t.test('it ends with connections open, idle and half-way through a request, and 
   const session = connectHttp2(emulator.url)
   session.on('error', () => {})
   await new Promise(resolve => { session.on('remoteSettings', resolve) })
-  const stream = session.request({ [constants.HTTP2_HEADER_METHOD]: 'POST', [constants.HTTP2_HEADER_PATH]: '/google.cloud.tasks.v2.CloudTasks/GetQueue', 'content-type': 'application/grpc' })
+  const stream = session.request({
+    [constants.HTTP2_HEADER_METHOD]: 'POST',
+    [constants.HTTP2_HEADER_PATH]: '/google.cloud.tasks.v2.CloudTasks/GetQueue',
+    'content-type': 'application/grpc'
+  })
   stream.on('error', () => {})
   stream.write(Buffer.from([0, 0, 0, 1, 0]))
   const [silent, halfway, idle] = [await connectOnce(emulator.port), await connectOnce(emulator.port), await connectOnce(emulator.port)]
@@ -382,7 +464,12 @@ t.test('an attempt under way when it ends is cut off', async t => {
 })
 
 t.test('a plugin adds routes of its own, and nothing else changes', async t => {
-  const emulator = await listening(t, { queues: [queue], plugin: engine => async app => { app.get('/', async () => engine.getQueue(queue).state) } })
+  const emulator = await listening(t, {
+    queues: [queue],
+    plugin: engine => async app => {
+      app.get('/', async () => engine.getQueue(queue).state)
+    }
+  })
   t.equal(await (await fetch(emulator.url)).text(), 'RUNNING')
   t.equal((await fetch(`${emulator.url}/nowhere`)).status, 404)
 })

@@ -12,9 +12,11 @@ const QUEUE_MISSING = 'Queue does not exist. If you just created the queue, wait
 const ENTITY_MISSING = 'Requested entity was not found.'
 const QUEUE_NAME = 'Queue name must be formatted: "projects/<PROJECT_ID>/locations/<LOCATION_ID>/queues/<QUEUE_ID>".'
 const TASK_NAME = 'Task name must be formatted: "projects/<PROJECT_ID>/locations/<LOCATION_ID>/queues/<QUEUE_ID>/tasks/<TASK_ID>"'
-const EXISTED_RECENTLY = 'The task cannot be created because a task with this name existed too recently. For more information about task ' +
+const EXISTED_RECENTLY =
+  'The task cannot be created because a task with this name existed too recently. For more information about task ' +
   'de-duplication see https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues.tasks/create#body.request_body.FIELDS.task.'
-const TASK_GONE = 'The task no longer exists, though a task with this name existed recently. The task either successfully completed or was deleted.'
+const TASK_GONE =
+  'The task no longer exists, though a task with this name existed recently. The task either successfully completed or was deleted.'
 const taskId = (id: string) => `Task ID "${id}" can contain only letters ([A-Za-z]), numbers ([0-9]), hyphens (-), or underscores (_). ` +
   'Task ID must between 1 and 500 characters.'
 
@@ -51,66 +53,218 @@ const rows: Row[] = [
   invalid('a queue with a name that is too long', createQueue({}, `${parent}/queues/${'a'.repeat(101)}`), QUEUE_NAME),
   invalid('a queue with a malformed name', createQueue({}, 'q'), QUEUE_NAME),
   invalid('a queue without a name', createQueue({}, ''), QUEUE_NAME),
-  invalid('a queue of another location', createQueue({}, 'projects/p/locations/m/queues/q'), `The queue 'projects/p/locations/m/queues/q' is not in the location from request ('${parent}').`),
-  { ...invalid('a malformed parent', ['CreateQueue', 'not-a-valid-parent', { name: queue }], 'Invalid resource field value in the request.'), only: 'grpc' },
-  ...['ListQueues', 'CreateQueue'].map(verb => invalid(`${verb} for all locations at once`, [verb, 'projects/p/locations/-', verb === 'ListQueues' ? undefined : { name: 'projects/p/locations/-/queues/q' }],
-    "Location '-' is not a valid location. Use ListLocations to list valid locations.")),
-  ...['ListTasks', 'GetQueue', 'DeleteQueue', 'PauseQueue'].map(verb => invalid(`${verb} for all locations at once`, [verb, 'projects/p/locations/-/queues/q'],
-    "Location '-' is not a valid location. Use ListLocations to list valid locations.")),
-  invalid('a negative rate', createQueue({ rateLimits: { maxDispatchesPerSecond: -1 } }), 'RateLimits.maxDispatchesPerSecond cannot be negative.'),
-  invalid('a rate that is too high', createQueue({ rateLimits: { maxDispatchesPerSecond: 500.1 } }), 'RateLimits.maxDispatchesPerSecond must be less than or equal to 500.'),
-  invalid('a negative concurrency', createQueue({ rateLimits: { maxConcurrentDispatches: -1 } }), 'RateLimits.maxConcurrentDispatches cannot be negative.'),
-  invalid('a concurrency that is too high', createQueue({ rateLimits: { maxConcurrentDispatches: 5001 } }), 'RateLimits.maxConcurrentDispatches must be less than or equal to 5000.'),
-  invalid('attempts below -1', createQueue({ retryConfig: { maxAttempts: -2 } }), 'RetryConfig.maxAttempts must be greater or equal to -1.'),
+  invalid(
+    'a queue of another location',
+    createQueue({}, 'projects/p/locations/m/queues/q'),
+    `The queue 'projects/p/locations/m/queues/q' is not in the location from request ('${parent}').`
+  ),
+  {
+    ...invalid(
+      'a malformed parent',
+      ['CreateQueue', 'not-a-valid-parent', { name: queue }],
+      'Invalid resource field value in the request.'
+    ),
+    only: 'grpc'
+  },
+  ...['ListQueues', 'CreateQueue'].map(verb =>
+    invalid(
+      `${verb} for all locations at once`,
+      [verb, 'projects/p/locations/-', verb === 'ListQueues' ? undefined : { name: 'projects/p/locations/-/queues/q' }],
+      "Location '-' is not a valid location. Use ListLocations to list valid locations."
+    )
+  ),
+  ...['ListTasks', 'GetQueue', 'DeleteQueue', 'PauseQueue'].map(verb =>
+    invalid(
+      `${verb} for all locations at once`,
+      [verb, 'projects/p/locations/-/queues/q'],
+      "Location '-' is not a valid location. Use ListLocations to list valid locations."
+    )
+  ),
+  invalid(
+    'a negative rate',
+    createQueue({ rateLimits: { maxDispatchesPerSecond: -1 } }),
+    'RateLimits.maxDispatchesPerSecond cannot be negative.'
+  ),
+  invalid(
+    'a rate that is too high',
+    createQueue({ rateLimits: { maxDispatchesPerSecond: 500.1 } }),
+    'RateLimits.maxDispatchesPerSecond must be less than or equal to 500.'
+  ),
+  invalid(
+    'a negative concurrency',
+    createQueue({ rateLimits: { maxConcurrentDispatches: -1 } }),
+    'RateLimits.maxConcurrentDispatches cannot be negative.'
+  ),
+  invalid(
+    'a concurrency that is too high',
+    createQueue({ rateLimits: { maxConcurrentDispatches: 5001 } }),
+    'RateLimits.maxConcurrentDispatches must be less than or equal to 5000.'
+  ),
+  invalid(
+    'attempts below -1',
+    createQueue({ retryConfig: { maxAttempts: -2 } }),
+    'RetryConfig.maxAttempts must be greater or equal to -1.'
+  ),
   invalid('negative doublings', createQueue({ retryConfig: { maxDoublings: -1 } }), 'RetryConfig.maxDoublings cannot be negative.'),
   invalid('a negative backoff', createQueue({ retryConfig: { minBackoff: '-1s' } }), 'RetryConfig.minBackoff cannot be negative.'),
-  invalid('a least backoff above the greatest', createQueue({ retryConfig: { minBackoff: '2s', maxBackoff: '1.5s' } }), 'RetryConfig.minBackoff must be less than or equal to RetryConfig.maxBackoff.'),
-  invalid('a negative retry duration', createQueue({ retryConfig: { maxRetryDuration: '-1s' } }), 'RetryConfig.maxRetryDuration cannot be negative.'),
-  invalid('a sampling ratio above 1', createQueue({ stackdriverLoggingConfig: { samplingRatio: 1.1 } }), 'StackdriverLoggingConfig.samplingRatio must be less than or equal to 1.'),
+  invalid(
+    'a least backoff above the greatest',
+    createQueue({ retryConfig: { minBackoff: '2s', maxBackoff: '1.5s' } }),
+    'RetryConfig.minBackoff must be less than or equal to RetryConfig.maxBackoff.'
+  ),
+  invalid(
+    'a negative retry duration',
+    createQueue({ retryConfig: { maxRetryDuration: '-1s' } }),
+    'RetryConfig.maxRetryDuration cannot be negative.'
+  ),
+  invalid(
+    'a sampling ratio above 1',
+    createQueue({ stackdriverLoggingConfig: { samplingRatio: 1.1 } }),
+    'StackdriverLoggingConfig.samplingRatio must be less than or equal to 1.'
+  ),
 
-  ...['GetQueue', 'PauseQueue', 'ResumeQueue', 'PurgeQueue', 'ListTasks', 'GetIamPolicy', 'SetIamPolicy'].flatMap(verb => ['missing', 'deleted'].map(id =>
-    ({ what: `${verb} on a queue that is ${id}`, call: [verb, `${parent}/queues/${id}`] as const, code: 'NOT_FOUND', message: QUEUE_MISSING }))),
-  ...['missing', 'deleted'].map(id => ({ what: `a task in a queue that is ${id}`, call: ['CreateTask', `${parent}/queues/${id}`, { task: { httpRequest } }] as const, code: 'NOT_FOUND', message: QUEUE_MISSING })),
-  ...['missing', 'deleted'].map(id => ({ what: `DeleteQueue on a queue that is ${id}`, call: ['DeleteQueue', `${parent}/queues/${id}`] as const, code: 'NOT_FOUND', message: ENTITY_MISSING })),
-  ...['GetQueue', 'PauseQueue', 'ResumeQueue', 'PurgeQueue', 'DeleteQueue', 'ListTasks'].map(verb => invalid(`${verb} with a bad name`, [verb, `${parent}/queues/a_b`], QUEUE_NAME)),
-  { what: 'UpdateQueue on a queue that was deleted', call: ['UpdateQueue', `${parent}/queues/deleted`, {}], code: 'FAILED_PRECONDITION', message: 'The queue cannot be created because a queue with this name existed too recently.' },
+  ...['GetQueue', 'PauseQueue', 'ResumeQueue', 'PurgeQueue', 'ListTasks', 'GetIamPolicy', 'SetIamPolicy'].flatMap(verb =>
+    ['missing', 'deleted'].map(id => ({
+      what: `${verb} on a queue that is ${id}`,
+      call: [verb, `${parent}/queues/${id}`] as const,
+      code: 'NOT_FOUND',
+      message: QUEUE_MISSING
+    }))
+  ),
+  ...['missing', 'deleted'].map(id => ({
+    what: `a task in a queue that is ${id}`,
+    call: ['CreateTask', `${parent}/queues/${id}`, { task: { httpRequest } }] as const,
+    code: 'NOT_FOUND',
+    message: QUEUE_MISSING
+  })),
+  ...['missing', 'deleted'].map(id => ({
+    what: `DeleteQueue on a queue that is ${id}`,
+    call: ['DeleteQueue', `${parent}/queues/${id}`] as const,
+    code: 'NOT_FOUND',
+    message: ENTITY_MISSING
+  })),
+  ...['GetQueue', 'PauseQueue', 'ResumeQueue', 'PurgeQueue', 'DeleteQueue', 'ListTasks'].map(verb =>
+    invalid(`${verb} with a bad name`, [verb, `${parent}/queues/a_b`], QUEUE_NAME)
+  ),
+  {
+    what: 'UpdateQueue on a queue that was deleted',
+    call: ['UpdateQueue', `${parent}/queues/deleted`, {}],
+    code: 'FAILED_PRECONDITION',
+    message: 'The queue cannot be created because a queue with this name existed too recently.'
+  },
 
-  { what: 'a task name in use', call: createTask({ name: task('t'), httpRequest }), code: 'ALREADY_EXISTS', message: 'Requested entity already exists' },
-  { what: 'a task name that was used recently', call: createTask({ name: task('gone'), httpRequest }), code: 'ALREADY_EXISTS', message: EXISTED_RECENTLY },
+  {
+    what: 'a task name in use',
+    call: createTask({ name: task('t'), httpRequest }),
+    code: 'ALREADY_EXISTS',
+    message: 'Requested entity already exists'
+  },
+  {
+    what: 'a task name that was used recently',
+    call: createTask({ name: task('gone'), httpRequest }),
+    code: 'ALREADY_EXISTS',
+    message: EXISTED_RECENTLY
+  },
   invalid('a bad task id', createTask({ name: task('a.b'), httpRequest }), taskId('a.b'), helps('Definition of task ID')),
   invalid('a task id that is too long', createTask({ name: task('a'.repeat(501)), httpRequest }), taskId('a'.repeat(501))),
-  invalid('a task id that is longer than a gRPC client accepts in an error', createTask({ name: task('a'.repeat(200_000)), httpRequest }), taskId(`${'a'.repeat(1000)}...`)),
-  invalid('a task id that is cut within a character', createTask({ name: task(`${'a'.repeat(999)}😀b`), httpRequest }), taskId(`${'a'.repeat(999)}...`)),
+  invalid(
+    'a task id that is longer than a gRPC client accepts in an error',
+    createTask({ name: task('a'.repeat(200_000)), httpRequest }),
+    taskId(`${'a'.repeat(1000)}...`)
+  ),
+  invalid(
+    'a task id that is cut within a character',
+    createTask({ name: task(`${'a'.repeat(999)}😀b`), httpRequest }),
+    taskId(`${'a'.repeat(999)}...`)
+  ),
   invalid('a malformed task name', createTask({ name: 'x', httpRequest }), TASK_NAME),
-  invalid('a task name of another queue', createTask({ name: `${parent}/queues/other/tasks/t`, httpRequest }),
-    `The queue name from request ('${queue}') must be the same as the queue name in the named task ('${parent}/queues/other').`),
+  invalid(
+    'a task name of another queue',
+    createTask({ name: `${parent}/queues/other/tasks/t`, httpRequest }),
+    `The queue name from request ('${queue}') must be the same as the queue name in the named task ('${parent}/queues/other').`
+  ),
   invalid('a task without a request', createTask({}), 'Task.payload_type is not set.'),
   invalid('a task without a URL', createTask({ httpRequest: {} }), 'HttpRequest.url is required.'),
-  invalid('a URL of another kind', createTask({ httpRequest: { url: 'ftp://example.com' } }), "HttpTarget.url must start with 'http://' or 'https://'."),
-  invalid('an HTTP deadline that is too short', createTask({ httpRequest, dispatchDeadline: '14.999s' }), 'Task.dispatchDeadline must be between [15s, 30m].'),
-  invalid('an HTTP deadline that is too long', createTask({ httpRequest, dispatchDeadline: '1800.001s' }), 'Task.dispatchDeadline must be between [15s, 30m].'),
-  invalid('an App Engine deadline that is too long', createTask({ appEngineHttpRequest: {}, dispatchDeadline: '86416s' }), 'Task.dispatchDeadline must be between [15s, 24h15s].'),
-  invalid('a schedule that is too far ahead', createTask({ httpRequest, scheduleTime: '2099-12-31T16:00:00-08:00' }),
-    'The Task.scheduleTime, 2099-12-31T16:00:00-08:00, is too far in the future. Schedule time must be no more than 720h in the future.'),
-  invalid('a body with GET', createTask({ httpRequest: { url, httpMethod: 'GET', body: 'YQ==' } }), 'HttpRequest.body is only allowed with POST, PUT, PATCH.'),
-  invalid('an App Engine body with PATCH', createTask({ appEngineHttpRequest: { httpMethod: 'PATCH', body: 'YQ==' } }), 'AppEngineHttpRequest.body is only allowed with POST, PUT.'),
-  invalid('a URL that is too long', createTask({ httpRequest: { url: url + 'a'.repeat(2084 - url.length) } }), 'HttpRequest.url must be at most 2083 characters.'),
-  invalid('an App Engine path without a slash', createTask({ appEngineHttpRequest: { relativeUri: 'x' } }), "AppEngineHttpRequest.relativeUri must start with '/' and contain no spaces."),
-  invalid('headers that are too large', createTask({ httpRequest: { url, headers: { a: 'x'.repeat(80 * 1024) } } }), 'HttpRequest.headers must be less than 80KB.'),
-  invalid('a task that is too large', createTask({ httpRequest: { url, body: Buffer.alloc(1_048_569).toString('base64') } }), 'Task size too large'),
+  invalid(
+    'a URL of another kind',
+    createTask({ httpRequest: { url: 'ftp://example.com' } }),
+    "HttpTarget.url must start with 'http://' or 'https://'."
+  ),
+  invalid(
+    'an HTTP deadline that is too short',
+    createTask({ httpRequest, dispatchDeadline: '14.999s' }),
+    'Task.dispatchDeadline must be between [15s, 30m].'
+  ),
+  invalid(
+    'an HTTP deadline that is too long',
+    createTask({ httpRequest, dispatchDeadline: '1800.001s' }),
+    'Task.dispatchDeadline must be between [15s, 30m].'
+  ),
+  invalid(
+    'an App Engine deadline that is too long',
+    createTask({ appEngineHttpRequest: {}, dispatchDeadline: '86416s' }),
+    'Task.dispatchDeadline must be between [15s, 24h15s].'
+  ),
+  invalid(
+    'a schedule that is too far ahead',
+    createTask({ httpRequest, scheduleTime: '2099-12-31T16:00:00-08:00' }),
+    'The Task.scheduleTime, 2099-12-31T16:00:00-08:00, is too far in the future. Schedule time must be no more than 720h in the future.'
+  ),
+  invalid(
+    'a body with GET',
+    createTask({ httpRequest: { url, httpMethod: 'GET', body: 'YQ==' } }),
+    'HttpRequest.body is only allowed with POST, PUT, PATCH.'
+  ),
+  invalid(
+    'an App Engine body with PATCH',
+    createTask({ appEngineHttpRequest: { httpMethod: 'PATCH', body: 'YQ==' } }),
+    'AppEngineHttpRequest.body is only allowed with POST, PUT.'
+  ),
+  invalid(
+    'a URL that is too long',
+    createTask({ httpRequest: { url: url + 'a'.repeat(2084 - url.length) } }),
+    'HttpRequest.url must be at most 2083 characters.'
+  ),
+  invalid(
+    'an App Engine path without a slash',
+    createTask({ appEngineHttpRequest: { relativeUri: 'x' } }),
+    "AppEngineHttpRequest.relativeUri must start with '/' and contain no spaces."
+  ),
+  invalid(
+    'headers that are too large',
+    createTask({ httpRequest: { url, headers: { a: 'x'.repeat(80 * 1024) } } }),
+    'HttpRequest.headers must be less than 80KB.'
+  ),
+  invalid(
+    'a task that is too large',
+    createTask({ httpRequest: { url, body: Buffer.alloc(1_048_569).toString('base64') } }),
+    'Task size too large'
+  ),
 
   ...['GetTask', 'DeleteTask', 'RunTask'].flatMap((verb): Row[] => [
     { what: `${verb} on a task that never was`, call: [verb, task('never')], code: 'NOT_FOUND', message: ENTITY_MISSING },
     { what: `${verb} on a task that was there recently`, call: [verb, task('gone')], code: 'NOT_FOUND', message: TASK_GONE },
-    { what: `${verb} in a queue that is missing`, call: [verb, `${parent}/queues/missing/tasks/t`], code: 'NOT_FOUND', message: ENTITY_MISSING },
+    {
+      what: `${verb} in a queue that is missing`,
+      call: [verb, `${parent}/queues/missing/tasks/t`],
+      code: 'NOT_FOUND',
+      message: ENTITY_MISSING
+    },
     invalid(`${verb} with a bad id`, [verb, task('a.b')], taskId('a.b'))
   ]),
   { ...invalid('GetTask with a malformed name', ['GetTask', 'x'], TASK_NAME), only: 'grpc' },
-  ...[['ListQueues', parent], ['ListTasks', queue]].flatMap(([verb, resource]) => [
+  ...[
+    ['ListQueues', parent],
+    ['ListTasks', queue]
+  ].flatMap(([verb, resource]) => [
     invalid(`${verb} with a negative page size`, [verb!, resource!, { pageSize: -1 }], 'pageSize cannot be negative.'),
     invalid(`${verb} with an invalid token`, [verb!, resource!, { pageToken: 'x' }], 'The page token is unknown or has expired.')
   ]),
-  invalid('an invalid IAM permission', ['TestIamPermissions', queue, { permissions: ['*'] }], 'Permission * is not valid for this resource.')
+  invalid(
+    'an invalid IAM permission',
+    ['TestIamPermissions', queue, { permissions: ['*'] }],
+    'Permission * is not valid for this resource.'
+  )
 ]
 
 t.test('what Cloud Tasks refuses is refused with its code and words, over REST and gRPC', async t => {
@@ -125,7 +279,11 @@ t.test('what Cloud Tasks refuses is refused with its code and words, over REST a
     if (only !== 'grpc') {
       const answer = await byRest(http, call)
       t.match(answer, { code, message, details }, `${what}, REST`)
-      t.equal(answer.status, { INVALID_ARGUMENT: 400, FAILED_PRECONDITION: 400, NOT_FOUND: 404, ALREADY_EXISTS: 409 }[code], `${what}, status`)
+      t.equal(
+        answer.status,
+        { INVALID_ARGUMENT: 400, FAILED_PRECONDITION: 400, NOT_FOUND: 404, ALREADY_EXISTS: 409 }[code],
+        `${what}, status`
+      )
       t.equal(answer.body.error.code, answer.status)
     }
     t.match(await byGrpc(grpc, call), { code, message, details }, `${what}, gRPC`)
@@ -168,10 +326,26 @@ t.test('a stored task may have exactly 1,048,569 bytes', async t => {
     return low
   }
   let next = 1000
-  const body = async (bytes: number): Promise<boolean> => (await grpc('CreateTask', { parent: queue, task: { name: task(`t${next++}`), httpRequest: { url, body: Buffer.alloc(bytes) } } })).code === 'OK'
+  const body = async (bytes: number): Promise<boolean> =>
+    (await grpc('CreateTask', { parent: queue, task: { name: task(`t${next++}`), httpRequest: { url, body: Buffer.alloc(bytes) } } }))
+      .code === 'OK'
   const byGrpcBytes = await largest(body)
-  t.equal(await largest(async bytes => (await http('POST', `/v2/${queue}/tasks`, { task: { name: task(`t${next++}`), httpRequest: { url, body: Buffer.alloc(bytes).toString('base64') } } })).code === 'OK'), byGrpcBytes)
-  const { body: made } = await grpc('CreateTask', { parent: queue, task: { name: task('max00'), httpRequest: { url, body: Buffer.alloc(byGrpcBytes) } }, responseView: 'FULL' })
+  t.equal(
+    await largest(
+      async bytes =>
+        (
+          await http('POST', `/v2/${queue}/tasks`, {
+            task: { name: task(`t${next++}`), httpRequest: { url, body: Buffer.alloc(bytes).toString('base64') } }
+          })
+        ).code === 'OK'
+    ),
+    byGrpcBytes
+  )
+  const { body: made } = await grpc('CreateTask', {
+    parent: queue,
+    task: { name: task('max00'), httpRequest: { url, body: Buffer.alloc(byGrpcBytes) } },
+    responseView: 'FULL'
+  })
   const { view, ...stored } = made
   t.equal(messageType((await loadProtos()).definitions, 'google.cloud.tasks.v2.Task').serialize(withoutZeros(stored)).length, 1_048_569)
 })

@@ -14,16 +14,25 @@ t.test('a POST may stand for another method, as clients behind proxies send it',
   const { http } = await serveBoth(t)
   const as = (method: string, headers = {}) => ({ 'x-http-method-override': method, ...headers })
   const name = `${parent}/queues/u`
-  t.match(await http('POST', `/v2/${name}?updateMask=retryConfig.maxAttempts`, { retryConfig: { maxAttempts: 7 } }, as('PATCH')), { status: 200, body: { name, retryConfig: { maxAttempts: 7 } } })
+  t.match(await http('POST', `/v2/${name}?updateMask=retryConfig.maxAttempts`, { retryConfig: { maxAttempts: 7 } }, as('PATCH')), {
+    status: 200,
+    body: { name, retryConfig: { maxAttempts: 7 } }
+  })
   t.match(await http('POST', `/v2/${name}`, undefined, as('get')), { status: 200, body: { name } })
   t.match(await http('POST', `/v2/${name}`, undefined, as('DELETE')), { status: 200, body: {} })
   t.match(await http('POST', `/v2/${name}`, undefined, as('GET')), { status: 404, message: /^Queue does not exist/ })
 
   const form = { 'content-type': 'application/x-www-form-urlencoded' }
   const filter = `name:"${'x'.repeat(3000)}" OR name:"queues/q"`
-  t.match((await http('POST', `/v2/${parent}/queues?alt=json`, new URLSearchParams({ filter, pageSize: '1' }).toString(), as('GET', form))).body, { queues: [{ name: queue }] }, 'parameters that are too long for a URL')
+  t.match(
+    (await http('POST', `/v2/${parent}/queues?alt=json`, new URLSearchParams({ filter, pageSize: '1' }).toString(), as('GET', form))).body,
+    { queues: [{ name: queue }] },
+    'parameters that are too long for a URL'
+  )
   t.match(await http('POST', `/v2/${parent}/queues`, 'filter=nothing:1', as('GET', form)), { status: 400, message: /^Invalid filter/ })
-  for (const method of ['PUT', 'NONSENSE', '']) t.match(await http('POST', `/v2/${queue}`, {}, as(method)), { status: 404, message: 'Method not found.' }, method)
+  for (const method of ['PUT', 'NONSENSE', '']) {
+    t.match(await http('POST', `/v2/${queue}`, {}, as(method)), { status: 404, message: 'Method not found.' }, method)
+  }
   t.match(await http('GET', `/v2/${queue}`, undefined, as('DELETE')), { status: 200, body: { name: queue } }, 'on POST only')
   t.match(await http('POST', `/v2/${queue}:pause`, 'x=1', form), { status: 400, message: /content type/ }, 'a form is no body')
 })
@@ -32,7 +41,12 @@ t.test('a body may be gzipped, and what it inflates to is bounded', async t => {
   const { http, app } = await serveBoth(t, { engine: { started: false } })
   const gzip = { 'content-encoding': 'gzip' }
   const task = { httpRequest: { url, body: Buffer.alloc(500_000).toString('base64') } }
-  for (const encoding of ['gzip', 'x-gzip', 'GZIP']) t.match(await http('POST', `/v2/${queue}/tasks`, gzipSync(JSON.stringify({ task })), { 'content-encoding': encoding }), { status: 200, body: { httpRequest: { url } } })
+  for (const encoding of ['gzip', 'x-gzip', 'GZIP']) {
+    t.match(await http('POST', `/v2/${queue}/tasks`, gzipSync(JSON.stringify({ task })), { 'content-encoding': encoding }), {
+      status: 200,
+      body: { httpRequest: { url } }
+    })
+  }
   t.match(await http('POST', `/v2/${queue}/tasks`, { task }, { 'content-encoding': 'identity' }), { status: 200 })
   const { statusCode, body } = await app.inject({ method: 'POST', url: `/v2/${queue}:pause`, headers: gzip })
   t.equal(statusCode, 200, 'no body')
@@ -79,7 +93,13 @@ t.test('fields select a part of the response', async t => {
     ['httpRequest(url', "Invalid value of the 'fields' parameter. A parenthesis is not closed."],
     ['name)', "Invalid value of the 'fields' parameter. ')' is not expected."],
     [',name', "Invalid value of the 'fields' parameter. A field is expected, not ','."]
-  ] as const) t.match(await http('POST', `/v2/${queue}/tasks?fields=${encodeURIComponent(fields)}`, { task: { httpRequest: { url } } }), { status: 400, code: 'INVALID_ARGUMENT', message }, fields)
+  ] as const) {
+    t.match(
+      await http('POST', `/v2/${queue}/tasks?fields=${encodeURIComponent(fields)}`, { task: { httpRequest: { url } } }),
+      { status: 400, code: 'INVALID_ARGUMENT', message },
+      fields
+    )
+  }
   t.strictSame((await http('GET', `/v2/${queue}/tasks`)).body, {}, 'refused before anything was created')
 })
 
@@ -87,7 +107,11 @@ t.test('any selector selects or is refused, and what is selected is a part of th
   const { schemas } = await loadProtos()
   const schema = schemas.message('google.cloud.tasks.v2.ListTasksResponse')
   const json = { tasks: [{ name: 'a', httpRequest: { url, headers: { a: 'b' } } }, { name: 'b' }], nextPageToken: 'x' }
-  const text = fc.array(fc.constantFrom('tasks', 'name', 'httpRequest', 'url', 'headers', 'a', '*', ',', '/', '.', '(', ')', ' ', 'é'), { maxLength: 12 }).map(parts => parts.join(''))
+  const text = fc
+    .array(fc.constantFrom('tasks', 'name', 'httpRequest', 'url', 'headers', 'a', '*', ',', '/', '.', '(', ')', ' ', 'é'), {
+      maxLength: 12
+    })
+    .map(parts => parts.join(''))
   fc.assert(fc.property(text, selector => {
     try {
       return isPart(selected(json, parseSelection(schema, selector)), json)
@@ -103,9 +127,17 @@ t.test("NaN and infinity are refused in a queue's settings", async t => {
   const name = `${parent}/queues/nan`
   for (const value of ['NaN', 'Infinity', '-Infinity']) {
     for (const settings of [{ rateLimits: { maxDispatchesPerSecond: value } }, { stackdriverLoggingConfig: { samplingRatio: value } }]) {
-      t.match(await http('POST', `/v2/${parent}/queues`, { name, ...settings }), { status: 400, code: 'INVALID_ARGUMENT', message: /(?:maxDispatchesPerSecond|samplingRatio) must be a number\.$/ }, JSON.stringify(settings))
+      t.match(
+        await http('POST', `/v2/${parent}/queues`, { name, ...settings }),
+        { status: 400, code: 'INVALID_ARGUMENT', message: /(?:maxDispatchesPerSecond|samplingRatio) must be a number\.$/ },
+        JSON.stringify(settings)
+      )
     }
-    t.match(await grpc('CreateQueue', { parent, queue: { name, rateLimits: { maxDispatchesPerSecond: Number(value) } } }), { code: 'INVALID_ARGUMENT', message: 'RateLimits.maxDispatchesPerSecond must be a number.' }, value)
+    t.match(
+      await grpc('CreateQueue', { parent, queue: { name, rateLimits: { maxDispatchesPerSecond: Number(value) } } }),
+      { code: 'INVALID_ARGUMENT', message: 'RateLimits.maxDispatchesPerSecond must be a number.' },
+      value
+    )
   }
 })
 
@@ -117,7 +149,10 @@ t.test("a token of a queue's target is cleared by a mask of its fields, and repl
   }
   const other = { oidcToken: ['oauthToken', 'scope'], oauthToken: ['oidcToken', 'audience'] } as const
   const target = async () => (await http('GET', `/v2/${queue}`)).body.httpTarget
-  const update = async (paths: string[], httpTarget?: object) => await http('PATCH', `/v2/${queue}?updateMask=${paths.map(path => `httpTarget.${path}`).join()}`, { ...(httpTarget === undefined ? {} : { httpTarget }) })
+  const update = async (paths: string[], httpTarget?: object) =>
+    await http('PATCH', `/v2/${queue}?updateMask=${paths.map(path => `httpTarget.${path}`).join()}`, {
+      ...(httpTarget === undefined ? {} : { httpTarget })
+    })
   for (const kind of ['oidcToken', 'oauthToken'] as const) {
     const [otherKind, otherField] = other[kind]
     const field = kind === 'oidcToken' ? 'audience' : 'scope'
@@ -131,10 +166,20 @@ t.test("a token of a queue's target is cleared by a mask of its fields, and repl
     t.match(await update([`${kind}.${field}`]), { status: 400, message: new RegExp(`HttpTarget.${kind}.${field} is required`) })
     t.match(await update([`${kind}.serviceAccountEmail`], { [kind]: { serviceAccountEmail: 'c@x' } }), { status: 200 })
     t.match(await target(), { [kind]: { ...tokens[kind], serviceAccountEmail: 'c@x' } }, 'one field of it is changed')
-    t.match(await update([`${otherKind}.serviceAccountEmail`, `${otherKind}.${otherField}`], { [otherKind]: tokens[otherKind] }), { status: 200 })
+    t.match(await update([`${otherKind}.serviceAccountEmail`, `${otherKind}.${otherField}`], { [otherKind]: tokens[otherKind] }), {
+      status: 200
+    })
     t.strictSame(await target(), { httpMethod: 'PUT', [otherKind]: tokens[otherKind] }, 'a queue has one kind of token')
   }
-  t.match((await grpc('UpdateQueue', { queue: { name: queue }, updateMask: { paths: ['http_target.oidc_token.service_account_email', 'http_target.oidc_token.audience'] } })).body.httpTarget, { oidcToken: undefined })
+  t.match(
+    (
+      await grpc('UpdateQueue', {
+        queue: { name: queue },
+        updateMask: { paths: ['http_target.oidc_token.service_account_email', 'http_target.oidc_token.audience'] }
+      })
+    ).body.httpTarget,
+    { oidcToken: undefined }
+  )
 })
 
 t.test('the paths of firebase-admin answer in the shapes of both its clients', async t => {

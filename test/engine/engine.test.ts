@@ -64,7 +64,11 @@ t.test('a retry is due a backoff after the end of the failed attempt', async t =
     executionCount: 0,
     previousResponse: 503,
     firstAttempt: { dispatchAt: start },
-    lastAttempt: { dispatchAt: start, responseAt: start + 5000, responseStatus: { code: 14, message: 'UNAVAILABLE(14): HTTP status code 503' } }
+    lastAttempt: {
+      dispatchAt: start,
+      responseAt: start + 5000,
+      responseStatus: { code: 14, message: 'UNAVAILABLE(14): HTTP status code 503' }
+    }
   })
   await clock.advance(99)
   t.equal(attempts.length, 1)
@@ -239,7 +243,17 @@ t.test('an App Engine task without a deadline of its own has ten minutes', async
 
 t.test('whatever the dispatcher does wrong is reported and counts as no response', async t => {
   const failure = new Error('connection refused')
-  const wrong = [() => { throw failure }, async () => { throw failure }, async () => ({ status: 42 }), async () => undefined as never, async () => ({ status: 0 })]
+  const wrong = [
+    () => {
+      throw failure
+    },
+    async () => {
+      throw failure
+    },
+    async () => ({ status: 42 }),
+    async () => undefined as never,
+    async () => ({ status: 0 })
+  ]
   for (const [i, dispatch] of wrong.entries()) {
     const { engine, errors } = await stage({ dispatch })
     const { name } = await engine.createTask(queue, { httpRequest })
@@ -294,7 +308,10 @@ t.test('ids that the service picked are remembered only on request', async t => 
     const { engine, last } = await stage({ rememberGeneratedNames })
     const { name } = await engine.createTask(queue, { httpRequest })
     await last().answer(200)
-    t.throws(() => engine.getTask(name), { code: 'NOT_FOUND', message: rememberGeneratedNames ? /existed recently/ : 'Requested entity was not found.' })
+    t.throws(() => engine.getTask(name), {
+      code: 'NOT_FOUND',
+      message: rememberGeneratedNames ? /existed recently/ : 'Requested entity was not found.'
+    })
     await engine.close()
   }
 })
@@ -328,7 +345,11 @@ t.test('a second task of a name that is being stored shares the first one\'s fat
   t.throws(() => engine.getTask(`${queue}/tasks/stored`), { code: 'NOT_FOUND' }, 'not there before it is stored')
   store.gate = undefined
   open()
-  t.match(await all, [{ status: 'fulfilled' }, { status: 'rejected', reason: { code: 'ALREADY_EXISTS' } }, { status: 'rejected', reason: { code: 'ALREADY_EXISTS' } }])
+  t.match(await all, [
+    { status: 'fulfilled' },
+    { status: 'rejected', reason: { code: 'ALREADY_EXISTS' } },
+    { status: 'rejected', reason: { code: 'ALREADY_EXISTS' } }
+  ])
   t.equal(store.calls.filter(call => call === 'putTask').length, 1)
 
   shut()
@@ -342,7 +363,10 @@ t.test('a second task of a name that is being stored shares the first one\'s fat
     this.broken.delete('putTask')
     return await FragileStore.prototype.putTask.call(this, task)
   }
-  t.match(await all, [{ status: 'rejected', reason: { code: 'UNAVAILABLE', cause: { message: 'putTask broke' } } }, { status: 'fulfilled' }])
+  t.match(await all, [
+    { status: 'rejected', reason: { code: 'UNAVAILABLE', cause: { message: 'putTask broke' } } },
+    { status: 'fulfilled' }
+  ])
   t.equal(engine.getTask(`${queue}/tasks/failed`).dispatchCount, 1)
   t.same(errors, [], 'whoever asked has the error')
   for (const attempt of attempts) await attempt.answer(200)
@@ -468,7 +492,9 @@ t.test('a task is given up after its last attempt, or 31 days after creation', a
   await clock.settle()
   t.equal(attempts.length, 2)
 
-  await engine.updateQueue(queue, { retryConfig: { maxAttempts: -1, minBackoffSeconds: 20 * 24 * 3600, maxBackoffSeconds: 20 * 24 * 3600 } })
+  await engine.updateQueue(queue, {
+    retryConfig: { maxAttempts: -1, minBackoffSeconds: 20 * 24 * 3600, maxBackoffSeconds: 20 * 24 * 3600 }
+  })
   const old = await engine.createTask(queue, named('old'))
   await last().answer(500)
   clock.pass(20 * day)
@@ -537,7 +563,10 @@ t.test('queues refuse what production refuses, in its words', async t => {
   const named = /^Queue name must be formatted: "projects\/<PROJECT_ID>\/locations\/<LOCATION_ID>\/queues\/<QUEUE_ID>"\.$/
   await t.rejects(engine.createQueue('q'), { code: 'INVALID_ARGUMENT', message: named })
   await t.rejects(engine.createQueue(missing, { rateLimits: { maxDispatchesPerSecond: 501 } }), { code: 'INVALID_ARGUMENT' })
-  const notFound = { code: 'NOT_FOUND', message: 'Queue does not exist. If you just created the queue, wait at least a minute for the queue to initialize.' }
+  const notFound = {
+    code: 'NOT_FOUND',
+    message: 'Queue does not exist. If you just created the queue, wait at least a minute for the queue to initialize.'
+  }
   await t.rejects(engine.pauseQueue(missing), notFound)
   await t.rejects(engine.resumeQueue(missing), notFound)
   await t.rejects(engine.purgeQueue(missing), notFound)
@@ -547,14 +576,20 @@ t.test('queues refuse what production refuses, in its words', async t => {
   await t.rejects(engine.deleteQueue(missing), { code: 'NOT_FOUND', message: 'Requested entity was not found.' })
   await t.rejects(engine.createTask('q', { httpRequest }), { code: 'INVALID_ARGUMENT', message: named })
   await t.rejects(engine.createTask(queue, {}), { code: 'INVALID_ARGUMENT' })
-  await t.rejects(engine.createTask(queue, { httpRequest: { ...httpRequest, body: Buffer.alloc(2 ** 20) } }), { code: 'INVALID_ARGUMENT', message: 'Task size too large' })
+  await t.rejects(engine.createTask(queue, { httpRequest: { ...httpRequest, body: Buffer.alloc(2 ** 20) } }), {
+    code: 'INVALID_ARGUMENT',
+    message: 'Task size too large'
+  })
   t.throws(() => engine.getTask('t'), { code: 'INVALID_ARGUMENT', message: /^Task name must be formatted/ })
   t.throws(() => engine.getTask(`${queue}/tasks/a b`), { code: 'INVALID_ARGUMENT', message: /^Task ID "a b"/ })
   t.throws(() => engine.getTask(`${missing}/tasks/a`), { code: 'NOT_FOUND', message: 'Requested entity was not found.' })
 
   await engine.deleteQueue(queue)
   t.throws(() => engine.getQueue(queue), notFound)
-  const recent = { code: 'FAILED_PRECONDITION', message: 'The queue cannot be created because a queue with this name existed too recently.' }
+  const recent = {
+    code: 'FAILED_PRECONDITION',
+    message: 'The queue cannot be created because a queue with this name existed too recently.'
+  }
   await t.rejects(engine.createQueue(queue), recent)
   await t.rejects(engine.updateQueue(queue), recent)
   await clock.advance(7 * day)
@@ -566,7 +601,11 @@ t.test('queues refuse what production refuses, in its words', async t => {
 
 t.test('changes of a queue that are asked for at once all hold', async t => {
   const { engine } = await stage()
-  await Promise.all([engine.pauseQueue(queue), engine.updateQueue(queue, { rateLimits: { maxDispatchesPerSecond: 7 } }), engine.purgeQueue(queue)])
+  await Promise.all([
+    engine.pauseQueue(queue),
+    engine.updateQueue(queue, { rateLimits: { maxDispatchesPerSecond: 7 } }),
+    engine.purgeQueue(queue)
+  ])
   t.match(engine.getQueue(queue), { state: 'PAUSED', settings: { rateLimits: { maxDispatchesPerSecond: 7 } }, purgedAt: Number })
   await engine.close()
 })
@@ -590,7 +629,9 @@ t.test('queues are listed in lexicographic order, page by page', async t => {
 t.test('a page of tasks ends early at 3 MiB, has one task at least, and its token leads on', async t => {
   const { engine } = await stage({ started: false })
   const megabyte = Buffer.alloc(1_048_000)
-  for (let i = 0; i < 8; i++) await engine.createTask(queue, { name: `${queue}/tasks/large${i}`, httpRequest: { url: 'https://example.com/', body: megabyte } })
+  for (let i = 0; i < 8; i++) {
+    await engine.createTask(queue, { name: `${queue}/tasks/large${i}`, httpRequest: { url: 'https://example.com/', body: megabyte } })
+  }
   for (let i = 0; i < 5; i++) await engine.createTask(queue, named(`small${i}`))
   const pages: string[][] = []
   let pageToken = ''
@@ -638,7 +679,11 @@ t.test('what a store refuses after an attempt is reported, true in memory, and s
   store.broken.add('removeTask').add('putTask')
   await attempts[0]!.answer(200)
   await attempts[1]!.answer(500)
-  t.match(errors, [{ message: 'removeTask broke' }, { message: 'removeTask broke' }, { message: 'putTask broke' }], 'the removal was tried again meanwhile')
+  t.match(
+    errors,
+    [{ message: 'removeTask broke' }, { message: 'removeTask broke' }, { message: 'putTask broke' }],
+    'the removal was tried again meanwhile'
+  )
   t.throws(() => engine.getTask(done.name), { code: 'NOT_FOUND' })
   t.match(engine.getTask(retried.name), { dispatchCount: 1, previousResponse: 500 })
   t.match(store.getTask(retried.name), { dispatchCount: 0 })
@@ -747,7 +792,11 @@ t.test('an engine that is opened on what another left behind goes on where that 
   second.start()
   await clock.advance(1000)
   t.same(attempts, ['running 1', 'failed 2', `${generated.name.slice(queue.length + 7)} 1`])
-  t.throws(() => second.getTask(generated.name), { message: 'Requested entity was not found.' }, 'its id was generated, so it is not remembered')
+  t.throws(
+    () => second.getTask(generated.name),
+    { message: 'Requested entity was not found.' },
+    'its id was generated, so it is not remembered'
+  )
   await second.close()
 })
 
@@ -756,12 +805,24 @@ t.test('an observer hears of every step of a task, and what it throws changes no
   await engine.updateQueue(queue, { retryConfig: { maxAttempts: 2 } })
   const heard: unknown[] = []
   const stop = engine.observe({
-    added: task => { heard.push(['added', task.name.slice(queue.length + 7)]) },
-    started: ({ task }) => { heard.push(['started', task.dispatchCount]) },
-    attempted: ({ how, retryAt, error }) => { heard.push(['attempted', how, retryAt === undefined ? undefined : retryAt - clock.now(), (error as Error | undefined)?.message]) },
-    ended: (name, why) => { heard.push(['ended', name.slice(queue.length + 7), why]) },
-    emptied: name => { heard.push(['emptied', name]) },
-    changed: name => { heard.push(['changed', name]) }
+    added: task => {
+      heard.push(['added', task.name.slice(queue.length + 7)])
+    },
+    started: ({ task }) => {
+      heard.push(['started', task.dispatchCount])
+    },
+    attempted: ({ how, retryAt, error }) => {
+      heard.push(['attempted', how, retryAt === undefined ? undefined : retryAt - clock.now(), (error as Error | undefined)?.message])
+    },
+    ended: (name, why) => {
+      heard.push(['ended', name.slice(queue.length + 7), why])
+    },
+    emptied: name => {
+      heard.push(['emptied', name])
+    },
+    changed: name => {
+      heard.push(['changed', name])
+    }
   })
   engine.observe({ added () { throw new Error('a bad observer') } })
   await engine.createTask(queue, named('a'))
@@ -769,7 +830,12 @@ t.test('an observer hears of every step of a task, and what it throws changes no
   await clock.advance(100)
   await last().fail(new Error('no route'))
   t.same(heard.splice(0), [
-    ['added', 'a'], ['started', 1], ['attempted', 503, 100, undefined], ['started', 2], ['attempted', 'unreachable', undefined, 'no route'], ['ended', 'a', 'givenUp']
+    ['added', 'a'],
+    ['started', 1],
+    ['attempted', 503, 100, undefined],
+    ['started', 2],
+    ['attempted', 'unreachable', undefined, 'no route'],
+    ['ended', 'a', 'givenUp']
   ])
   await engine.pauseQueue(queue)
   await engine.createTask(queue, named('b'))
@@ -810,7 +876,14 @@ t.test('all that an engine starts runs in the async context in which it was made
     await engine.deleteTask(`${queue}/tasks/b`)
     await engine.close()
   })
-  t.strictSame([...new Set(seen)].sort(), ['added maker', 'attempted maker', 'dispatch maker', 'ended maker', 'onError maker', 'started maker'])
+  t.strictSame([...new Set(seen)].sort(), [
+    'added maker',
+    'attempted maker',
+    'dispatch maker',
+    'ended maker',
+    'onError maker',
+    'started maker'
+  ])
 })
 
 t.test('an attempt that was not delivered counts as not made', async t => {
@@ -949,7 +1022,12 @@ t.test('tasks that have outlived their retention', async t => {
     await engine.createTask(queue, { ...named('old'), dispatchDeadlineMs: 15_000 })
     const first = last()
     clock.set(clock.now() + 9 * day)
-    for (let week = 0; week < 3; week++) await engine.createTask(queue, named(`w${week}`)).then(async () => { await last().answer(200); clock.set(clock.now() + 9 * day) })
+    for (let week = 0; week < 3; week++) {
+      await engine.createTask(queue, named(`w${week}`)).then(async () => {
+        await last().answer(200)
+        clock.set(clock.now() + 9 * day)
+      })
+    }
     await first.answer(500)
     t.strictSame(expired, [['old', 1]])
     await engine.createTask(queue, named('given-up'))

@@ -6,7 +6,11 @@ import { NameMap } from '../../lib/store/name-map.js'
 import { RateLimiter } from '../../lib/engine/rate-limiter.js'
 import { Tombstones } from '../../lib/engine/tombstones.js'
 
-const limits = (maxDispatchesPerSecond: number, maxBurstSize: number) => ({ maxDispatchesPerSecond, maxBurstSize, maxConcurrentDispatches: 1 })
+const limits = (maxDispatchesPerSecond: number, maxBurstSize: number) => ({
+  maxDispatchesPerSecond,
+  maxBurstSize,
+  maxConcurrentDispatches: 1
+})
 
 t.test('a limiter never gives more than burst + rate * t in any span, and never keeps a waiter longer than it said', async t => {
   const rates = fc.oneof(fc.double({ min: 0.01, max: 500, noNaN: true }), fc.constantFrom(1, 3, 500))

@@ -17,7 +17,12 @@ export async function load (url, context, next) {
   if (!isTypeScript(url)) return await next(url, context)
   const sourcefile = fileURLToPath(new URL(url))
   const { code } = await transform(await readFile(sourcefile, 'utf8'), {
-    loader: 'ts', sourcefile, sourcemap: 'inline', sourcesContent: false, target: 'es2023', tsconfigRaw: { compilerOptions: { verbatimModuleSyntax: true } }
+    loader: 'ts',
+    sourcefile,
+    sourcemap: 'inline',
+    sourcesContent: false,
+    target: 'es2023',
+    tsconfigRaw: { compilerOptions: { verbatimModuleSyntax: true } }
   })
   return { format: 'module', source: code, shortCircuit: true }
 }

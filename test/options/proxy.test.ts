@@ -17,7 +17,11 @@ import { ACCOUNT, AUDIENCE, sign, startIssuer } from '../support/token-issuer.js
 
 const tasks = defineTasks({ mail: { payload: Type.Object({}) } })
 const CLOUD: Partial<CloudTasksOptions> = {
-  transport: 'cloud', project: 'demo', location: 'us-central1', target: { type: 'http', url: 'https://worker.example.com' }, sendTimeoutSeconds: 1
+  transport: 'cloud',
+  project: 'demo',
+  location: 'us-central1',
+  target: { type: 'http', url: 'https://worker.example.com' },
+  sendTimeoutSeconds: 1
 }
 
 /** A proxy that lets nothing through, at URL, and how often it was used. */
@@ -39,7 +43,14 @@ t.test('an emulator is reached directly, whatever proxies the environment has', 
   const proxy = await startProxy(t)
   for (const variable of ['grpc_proxy', 'https_proxy', 'http_proxy']) {
     t.test(`such as ${variable}`, async t => {
-      environment(t, { CLOUD_TASKS_EMULATOR_HOST: server.host, grpc_proxy: undefined, https_proxy: undefined, http_proxy: undefined, no_proxy: undefined, [variable]: proxy.url })
+      environment(t, {
+        CLOUD_TASKS_EMULATOR_HOST: server.host,
+        grpc_proxy: undefined,
+        https_proxy: undefined,
+        http_proxy: undefined,
+        no_proxy: undefined,
+        [variable]: proxy.url
+      })
       const app = Fastify()
       t.teardown(() => app.close())
       await app.register(cloudTasks, { tasks, ...CLOUD } as CloudTasksOptions)
@@ -54,7 +65,14 @@ t.test("a failure behind a proxy names the proxy's variable, and not its address
   t.teardown(() => server.close())
   const proxy = await startProxy(t)
   const fails = async (variables: Record<string, string | undefined>): Promise<string> => {
-    environment(t, { grpc_proxy: undefined, https_proxy: undefined, http_proxy: undefined, no_proxy: undefined, no_grpc_proxy: undefined, ...variables })
+    environment(t, {
+      grpc_proxy: undefined,
+      https_proxy: undefined,
+      http_proxy: undefined,
+      no_proxy: undefined,
+      no_grpc_proxy: undefined,
+      ...variables
+    })
     const client = new CloudTasksClient({ apiEndpoint: '127.0.0.1', port: server.port, sslCreds: credentials.createInsecure() })
     const app = Fastify()
     await app.register(cloudTasks, { tasks, ...CLOUD, client } as never)
@@ -79,7 +97,11 @@ t.test('which variable counts follows each library', async t => {
   t.equal(grpcProxy({ http_proxy: 'c', no_proxy: '.googleapis.com' }, 'x.googleapis.com'), undefined)
   t.equal(grpcProxy({ http_proxy: 'c', no_grpc_proxy: 'example.com', no_proxy: '.googleapis.com' }, 'x.googleapis.com'), 'http_proxy')
   t.equal(tokenProxy({ https_proxy: 'b', HTTPS_PROXY: 'a' }, undefined), 'HTTPS_PROXY')
-  t.equal(tokenProxy({ http_proxy: 'c', no_proxy: 'google.internal' }, 'metadata.google.internal'), 'http_proxy', 'a name is not a suffix here')
+  t.equal(
+    tokenProxy({ http_proxy: 'c', no_proxy: 'google.internal' }, 'metadata.google.internal'),
+    'http_proxy',
+    'a name is not a suffix here'
+  )
   t.equal(tokenProxy({ http_proxy: 'c', no_proxy: '*.google.internal, x' }, 'metadata.google.internal'), undefined)
   t.strictSame(fetchProxy({ HTTPS_PROXY: 'a' }, 'www.googleapis.com'), { variable: 'HTTPS_PROXY', used: false })
   t.strictSame(fetchProxy({ https_proxy: 'a', NODE_USE_ENV_PROXY: '1' }, 'www.googleapis.com'), { variable: 'https_proxy', used: true })
@@ -105,19 +127,45 @@ t.test('keys of tokens', async t => {
   })
 
   t.test('that cannot be had are blamed on the proxy that was used, or that was not', async t => {
-    const callers = { verify: 'oidc', issuers: ['x'], jwksUri: 'https://127.0.0.1:1/certs', audiences: [AUDIENCE], emails: [ACCOUNT], cloudRunIam: false } as const
+    const callers = {
+      verify: 'oidc',
+      issuers: ['x'],
+      jwksUri: 'https://127.0.0.1:1/certs',
+      audiences: [AUDIENCE],
+      emails: [ACCOUNT],
+      cloudRunIam: false
+    } as const
     const { key } = await startIssuer(t)
     const authorization = `Bearer ${await sign(key)}`
     const explanation = async (variables: Record<string, string | undefined>, jwksUri: string = callers.jwksUri): Promise<string> => {
-      environment(t, { https_proxy: undefined, HTTPS_PROXY: undefined, http_proxy: undefined, HTTP_PROXY: undefined, no_proxy: undefined, NO_PROXY: undefined, NODE_USE_ENV_PROXY: undefined, ...variables })
+      environment(t, {
+        https_proxy: undefined,
+        HTTPS_PROXY: undefined,
+        http_proxy: undefined,
+        HTTP_PROXY: undefined,
+        no_proxy: undefined,
+        NO_PROXY: undefined,
+        NODE_USE_ENV_PROXY: undefined,
+        ...variables
+      })
       const verifier = new OidcVerifier({ ...callers, jwksUri }, { clock: systemClock })
       const error = await verifier.verify({ headers: { authorization }, rawHeaders: [] }).catch(error => error)
       await verifier.close()
       t.equal(error.code, 'FST_TASKS_KEYS_UNAVAILABLE')
       return error.explanation
     }
-    t.equal((await explanation({ https_proxy: 'http://127.0.0.1:1' })).includes('past the proxy that https_proxy names, which Node.js uses only with NODE_USE_ENV_PROXY=1'), true)
-    t.equal((await explanation({ https_proxy: 'http://127.0.0.1:1', NODE_USE_ENV_PROXY: '1' })).includes('through the proxy that https_proxy names'), true)
+    t.equal(
+      (await explanation({ https_proxy: 'http://127.0.0.1:1' })).includes(
+        'past the proxy that https_proxy names, which Node.js uses only with NODE_USE_ENV_PROXY=1'
+      ),
+      true
+    )
+    t.equal(
+      (await explanation({ https_proxy: 'http://127.0.0.1:1', NODE_USE_ENV_PROXY: '1' })).includes(
+        'through the proxy that https_proxy names'
+      ),
+      true
+    )
     t.notMatch(await explanation({}), /proxy/i)
     t.notMatch(await explanation({ https_proxy: 'http://127.0.0.1:1' }, 'http://127.0.0.1:1/certs'), /proxy/i)
   })

@@ -13,7 +13,10 @@ const page = readFileSync(join(root, 'docs/schemas.md'), 'utf8')
 
 /** What the handler gets for `payload`. */
 async function received (test: Test, payload: object, value: unknown): Promise<unknown> {
-  const { app } = await start(test, { tasks: defineTasks({ task: { payload: payload as { type: 'object' } } }), handlers: { task: (payload: unknown) => payload } })
+  const { app } = await start(test, {
+    tasks: defineTasks({ task: { payload: payload as { type: 'object' } } }),
+    handlers: { task: (payload: unknown) => payload }
+  })
   return await app.tasks.run('task', value)
 }
 
@@ -29,7 +32,9 @@ t.test('the table of coercions in docs/schemas.md is true', async t => {
 t.test('what docs/schemas.md says of dates is true', async t => {
   const [text, date] = ['2030-01-01T00:00:00.000Z', new Date('2030-01-01')]
   for (const schema of [z.date(), v.date()]) await t.rejects(received(t, schema, date), { code: 'FST_TASKS_INVALID_PAYLOAD' })
-  for (const schema of [z.coerce.date(), v.pipe(v.string(), v.isoTimestamp(), v.toDate()), type('string.date.parse')]) t.strictSame(await received(t, schema, date), date)
+  for (const schema of [z.coerce.date(), v.pipe(v.string(), v.isoTimestamp(), v.toDate()), type('string.date.parse')]) {
+    t.strictSame(await received(t, schema, date), date)
+  }
   t.equal(await received(t, Type.String({ format: 'date-time' }), date), text)
 })
 

@@ -29,7 +29,12 @@ t.test('app.tasks.list() and the console show what is sent as JSON Schema, and n
   await app.ready()
   const schemas = Object.fromEntries(app.tasks.list().map(({ name, schema }) => [name, schema])) as Record<string, any>
   t.equal(schemas.typebox, tasks.typebox.payload)
-  t.match(schemas.zod, { $schema: 'http://json-schema.org/draft-07/schema#', type: 'object', properties: { email: { type: 'string', format: 'email' }, from: { type: 'string' } }, required: ['email', 'from'] })
+  t.match(schemas.zod, {
+    $schema: 'http://json-schema.org/draft-07/schema#',
+    type: 'object',
+    properties: { email: { type: 'string', format: 'email' }, from: { type: 'string' } },
+    required: ['email', 'from']
+  })
   t.match(schemas.arktype, { type: 'object', properties: { email: { type: 'string' }, from: { type: 'string' } } })
   t.match(schemas['zod-recursive'], { properties: { children: { items: { $ref: '#' } } } })
   t.equal(schemas['zod-date'], undefined)
@@ -40,9 +45,16 @@ t.test('app.tasks.list() and the console show what is sent as JSON Schema, and n
   t.same(shown.zod, schemas.zod)
   t.equal(shown.valibot, undefined)
   const validated = await app.inject({
-    method: 'POST', url: '/console/api/validate', headers: { host: 'localhost', origin: 'http://localhost', 'x-console-token': overview.token }, payload: { task: 'valibot', text: '{"email":7}' }
+    method: 'POST',
+    url: '/console/api/validate',
+    headers: { host: 'localhost', origin: 'http://localhost', 'x-console-token': overview.token },
+    payload: { task: 'valibot', text: '{"email":7}' }
   })
-  t.same(validated.json(), { ok: false, errors: [{ path: '/email', message: 'Invalid type: Expected string but received 7' }] }, "its author sees the library's own words")
+  t.same(
+    validated.json(),
+    { ok: false, errors: [{ path: '/email', message: 'Invalid type: Expected string but received 7' }] },
+    "its author sees the library's own words"
+  )
 })
 
 t.test('OpenAPI documents show what is sent, and any JSON where it cannot be described on its own', async t => {
@@ -51,7 +63,9 @@ t.test('OpenAPI documents show what is sent, and any JSON where it cannot be des
   await app.register(swagger, { openapi: { info: { title: 'test', version: '1' } } })
   await app.register(cloudTasks, { tasks, handlers, transport: 'local', exposeRoutes: true })
   await app.ready()
-  const document = JSON.parse(JSON.stringify(app.swagger())) as { paths: Record<string, { post: { requestBody?: { content: Record<string, { schema: unknown }> } } }> }
+  const document = JSON.parse(JSON.stringify(app.swagger())) as {
+    paths: Record<string, { post: { requestBody?: { content: Record<string, { schema: unknown }> } } }>
+  }
   const body = (name: string) => document.paths[`/tasks/${name}`]?.post.requestBody?.content['application/json']?.schema
   t.match(body('typebox'), { type: 'object', properties: { email: { type: 'string', format: 'email' } } })
   t.match(body('zod'), { type: 'object', properties: { email: { type: 'string', format: 'email' }, from: { type: 'string' } } })
@@ -74,7 +88,14 @@ t.test('the command line', async t => {
   t.test('list --json has the schema of what is sent, and none where there is none', async t => {
     const cwd = t.testdir({ 'app.js': app, node_modules: t.fixture('symlink', process.cwd() + '/node_modules') })
     const listed = JSON.parse((await command(['list', '--json'], { cwd })).out) as Array<{ name: string, schema?: unknown }>
-    t.match(listed[0], { name: 'zod', schema: { type: 'object', properties: { email: { format: 'email' }, from: { type: 'string', default: '3' } }, required: ['order', 'email'] } })
+    t.match(listed[0], {
+      name: 'zod',
+      schema: {
+        type: 'object',
+        properties: { email: { format: 'email' }, from: { type: 'string', default: '3' } },
+        required: ['order', 'email']
+      }
+    })
     t.equal('schema' in listed[1]!, false)
     t.equal('schema' in listed[2]!, false)
   })
@@ -83,7 +104,7 @@ t.test('the command line', async t => {
     const cwd = t.testdir({ 'app.js': app, node_modules: t.fixture('symlink', process.cwd() + '/node_modules') })
     const { code, err } = await command(['run', 'zod'], { cwd })
     t.equal(code, 1)
-    t.ok(err.includes("This one fits:\n  fastify-cloud-tasks run zod '{\"order\":\"text\",\"email\":\"ada@example.com\",\"from\":\"3\"}'"), err)
+    t.ok(err.includes('This one fits:\n  fastify-cloud-tasks run zod \'{"order":"text","email":"ada@example.com","from":"3"}\''), err)
     const ran = await command(['run', 'zod', '{"order":"42","email":"ada@example.com","from":"7"}'], { cwd })
     t.same(JSON.parse(ran.out), { order: '42', email: 'ada@example.com', from: 7 }, 'its transform ran once')
     const valibot = await command(['run', 'valibot'], { cwd })

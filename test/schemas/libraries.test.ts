@@ -12,34 +12,73 @@ const receipt = { order: '42', email: 'ada@example.com' }
 const shipment = { items: [{ sku: 'a', email: 'ada@example.com' }], speed: 'fast' } as const
 
 // The tasks of all have the same names and payloads.
-const libraries = { typebox, 'typebox 1.x': typebox1 as never as typeof typebox, 'json schema': jsonSchema as never as typeof typebox, zod, valibot, arktype }
+const libraries = {
+  typebox,
+  'typebox 1.x': typebox1 as never as typeof typebox,
+  'json schema': jsonSchema as never as typeof typebox,
+  zod,
+  valibot,
+  arktype
+}
 
 for (const [library, tasks] of Object.entries(libraries)) {
   t.test(`tasks with schemas of ${library}`, async t => {
     t.test('are validated at both ends and run with what was sent', async t => {
       const attempts = watchAttempts(t)
       const seen: unknown[] = []
-      const { app } = await start(t, { tasks: tasks as typeof typebox, handlers: { 'send-receipt': payload => { seen.push(payload) }, 'ship-order': payload => { seen.push(payload) }, nightly: payload => { seen.push(payload) } } })
+      const { app } = await start(t, {
+        tasks: tasks as typeof typebox,
+        handlers: {
+          'send-receipt': payload => {
+            seen.push(payload)
+          },
+          'ship-order': payload => {
+            seen.push(payload)
+          },
+          nightly: payload => {
+            seen.push(payload)
+          }
+        }
+      })
       await app.enqueue('send-receipt', receipt)
       await app.enqueue('ship-order', shipment)
       await app.enqueue('nightly', null)
       t.strictSame((await attempts.ended(3)).map(end => end.result), ['done', 'done', 'done'])
-      t.same(new Set(seen.map(payload => JSON.stringify(payload))), new Set([receipt, shipment, null].map(payload => JSON.stringify(payload))))
+      t.same(
+        new Set(seen.map(payload => JSON.stringify(payload))),
+        new Set([receipt, shipment, null].map(payload => JSON.stringify(payload)))
+      )
       await app.tasks.run('ship-order', shipment)
       t.same(seen.at(-1), shipment)
     })
 
     t.test('refuse a payload that does not fit, naming the field and never the value', async t => {
       const { app } = await start(t, { tasks: tasks as typeof typebox })
-      const refused = await app.enqueue('ship-order', { ...shipment, items: [shipment.items[0], { sku: 'b', email: 'secret-value' }] }).then(() => undefined, error => error)
+      const refused = await app
+        .enqueue('ship-order', { ...shipment, items: [shipment.items[0], { sku: 'b', email: 'secret-value' }] })
+        .then(
+          () => undefined,
+          error => error
+        )
       t.equal(refused?.code, 'FST_TASKS_INVALID_PAYLOAD')
       t.equal(refused.statusCode, 400)
       t.ok(refused.message.includes('payload/items/1/email must '), refused.message)
       t.equal(refused.validation[0].instancePath, '/items/1/email')
       t.equal(JSON.stringify([refused, refused.message, refused.stack, String(refused.cause)]).includes('secret-value'), false)
 
-      for (const payload of [{}, { ...receipt, copies: { secret: 1 } }, { order: '42' }, { ...receipt, order: ['secret-value'] }, null, 7, 'secret-value']) {
-        const error = await app.enqueue('send-receipt', payload).then(() => undefined, reason => reason)
+      for (const payload of [
+        {},
+        { ...receipt, copies: { secret: 1 } },
+        { order: '42' },
+        { ...receipt, order: ['secret-value'] },
+        null,
+        7,
+        'secret-value'
+      ]) {
+        const error = await app.enqueue('send-receipt', payload).then(
+          () => undefined,
+          reason => reason
+        )
         // ajv as Fastify sets it up removes what 'additionalProperties: false' forbids, and turns a list of one value into the value.
         if (error === undefined && library !== 'zod' && library !== 'valibot' && library !== 'arktype') continue
         t.equal(error?.code, 'FST_TASKS_INVALID_PAYLOAD', JSON.stringify(payload))
@@ -49,10 +88,25 @@ for (const [library, tasks] of Object.entries(libraries)) {
 
     t.test('refuse it at the route, too, where its log and answer do not quote it', async t => {
       const attempts = watchAttempts(t)
-      const { app, log } = await start(t, { tasks: tasks as typeof typebox, auth: false, handlers: { 'ship-order': () => { t.fail('must not run') } } })
-      const response = await app.inject({ method: 'POST', url: '/tasks/ship-order', payload: { items: [{ sku: 'a', email: 'secret-value' }], speed: 'fast' } })
+      const { app, log } = await start(t, {
+        tasks: tasks as typeof typebox,
+        auth: false,
+        handlers: {
+          'ship-order': () => {
+            t.fail('must not run')
+          }
+        }
+      })
+      const response = await app.inject({
+        method: 'POST',
+        url: '/tasks/ship-order',
+        payload: { items: [{ sku: 'a', email: 'secret-value' }], speed: 'fast' }
+      })
       t.equal(response.statusCode, 400)
-      t.strictSame(attempts.ends.map(({ result, status, error }) => [result, status, (error as { code: string }).code]), [['retry', 400, 'FST_TASKS_INVALID_PAYLOAD']])
+      t.strictSame(
+        attempts.ends.map(({ result, status, error }) => [result, status, (error as { code: string }).code]),
+        [['retry', 400, 'FST_TASKS_INVALID_PAYLOAD']]
+      )
       t.equal(JSON.stringify([log, response.body]).includes('secret-value'), false)
       t.ok(log.some(line => JSON.stringify(line).includes('payload/items/0/email')))
     })

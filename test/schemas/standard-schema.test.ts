@@ -11,12 +11,22 @@ import { gate, start, watchAttempts } from '../support/app.js'
 
 /** A Standard Schema whose `validate` is given. */
 function standard<Input, Output = Input> (validate: (value: unknown) => unknown, more: object = {}) {
-  return { '~standard': { version: 1, vendor: 'test', validate, ...more } } as { readonly '~standard': { readonly types?: { readonly input: Input, readonly output: Output } } }
+  return { '~standard': { version: 1, vendor: 'test', validate, ...more } } as {
+    readonly '~standard': { readonly types?: { readonly input: Input, readonly output: Output } }
+  }
 }
 
 t.test('an asynchronous schema', async t => {
   const known = new Set(['ada', 'grace'])
-  const user = z.object({ name: z.string().refine(async name => { await new Promise(resolve => setImmediate(resolve)); return known.has(name) }).transform(async name => name.toUpperCase()) })
+  const user = z.object({
+    name: z
+      .string()
+      .refine(async name => {
+        await new Promise(resolve => setImmediate(resolve))
+        return known.has(name)
+      })
+      .transform(async name => name.toUpperCase())
+  })
   const tasks = defineTasks({ greet: { payload: user } })
 
   t.test('is awaited at both ends, and the handler gets what it resolves with', async t => {
@@ -24,7 +34,10 @@ t.test('an asynchronous schema', async t => {
     const seen: unknown[] = []
     const { app } = await start(t, { tasks, handlers: { greet: ({ name }) => { seen.push(name) } } })
     await app.enqueue('greet', { name: 'ada' })
-    await t.rejects(app.enqueue('greet', { name: 'mallory' }), { code: 'FST_TASKS_INVALID_PAYLOAD', message: "The payload of task 'greet' is invalid: payload/name does not fit its schema" })
+    await t.rejects(app.enqueue('greet', { name: 'mallory' }), {
+      code: 'FST_TASKS_INVALID_PAYLOAD',
+      message: "The payload of task 'greet' is invalid: payload/name does not fit its schema"
+    })
     t.equal((await attempts.ended(1))[0]?.result, 'done')
     await app.tasks.run('greet', { name: 'grace' })
     t.strictSame(seen, ['ADA', 'GRACE'])
@@ -46,8 +59,18 @@ t.test('an asynchronous schema', async t => {
     const attempts = watchAttempts(t)
     const started = gate()
     let accepts = 0
-    const late = defineTasks({ late: { payload: standard<string>(async value => ++accepts === 2 ? { issues: [{ message: 'not yet' }] } : { value }) } })
-    const { app } = await start(t, { tasks: late, queues: { default: { retryConfig: { minBackoffSeconds: 0.005 } } }, handlers: { late: () => { started.open() } } })
+    const late = defineTasks({
+      late: { payload: standard<string>(async value => (++accepts === 2 ? { issues: [{ message: 'not yet' }] } : { value })) }
+    })
+    const { app } = await start(t, {
+      tasks: late,
+      queues: { default: { retryConfig: { minBackoffSeconds: 0.005 } } },
+      handlers: {
+        late: () => {
+          started.open()
+        }
+      }
+    })
     await app.enqueue('late', 'x')
     await started.opened
     t.strictSame((await attempts.ended(2)).map(({ result, status }) => `${result} ${status}`), ['retry 400', 'done 204'])
@@ -56,9 +79,25 @@ t.test('an asynchronous schema', async t => {
 
 t.test('a schema whose validate misbehaves makes an invalid payload and no crash', async t => {
   const nonsense: Array<[what: string, validate: (value: unknown) => unknown]> = [
-    ['throws', () => { throw new Error('about secret-value') }],
-    ['throws no error', () => { throw 'secret-value' }], // eslint-disable-line no-throw-literal
-    ['rejects', async () => { throw new Error('about secret-value') }],
+    [
+      'throws',
+      () => {
+        throw new Error('about secret-value')
+      }
+    ],
+    [
+      'throws no error',
+      () => {
+        // eslint-disable-next-line no-throw-literal
+        throw 'secret-value'
+      }
+    ],
+    [
+      'rejects',
+      async () => {
+        throw new Error('about secret-value')
+      }
+    ],
     ['returns nothing', () => undefined],
     ['returns null', () => null],
     ['returns a boolean', () => true],
@@ -67,9 +106,35 @@ t.test('a schema whose validate misbehaves makes an invalid payload and no crash
     ['resolves with nothing', async () => undefined],
     ['returns issues that are no list', () => ({ value: 1, issues: 'secret-value' })],
     ['returns an empty list of issues', () => ({ value: 1, issues: [] })],
-    ['returns issues that are none', () => ({ issues: [null, 7, 'secret-value', {}, { message: 5, path: 'secret-value' }, { path: [Symbol('secret-value'), { key: 'secret-value' }, null] }] })],
-    ['returns issues without an end', () => { const issue: Record<string, unknown> = {}; issue.issues = [issue]; return { issues: [issue] } }],
-    ['has a result that throws', () => ({ get issues () { throw new Error('about secret-value') } })]
+    [
+      'returns issues that are none',
+      () => ({
+        issues: [
+          null,
+          7,
+          'secret-value',
+          {},
+          { message: 5, path: 'secret-value' },
+          { path: [Symbol('secret-value'), { key: 'secret-value' }, null] }
+        ]
+      })
+    ],
+    [
+      'returns issues without an end',
+      () => {
+        const issue: Record<string, unknown> = {}
+        issue.issues = [issue]
+        return { issues: [issue] }
+      }
+    ],
+    [
+      'has a result that throws',
+      () => ({
+        get issues () {
+          throw new Error('about secret-value')
+        }
+      })
+    ]
   ]
   for (const [what, validate] of nonsense) {
     t.test(`as it ${what}`, async t => {
@@ -95,7 +160,12 @@ t.test('what is no Standard Schema of version 1 is refused at registration with 
     const app = Fastify()
     t.teardown(() => app.close())
     await app.register(cloudTasks, { tasks: { bad: { payload: schema as never } }, transport: 'local' })
-    await t.rejects(async () => { await app.ready() }, { code: 'FST_TASKS_INVALID_SCHEMA', message: `The payload schema of task 'bad' does not compile: ${words}` })
+    await t.rejects(
+      async () => {
+        await app.ready()
+      },
+      { code: 'FST_TASKS_INVALID_SCHEMA', message: `The payload schema of task 'bad' does not compile: ${words}` }
+    )
   }
 })
 
@@ -127,7 +197,9 @@ t.test('schemas of several libraries live in one registry', async t => {
   await client.enqueue('json', { n: 5 })
   await attempts.ended(5)
   t.same(seen, { typebox: { n: 1 }, zod: { n: 2 }, valibot: 3, arktype: 4, json: { n: 5 } })
-  for (const name of Object.keys(tasks)) await t.rejects(app.enqueue(name, { n: 'no number' }), { code: 'FST_TASKS_INVALID_PAYLOAD' }, name)
+  for (const name of Object.keys(tasks)) {
+    await t.rejects(app.enqueue(name, { n: 'no number' }), { code: 'FST_TASKS_INVALID_PAYLOAD' }, name)
+  }
 })
 
 t.test('works alike where fastify-type-provider-zod is the compiler of the app', async t => {
@@ -145,6 +217,9 @@ t.test('works alike where fastify-type-provider-zod is the compiler of the app',
   await client.enqueue('send', { to: 'ada@example.com', at: '2030-01-01' })
   await attempts.ended(1)
   t.strictSame(seen, [{ to: 'ada@example.com', at: new Date('2030-01-01'), copies: 1 }])
-  await t.rejects(client.enqueue('send', { to: 'nobody', at: 0 }), { code: 'FST_TASKS_INVALID_PAYLOAD', message: /payload\/to must match format "email"$/ })
+  await t.rejects(client.enqueue('send', { to: 'nobody', at: 0 }), {
+    code: 'FST_TASKS_INVALID_PAYLOAD',
+    message: /payload\/to must match format "email"$/
+  })
   t.ok(app.swagger().paths?.['/tasks/send'], "its transform documents the app's tasks")
 })

@@ -128,8 +128,16 @@ async function addTwice (): Promise<void> {
   const names = before.match(/^ack \d+0$/gm) ?? []
   for (const line of names.slice(-300)) {
     const id = Number(line.slice(4))
-    await engine.createTask(queueOf(id), { name: nameOf(id), httpRequest: { url: 'http://localhost/', body: Buffer.from(`${id} again`) } }).then(
-      () => { say(`twice ${id}`) }, (error: { code?: string }) => { if (error.code !== 'ALREADY_EXISTS') say(`error ${String(error)}`) })
+    await engine
+      .createTask(queueOf(id), { name: nameOf(id), httpRequest: { url: 'http://localhost/', body: Buffer.from(`${id} again`) } })
+      .then(
+        () => {
+          say(`twice ${id}`)
+        },
+        (error: { code?: string }) => {
+          if (error.code !== 'ALREADY_EXISTS') say(`error ${String(error)}`)
+        }
+      )
   }
 }
 

@@ -118,7 +118,16 @@ class Ledger {
   report (): CrashReport {
     let lost = 0
     for (const task of this.#tasks.values()) if (task.acknowledged && !task.succeeded) lost++
-    return { kills: 0, acknowledged: this.#acknowledged, runs: this.#runs, retries: this.#retries, lost, cameBack: this.#cameBack, forgotten: this.#forgotten, faults: this.#faults }
+    return {
+      kills: 0,
+      acknowledged: this.#acknowledged,
+      runs: this.#runs,
+      retries: this.#retries,
+      lost,
+      cameBack: this.#cameBack,
+      forgotten: this.#forgotten,
+      faults: this.#faults
+    }
   }
 
   #take (line: string): void {
@@ -159,7 +168,9 @@ class Ledger {
 
   #task (id: string): Known {
     let task = this.#tasks.get(id)
-    if (task === undefined) this.#tasks.set(id, task = { acknowledged: false, succeeded: false, ended: false, lastRun: 0, stored: 0, due: '' })
+    if (task === undefined) {
+      this.#tasks.set(id, (task = { acknowledged: false, succeeded: false, ended: false, lastRun: 0, stored: 0, due: '' }))
+    }
     return task
   }
 }

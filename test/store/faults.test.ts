@@ -76,22 +76,33 @@ t.test('one engine has a directory', async t => {
     t.same((await readdir(directory)).sort(), ['.gitignore', 'format.json', 'tasks.mdb', 'tasks.mdb-lock'])
   })
 
-  t.test('a pid that was given to another process since is no holder', { skip: process.platform !== 'linux' && 'start times are from /proc' }, async t => {
-    const directory = await folder(t)
-    const { engine } = await engineOn(t, { directory })
-    const owner = JSON.parse(await readFile(join(directory, 'owner.json'), 'utf8')) as { startedAt: string }
-    t.ok(owner.startedAt)
-    await engine.close()
-    for (const left of [{ pid: process.ppid, startedAt: owner.startedAt }, { pid: process.pid, startedAt: 'another boot 1' }]) {
-      await writeFile(join(directory, 'owner.json'), JSON.stringify(left))
+  t.test(
+    'a pid that was given to another process since is no holder',
+    { skip: process.platform !== 'linux' && 'start times are from /proc' },
+    async t => {
+      const directory = await folder(t)
       const { engine } = await engineOn(t, { directory })
+      const owner = JSON.parse(await readFile(join(directory, 'owner.json'), 'utf8')) as { startedAt: string }
+      t.ok(owner.startedAt)
       await engine.close()
+      for (const left of [
+        { pid: process.ppid, startedAt: owner.startedAt },
+        { pid: process.pid, startedAt: 'another boot 1' }
+      ]) {
+        await writeFile(join(directory, 'owner.json'), JSON.stringify(left))
+        const { engine } = await engineOn(t, { directory })
+        await engine.close()
+      }
+      await writeFile(join(directory, 'owner.json'), JSON.stringify({ pid: process.ppid, startedAt: '' }))
+      await t.rejects(
+        new LmdbStore({ directory }).load(),
+        { name: 'StoreError', problem: 'inUse' },
+        'where no start time is known the pid decides'
+      )
+      await writeFile(join(directory, 'owner.json'), '')
+      await engineOn(t, { directory })
     }
-    await writeFile(join(directory, 'owner.json'), JSON.stringify({ pid: process.ppid, startedAt: '' }))
-    await t.rejects(new LmdbStore({ directory }).load(), { name: 'StoreError', problem: 'inUse' }, 'where no start time is known the pid decides')
-    await writeFile(join(directory, 'owner.json'), '')
-    await engineOn(t, { directory })
-  })
+  )
 
   t.test('who has lost it stores nothing more', async t => {
     const directory = await folder(t)
@@ -117,8 +128,12 @@ t.test('a directory that is no store, or not of this version, or damaged, is ref
     await handle.close()
   }
   const faults: Array<[title: string, problem: string, spoil: (directory: string, data: string) => Promise<unknown>]> = [
-    ['another release wrote it', 'version', directory => writeFile(join(directory, 'format.json'), '{"format":"fastify-cloud-tasks","version":1}')],
-    ['its format.json is somebody else\'s', 'foreign', directory => writeFile(join(directory, 'format.json'), '{"version":1}')],
+    [
+      'another release wrote it',
+      'version',
+      directory => writeFile(join(directory, 'format.json'), '{"format":"fastify-cloud-tasks","version":1}')
+    ],
+    ["its format.json is somebody else's", 'foreign', directory => writeFile(join(directory, 'format.json'), '{"version":1}')],
     ['its format.json is cut short', 'foreign', directory => writeFile(join(directory, 'format.json'), '{"for')],
     ['its format.json is gone', 'foreign', directory => rm(join(directory, 'format.json'))],
     ['the data are something else', 'damaged', (_, data) => writeFile(data, 'id;name\n'.repeat(3000))],
@@ -127,7 +142,11 @@ t.test('a directory that is no store, or not of this version, or damaged, is ref
     ['the second half of the data is gone', 'damaged', (_, data) => truncate(data, size / 2)],
     ['the last page of the data is gone', 'damaged', (_, data) => truncate(data, size - 4096)],
     ['the beginning of the data is zeros', 'damaged', (_, data) => overwrite(data, 0, Buffer.alloc(8192))],
-    ['a piece in its middle is something else', 'damaged', (_, data) => overwrite(data, Math.floor(size / 8192) * 4096, Buffer.alloc(10 * 4096, 'x'))],
+    [
+      'a piece in its middle is something else',
+      'damaged',
+      (_, data) => overwrite(data, Math.floor(size / 8192) * 4096, Buffer.alloc(10 * 4096, 'x'))
+    ],
     ['all but the beginning of the data is zeros', 'damaged', (_, data) => overwrite(data, 8192, Buffer.alloc(size - 8192))]
   ]
   for (const [title, problem, spoil] of faults) {
@@ -170,7 +189,9 @@ t.test('a directory that cannot be used is refused', async t => {
   await t.rejects(new LmdbStore({ directory: join(path, 'file') }).load(), { problem: 'access', message: /EEXIST|ENOTDIR/ })
   await t.rejects(new LmdbStore({ directory: join(path, 'file', 'below') }).load(), { problem: 'access', message: /ENOTDIR/ })
   // Whoever runs the tests as root may write everywhere but here.
-  if (process.platform === 'linux') await t.rejects(new LmdbStore({ directory: '/sys/tasks' }).load(), { name: 'StoreError', problem: 'access' })
+  if (process.platform === 'linux') {
+    await t.rejects(new LmdbStore({ directory: '/sys/tasks' }).load(), { name: 'StoreError', problem: 'access' })
+  }
 })
 
 t.test('when the disk is full', async t => {
@@ -254,7 +275,8 @@ t.test('a clock that jumps loses and repeats nothing', async t => {
 
 t.test('the plugin', async t => {
   const tasks = defineTasks({ work: { payload: Type.Object({}) } })
-  const app = (directory: string, handlers = {}) => Fastify().register(cloudTasks, { tasks, transport: 'local', local: { directory }, handlers })
+  const app = (directory: string, handlers = {}) =>
+    Fastify().register(cloudTasks, { tasks, transport: 'local', local: { directory }, handlers })
 
   t.test('takes the directory from its options, else from the environment, and then runs in production', async t => {
     const config = (options: object, environment: NodeJS.ProcessEnv = {}) => resolveConfig({ tasks, ...options }, environment, false)
@@ -272,7 +294,12 @@ t.test('the plugin', async t => {
     const directory = await folder(t)
     const first = app(directory)
     await first.ready()
-    await t.rejects(async () => { await app(directory).ready() }, { code: 'FST_TASKS_STORE_UNAVAILABLE', explanation: new RegExp(`pid ${process.pid}`), cause: { problem: 'inUse' } })
+    await t.rejects(
+      async () => {
+        await app(directory).ready()
+      },
+      { code: 'FST_TASKS_STORE_UNAVAILABLE', explanation: new RegExp(`pid ${process.pid}`), cause: { problem: 'inUse' } }
+    )
     await first.close()
     const second = app(directory)
     await second.ready()
@@ -342,7 +369,11 @@ t.test('the directory and its files are for their owner alone, and what lies the
   for (const directory of [join(parent, 'fresh'), join(parent, 'repository')]) {
     const store = new LmdbStore({ directory })
     await store.load()
-    const modes = Object.fromEntries(readdirSync(directory).filter(file => file !== '.gitignore').map(file => [file, statSync(join(directory, file)).mode & 0o777]))
+    const modes = Object.fromEntries(
+      readdirSync(directory)
+        .filter(file => file !== '.gitignore')
+        .map(file => [file, statSync(join(directory, file)).mode & 0o777])
+    )
     t.ok(Object.keys(modes).length >= 3)
     for (const [file, mode] of Object.entries(modes)) t.equal(mode, 0o600, file)
     await store.close()

@@ -24,7 +24,15 @@ async function folder (t: Test): Promise<string> {
 }
 
 function newTask (id: string, body: Buffer = Buffer.from(id)): Task {
-  return { name: `${queue}/tasks/${id}`, scheduleAt: 5, createdAt: 1000, dispatchCount: 0, responseCount: 0, executionCount: 0, httpRequest: { url: 'http://localhost/', body } }
+  return {
+    name: `${queue}/tasks/${id}`,
+    scheduleAt: 5,
+    createdAt: 1000,
+    dispatchCount: 0,
+    responseCount: 0,
+    executionCount: 0,
+    httpRequest: { url: 'http://localhost/', body }
+  }
 }
 
 async function opened (t: Test, options: LmdbStoreOptions): Promise<{ store: LmdbStore, tasks: TaskIndexEntry[] }> {
@@ -76,7 +84,11 @@ t.test('a journal gives back all commits that it took, whatever they hold and ho
       let begin = 512
       for (const rows of commits.slice(0, -1)) begin += encodeFrame(1, rows, 0, wholeSectors).length
       await truncate(path!, begin + cut % lastSize)
-      t.same(await readJournal(directory, { sequence: 7, run: 3 }, 4), frames.slice(0, -1), 'one that was cut short is as if it had never been')
+      t.same(
+        await readJournal(directory, { sequence: 7, run: 3 }, 4),
+        frames.slice(0, -1),
+        'one that was cut short is as if it had never been'
+      )
     } finally {
       await rm(directory, { recursive: true })
     }
@@ -98,7 +110,11 @@ t.test('a payload that looks like a commit is none', async t => {
   await truncate(path!, at + forged.length)
   t.same(await readJournal(directory, { sequence: 0, run: 1 }, 2), [], 'nothing of it counts when the commit around it was cut short')
   const head = { salt: 0, run: 1 }
-  t.equal([...decodeFile(Buffer.concat([encodeFileHead(head), forged]), head)].length, 1, 'in a file without a salt it would have been one')
+  t.equal(
+    [...decodeFile(Buffer.concat([encodeFileHead(head), forged]), head)].length,
+    1,
+    'in a file without a salt it would have been one'
+  )
 })
 
 t.test('an acknowledged task is there after a crash, without any close', async t => {
@@ -328,31 +344,49 @@ t.test('a backlog knows the newest of each record, wherever it was written', asy
   backlog.taking.add([['tasks', 1, undefined], ['states', 1, b], ['tasks', 2, b, true], ['tasks', 2, undefined], ['tasks', 3, undefined]])
   t.equal(backlog.get('tasks', 1), undefined)
   t.equal(backlog.get('states', 1), b)
-  t.same([...backlog.taking.rows()], [['tasks', 1, undefined], ['tasks', 3, undefined], ['states', 1, b]], 'what was made and removed in one go leaves no trace')
+  t.same(
+    [...backlog.taking.rows()],
+    [
+      ['tasks', 1, undefined],
+      ['tasks', 3, undefined],
+      ['states', 1, b]
+    ],
+    'what was made and removed in one go leaves no trace'
+  )
   backlog.drop()
   t.equal(backlog.get('tasks', 1), undefined)
   t.equal(backlog.get('queues', 'q'), null)
   // A state that was removed and then made anew.
   backlog.taking.add([['states', 9, undefined], ['states', 9, a, true]])
   t.equal(backlog.get('states', 9), a)
-  t.same([...backlog.taking.rows()].filter(([table, key]) => table === 'states' && key === 9), [['states', 9, undefined], ['states', 9, a]])
+  t.same(
+    [...backlog.taking.rows()].filter(([table, key]) => table === 'states' && key === 9),
+    [
+      ['states', 9, undefined],
+      ['states', 9, a]
+    ]
+  )
   backlog.taking.add([['states', 9, undefined]])
   t.equal(backlog.get('states', 9), undefined)
 })
 
-t.test('a journal is written so that each write is durable', { skip: process.platform !== 'linux' && 'flags are read from /proc' }, async t => {
-  const path = join(await folder(t), 'file')
-  const file = await createJournalFile(path)
-  const linkOf = (fd: string): string => {
-    try {
-      return readlinkSync(`/proc/self/fd/${fd}`)
-    } catch {
-      return 'closed since'
+t.test(
+  'a journal is written so that each write is durable',
+  { skip: process.platform !== 'linux' && 'flags are read from /proc' },
+  async t => {
+    const path = join(await folder(t), 'file')
+    const file = await createJournalFile(path)
+    const linkOf = (fd: string): string => {
+      try {
+        return readlinkSync(`/proc/self/fd/${fd}`)
+      } catch {
+        return 'closed since'
+      }
     }
+    const fd = readdirSync('/proc/self/fd').find(fd => linkOf(fd) === path)
+    const flags = /flags:\s+(\d+)/.exec(await readFile(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1]
+    t.ok((parseInt(flags!, 8) & constants.O_DSYNC) === constants.O_DSYNC, `flags ${flags}`)
+    t.equal((await stat(path)).mode & 0o777, 0o600)
+    await file.close()
   }
-  const fd = readdirSync('/proc/self/fd').find(fd => linkOf(fd) === path)
-  const flags = /flags:\s+(\d+)/.exec(await readFile(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1]
-  t.ok((parseInt(flags!, 8) & constants.O_DSYNC) === constants.O_DSYNC, `flags ${flags}`)
-  t.equal((await stat(path)).mode & 0o777, 0o600)
-  await file.close()
-})
+)

@@ -16,12 +16,32 @@ const now = Date.parse('2030-01-01T00:00:00Z')
 const keptQueue = (name: string): StoredQueue => ({ name, settings: DEFAULT_QUEUE_SETTINGS, state: 'RUNNING' })
 
 function newTask (name: string, more: Partial<Task> = {}): Task {
-  const httpRequest = { url: 'http://localhost/work', httpMethod: 'POST' as const, headers: { 'content-type': 'application/json' }, body: Buffer.from(`{"for":"${name}"}`) }
-  return { name, scheduleAt: now, createdAt: now, dispatchCount: 0, responseCount: 0, executionCount: 0, ...(more.appEngineHttpRequest === undefined ? { httpRequest } : {}), ...more }
+  const httpRequest = {
+    url: 'http://localhost/work',
+    httpMethod: 'POST' as const,
+    headers: { 'content-type': 'application/json' },
+    body: Buffer.from(`{"for":"${name}"}`)
+  }
+  return {
+    name,
+    scheduleAt: now,
+    createdAt: now,
+    dispatchCount: 0,
+    responseCount: 0,
+    executionCount: 0,
+    ...(more.appEngineHttpRequest === undefined ? { httpRequest } : {}),
+    ...more
+  }
 }
 
 function failed (task: Task, at: number = now): Task {
-  return afterFailure(afterDispatch(task, at), { scheduleAt: task.scheduleAt, dispatchAt: at, forced: false, lastAttempt: undefined }, 500, DEFAULT_QUEUE_SETTINGS.retryConfig, at + 5)
+  return afterFailure(
+    afterDispatch(task, at),
+    { scheduleAt: task.scheduleAt, dispatchAt: at, forced: false, lastAttempt: undefined },
+    500,
+    DEFAULT_QUEUE_SETTINGS.retryConfig,
+    at + 5
+  )
 }
 
 /** What a store holds. */
@@ -86,10 +106,14 @@ for (const [name, create] of Object.entries(stores)) {
       const tasks = [
         newTask(`${q}/tasks/plain`, { dispatchDeadlineMs: 15_000 }),
         newTask(`${q}/tasks/${'9'.repeat(500)}`, { generatedId: true, scheduleAt: now + 86_400_000.125 }),
-        newTask(`${q}/tasks/bodyless`, { httpRequest: { url: 'https://example.com/ü?a=b', httpMethod: 'GET', oidcToken: { serviceAccountEmail: 'a@b.c', audience: 'x' } } }),
+        newTask(`${q}/tasks/bodyless`, {
+          httpRequest: { url: 'https://example.com/ü?a=b', httpMethod: 'GET', oidcToken: { serviceAccountEmail: 'a@b.c', audience: 'x' } }
+        }),
         newTask(`${q}/tasks/empty-body`, { httpRequest: { url: 'http://localhost/', body: Buffer.alloc(0), headers: { a: '"\u2028' } } }),
         newTask(`${q}/tasks/big`, { httpRequest: { url: 'http://localhost/', body: big } }),
-        newTask(`${q}/tasks/app-engine`, { appEngineHttpRequest: { relativeUri: '/work', appEngineRouting: { service: 's', host: 'h' }, body: Buffer.from([0, 255, 10]) } })
+        newTask(`${q}/tasks/app-engine`, {
+          appEngineHttpRequest: { relativeUri: '/work', appEngineRouting: { service: 's', host: 'h' }, body: Buffer.from([0, 255, 10]) }
+        })
       ]
       const puts = tasks.map(task => store.putTask(task))
       for (const task of tasks) t.strictSame(store.getTask(task.name), task, 'before it is durable')
@@ -223,7 +247,10 @@ for (const [name, create] of Object.entries(stores)) {
               store = await reopen(store)
               const content = await contentOf(store)
               deepEqual(new Set(content.queues.map(queue => queue.name)), queues)
-              deepEqual(new Map(content.tasks.map(task => [task.name, task.scheduleAt])), new Map([...tasks].map(([name, task]) => [name, task.scheduleAt])))
+              deepEqual(
+                new Map(content.tasks.map(task => [task.name, task.scheduleAt])),
+                new Map([...tasks].map(([name, task]) => [name, task.scheduleAt]))
+              )
               deepEqual(new Map(content.tombstones.map(({ name, until }) => [name, until])), tombstones)
             }
           }

@@ -24,7 +24,9 @@ export async function compile (folder: string, ...args: string[]): Promise<Compl
     })
   })
   const complaints = parse(output)
-  if (complaints === undefined || (complaints.length === 0) !== (code === 0)) throw new Error(`tsc ${args.join(' ')} ended with ${String(code)}: ${output}`)
+  if (complaints === undefined || (complaints.length === 0) !== (code === 0)) {
+    throw new Error(`tsc ${args.join(' ')} ended with ${String(code)}: ${output}`)
+  }
   return complaints
 }
 

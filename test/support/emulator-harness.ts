@@ -40,18 +40,38 @@ export interface ServedService extends Stage {
 }
 
 /** The service over both interfaces until the test ends, on an engine whose clock and attempts are the test's. The queue `q` is there. */
-export async function serveBoth (t: Test, options: ServiceOptions & { engine?: Partial<EngineOptions> & { store?: MemoryStore, started?: boolean } } = {}): Promise<ServedService> {
+export async function serveBoth (
+  t: Test,
+  options: ServiceOptions & { engine?: Partial<EngineOptions> & { store?: MemoryStore, started?: boolean } } = {}
+): Promise<ServedService> {
   const { engine: engineOptions, ...serviceOptions } = options
   const staged = await stage(engineOptions)
   const faults: unknown[] = []
-  const service = new Service(staged.engine, { onError: error => { faults.push(error) }, clock: staged.clock, ...serviceOptions })
+  const service = new Service(staged.engine, {
+    onError: error => {
+      faults.push(error)
+    },
+    clock: staged.clock,
+    ...serviceOptions
+  })
   const app = Fastify(restServerOptions)
   await app.register(rest, { service })
   const warnings: string[] = []
-  const grpcServer = await createGrpcServer({ service, logger: { warn: (fields, message) => { warnings.push(message) } } })
+  const grpcServer = await createGrpcServer({
+    service,
+    logger: {
+      warn: (fields, message) => {
+        warnings.push(message)
+      }
+    }
+  })
   const injector = grpcServer.createConnectionInjector(ServerCredentials.createInsecure())
-  const listener = createServer(socket => { injector.injectConnection(socket) })
-  await new Promise<void>(resolve => { listener.listen(0, '127.0.0.1', resolve) })
+  const listener = createServer(socket => {
+    injector.injectConnection(socket)
+  })
+  await new Promise<void>(resolve => {
+    listener.listen(0, '127.0.0.1', resolve)
+  })
   const { port } = listener.address() as AddressInfo
   const client = new Client(`127.0.0.1:${port}`, credentials.createInsecure(), { 'grpc.max_send_message_length': -1 })
   t.teardown(async () => {
@@ -115,11 +135,31 @@ function grpcCaller (client: Client): ServedService['grpc'] {
 function detailsOf (definitions: Awaited<ReturnType<typeof loadProtos>>['definitions'], error: ServiceError): Answer['details'] {
   const [packed] = error.metadata.get('grpc-status-details-bin')
   if (packed === undefined) return []
-  const { details } = messageType(definitions, 'google.rpc.Status').deserialize(packed as Buffer) as { details: Array<{ type_url: string, value: Buffer }> }
-  return details.map(({ type_url: type, value }) => ({ '@type': type, ...messageType(definitions, type.split('/')[1]!).deserialize(value) }))
+  const { details } = messageType(definitions, 'google.rpc.Status').deserialize(packed as Buffer) as {
+    details: Array<{ type_url: string, value: Buffer }>
+  }
+  return details.map(({ type_url: type, value }) => ({
+    '@type': type,
+    ...messageType(definitions, type.split('/')[1]!).deserialize(value)
+  }))
 }
 
 const codeNames: Readonly<Record<number, string>> = [
-  'OK', 'CANCELLED', 'UNKNOWN', 'INVALID_ARGUMENT', 'DEADLINE_EXCEEDED', 'NOT_FOUND', 'ALREADY_EXISTS', 'PERMISSION_DENIED', 'RESOURCE_EXHAUSTED',
-  'FAILED_PRECONDITION', 'ABORTED', 'OUT_OF_RANGE', 'UNIMPLEMENTED', 'INTERNAL', 'UNAVAILABLE', 'DATA_LOSS', 'UNAUTHENTICATED'
+  'OK',
+  'CANCELLED',
+  'UNKNOWN',
+  'INVALID_ARGUMENT',
+  'DEADLINE_EXCEEDED',
+  'NOT_FOUND',
+  'ALREADY_EXISTS',
+  'PERMISSION_DENIED',
+  'RESOURCE_EXHAUSTED',
+  'FAILED_PRECONDITION',
+  'ABORTED',
+  'OUT_OF_RANGE',
+  'UNIMPLEMENTED',
+  'INTERNAL',
+  'UNAVAILABLE',
+  'DATA_LOSS',
+  'UNAUTHENTICATED'
 ]

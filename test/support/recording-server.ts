@@ -45,16 +45,18 @@ export async function startRecordingServer (): Promise<RecordingServer> {
     reply: echo,
     close: async () => { server.forceShutdown() }
   }
-  const handler = (method: RecordedCall['method']) => async (call: ServerUnaryCall<any, any>, callback: sendUnaryData<any>): Promise<void> => {
-    const recorded = { method, request: call.request, metadata: call.metadata.getMap() }
-    calls.push(recorded)
-    open.peak = Math.max(open.peak, ++open.now)
-    const reply = await recording.reply(recorded)
-    open.now--
-    if (reply === 'silence') return
-    if ('answer' in reply) callback(null, reply.answer)
-    else callback({ code: status[reply.code], details: reply.details })
-  }
+  const handler =
+    (method: RecordedCall['method']) =>
+      async (call: ServerUnaryCall<any, any>, callback: sendUnaryData<any>): Promise<void> => {
+        const recorded = { method, request: call.request, metadata: call.metadata.getMap() }
+        calls.push(recorded)
+        open.peak = Math.max(open.peak, ++open.now)
+        const reply = await recording.reply(recorded)
+        open.now--
+        if (reply === 'silence') return
+        if ('answer' in reply) callback(null, reply.answer)
+        else callback({ code: status[reply.code], details: reply.details })
+      }
   server.addService(service ??= cloudTasksService(), {
     createTask: handler('CreateTask'),
     deleteTask: handler('DeleteTask'),
@@ -63,7 +65,9 @@ export async function startRecordingServer (): Promise<RecordingServer> {
     updateQueue: handler('UpdateQueue')
   })
   const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => { error === null ? resolve(bound) : reject(error) })
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => {
+      error === null ? resolve(bound) : reject(error)
+    })
   })
   return Object.assign(recording, { port, host: `127.0.0.1:${port}` })
 }
@@ -74,13 +78,25 @@ export function echo ({ method, request }: RecordedCall): Reply {
   if (method === 'GetQueue') return { answer: { name: request.name } }
   if (method === 'CreateQueue' || method === 'UpdateQueue') return { answer: request.queue }
   const { task, parent } = request
-  return { answer: { scheduleTime: { seconds: 1_800_000_000, nanos: 500_000_000 }, ...task, name: task.name || `${parent}/tasks/16520968670258952483` } }
+  return {
+    answer: {
+      scheduleTime: { seconds: 1_800_000_000, nanos: 500_000_000 },
+      ...task,
+      name: task.name || `${parent}/tasks/16520968670258952483`
+    }
+  }
 }
 
 function cloudTasksService (): ServiceDefinition {
-  const folder = (module: string) => join(dirname(require.resolve(module)).replace(/(node_modules\/(?:@[^/]+\/)?[^/]+).*/, '$1'), 'build/protos')
+  const folder = (module: string) =>
+    join(dirname(require.resolve(module)).replace(/(node_modules\/(?:@[^/]+\/)?[^/]+).*/, '$1'), 'build/protos')
   const definition = loadSync('google/cloud/tasks/v2/cloudtasks.proto', {
-    includeDirs: [folder('@google-cloud/tasks'), folder('google-gax')], keepCase: false, longs: Number, enums: String, bytes: Buffer, defaults: false
+    includeDirs: [folder('@google-cloud/tasks'), folder('google-gax')],
+    keepCase: false,
+    longs: Number,
+    enums: String,
+    bytes: Buffer,
+    defaults: false
   })
   return definition['google.cloud.tasks.v2.CloudTasks'] as unknown as ServiceDefinition
 }

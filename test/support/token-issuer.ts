@@ -28,7 +28,14 @@ export interface TokenIssuer {
 export function goodClaims (): Record<string, unknown> {
   const now = Math.floor(Date.now() / 1000)
   return {
-    iss: 'https://accounts.google.com', aud: AUDIENCE, azp: '1234567890', sub: '1234567890', email: ACCOUNT, email_verified: true, iat: now, exp: now + 3600
+    iss: 'https://accounts.google.com',
+    aud: AUDIENCE,
+    azp: '1234567890',
+    sub: '1234567890',
+    email: ACCOUNT,
+    email_verified: true,
+    iat: now,
+    exp: now + 3600
   }
 }
 
@@ -62,7 +69,9 @@ export async function makeKey (kid: string, alg: string = 'RS256'): Promise<Sign
 }
 
 export async function sign (key: SigningKey, claims: Record<string, unknown> = {}, header: Record<string, unknown> = {}): Promise<string> {
-  return await new SignJWT({ ...goodClaims(), ...claims }).setProtectedHeader({ alg: 'RS256', typ: 'JWT', kid: key.kid, ...header }).sign(key.privateKey)
+  return await new SignJWT({ ...goodClaims(), ...claims })
+    .setProtectedHeader({ alg: 'RS256', typ: 'JWT', kid: key.kid, ...header })
+    .sign(key.privateKey)
 }
 
 /** A token of any three parts, for those that no honest library makes. */

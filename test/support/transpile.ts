@@ -10,8 +10,17 @@ const root = resolve(import.meta.dirname, '../..')
  * takes, which does the same for each of them anew.
  */
 export async function transpile (folder: string, ...files: readonly string[]): Promise<void> {
-  const modules = readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' }).filter(file => file.endsWith('.ts')).map(file => join('lib', file))
-  await build({ absWorkingDir: root, entryPoints: [...modules, ...files], outbase: root, outdir: folder, target: 'es2023', logLevel: 'error' })
+  const modules = readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' })
+    .filter(file => file.endsWith('.ts'))
+    .map(file => join('lib', file))
+  await build({
+    absWorkingDir: root,
+    entryPoints: [...modules, ...files],
+    outbase: root,
+    outdir: folder,
+    target: 'es2023',
+    logLevel: 'error'
+  })
   cpSync(join(root, 'package.json'), join(folder, 'package.json'))
   cpSync(join(root, 'lib/console/assets'), join(folder, 'lib/console/assets'), { recursive: true })
   symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))

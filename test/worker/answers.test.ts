@@ -33,7 +33,10 @@ t.test('the headers of an answer', async t => {
       t.equal(response.headers['fastify-cloud-tasks-result'], result)
       t.notOk('retry-after' in response.headers)
       t.notOk('www-authenticate' in response.headers)
-      t.strictSame(response.body === '' ? undefined : response.json(), code === undefined ? undefined : { statusCode: status, result, code })
+      t.strictSame(
+        response.body === '' ? undefined : response.json(),
+        code === undefined ? undefined : { statusCode: status, result, code }
+      )
     })
   }
 
@@ -62,7 +65,9 @@ t.test('the headers of an answer', async t => {
   t.test('401 names the scheme, and no other refusal does', async t => {
     const { app } = await start(t, { tasks, handlers: { work: () => {} } }, app => {
       app.addHook('onRequest', async request => {
-        if (request.headers['x-refuse'] !== undefined) throw Object.assign(new Error('not you'), { statusCode: Number(request.headers['x-refuse']) })
+        if (request.headers['x-refuse'] !== undefined) {
+          throw Object.assign(new Error('not you'), { statusCode: Number(request.headers['x-refuse']) })
+        }
       })
     })
     const refused = await app.inject(call)
@@ -114,7 +119,15 @@ t.test("the host's onError hooks", async t => {
 t.test('a body', async t => {
   const reasons: string[] = []
   const two = defineTasks({ ...tasks, text: { payload: Type.String() } })
-  const { app, log } = await start(t, { tasks: two, auth: false, invalidPayload: 'drop', handlers: { work: () => {}, text: () => {} }, onDropped: (_, reason) => { reasons.push(reason) } })
+  const { app, log } = await start(t, {
+    tasks: two,
+    auth: false,
+    invalidPayload: 'drop',
+    handlers: { work: () => {}, text: () => {} },
+    onDropped: (_, reason) => {
+      reasons.push(reason)
+    }
+  })
   await app.listen({ host: '127.0.0.1', port: 0 })
   const { port } = app.server.address() as AddressInfo
 
@@ -169,7 +182,16 @@ t.test("a time limit is set on the routes only where the host has one for its ow
     const app = Fastify(handlerTimeout === 0 ? {} : { handlerTimeout })
     t.teardown(() => app.close())
     app.addHook('onRoute', route => { limits.push((route as { handlerTimeout?: number }).handlerTimeout) })
-    await app.register(cloudTasks, { tasks, transport: 'local', prefix: '', handlers: { work: (_: unknown, task: TaskContext) => { task.drop('x') } } } as CloudTasksOptions)
+    await app.register(cloudTasks, {
+      tasks,
+      transport: 'local',
+      prefix: '',
+      handlers: {
+        work: (_: unknown, task: TaskContext) => {
+          task.drop('x')
+        }
+      }
+    } as CloudTasksOptions)
     await app.ready()
     t.strictSame(limits, [expected])
   }

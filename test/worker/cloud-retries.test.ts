@@ -130,7 +130,9 @@ t.test('with the transport cloud, the queue in Cloud Tasks decides which attempt
   })
 
   t.test('where the payload fits no schema, too', async t => {
-    const worker = await startWorker(t, { maxAttempts: 2 }, { tasks: defineTasks({ work: { payload: Type.Object({ n: Type.Integer() }), queue: 'q' } }) } as never)
+    const worker = await startWorker(t, { maxAttempts: 2 }, {
+      tasks: defineTasks({ work: { payload: Type.Object({ n: Type.Integer() }), queue: 'q' } })
+    } as never)
     const ends = await worker.run()
     t.strictSame(ends.map(end => [end.status, end.exhausted]), [[400, false], [400, true]])
     t.strictSame(worker.exhausted, [2])
@@ -152,19 +154,27 @@ t.test('where the worker may not read the queue', async t => {
   const startDenied = async (t: Test, retryConfig: Partial<RetryConfig>, queues: CloudTasksOptions['queues']) => {
     const server = await startRecordingServer()
     t.teardown(() => server.close())
-    server.reply = () => ({ code: 'PERMISSION_DENIED', details: 'The principal (user or service account) lacks IAM permission "cloudtasks.queues.get" for the resource "queues/q".' })
+    server.reply = () => ({
+      code: 'PERMISSION_DENIED',
+      details: 'The principal (user or service account) lacks IAM permission "cloudtasks.queues.get" for the resource "queues/q".'
+    })
     const client = new CloudTasksClient({ apiEndpoint: '127.0.0.1', port: server.port, sslCreds: credentials.createInsecure() })
     t.teardown(() => client.close())
     return await startWorker(t, retryConfig, { client, ...(queues === undefined ? {} : { queues }) })
   }
-  const beyond = (log: LogLine[]) => log.filter(line => line.msg.startsWith("an attempt beyond the 'maxAttempts' of the option 'queues' arrived"))
+  const beyond = (log: LogLine[]) =>
+    log.filter(line => line.msg.startsWith("an attempt beyond the 'maxAttempts' of the option 'queues' arrived"))
 
   t.test('the options count for what they name, and one line names the role that it lacks', async t => {
     const worker = await startDenied(t, { maxAttempts: 3 }, { q: { retryConfig: { maxAttempts: 3 } } })
     await worker.run()
     t.strictSame(worker.seen, [[1, 3, false], [2, 3, false], [3, 3, true]])
     t.strictSame(worker.exhausted, [3])
-    t.strictSame(messages(worker.log), [PERHAPS_RETRIED, PERHAPS_RETRIED, "last attempt failed, if the option 'queues' is right: the queue could not be read"])
+    t.strictSame(messages(worker.log), [
+      PERHAPS_RETRIED,
+      PERHAPS_RETRIED,
+      "last attempt failed, if the option 'queues' is right: the queue could not be read"
+    ])
     const lines = worker.log.filter(line => line.msg.startsWith('the retry settings of a queue could not be read'))
     t.equal(lines.length, 1)
     t.equal(lines[0]?.msg.includes('roles/cloudtasks.viewer'), true)
@@ -177,7 +187,10 @@ t.test('where the worker may not read the queue', async t => {
     t.strictSame(worker.exhausted, [2])
     t.strictSame(ends.map(end => end.exhausted), [false, true, false, false, false])
     t.equal(worker.log.filter(line => line.msg === ENDS).length, 0)
-    t.strictSame(beyond(worker.log).map(({ level, queue, attempt, maxAttempts }) => ({ level, queue, attempt, maxAttempts })), [{ level: 40, queue: 'q', attempt: 3, maxAttempts: 2 }])
+    t.strictSame(
+      beyond(worker.log).map(({ level, queue, attempt, maxAttempts }) => ({ level, queue, attempt, maxAttempts })),
+      [{ level: 40, queue: 'q', attempt: 3, maxAttempts: 2 }]
+    )
     await worker.run()
     t.strictSame(worker.exhausted, [2], 'the options count no more')
     t.equal(beyond(worker.log).length, 1)
@@ -210,7 +223,10 @@ t.test('a queue that is changed while a task is retried', async t => {
         async work (_: unknown, task: TaskContext) {
           seen.push([task.attempt, task.maxAttempts, task.isLastAttempt])
           if (task.attempt === 1) {
-            await worker.emulator.engine.updateQueue(QUEUE, settings => ({ ...settings, retryConfig: { ...settings?.retryConfig, maxAttempts: after } }))
+            await worker.emulator.engine.updateQueue(QUEUE, settings => ({
+              ...settings,
+              retryConfig: { ...settings?.retryConfig, maxAttempts: after }
+            }))
             await clock.advance(ms)
           }
           throw new Error(`failure ${task.attempt}`)

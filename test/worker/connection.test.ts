@@ -23,15 +23,44 @@ interface Listening {
 }
 
 /** A worker that listens, with handlers that take as long as their payload says. */
-async function listen (t: Test, server: object, options: Partial<CloudTasksOptions<typeof tasks>> = {}, prepare: (app: FastifyInstance) => void = () => {}): Promise<Listening> {
+async function listen (
+  t: Test,
+  server: object,
+  options: Partial<CloudTasksOptions<typeof tasks>> = {},
+  prepare: (app: FastifyInstance) => void = () => {}
+): Promise<Listening> {
   const log: LogLine[] = []
   const sockets: Socket[] = []
-  const app = Fastify({ logger: { level: 'info', stream: { write: (line: string) => { log.push(JSON.parse(line)) } } }, ...server } as FastifyServerOptions)
+  const app = Fastify({
+    logger: {
+      level: 'info',
+      stream: {
+        write: (line: string) => {
+          log.push(JSON.parse(line))
+        }
+      }
+    },
+    ...server
+  } as FastifyServerOptions)
   t.teardown(() => app.close())
-  app.server.on('connection', socket => { sockets.push(socket) })
+  app.server.on('connection', socket => {
+    sockets.push(socket)
+  })
   prepare(app)
-  app.get('/host', async () => { await pause(LONG_MS) })
-  await app.register(cloudTasks, { tasks, transport: 'local', auth: false, handlers: { work: async ({ ms }) => { await pause(ms) } }, ...options } as CloudTasksOptions)
+  app.get('/host', async () => {
+    await pause(LONG_MS)
+  })
+  await app.register(cloudTasks, {
+    tasks,
+    transport: 'local',
+    auth: false,
+    handlers: {
+      work: async ({ ms }) => {
+        await pause(ms)
+      }
+    },
+    ...options
+  } as CloudTasksOptions)
   await app.listen({ host: '127.0.0.1', port: 0 })
   return { app, log, sockets, port: (app.server.address() as AddressInfo).port }
 }
@@ -42,12 +71,22 @@ function withoutKeepAliveTimeout (app: FastifyInstance): void {
 }
 
 /** The status of an answer, or the code of the error that came instead. */
-async function call (port: number, { path = '/tasks/work', ms = LONG_MS, agent }: { path?: string, ms?: number, agent?: Agent } = {}): Promise<number | string> {
+async function call (
+  port: number,
+  { path = '/tasks/work', ms = LONG_MS, agent }: { path?: string, ms?: number, agent?: Agent } = {}
+): Promise<number | string> {
   const method = path === '/host' ? 'GET' : 'POST'
-  const request = httpRequest({ host: '127.0.0.1', port, path, method, headers: { 'content-type': 'application/json' }, ...(agent === undefined ? {} : { agent }) })
+  const request = httpRequest({
+    host: '127.0.0.1',
+    port,
+    path,
+    method,
+    headers: { 'content-type': 'application/json' },
+    ...(agent === undefined ? {} : { agent })
+  })
   request.end(method === 'GET' ? undefined : JSON.stringify({ ms }))
   try {
-    const [response] = await once(request, 'response') as [IncomingMessage]
+    const [response] = (await once(request, 'response')) as [IncomingMessage]
     response.resume()
     await once(response, 'end')
     return response.statusCode!
@@ -59,8 +98,24 @@ async function call (port: number, { path = '/tasks/work', ms = LONG_MS, agent }
 t.test("the host's limit for idle connections", async t => {
   for (const [what, server, prepare] of [
     ['connectionTimeout', { connectionTimeout: 60 }, () => {}],
-    ['server.setTimeout', {}, (app: FastifyInstance) => { app.server.setTimeout(60) }],
-    ['a timeout of the request in a hook', {}, (app: FastifyInstance) => { app.addHook('onRequest', async request => { request.raw.setTimeout(60, () => { request.raw.socket.destroy() }) }) }]
+    [
+      'server.setTimeout',
+      {},
+      (app: FastifyInstance) => {
+        app.server.setTimeout(60)
+      }
+    ],
+    [
+      'a timeout of the request in a hook',
+      {},
+      (app: FastifyInstance) => {
+        app.addHook('onRequest', async request => {
+          request.raw.setTimeout(60, () => {
+            request.raw.socket.destroy()
+          })
+        })
+      }
+    ]
   ] as const) {
     t.test(`set by ${what}, does not cut an attempt off`, async t => {
       const { port } = await listen(t, server, {}, prepare)
@@ -95,7 +150,8 @@ t.test("the host's limit for idle connections", async t => {
     const socket = connect(port, '127.0.0.1')
     t.teardown(() => { socket.destroy() })
     const body = (ms: number) => JSON.stringify({ ms })
-    const post = (ms: number) => `POST /tasks/work HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${body(ms).length}\r\n\r\n${body(ms)}`
+    const post = (ms: number) =>
+      `POST /tasks/work HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${body(ms).length}\r\n\r\n${body(ms)}`
     let answers = ''
     socket.on('data', chunk => { answers += String(chunk) })
     socket.write(post(1) + post(LONG_MS))
@@ -220,7 +276,13 @@ t.test('over HTTP/2', async t => {
 t.test('a caller that closes the connection', async t => {
   /** Calls and hangs up once the handler has started. */
   const hangUp = async (port: number, started: Promise<void>): Promise<void> => {
-    const request = httpRequest({ host: '127.0.0.1', port, path: '/tasks/work', method: 'POST', headers: { 'content-type': 'application/json' } })
+    const request = httpRequest({
+      host: '127.0.0.1',
+      port,
+      path: '/tasks/work',
+      method: 'POST',
+      headers: { 'content-type': 'application/json' }
+    })
     request.on('error', () => {})
     request.end('{"ms":1}')
     await started
@@ -250,8 +312,12 @@ t.test('a caller that closes the connection', async t => {
     t.strictSame([end?.result, end?.status, end?.exhausted], ['retry', 499, false])
     t.strictSame(app.tasks.list()[0]?.counts, { done: 0, retry: 1, dropped: 0, exhausted: 0, expired: 0 })
     await app.close()
-    t.strictSame(log.filter(line => line.level >= 40 && line.msg !== "'auth' is false: anyone who reaches this server can run any task")
-      .map(line => [line.level, line.msg, (line.err as { code: string }).code]), [[40, 'attempt failed, it will be retried', 'FST_TASKS_DISCONNECTED']])
+    t.strictSame(
+      log
+        .filter(line => line.level >= 40 && line.msg !== "'auth' is false: anyone who reaches this server can run any task")
+        .map(line => [line.level, line.msg, (line.err as { code: string }).code]),
+      [[40, 'attempt failed, it will be retried', 'FST_TASKS_DISCONNECTED']]
+    )
   })
 
   t.test('does not make the server wait at close for a handler that ignores its signal', async t => {
@@ -310,7 +376,13 @@ t.test("an attempt of the emulator is acknowledged, though the host's connection
   await emulator.listen()
   const attempts = watchAttempts(t)
   const { port } = await listen(t, { connectionTimeout: 60 })
-  await emulator.engine.createTask(queue, { httpRequest: { url: `http://127.0.0.1:${port}/tasks/work`, headers: { 'content-type': 'application/json' }, body: Buffer.from(`{"ms":${LONG_MS}}`) } })
+  await emulator.engine.createTask(queue, {
+    httpRequest: {
+      url: `http://127.0.0.1:${port}/tasks/work`,
+      headers: { 'content-type': 'application/json' },
+      body: Buffer.from(`{"ms":${LONG_MS}}`)
+    }
+  })
   await attempts.ended(1)
   while (emulator.engine.counts(queue).waiting + emulator.engine.counts(queue).running > 0) await pause(5)
   t.strictSame(attempts.ends.map(({ result, attempt }) => [result, attempt]), [['done', 1]])

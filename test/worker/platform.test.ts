@@ -21,20 +21,27 @@ async function lines (t: Test, options: object, variables: Record<string, string
   const written: Line[] = []
   const app = Fastify({ logger: { stream: { write: (line: string) => { written.push(JSON.parse(line)) } } } })
   await app.register(cloudTasks, {
-    tasks, project: 'demo', location: 'us-central1', target: { type: 'http', url: 'https://w.example', serviceAccountEmail: 'tasks@demo.example' }, ...options
+    tasks,
+    project: 'demo',
+    location: 'us-central1',
+    target: { type: 'http', url: 'https://w.example', serviceAccountEmail: 'tasks@demo.example' },
+    ...options
   } as never)
   await app.ready()
   await app.close()
   return written.filter(({ msg }) => msg.includes('Cloud Run'))
 }
 
-t.test('on Cloud Run, a definition with a longer deadline than a request has by default is named at boot, with the command that raises it', async t => {
-  const [line, ...more] = await lines(t, { handlers }, { K_SERVICE: 'orders' })
-  t.equal(more.length, 0)
-  t.equal(line?.level, 30)
-  t.strictSame(line?.tasks, ['long'], 'not the deadline that nobody chose, nor a task that runs elsewhere')
-  t.ok(line?.msg.includes("'gcloud run services update orders --timeout=901'"))
-})
+t.test(
+  'on Cloud Run, a definition with a longer deadline than a request has by default is named at boot, with the command that raises it',
+  async t => {
+    const [line, ...more] = await lines(t, { handlers }, { K_SERVICE: 'orders' })
+    t.equal(more.length, 0)
+    t.equal(line?.level, 30)
+    t.strictSame(line?.tasks, ['long'], 'not the deadline that nobody chose, nor a task that runs elsewhere')
+    t.ok(line?.msg.includes("'gcloud run services update orders --timeout=901'"))
+  }
+)
 
 t.test('nothing is said elsewhere, without handlers, or on the embedded queue', async t => {
   t.strictSame(await lines(t, { handlers }, {}), [])

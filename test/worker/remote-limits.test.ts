@@ -67,7 +67,10 @@ t.test('the queue counts, whatever the options say', async t => {
         t.strictSame(known, { maxAttempts: inQueue, maxRetrySeconds: 0, source: 'queue' })
         t.equal(isLastAttempt(known, number), number >= inQueue)
       }
-      t.strictSame(warnings.map(({ fields }) => fields), [{ queue: 'q', queueSettings: { maxAttempts: inQueue, maxRetrySeconds: 0 }, options: { maxAttempts: inOptions } }])
+      t.strictSame(
+        warnings.map(({ fields }) => fields),
+        [{ queue: 'q', queueSettings: { maxAttempts: inQueue, maxRetrySeconds: 0 }, options: { maxAttempts: inOptions } }]
+      )
       t.equal(warnings[0]?.message.includes("'fastify-cloud-tasks queues sync'"), true)
     })
   }
@@ -194,11 +197,15 @@ t.test('reading', async t => {
 
 t.test('a queue that may not be read', async t => {
   t.test('leaves the options, for what they name, and is logged once for all queues', async t => {
-    const { limits, clock, answers, reads, warnings } = setUp({ named: { q: { maxAttempts: 3 }, r: { maxRetrySeconds: 60 }, s: { maxDoublings: 1 } } })
+    const { limits, clock, answers, reads, warnings } = setUp({
+      named: { q: { maxAttempts: 3 }, r: { maxRetrySeconds: 60 }, s: { maxDoublings: 1 } }
+    })
     for (const queue of ['q', 'r', 's', 't']) answers.set(queue, denied)
     t.strictSame(await limits.limitsOf(attempt(1)), { maxAttempts: 3, maxRetrySeconds: 0, source: 'options' })
     t.strictSame(await limits.limitsOf(attempt(1, { queue: 'r' })), { maxAttempts: undefined, maxRetrySeconds: 60, source: 'options' })
-    for (const queue of ['s', 't']) t.strictSame(await limits.limitsOf(attempt(1, { queue })), { maxAttempts: undefined, maxRetrySeconds: 0, source: 'unknown' })
+    for (const queue of ['s', 't']) {
+      t.strictSame(await limits.limitsOf(attempt(1, { queue })), { maxAttempts: undefined, maxRetrySeconds: 0, source: 'unknown' })
+    }
     await clock.advance(4 * MINUTE)
     await limits.limitsOf(attempt(2))
     t.strictSame(reads, ['q', 'r', 's', 't'])
@@ -378,8 +385,18 @@ t.test('the settings in Cloud Tasks are read by the official client', async t =>
   t.teardown(() => emulator.close())
   await emulator.listen()
   const settings = (t: Test, options: object = {}) => {
-    const config = resolveConfig({ tasks: {}, transport: 'cloud', project: 'demo', location: 'us-central1', target: { type: 'http', url: 'https://w.example' }, ...options },
-      { CLOUD_TASKS_EMULATOR_HOST: emulator.address }, false)
+    const config = resolveConfig(
+      {
+        tasks: {},
+        transport: 'cloud',
+        project: 'demo',
+        location: 'us-central1',
+        target: { type: 'http', url: 'https://w.example' },
+        ...options
+      },
+      { CLOUD_TASKS_EMULATOR_HOST: emulator.address },
+      false
+    )
     const clients = new ClientSource(config)
     t.teardown(() => clients.close())
     return new CloudRetrySettings(config, clients)
@@ -397,7 +414,11 @@ t.test('the settings in Cloud Tasks are read by the official client', async t =>
   t.test("a task's own, if it has some", async t => {
     const httpRequest = { url: 'http://127.0.0.1:1/' }
     await emulator.engine.pauseQueue(`${parent}/queues/q`)
-    await emulator.engine.createTask(`${parent}/queues/q`, { name: `${parent}/queues/q/tasks/own`, httpRequest, retryConfig: { maxAttempts: 7 } })
+    await emulator.engine.createTask(`${parent}/queues/q`, {
+      name: `${parent}/queues/q/tasks/own`,
+      httpRequest,
+      retryConfig: { maxAttempts: 7 }
+    })
     await emulator.engine.createTask(`${parent}/queues/q`, { name: `${parent}/queues/q/tasks/plain`, httpRequest })
     const read = settings(t)
     t.strictSame(await read.ofTask?.('q', 'own'), { outcome: 'read', retryConfig: { ...retryConfig, maxAttempts: 7 } })

@@ -18,15 +18,38 @@ t.test('what an attempt comes to', async t => {
     t.hasStrict(app.tasks.list()[0]?.counts, { done: 1, retry: 0, dropped: 0, exhausted: 0, expired: 0 })
   })
 
-  for (const thrown of [Object.assign(new Error('teapot'), { statusCode: 418 }), Object.assign(new Error('slow down'), { statusCode: 429 }), 'a string', undefined, null]) {
-    t.test(`a handler that throws ${thrown instanceof Error ? thrown.message : String(thrown)} is answered 500 and retried, whatever status it carries`, async t => {
-      const attempts = watchAttempts(t)
+  for (const thrown of [
+    Object.assign(new Error('teapot'), { statusCode: 418 }),
+    Object.assign(new Error('slow down'), { statusCode: 429 }),
+    'a string',
+    undefined,
+    null
+  ]) {
+    t.test(
+      `a handler that throws ${thrown instanceof Error ? thrown.message : String(thrown)} is answered 500 and retried, whatever status it carries`,
+      async t => {
+        const attempts = watchAttempts(t)
 
-      const { app, log } = await start(t, { tasks, queues: quick, handlers: { work: (_, task) => { if (task.attempt === 1) throw thrown } } })
-      const { id } = await app.enqueue('work', { n: 1 })
-      t.hasStrict(await attempts.ended(2), [{ attempt: 1, result: 'retry', status: 500, error: thrown }, { attempt: 2, result: 'done', status: 204 }])
-      t.hasStrict(log.find(line => line.msg === 'attempt failed, it will be retried'), { task: 'work', id, attempt: 1 })
-    })
+        const { app, log } = await start(t, {
+          tasks,
+          queues: quick,
+          handlers: {
+            work: (_, task) => {
+              if (task.attempt === 1) throw thrown
+            }
+          }
+        })
+        const { id } = await app.enqueue('work', { n: 1 })
+        t.hasStrict(await attempts.ended(2), [
+          { attempt: 1, result: 'retry', status: 500, error: thrown },
+          { attempt: 2, result: 'done', status: 204 }
+        ])
+        t.hasStrict(
+          log.find(line => line.msg === 'attempt failed, it will be retried'),
+          { task: 'work', id, attempt: 1 }
+        )
+      }
+    )
   }
 
   t.test('drop ends the task: answered 200, logged, reported, never retried, also where the handler catches it', async t => {
@@ -85,7 +108,17 @@ t.test('what an attempt comes to', async t => {
       const attempts = watchAttempts(t)
       const dropped: unknown[] = []
       const { app, log } = await start(t, {
-        tasks, auth: false, invalidPayload, handlers: { work: () => { t.fail('must not run') } }, onDropped: (_, reason) => { dropped.push(reason) }
+        tasks,
+        auth: false,
+        invalidPayload,
+        handlers: {
+          work: () => {
+            t.fail('must not run')
+          }
+        },
+        onDropped: (_, reason) => {
+          dropped.push(reason)
+        }
       })
       for (const payload of ['{"n":"secret-value"}', '{"n":', '', '{"__proto__":{}}']) {
         const response = await app.inject({ method: 'POST', url: '/tasks/work', headers: { 'content-type': 'application/json' }, payload })
@@ -103,7 +136,22 @@ t.test('what an attempt comes to', async t => {
     const refusals = [() => ({ error: new Error('not secret-value') }), () => { throw new Error('not secret-value') }]
     for (const validate of refusals) {
       const attempts = watchAttempts(t)
-      const { app, log } = await start(t, { tasks, auth: false, invalidPayload: 'drop', handlers: { work: () => { t.fail('must not run') } } }, app => { app.setValidatorCompiler((() => validate) as never) })
+      const { app, log } = await start(
+        t,
+        {
+          tasks,
+          auth: false,
+          invalidPayload: 'drop',
+          handlers: {
+            work: () => {
+              t.fail('must not run')
+            }
+          }
+        },
+        app => {
+          app.setValidatorCompiler((() => validate) as never)
+        }
+      )
       t.equal((await app.inject({ method: 'POST', url: '/tasks/work', payload: { n: 1 } })).statusCode, 200)
       t.hasStrict(attempts.ends, [{ result: 'dropped' }])
       t.equal(JSON.stringify(log).includes('secret-value'), false)
@@ -140,7 +188,9 @@ t.test('what an attempt comes to', async t => {
   })
 
   t.test('an unknown path below the prefix is answered 404, even where the host answers 200 for all that it does not know', async t => {
-    const { app, log } = await start(t, { tasks, auth: false, handlers: { work: () => {} } }, app => { app.setNotFoundHandler((request, reply) => reply.code(200).send('<html>')) })
+    const { app, log } = await start(t, { tasks, auth: false, handlers: { work: () => {} } }, app => {
+      app.setNotFoundHandler((request, reply) => reply.code(200).send('<html>'))
+    })
     t.equal((await app.inject({ method: 'POST', url: '/tasks/renamed', payload: { n: 1 } })).statusCode, 404)
     t.equal((await app.inject({ method: 'POST', url: '/elsewhere', payload: { n: 1 } })).statusCode, 200)
     t.ok(log.some(line => line.msg === 'a task arrived that has no handler here; it will be retried'))
@@ -154,31 +204,67 @@ t.test('who may call', async t => {
       const response = await app.inject({
         method: 'POST',
         url: '/tasks/work',
-        headers: { 'x-cloudtasks-queuename': 'default', 'x-appengine-queuename': 'default', authorization: 'Bearer x', ...(secret === undefined ? {} : { 'fastify-cloud-tasks-secret': secret }) },
+        headers: {
+          'x-cloudtasks-queuename': 'default',
+          'x-appengine-queuename': 'default',
+          authorization: 'Bearer x',
+          ...(secret === undefined ? {} : { 'fastify-cloud-tasks-secret': secret })
+        },
         payload: '{"n": not even JSON'
       })
       t.equal(response.statusCode, 401)
       t.hasStrict(response.json(), { code: 'FST_TASKS_UNAUTHENTICATED' })
     }
-    t.equal((await app.inject({ method: 'POST', url: '/tasks/unknown', payload: {} })).statusCode, 401, 'not even which tasks exist is told')
+    t.equal(
+      (await app.inject({ method: 'POST', url: '/tasks/unknown', payload: {} })).statusCode,
+      401,
+      'not even which tasks exist is told'
+    )
   })
 
   t.test('the secret of an attempt opens nothing a second time, wherever it was seen', async t => {
     const attempts = watchAttempts(t)
     let seen: unknown
-    const { app } = await start(t, { tasks, handlers: { work: () => {} } }, app => { app.addHook('onRequest', async request => { seen ??= request.headers['fastify-cloud-tasks-secret'] }) })
+    const { app } = await start(t, { tasks, handlers: { work: () => {} } }, app => {
+      app.addHook('onRequest', async request => {
+        seen ??= request.headers['fastify-cloud-tasks-secret']
+      })
+    })
     await app.enqueue('work', { n: 1 })
     await attempts.ended(1)
     t.type(seen, 'string')
-    t.equal((await app.inject({ method: 'POST', url: '/tasks/work', headers: { 'fastify-cloud-tasks-secret': String(seen) }, payload: { n: 1 } })).statusCode, 401)
+    t.equal(
+      (
+        await app.inject({
+          method: 'POST',
+          url: '/tasks/work',
+          headers: { 'fastify-cloud-tasks-secret': String(seen) },
+          payload: { n: 1 }
+        })
+      ).statusCode,
+      401
+    )
     t.equal(attempts.ends.length, 1)
   })
 
   t.test('an error like the parser\'s, thrown by a hook before the caller is verified, is no attempt', async t => {
     const attempts = watchAttempts(t)
-    const { app } = await start(t, { tasks, invalidPayload: 'drop', handlers: { work: () => {} }, onDropped: () => { t.fail('was called for a stranger') } }, app => {
-      app.addHook('onRequest', async () => { throw Object.assign(new Error('too large'), { code: 'FST_ERR_CTP_BODY_TOO_LARGE', statusCode: 413 }) })
-    })
+    const { app } = await start(
+      t,
+      {
+        tasks,
+        invalidPayload: 'drop',
+        handlers: { work: () => {} },
+        onDropped: () => {
+          t.fail('was called for a stranger')
+        }
+      },
+      app => {
+        app.addHook('onRequest', async () => {
+          throw Object.assign(new Error('too large'), { code: 'FST_ERR_CTP_BODY_TOO_LARGE', statusCode: 413 })
+        })
+      }
+    )
     t.equal((await app.inject({ method: 'POST', url: '/tasks/work', payload: { n: 1 } })).statusCode, 413)
     t.equal(attempts.ends.length, 0)
   })
@@ -209,11 +295,29 @@ t.test('the context of a handler', async t => {
       method: 'POST',
       url: '/tasks/work',
       headers: {
-        'x-cloudtasks-queuename': 'mail', 'x-cloudtasks-taskname': 'abc-1', 'x-cloudtasks-taskretrycount': '3', 'x-cloudtasks-taskexecutioncount': '2', 'x-cloudtasks-tasketa': '1721236265.266817', 'x-cloudtasks-taskpreviousresponse': '404', 'x-cloudtasks-taskretryreason': '', 'fastify-cloud-tasks-deadline': '60'
+        'x-cloudtasks-queuename': 'mail',
+        'x-cloudtasks-taskname': 'abc-1',
+        'x-cloudtasks-taskretrycount': '3',
+        'x-cloudtasks-taskexecutioncount': '2',
+        'x-cloudtasks-tasketa': '1721236265.266817',
+        'x-cloudtasks-taskpreviousresponse': '404',
+        'x-cloudtasks-taskretryreason': '',
+        'fastify-cloud-tasks-deadline': '60'
       },
       payload: { n: 1 }
     })
-    t.hasStrict(seen, { name: 'work', id: 'abc-1', queue: 'mail', attempt: 4, retryCount: 3, executionCount: 2, previousResponse: 404, retryReason: undefined, maxAttempts: 5, isLastAttempt: false })
+    t.hasStrict(seen, {
+      name: 'work',
+      id: 'abc-1',
+      queue: 'mail',
+      attempt: 4,
+      retryCount: 3,
+      executionCount: 2,
+      previousResponse: 404,
+      retryReason: undefined,
+      maxAttempts: 5,
+      isLastAttempt: false
+    })
     t.equal(seen?.scheduledTime.getTime(), 1721236265266)
     t.ok(Math.abs((seen?.deadline.getTime() ?? 0) - Date.now() - 60_000) < 2000)
     t.equal(seen?.signal.aborted, false)
@@ -242,7 +346,15 @@ t.test('the context of a handler', async t => {
     })
     await app.enqueue('work', { n: 1 })
     await attempts.ended(3)
-    t.strictSame(seen, [[1, 0, 0, undefined], [2, 1, 0, 500], [3, 2, 0, 500]], 'the execution count leaves 5xx out, as recorded from production')
+    t.strictSame(
+      seen,
+      [
+        [1, 0, 0, undefined],
+        [2, 1, 0, 500],
+        [3, 2, 0, 500]
+      ],
+      'the execution count leaves 5xx out, as recorded from production'
+    )
   })
 
   t.test('of an App Engine target follows App Engine\'s way of counting', async t => {
@@ -267,7 +379,20 @@ t.test('the context of a handler', async t => {
   t.test('is a handler\'s second argument, and `this` is the instance with the host\'s decorators', async t => {
     const attempts = watchAttempts(t)
     let mailer: unknown
-    const { app } = await start(t, { tasks, handlers: { work () { mailer = (this as FastifyInstance & { mailer: unknown }).mailer } } }, app => { app.decorate('mailer', { name: 'mailer' }) })
+    const { app } = await start(
+      t,
+      {
+        tasks,
+        handlers: {
+          work () {
+            mailer = (this as FastifyInstance & { mailer: unknown }).mailer
+          }
+        }
+      },
+      app => {
+        app.decorate('mailer', { name: 'mailer' })
+      }
+    )
     await app.enqueue('work', { n: 1 })
     await attempts.ended(1)
     t.strictSame(mailer, { name: 'mailer' })
@@ -300,7 +425,19 @@ t.test('the host', async t => {
 
   t.test('with a time limit for its handlers does not cut attempts short', async t => {
     const attempts = watchAttempts(t)
-    const { app } = await start(t, { tasks, handlers: { work: async () => { await new Promise(resolve => setTimeout(resolve, 40)) } } }, () => {}, { handlerTimeout: 5 })
+    const { app } = await start(
+      t,
+      {
+        tasks,
+        handlers: {
+          work: async () => {
+            await new Promise(resolve => setTimeout(resolve, 40))
+          }
+        }
+      },
+      () => {},
+      { handlerTimeout: 5 }
+    )
     await app.enqueue('work', { n: 1 })
     t.hasStrict(await attempts.ended(1), [{ result: 'done', status: 204 }])
   })
@@ -308,12 +445,32 @@ t.test('the host', async t => {
   t.test('\'s hooks run on task routes, and onError hears of a failed handler', async t => {
     const heard: string[] = []
     const attempts = watchAttempts(t)
-    const { app } = await start(t, { tasks, queues: { default: { retryConfig: { maxAttempts: 1 } } }, handlers: { work: () => { throw new Error('boom') } } }, app => {
-      app.addHook('onRequest', async () => { heard.push('onRequest') })
-      app.addHook('preHandler', async () => { heard.push('preHandler') })
-      app.addHook('onError', async (_request, _reply, error) => { heard.push(`onError ${error.code} ${(error.cause as Error).message}`) })
-      app.addHook('onResponse', async (_request, reply) => { heard.push(`onResponse ${reply.statusCode}`) })
-    })
+    const { app } = await start(
+      t,
+      {
+        tasks,
+        queues: { default: { retryConfig: { maxAttempts: 1 } } },
+        handlers: {
+          work: () => {
+            throw new Error('boom')
+          }
+        }
+      },
+      app => {
+        app.addHook('onRequest', async () => {
+          heard.push('onRequest')
+        })
+        app.addHook('preHandler', async () => {
+          heard.push('preHandler')
+        })
+        app.addHook('onError', async (_request, _reply, error) => {
+          heard.push(`onError ${error.code} ${(error.cause as Error).message}`)
+        })
+        app.addHook('onResponse', async (_request, reply) => {
+          heard.push(`onResponse ${reply.statusCode}`)
+        })
+      }
+    )
     await app.enqueue('work', { n: 1 })
     await attempts.ended(1)
     await app.close()
@@ -333,14 +490,26 @@ t.test('the host', async t => {
   })
 
   t.test('\'s onSend hook that throws does not change the outcome of an attempt that has run', async t => {
-    const { app } = await start(t, { tasks, auth: false, handlers: { work: (_, task) => { if (task.request?.headers['x-drop'] !== undefined) task.drop('unwanted') } } }, app => {
-      const failed = new WeakSet()
-      app.addHook('onSend', async request => {
-        if (failed.has(request)) return
-        failed.add(request)
-        throw new Error('no compression today')
-      })
-    })
+    const { app } = await start(
+      t,
+      {
+        tasks,
+        auth: false,
+        handlers: {
+          work: (_, task) => {
+            if (task.request?.headers['x-drop'] !== undefined) task.drop('unwanted')
+          }
+        }
+      },
+      app => {
+        const failed = new WeakSet()
+        app.addHook('onSend', async request => {
+          if (failed.has(request)) return
+          failed.add(request)
+          throw new Error('no compression today')
+        })
+      }
+    )
     for (const [headers, status, result] of [[{}, 204, 'done'], [{ 'x-drop': '1' }, 200, 'dropped']] as const) {
       const response = await app.inject({ method: 'POST', url: '/tasks/work', headers, payload: { n: 1 } })
       t.equal(response.statusCode, status)
@@ -350,9 +519,21 @@ t.test('the host', async t => {
   })
 
   t.test('\'s hook that answers for the handler is told in the log, above all when the task ends of it', async t => {
-    const { app, log } = await start(t, { tasks, queues: { default: { retryConfig: { maxAttempts: 2, minBackoffSeconds: 0.005 } } }, handlers: { work: () => { t.fail('must not run') } } }, app => {
-      app.addHook('onRequest', async (request, reply) => await reply.code(401).send({ login: true }))
-    })
+    const { app, log } = await start(
+      t,
+      {
+        tasks,
+        queues: { default: { retryConfig: { maxAttempts: 2, minBackoffSeconds: 0.005 } } },
+        handlers: {
+          work: () => {
+            t.fail('must not run')
+          }
+        }
+      },
+      app => {
+        app.addHook('onRequest', async (request, reply) => await reply.code(401).send({ login: true }))
+      }
+    )
     await app.enqueue('work', { n: 1 })
     const warned = () => log.filter(line => line.msg.startsWith('an attempt was answered before it reached its handler'))
     while (warned().length < 2) await new Promise(resolve => setTimeout(resolve, 5))
@@ -374,7 +555,13 @@ t.test('the host', async t => {
   })
 
   t.test('can quieten, or have more of, what a handler logs outside of its queue', async t => {
-    const handlers = { work: (_: unknown, task: TaskContext) => { task.log.debug('detail'); task.log.info('quiet'); task.log.warn('loud') } }
+    const handlers = {
+      work: (_: unknown, task: TaskContext) => {
+        task.log.debug('detail')
+        task.log.info('quiet')
+        task.log.warn('loud')
+      }
+    }
     for (const [logLevel, messages] of [['warn', ['loud']], ['debug', ['detail', 'quiet', 'loud']]] as const) {
       const { app, log } = await start(t, { tasks, logLevel, handlers })
       await app.tasks.run('work', { n: 1 })
@@ -409,8 +596,21 @@ t.test('the host', async t => {
 
   t.test('may use other methods', async t => {
     const attempts = watchAttempts(t)
-    const put = defineTasks({ replace: { payload: Type.Object({}), method: 'PUT' }, change: { payload: Type.Object({}), method: 'PATCH' } })
-    const { app } = await start(t, { tasks: put, handlers: { replace: (_, task) => { t.equal(task.request?.method, 'PUT') }, change: (_, task) => { t.equal(task.request?.method, 'PATCH') } } })
+    const put = defineTasks({
+      replace: { payload: Type.Object({}), method: 'PUT' },
+      change: { payload: Type.Object({}), method: 'PATCH' }
+    })
+    const { app } = await start(t, {
+      tasks: put,
+      handlers: {
+        replace: (_, task) => {
+          t.equal(task.request?.method, 'PUT')
+        },
+        change: (_, task) => {
+          t.equal(task.request?.method, 'PATCH')
+        }
+      }
+    })
     await app.enqueue('replace', {})
     await app.enqueue('change', {})
     t.hasStrict(await attempts.ended(2), [{ result: 'done' }, { result: 'done' }])

@@ -10,7 +10,8 @@ function setUp () {
   const clock = new ManualClock()
   const runs = new Runs(clock, new AsyncResource('test'))
   const headers = { id: '1', queue: 'q', retryCount: 0, executionCount: 0, scheduledAt: 0 }
-  const context = () => new AttemptContext({ name: 'work', headers, limits: retryLimits('queue', { maxAttempts: 1 }), deadlineAt: 0, log: undefined as never })
+  const context = () =>
+    new AttemptContext({ name: 'work', headers, limits: retryLimits('queue', { maxAttempts: 1 }), deadlineAt: 0, log: undefined as never })
   const run = async (handler: (payload: unknown, task: AttemptContext) => unknown, task: AttemptContext, deadlineMs: number = 60_000) =>
     await runs.attempt(async () => await runs.run(undefined as never, handler as never, {}, task, deadlineMs))
   return { clock, runs, context, run }

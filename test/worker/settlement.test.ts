@@ -4,7 +4,9 @@ import { defineTasks, type TaskContext } from '../../lib/index.js'
 import { gate, start, watchAttempts } from '../support/app.js'
 
 const tasks = defineTasks({ work: { payload: Type.Object({}) } })
-const retry = (retryConfig: object) => ({ default: { retryConfig: { minBackoffSeconds: 0.001, maxBackoffSeconds: 0.001, ...retryConfig } } })
+const retry = (retryConfig: object) => ({
+  default: { retryConfig: { minBackoffSeconds: 0.001, maxBackoffSeconds: 0.001, ...retryConfig } }
+})
 
 t.test('the last attempt', async t => {
   t.test('that succeeds does not exhaust its task', async t => {

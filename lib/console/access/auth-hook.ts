@@ -26,7 +26,9 @@ export function authHook (auth: ConsoleAuth): onRequestHookHandler {
       if (isLate && error !== undefined) request.log.error({ err: error }, "the console's 'auth' failed after it had decided")
       if (isLate) return
       if (pass) next()
-      else next(error instanceof Error ? error : new FST_TASKS_UNAUTHENTICATED("the console's 'auth' refused this caller", { cause: error }))
+      else {
+        next(error instanceof Error ? error : new FST_TASKS_UNAUTHENTICATED("the console's 'auth' refused this caller", { cause: error }))
+      }
     }
     const answer = (value: unknown): void => { decide(value !== false, undefined) }
     const fail = (error: unknown): void => { decide(false, error) }
@@ -45,7 +47,10 @@ export function authHook (auth: ConsoleAuth): onRequestHookHandler {
   }
 }
 
-/** Whether an async function has a parameter for `done`: it would pass by resolving before `done` is called. Fastify refuses such hooks, too. */
+/**
+ * Whether an async function has a parameter for `done`: it would pass by resolving before `done` is called. Fastify refuses such hooks,
+ * too.
+ */
 export function isMixedStyle (auth: ConsoleAuth): boolean {
   return auth.constructor.name === 'AsyncFunction' && auth.length >= 3
 }

@@ -38,7 +38,9 @@ export class Guard {
     const { host, ':authority': authority } = request.raw.headers
     // With `trustProxy`, `request.host` is X-Forwarded-Host, which any page can set where no proxy is in front.
     if (this.#anyHost || (this.#isAllowed(host ?? authority as string | undefined) && this.#isAllowed(request.host))) return
-    throw new FST_TASKS_FORBIDDEN("without 'auth' the console answers only to localhost, to IP addresses and to the names in its option 'hosts'")
+    throw new FST_TASKS_FORBIDDEN(
+      "without 'auth' the console answers only to localhost, to IP addresses and to the names in its option 'hosts'"
+    )
   }
 
   /**
@@ -47,9 +49,12 @@ export class Guard {
    */
   checkRead (request: FastifyRequest): void {
     if (initiatorOf(request.headers, request.host) !== 'other') return
-    throw new FST_TASKS_FORBIDDEN(request.headers['sec-fetch-site'] === undefined
-      ? 'the request has an Origin that is not the host it was sent to; behind a proxy that rewrites Host, use HTTPS, pass the Host header on, or set trustProxy'
-      : 'the request comes from another site')
+    throw new FST_TASKS_FORBIDDEN(
+      request.headers['sec-fetch-site'] === undefined
+        ? 'the request has an Origin that is not the host it was sent to; behind a proxy that rewrites Host, use HTTPS, ' +
+          'pass the Host header on, or set trustProxy'
+        : 'the request comes from another site'
+    )
   }
 
   /**
@@ -59,7 +64,9 @@ export class Guard {
   checkWrite (request: FastifyRequest): void {
     this.checkRead(request)
     if (initiatorOf(request.headers, request.host) === 'none') {
-      throw new FST_TASKS_FORBIDDEN('the request has neither Sec-Fetch-Site nor Origin; browsers send at least one of them with every write')
+      throw new FST_TASKS_FORBIDDEN(
+        'the request has neither Sec-Fetch-Site nor Origin; browsers send at least one of them with every write'
+      )
     }
     const token = request.headers['x-console-token']
     if (typeof token !== 'string' || !equal(token, this.token)) {

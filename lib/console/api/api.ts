@@ -15,7 +15,7 @@ import type { QueueState, RateLimits, RetryConfig } from '../../cloud-tasks/task
  *   POST enqueue   { task, text, id?, scheduleDelaySeconds? }   Enqueued
  *   POST task/run, task/delete, task/copy   { name } -> TaskRow | {}
  *   POST queue/pause, queue/resume, queue/purge   { name } -> QueueInfo
- *   GET  events                             server-sent events: `live` with a LiveMessage, at most four a second, only when something changed,
+ *   GET events server-sent events: `live` with a LiveMessage, at most four a second, only when something changed,
  *                                           and `reload` with {} when messages were left out because this page was slow
  */
 export interface ApiError {

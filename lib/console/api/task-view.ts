@@ -39,7 +39,11 @@ export function lastResultOf (task: SeenTask): AttemptStatus | undefined {
 }
 
 /** The beginning of a body, and what it is. `whole` is its length where `body` is only the beginning. */
-export function payloadOf (body: Uint8Array | undefined, headers: Readonly<Record<string, string>> = {}, whole: number = body?.length ?? 0): Payload {
+export function payloadOf (
+  body: Uint8Array | undefined,
+  headers: Readonly<Record<string, string>> = {},
+  whole: number = body?.length ?? 0
+): Payload {
   if (body === undefined || whole === 0) return { text: '', kind: 'none', bytes: 0, cut: false }
   const head = body.subarray(0, SHOWN_BYTES)
   const cut = head.length < whole

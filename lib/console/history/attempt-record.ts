@@ -32,7 +32,10 @@ export class AttemptRecord {
    * @param task its state after dispatch
    * @param received the headers of its request, where this process has served it
    */
-  constructor ({ dispatchCount, executionCount, scheduleAt, previousResponse, lastAttempt }: SeenTask, received: Readonly<Record<string, string>> | undefined) {
+  constructor (
+    { dispatchCount, executionCount, scheduleAt, previousResponse, lastAttempt }: SeenTask,
+    received: Readonly<Record<string, string>> | undefined
+  ) {
     this.#received = received
     this.number = dispatchCount
     this.startedAt = lastAttempt!.dispatchAt

@@ -21,7 +21,9 @@ export function sizeOf (info: ErrorInfo): number {
 }
 
 function describe (thrown: unknown): ErrorInfo {
-  if (typeof thrown !== 'object' || thrown === null || !isError(thrown)) return { name: 'thrown', message: cut(print(thrown), MAX_MESSAGE) }
+  if (typeof thrown !== 'object' || thrown === null || !isError(thrown)) {
+    return { name: 'thrown', message: cut(print(thrown), MAX_MESSAGE) }
+  }
   const stack = read(thrown, 'stack')
   const code = read(thrown, 'code')
   return {

@@ -27,7 +27,9 @@ export class AttemptLog {
   }
 
   late (task: string, deadlineMs: number): void {
-    if (this.#isNew(`${task} deadline`)) this.#logger.warn({ task, kind: 'deadline' }, `an attempt failed: no answer within ${deadlineMs / 1000} s`)
+    if (this.#isNew(`${task} deadline`)) {
+      this.#logger.warn({ task, kind: 'deadline' }, `an attempt failed: no answer within ${deadlineMs / 1000} s`)
+    }
   }
 
   refused (task: Task, status: number): void {
@@ -39,7 +41,8 @@ export class AttemptLog {
   #hint ({ name, appEngineHttpRequest }: Task, status: number): string {
     if (appEngineHttpRequest === undefined || this.#appEngineHost === 'url' || (status !== 400 && status !== 403)) return ''
     const host = appEngineHost(appEngineHttpRequest.appEngineRouting, parseTaskName(name)!.project)
-    return `. It was called as ${host}, as in production; if it accepts only names that it knows (Django's ALLOWED_HOSTS), start the emulator with --app-engine-host url (appEngineHost)`
+    return `. It was called as ${host}, as in production; if it accepts only names that it knows (Django's ALLOWED_HOSTS), start the ` +
+      'emulator with --app-engine-host url (appEngineHost)'
   }
 
   #isNew (event: string): boolean {

@@ -50,7 +50,9 @@ export class HttpDispatcher {
   async #send (attempt: Attempt): Promise<Answer> {
     const request = outgoingRequest(attempt, this.#options.appEngine)
     const authorization = this.#authorization(attempt)
-    if (authorization !== undefined) request.headers.Authorization = typeof authorization === 'string' ? authorization : await authorization
+    if (authorization !== undefined) {
+      request.headers.Authorization = typeof authorization === 'string' ? authorization : await authorization
+    }
     return await this.#exchange(request, attempt.deadlineMs)
   }
 

@@ -34,7 +34,11 @@ export class Exchange implements Dispatcher.DispatchHandler {
     if (this.#aborted !== undefined) controller.abort(this.#aborted)
   }
 
-  onResponseStart (controller: Dispatcher.DispatchController, status: number, headers: Record<string, string | string[] | undefined>): void {
+  onResponseStart (
+    controller: Dispatcher.DispatchController,
+    status: number,
+    headers: Record<string, string | string[] | undefined>
+  ): void {
     if (status < 200) return // An interim answer, such as early hints.
     this.#status = status
     this.#gzip = headers['content-encoding'] === 'gzip'

@@ -31,7 +31,10 @@ export function outgoingRequest (attempt: Attempt, appEngine: AppEngineTarget): 
   const { httpRequest, appEngineHttpRequest } = attempt.task
   if (httpRequest !== undefined) return request(urlOf(httpRequest.url), httpRequest, attempt.headers)
   if (appEngine.url === undefined) {
-    throw new Unreachable('appEngineUrl', 'it is an App Engine task and there is no URL to send those to: start the emulator with --app-engine-url (appEngineUrl)')
+    throw new Unreachable(
+      'appEngineUrl',
+      'it is an App Engine task and there is no URL to send those to: start the emulator with --app-engine-url (appEngineUrl)'
+    )
   }
   const { relativeUri = '/', appEngineRouting } = appEngineHttpRequest!
   // Concatenated: resolved as a reference, '//host/path' would lead to another host.
@@ -42,15 +45,23 @@ export function outgoingRequest (attempt: Attempt, appEngine: AppEngineTarget): 
 
 function urlOf (text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined
-  if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:')) throw new Unreachable('url', `its URL is invalid: ${quoted(text.slice(0, 200))}`)
+  if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
+    throw new Unreachable('url', `its URL is invalid: ${quoted(text.slice(0, 200))}`)
+  }
   return url
 }
 
-function request (url: URL, { httpMethod = 'POST', body }: HttpRequest | AppEngineHttpRequest, given: Readonly<Record<string, string>>): OutgoingRequest {
+function request (
+  url: URL,
+  { httpMethod = 'POST', body }: HttpRequest | AppEngineHttpRequest,
+  given: Readonly<Record<string, string>>
+): OutgoingRequest {
   const headers: Record<string, string> = {}
   let encodings = false
   for (const name of Object.keys(given)) {
-    if (!TOKEN.test(name)) throw new Unreachable('header', `its header ${quoted(name.slice(0, 100))} has a name that no HTTP header can have`)
+    if (!TOKEN.test(name)) {
+      throw new Unreachable('header', `its header ${quoted(name.slice(0, 100))} has a name that no HTTP header can have`)
+    }
     const lower = name.toLowerCase()
     if (HOP_BY_HOP.has(lower)) continue
     if (lower === 'accept-encoding') encodings = true
@@ -62,7 +73,12 @@ function request (url: URL, { httpMethod = 'POST', body }: HttpRequest | AppEngi
 
 /** Non-ASCII text is sent as UTF-8: one character of the result is one byte on the wire. */
 function headerValue (name: string, value: string): string {
-  if (!VALUE.test(value)) throw new Unreachable('header', `its header ${name} has a value with a line break or another control character, which no HTTP header can have`)
+  if (!VALUE.test(value)) {
+    throw new Unreachable(
+      'header',
+      `its header ${name} has a value with a line break or another control character, which no HTTP header can have`
+    )
+  }
   return ASCII.test(value) ? value : Buffer.from(value).toString('latin1')
 }
 

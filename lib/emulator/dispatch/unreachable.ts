@@ -13,7 +13,11 @@ export class Unreachable extends Error {
 export function connectionProblem (host: string, error: unknown): Unreachable {
   const found = failureOf(error)
   const kind = found.code ?? found.name
-  return new Unreachable(kind, `${host} ${TEXTS[found.name] ?? TEXTS[kind] ?? `could not be reached: ${found.message.trim().split('\n', 1)[0]}`}`, error)
+  return new Unreachable(
+    kind,
+    `${host} ${TEXTS[found.name] ?? TEXTS[kind] ?? `could not be reached: ${found.message.trim().split('\n', 1)[0]}`}`,
+    error
+  )
 }
 
 /** With several addresses there are several errors; the first describes the problem. */
@@ -35,6 +39,7 @@ const TEXTS: Readonly<Record<string, string>> = {
   EMFILE: 'could not be reached: this process may open no more files (see ulimit -n)',
   DEPTH_ZERO_SELF_SIGNED_CERT: 'has a certificate that it signed itself: start the emulator with NODE_EXTRA_CA_CERTS=FILE to trust it',
   SELF_SIGNED_CERT_IN_CHAIN: 'has a certificate of an unknown authority: start the emulator with NODE_EXTRA_CA_CERTS=FILE to trust it',
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'has a certificate of an unknown authority: start the emulator with NODE_EXTRA_CA_CERTS=FILE to trust it',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    'has a certificate of an unknown authority: start the emulator with NODE_EXTRA_CA_CERTS=FILE to trust it',
   HTTPParserError: 'did not answer in HTTP/1.1'
 }

@@ -50,7 +50,11 @@ export interface QueueMessage {
   /** v2beta3: the same, one level down. */
   readonly appEngineHttpQueue?: { readonly appEngineRoutingOverride?: RoutingMessage }
   readonly httpTarget?: HttpTargetMessage
-  readonly rateLimits?: { readonly maxDispatchesPerSecond?: number, readonly maxBurstSize?: number, readonly maxConcurrentDispatches?: number }
+  readonly rateLimits?: {
+    readonly maxDispatchesPerSecond?: number
+    readonly maxBurstSize?: number
+    readonly maxConcurrentDispatches?: number
+  }
   readonly retryConfig?: RetryConfigMessage
   readonly state?: QueueState | string | number
   readonly purgeTime?: TimestampMessage

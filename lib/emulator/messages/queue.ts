@@ -43,7 +43,11 @@ export function settingsMessage (settings: QueueSettings): QueueMessage {
   const { maxDispatchesPerSecond, maxConcurrentDispatches } = settings.rateLimits
   const { appEngineRoutingOverride, httpTarget, samplingRatio, chosenBurstSize, taskTtlSeconds, tombstoneTtlSeconds } = settings
   return {
-    rateLimits: { maxDispatchesPerSecond, maxConcurrentDispatches, ...(chosenBurstSize === undefined ? undefined : { maxBurstSize: chosenBurstSize }) },
+    rateLimits: {
+      maxDispatchesPerSecond,
+      maxConcurrentDispatches,
+      ...(chosenBurstSize === undefined ? undefined : { maxBurstSize: chosenBurstSize })
+    },
     retryConfig: retryConfigMessage(settings.retryConfig),
     ...(appEngineRoutingOverride === undefined ? undefined : { appEngineRoutingOverride }),
     ...(httpTarget === undefined ? undefined : { httpTarget: httpTargetMessage(httpTarget) }),
@@ -71,7 +75,9 @@ function readHttpTarget (message: HttpTargetMessage): HttpTarget {
   return {
     ...(uriOverride === undefined ? undefined : { uriOverride: readUriOverride(uriOverride) }),
     ...(httpMethod === undefined ? undefined : { httpMethod }),
-    ...(headerOverrides.length === 0 ? undefined : { headerOverrides: headerOverrides.map(({ header }) => ({ key: header?.key ?? '', value: header?.value ?? '' })) }),
+    ...(headerOverrides.length === 0
+      ? undefined
+      : { headerOverrides: headerOverrides.map(({ header }) => ({ key: header?.key ?? '', value: header?.value ?? '' })) }),
     ...readTokens(message)
   }
 }
@@ -79,7 +85,12 @@ function readHttpTarget (message: HttpTargetMessage): HttpTarget {
 function readUriOverride (message: NonNullable<HttpTargetMessage['uriOverride']>): UriOverride {
   const { host, port, pathOverride, queryOverride } = message
   const scheme = readEnum('HttpTarget.uriOverride.scheme', message.scheme, 'SCHEME_UNSPECIFIED', SCHEMES)
-  const enforceMode = readEnum('HttpTarget.uriOverride.uriOverrideEnforceMode', message.uriOverrideEnforceMode, 'URI_OVERRIDE_ENFORCE_MODE_UNSPECIFIED', MODES)
+  const enforceMode = readEnum(
+    'HttpTarget.uriOverride.uriOverrideEnforceMode',
+    message.uriOverrideEnforceMode,
+    'URI_OVERRIDE_ENFORCE_MODE_UNSPECIFIED',
+    MODES
+  )
   return {
     ...(scheme === undefined ? undefined : { scheme }),
     ...(host === undefined ? undefined : { host }),
@@ -100,7 +111,14 @@ function httpTargetMessage ({ uriOverride, httpMethod, headerOverrides, oidcToke
   }
 }
 
-function uriOverrideMessage ({ scheme, host, port, path, queryParams, enforceMode }: UriOverride): NonNullable<HttpTargetMessage['uriOverride']> {
+function uriOverrideMessage ({
+  scheme,
+  host,
+  port,
+  path,
+  queryParams,
+  enforceMode
+}: UriOverride): NonNullable<HttpTargetMessage['uriOverride']> {
   return {
     ...(scheme === undefined ? undefined : { scheme }),
     ...(host === undefined ? undefined : { host }),
@@ -111,7 +129,12 @@ function uriOverrideMessage ({ scheme, host, port, path, queryParams, enforceMod
   }
 }
 
-function readEnum<const T extends string> (field: string, value: string | number | undefined, unspecified: string, values: readonly T[]): T | undefined {
+function readEnum<const T extends string> (
+  field: string,
+  value: string | number | undefined,
+  unspecified: string,
+  values: readonly T[]
+): T | undefined {
   if (value === undefined || value === unspecified) return undefined
   if (!values.includes(value as T)) throw statusErrors.unknownEnum(field, value)
   return value as T

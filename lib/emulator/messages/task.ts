@@ -1,7 +1,15 @@
 import { parseTaskName } from '../../cloud-tasks/names.js'
 import { appEngineHost } from '../../cloud-tasks/size.js'
 import { statusErrors } from '../../cloud-tasks/status.js'
-import type { AppEngineHttpRequest, AppEngineRouting, AttemptTimes, HttpMethod, HttpRequest, NewTask, Task } from '../../cloud-tasks/task.js'
+import type {
+  AppEngineHttpRequest,
+  AppEngineRouting,
+  AttemptTimes,
+  HttpMethod,
+  HttpRequest,
+  NewTask,
+  Task
+} from '../../cloud-tasks/task.js'
 import type { AttemptMessage, RoutingMessage, TaskMessage, TokenMessage, View } from './messages.js'
 import { readRetryConfig, retryConfigMessage } from './retry-config.js'
 import { durationMessage, readDuration, readTimestamp, timestampMessage } from './times.js'
@@ -15,7 +23,9 @@ export function readTask (message: TaskMessage): NewTask {
     ...(httpRequest === undefined ? undefined : { httpRequest: readHttpRequest(httpRequest) }),
     ...(appEngineHttpRequest === undefined ? undefined : { appEngineHttpRequest: readAppEngineRequest(appEngineHttpRequest) }),
     ...(scheduleTime === undefined ? undefined : { scheduleAt: readTimestamp('Task.scheduleTime', scheduleTime) }),
-    ...(dispatchDeadline === undefined ? undefined : { dispatchDeadlineMs: readDuration('Task.dispatchDeadline', dispatchDeadline) * 1000 }),
+    ...(dispatchDeadline === undefined
+      ? undefined
+      : { dispatchDeadlineMs: readDuration('Task.dispatchDeadline', dispatchDeadline) * 1000 }),
     ...(retryConfig === undefined ? undefined : { retryConfig: readRetryConfig(retryConfig) })
   }
 }
@@ -50,10 +60,30 @@ export function readRouting ({ service, version, instance }: RoutingMessage): Ap
 }
 
 /** The two kinds of tokens, which a request and a queue's target may have. */
-export function readTokens ({ oidcToken, oauthToken }: { oidcToken?: TokenMessage, oauthToken?: TokenMessage }): Pick<HttpRequest, 'oidcToken' | 'oauthToken'> {
+export function readTokens ({
+  oidcToken,
+  oauthToken
+}: {
+  oidcToken?: TokenMessage
+  oauthToken?: TokenMessage
+}): Pick<HttpRequest, 'oidcToken' | 'oauthToken'> {
   return {
-    ...(oidcToken === undefined ? undefined : { oidcToken: { serviceAccountEmail: oidcToken.serviceAccountEmail ?? '', ...(oidcToken.audience ? { audience: oidcToken.audience } : undefined) } }),
-    ...(oauthToken === undefined ? undefined : { oauthToken: { serviceAccountEmail: oauthToken.serviceAccountEmail ?? '', ...(oauthToken.scope ? { scope: oauthToken.scope } : undefined) } })
+    ...(oidcToken === undefined
+      ? undefined
+      : {
+          oidcToken: {
+            serviceAccountEmail: oidcToken.serviceAccountEmail ?? '',
+            ...(oidcToken.audience ? { audience: oidcToken.audience } : undefined)
+          }
+        }),
+    ...(oauthToken === undefined
+      ? undefined
+      : {
+          oauthToken: {
+            serviceAccountEmail: oauthToken.serviceAccountEmail ?? '',
+            ...(oauthToken.scope ? { scope: oauthToken.scope } : undefined)
+          }
+        })
   }
 }
 

@@ -15,7 +15,11 @@ invalidField.oneof = (path: FieldPath, oneof: string, key: string): CloudTasksEr
   badRequest(path, `Invalid value at '${path}' (oneof), oneof field '${oneof}' is already set. Cannot set '${key}'`)
 
 invalidField.parameter = (name: string): CloudTasksError =>
-  badRequest('', `Invalid JSON payload received. Unknown name ${print(name)}: Cannot bind query parameter. Field ${print(name).replaceAll('"', "'")} could not be found in request message.`)
+  badRequest(
+    '',
+    `Invalid JSON payload received. Unknown name ${print(name)}: Cannot bind query parameter. ` +
+      `Field ${print(name).replaceAll('"', "'")} could not be found in request message.`
+  )
 
 /** INVALID_ARGUMENT with google.rpc.BadRequest, which names the place. */
 export function badRequest (field: FieldPath, description: string): CloudTasksError {

@@ -41,8 +41,18 @@ function withV2Paths (method: object): object {
 }
 
 const MESSAGES = [
-  'PathOverride', 'QueryOverride', 'UriOverride', 'HttpTarget', 'BatchCreateTasksRequest', 'BatchCreateTasksResponse', 'BatchCreateTasksMetadata',
-  'BatchDeleteTasksRequest', 'BatchDeleteTasksMetadata', 'CmekConfig', 'GetCmekConfigRequest', 'UpdateCmekConfigRequest'
+  'PathOverride',
+  'QueryOverride',
+  'UriOverride',
+  'HttpTarget',
+  'BatchCreateTasksRequest',
+  'BatchCreateTasksResponse',
+  'BatchCreateTasksMetadata',
+  'BatchDeleteTasksRequest',
+  'BatchDeleteTasksMetadata',
+  'CmekConfig',
+  'GetCmekConfigRequest',
+  'UpdateCmekConfigRequest'
 ] as const
 
 const METHODS = ['BatchCreateTasks', 'BatchDeleteTasks', 'GetCmekConfig', 'UpdateCmekConfig'] as const

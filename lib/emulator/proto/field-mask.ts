@@ -41,7 +41,9 @@ function resolvePath (schema: Message, path: string, where: string): string[] {
   let message: Message | undefined = schema
   for (const part of path.split('.')) {
     const field: ReturnType<Message['field']['get']> = message?.field.get(part)
-    if (field === undefined) throw badRequest(where, `Invalid field mask: '${path.slice(0, MAX_ECHO)}' is not a path of ${schema.fullName}.`)
+    if (field === undefined) {
+      throw badRequest(where, `Invalid field mask: '${path.slice(0, MAX_ECHO)}' is not a path of ${schema.fullName}.`)
+    }
     keys.push(field.name)
     // Neither lists nor JSON's own types can be entered.
     message = field.repeated || field.message?.fullName.startsWith('google.protobuf.') === true ? undefined : field.message
@@ -56,7 +58,9 @@ function get (message: object | undefined, [key, ...rest]: readonly string[]): u
 
 function put (message: object, [key, ...rest]: readonly string[], value: unknown): object {
   const before = (message as Record<string, unknown>)[key!] as object | undefined
-  if (rest.length > 0) return before === undefined && value === undefined ? message : { ...message, [key!]: put(before ?? {}, rest, value) }
+  if (rest.length > 0) {
+    return before === undefined && value === undefined ? message : { ...message, [key!]: put(before ?? {}, rest, value) }
+  }
   const { [key!]: _, ...others } = message as Record<string, unknown>
   return value === undefined ? others : { ...others, [key!]: value }
 }

@@ -37,7 +37,9 @@ export function parseJson (schema: Message, json: unknown, path: FieldPath = '')
 
 /** One field from the text of a query parameter. Throws INVALID_ARGUMENT. */
 export function parseText (field: Field, text: string): unknown {
-  return field.kind === 'bool' ? parseValue(field, text === 'true' ? true : text === 'false' ? false : text, field.protoName) : parseField(field, text, field.protoName)
+  return field.kind === 'bool'
+    ? parseValue(field, text === 'true' ? true : text === 'false' ? false : text, field.protoName)
+    : parseField(field, text, field.protoName)
 }
 
 export interface PrintOptions {
@@ -83,7 +85,9 @@ function parseField (field: Field, json: unknown, path: FieldPath): unknown {
 function parseMap (entry: Message, json: unknown, path: FieldPath): object {
   const value = entry.field.get('value')!
   if (!isObject(json)) throw invalidField(path, `type.googleapis.com/${entry.fullName}`, json)
-  return Object.fromEntries(Object.keys(json).map(key => [key, parseValue({ ...value, optional: true }, json[key], `${path}[${JSON.stringify(key)}]`)]))
+  return Object.fromEntries(
+    Object.keys(json).map(key => [key, parseValue({ ...value, optional: true }, json[key], `${path}[${JSON.stringify(key)}]`)])
+  )
 }
 
 function parseValue (field: Field, json: unknown, path: FieldPath): unknown {

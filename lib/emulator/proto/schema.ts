@@ -1,4 +1,6 @@
-/** What the JSON codec, field masks and the search for unknown fields need to know of messages: their fields, from Google's descriptors. */
+/**
+ * What the JSON codec, field masks and the search for unknown fields need to know of messages: their fields, from Google's descriptors.
+ */
 
 export type FieldKind = 'double' | 'int32' | 'int64' | 'bool' | 'string' | 'bytes' | 'enum' | 'message'
 
@@ -40,7 +42,10 @@ export interface FileDescriptor {
   readonly package: string
   readonly messageType?: readonly MessageDescriptor[]
   readonly enumType?: readonly EnumDescriptor[]
-  readonly service?: ReadonlyArray<{ readonly name: string, readonly method: ReadonlyArray<{ readonly name: string, readonly inputType: string, readonly outputType: string }> }>
+  readonly service?: ReadonlyArray<{
+    readonly name: string
+    readonly method: ReadonlyArray<{ readonly name: string, readonly inputType: string, readonly outputType: string }>
+  }>
 }
 
 export interface Method {
@@ -107,15 +112,26 @@ export class Schemas {
     return {
       fullName,
       fields,
-      field: new Map(fields.flatMap(field => [[field.name, field], [field.protoName, field]])),
+      field: new Map(
+        fields.flatMap(field => [
+          [field.name, field],
+          [field.protoName, field]
+        ])
+      ),
       byNumber: new Map(fields.map(field => [field.number, field])),
       isMapEntry: options?.mapEntry === true
     }
   }
 
-  #field (scope: string, { name, number, label, type, typeName = '', oneofIndex }: FieldDescriptor, oneofs: ReadonlyArray<{ name: string }>): Field {
+  #field (
+    scope: string,
+    { name, number, label, type, typeName = '', oneofIndex }: FieldDescriptor,
+    oneofs: ReadonlyArray<{ name: string }>
+  ): Field {
     const kind = KINDS[type]
-    if (kind === undefined) throw new Error(`The protos of @google-cloud/tasks have a field of an unexpected type: ${scope}.${name}, ${type}`)
+    if (kind === undefined) {
+      throw new Error(`The protos of @google-cloud/tasks have a field of an unexpected type: ${scope}.${name}, ${type}`)
+    }
     const oneof = oneofIndex === undefined ? undefined : oneofs[oneofIndex]?.name
     const optional = oneof?.startsWith('_') === true
     const schemas = this
@@ -129,7 +145,13 @@ export class Schemas {
       ...(oneof === undefined || optional ? undefined : { oneof: snakeCase(oneof) }),
       ...(kind === 'enum' ? { enum: resolve(this.#enums, scope, typeName) } : undefined),
       // Resolved lazily: messages may contain themselves.
-      ...(kind === 'message' ? { get message () { return schemas.message(resolveName(schemas.#messages, scope, typeName)) } } : undefined)
+      ...(kind === 'message'
+        ? {
+            get message () {
+              return schemas.message(resolveName(schemas.#messages, scope, typeName))
+            }
+          }
+        : undefined)
     }
   }
 }

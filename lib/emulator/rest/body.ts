@@ -11,11 +11,15 @@ import { MAX_REQUEST_BYTES } from '../service/requests.js'
 export async function decoded ({ headers }: FastifyRequest, body: Buffer): Promise<Buffer> {
   const encoding = headers['content-encoding']?.trim().toLowerCase() ?? 'identity'
   if (body.length === 0 || encoding === 'identity') return body
-  if (encoding !== 'gzip' && encoding !== 'x-gzip') throw badRequest('', `Content-Encoding ${encoding.slice(0, MAX_ECHO)} is not supported; use gzip, or none.`)
+  if (encoding !== 'gzip' && encoding !== 'x-gzip') {
+    throw badRequest('', `Content-Encoding ${encoding.slice(0, MAX_ECHO)} is not supported; use gzip, or none.`)
+  }
   try {
     return await inflate(body, { maxOutputLength: MAX_REQUEST_BYTES })
   } catch (error) {
-    throw (error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE' ? tooLarge() : badRequest('', `The body is not valid gzip, although its Content-Encoding says so: ${(error as Error).message}.`)
+    throw (error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE'
+      ? tooLarge()
+      : badRequest('', `The body is not valid gzip, although its Content-Encoding says so: ${(error as Error).message}.`)
   }
 }
 
@@ -37,7 +41,9 @@ export function bodyJson (request: FastifyRequest): Record<string, unknown> | un
   } catch (error) {
     throw badRequest('', `Invalid JSON payload received. ${withoutPayload((error as Error).message)}`)
   }
-  if (typeof json !== 'object' || json === null || Array.isArray(json)) throw badRequest('', 'Invalid JSON payload received. Root element must be a message.')
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) {
+    throw badRequest('', 'Invalid JSON payload received. Root element must be a message.')
+  }
   return json as Record<string, unknown>
 }
 

@@ -18,12 +18,22 @@ export function callerCheck (listensOn: string, allowed: readonly string[] = [])
   return headers => {
     const { origin, host } = headers
     if (origin !== undefined || initiatorOf(headers, host) === 'other') {
-      throw new CloudTasksError('PERMISSION_DENIED', `The emulator accepts no calls from web pages, and this one comes from ${(origin ?? 'another site').slice(0, MAX_ECHO)}. Call it from a server.`)
+      throw new CloudTasksError(
+        'PERMISSION_DENIED',
+        `The emulator accepts no calls from web pages, and this one comes from ${(origin ?? 'another site').slice(0, MAX_ECHO)}. ` +
+          'Call it from a server.'
+      )
     }
     const name = hostName(host)
     // HTTP/1.0 has no Host, and no browser speaks it.
-    if (anyName || name === '' || isFixedName(name) || isPrivate(name) || name === listensOn.toLowerCase() || allowed.includes(name)) return
-    throw new CloudTasksError('PERMISSION_DENIED', `The emulator listens on ${listensOn}, for this machine alone, and does not answer to the name ${name.slice(0, MAX_ECHO)}. Call it by localhost or 127.0.0.1, or allow that name with --allow-host.`)
+    if (anyName || name === '' || isFixedName(name) || isPrivate(name) || name === listensOn.toLowerCase() || allowed.includes(name)) {
+      return
+    }
+    throw new CloudTasksError(
+      'PERMISSION_DENIED',
+      `The emulator listens on ${listensOn}, for this machine alone, and does not answer to the name ${name.slice(0, MAX_ECHO)}. ` +
+        'Call it by localhost or 127.0.0.1, or allow that name with --allow-host.'
+    )
   }
 }
 

@@ -13,9 +13,16 @@ export class Parameters {
   constructor (query: string) {
     const all = [...new URLSearchParams(query)]
     const formats = all.filter(([name]) => name === '$alt' || name === 'alt').map(([, value]) => value)
-    if (!formats.every(format => FORMAT.test(format))) throw badRequest('', "Invalid value at '$alt': only json and json;enum-encoding=int are supported.")
+    if (!formats.every(format => FORMAT.test(format))) {
+      throw badRequest('', "Invalid value at '$alt': only json and json;enum-encoding=int are supported.")
+    }
     this.enumsAsNumbers = formats.some(format => format.includes(';'))
-    this.selector = all.filter(([name]) => name === 'fields' || name === '$fields').map(([, value]) => value).filter(value => value.trim() !== '').join() || undefined
+    this.selector =
+      all
+        .filter(([name]) => name === 'fields' || name === '$fields')
+        .map(([, value]) => value)
+        .filter(value => value.trim() !== '')
+        .join() || undefined
     this.#fields = all.filter(([name]) => !SYSTEM_PARAMETERS.has(name.replace(/^\$\.?/, '')))
   }
 
@@ -23,7 +30,9 @@ export class Parameters {
   bind (schema: Message, message: Record<string, unknown>): void {
     for (const [name, value] of this.#fields) {
       const field = schema.field.get(name)
-      if (field === undefined || (field.kind === 'message' && field.message!.fullName !== 'google.protobuf.FieldMask')) throw invalidField.parameter(name)
+      if (field === undefined || (field.kind === 'message' && field.message!.fullName !== 'google.protobuf.FieldMask')) {
+        throw invalidField.parameter(name)
+      }
       message[field.name] = parseText(field, value)
     }
   }
@@ -38,5 +47,17 @@ export class Parameters {
 const FORMAT = /^json(?:;enum-encoding=int)*$/
 
 const SYSTEM_PARAMETERS: ReadonlySet<string> = new Set([
-  'alt', 'access_token', 'callback', 'fields', 'key', 'oauth_token', 'prettyPrint', 'quotaUser', 'uploadType', 'upload_protocol', 'xgafv', 'userProject', 'apiVersion'
+  'alt',
+  'access_token',
+  'callback',
+  'fields',
+  'key',
+  'oauth_token',
+  'prettyPrint',
+  'quotaUser',
+  'uploadType',
+  'upload_protocol',
+  'xgafv',
+  'userProject',
+  'apiVersion'
 ])

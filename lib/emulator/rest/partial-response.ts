@@ -56,7 +56,9 @@ class Parser {
   #item (into: Selection, schema: Message | undefined, path: readonly string[]): void {
     if (path.length > MAX_DEPTH) throw invalid('It is nested too deeply.')
     const name = this.#tokens[this.#at++]
-    if (name === undefined || !NAME.test(name)) throw invalid(`A field is expected${name === undefined ? ' at its end' : `, not '${name.slice(0, MAX_ECHO)}'`}.`)
+    if (name === undefined || !NAME.test(name)) {
+      throw invalid(`A field is expected${name === undefined ? ' at its end' : `, not '${name.slice(0, MAX_ECHO)}'`}.`)
+    }
     const at = [...path, name]
     const { key, message } = resolve(schema, name, at)
     const below = into.keys.get(key) ?? none()
@@ -93,7 +95,10 @@ function resolve (schema: Message | undefined, name: string, path: readonly stri
 }
 
 function notFound (path: readonly string[]): Error {
-  return badRequest('fields', `Error expanding 'fields' parameter. Cannot find matching fields for path '${path.join('.').slice(0, MAX_ECHO)}'.`)
+  return badRequest(
+    'fields',
+    `Error expanding 'fields' parameter. Cannot find matching fields for path '${path.join('.').slice(0, MAX_ECHO)}'.`
+  )
 }
 
 function invalid (problem: string): Error {

@@ -39,7 +39,11 @@ export async function rest (app: FastifyInstance, { service, host = '127.0.0.1',
 
   app.addHook('onRequest', async request => { checkCaller(request.raw.headers) })
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: MAX_REQUEST_BYTES }, async (request: FastifyRequest, body: Buffer) => await decoded(request, body))
+  app.addContentTypeParser(
+    '*',
+    { parseAs: 'buffer', bodyLimit: MAX_REQUEST_BYTES },
+    async (request: FastifyRequest, body: Buffer) => await decoded(request, body)
+  )
   app.setErrorHandler((error, request, reply) => sendError(reply, service.refusal(refusalOf(error))))
   app.setNotFoundHandler((request, reply) => sendError(reply, notFound()))
 
@@ -55,7 +59,10 @@ export async function rest (app: FastifyInstance, { service, host = '127.0.0.1',
     const message = requestMessage(route, parameters, request, form === undefined)
     const { key, call } = methodOf(service, route.method)
     if (call === undefined) throw new CloudTasksError('UNIMPLEMENTED', 'Operation is not implemented, or supported, or enabled.')
-    const response = await call({ ...normalize(protos.schemas, route.version, key, message), ...(unprefixed ? { unprefixed } : undefined) })
+    const response = await call({
+      ...normalize(protos.schemas, route.version, key, message),
+      ...(unprefixed ? { unprefixed } : undefined)
+    })
     const json = printJson(route.response, response, {
       enumsAsNumbers: parameters.enumsAsNumbers,
       find: name => protos.schemas.find(name)
@@ -64,20 +71,26 @@ export async function rest (app: FastifyInstance, { service, host = '127.0.0.1',
     return sendJson(reply, 200, unprefixed && key === 'createTask' ? firebaseTask(wanted) : wanted)
   }
   for (const url of ['/v1/projects/*', '/v2/*', '/v2beta3/*', '/projects/*']) app.route({ method: [...METHODS], url, handler })
-  app.get<{ Params: { project: string } }>('/v1/apps/:project', async (request, reply) => sendJson(reply, 200, service.getApplication({ name: request.params.project })))
+  app.get<{ Params: { project: string } }>('/v1/apps/:project', async (request, reply) =>
+    sendJson(reply, 200, service.getApplication({ name: request.params.project }))
+  )
 }
 
 /** Clients send other methods as POST with an override, where a proxy may not pass them or a URL would be too long. */
 function calledMethod ({ method, headers }: FastifyRequest): { method: string, overridden: boolean } {
   const override = headers['x-http-method-override']
-  return method === 'POST' && typeof override === 'string' ? { method: override.trim().toUpperCase(), overridden: true } : { method, overridden: false }
+  return method === 'POST' && typeof override === 'string'
+    ? { method: override.trim().toUpperCase(), overridden: true }
+    : { method, overridden: false }
 }
 
 /** The request out of path, query and body, as google.api.http describes. */
 function requestMessage (route: FoundRoute, parameters: Parameters, request: FastifyRequest, hasBody: boolean): object {
   if (route.body === 'raw') {
     parameters.refuseFields()
-    const body = readBufferBody(request.body as Buffer | undefined, request.headers['content-type'], json => parseJson(route.request, json, 'body'))
+    const body = readBufferBody(request.body as Buffer | undefined, request.headers['content-type'], json =>
+      parseJson(route.request, json, 'body')
+    )
     return bound({ body }, route, route.variable.split('.'))
   }
   const body = hasBody ? bodyJson(request) : undefined
@@ -122,7 +135,12 @@ function refusalOf (error: unknown): unknown {
 
 function sendError (reply: FastifyReply, { code, message, details }: CloudTasksError): FastifyReply {
   return sendJson(reply, httpStatusOf(code), {
-    error: { code: httpStatusOf(code), message, status: code satisfies keyof typeof grpcCodes, ...(details === undefined ? undefined : { details }) }
+    error: {
+      code: httpStatusOf(code),
+      message,
+      status: code satisfies keyof typeof grpcCodes,
+      ...(details === undefined ? undefined : { details })
+    }
   })
 }
 

@@ -26,7 +26,9 @@ export class Routes {
   constructor ({ definitions, schemas }: Protos) {
     for (const version of ['v2', 'v2beta3'] as const) {
       const service = `${packageOf(version)}.CloudTasks`
-      for (const [method, { options }] of Object.entries(definitions[service] as ServiceDefinition & Record<string, { options?: object }>)) {
+      for (const [method, { options }] of Object.entries(
+        definitions[service] as ServiceDefinition & Record<string, { options?: object }>
+      )) {
         const http = (options as Readonly<Record<string, Readonly<Record<string, string>>>>)['(google.api.http)']
         if (http === undefined) continue
         const [httpMethod, template] = Object.entries(http).find(([key]) => key !== 'body')!
@@ -34,13 +36,25 @@ export class Routes {
       }
       for (const [httpMethod, path, method, request, response, body] of UNANNOTATED) {
         this.#add(httpMethod, `/${version}/${path}`, {
-          version, method, body, request: schemas.message(fullName(version, request)), response: schemas.message(fullName(version, response))
+          version,
+          method,
+          body,
+          request: schemas.message(fullName(version, request)),
+          response: schemas.message(fullName(version, response))
         })
       }
     }
     for (const root of ['v1', 'v2', 'v2beta3']) {
-      for (const [path, method] of [['{name=projects/*}/locations', 'ListLocations'], ['{name=projects/*/locations/*}', 'GetLocation']] as const) {
-        this.#add('GET', `/${root}/${path}`, { version: 'v2', method, body: undefined, ...schemas.method(`google.cloud.location.Locations.${method}`) })
+      for (const [path, method] of [
+        ['{name=projects/*}/locations', 'ListLocations'],
+        ['{name=projects/*/locations/*}', 'GetLocation']
+      ] as const) {
+        this.#add('GET', `/${root}/${path}`, {
+          version: 'v2',
+          method,
+          body: undefined,
+          ...schemas.method(`google.cloud.location.Locations.${method}`)
+        })
       }
     }
   }
@@ -96,5 +110,11 @@ const QUEUE = 'projects/*/locations/*/queues/*'
 const UNANNOTATED: ReadonlyArray<readonly [string, string, string, string, string, string?]> = [
   ['POST', `{queue=${QUEUE}}/tasks:buffer`, 'BufferTask', 'google.api.HttpBody', 'BufferTaskResponse', 'raw'],
   ['POST', `{name=${QUEUE}/tasks/*}:buffer`, 'BufferTask', 'google.api.HttpBody', 'BufferTaskResponse', 'raw'],
-  ['GET', '{name=projects/*/locations/*/operations/*}', 'GetOperation', 'google.longrunning.GetOperationRequest', 'google.longrunning.Operation']
+  [
+    'GET',
+    '{name=projects/*/locations/*/operations/*}',
+    'GetOperation',
+    'google.longrunning.GetOperationRequest',
+    'google.longrunning.Operation'
+  ]
 ]

@@ -15,7 +15,10 @@ export interface CreationOptions<T> {
 }
 
 /** BatchCreateTasks. Throws INVALID_ARGUMENT when a request is for another queue. */
-export function creationOf<T> ({ parent = '', requests = [], requestId = '', version = 'v2' }: BatchCreateRequest, { duplicates, create }: CreationOptions<T>): Batch<CreateTaskRequest, T> {
+export function creationOf<T> (
+  { parent = '', requests = [], requestId = '', version = 'v2' }: BatchCreateRequest,
+  { duplicates, create }: CreationOptions<T>
+): Batch<CreateTaskRequest, T> {
   for (const one of requests) {
     if (one.parent !== undefined && one.parent !== '' && one.parent !== parent) throw statusErrors.batchParent(parent, one.parent)
   }
@@ -32,7 +35,10 @@ export function creationOf<T> ({ parent = '', requests = [], requestId = '', ver
 }
 
 /** BatchDeleteTasks. */
-export function deletionOf ({ parent = '', names = [], requestId = '', version = 'v2' }: BatchDeleteRequest, remove: (name: string) => Promise<void>): Batch<string, void> {
+export function deletionOf (
+  { parent = '', names = [], requestId = '', version = 'v2' }: BatchDeleteRequest,
+  remove: (name: string) => Promise<void>
+): Batch<string, void> {
   return {
     parent,
     requestId,

@@ -26,11 +26,17 @@ export function bufferedTask (target: HttpTarget | undefined, name: string | und
 }
 
 /** The body of a buffer call: `{"body": HttpBody}` as the reference has it, or else the payload itself, as Google's samples send it. */
-export function readBufferBody (body: Buffer | undefined, contentType: string | undefined, parse: (json: unknown) => HttpBodyMessage): HttpBodyMessage {
+export function readBufferBody (
+  body: Buffer | undefined,
+  contentType: string | undefined,
+  parse: (json: unknown) => HttpBodyMessage
+): HttpBodyMessage {
   if (body === undefined || body.length === 0) return {}
   const json = jsonObject(body)
   if (json !== undefined && Object.keys(json).length === 0) return {}
-  if (json !== undefined && Object.keys(json).join() === 'body' && typeof json.body === 'object' && json.body !== null) return parse(json.body)
+  if (json !== undefined && Object.keys(json).join() === 'body' && typeof json.body === 'object' && json.body !== null) {
+    return parse(json.body)
+  }
   return { data: body, ...(contentType === undefined ? undefined : { contentType }) }
 }
 

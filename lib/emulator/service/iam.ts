@@ -27,7 +27,9 @@ export class Iam {
   async set (resource: string, policy: PolicyMessage, paths: readonly string[][]): Promise<PolicyMessage> {
     const { policy: kept } = await this.#engine.setQueuePolicy(resource, before => {
       const current = readKept(before)
-      if (policy.etag !== undefined && policy.etag.length > 0 && !Buffer.from(policy.etag).equals(current.etag!)) throw statusErrors.concurrentPolicyChange()
+      if (policy.etag !== undefined && policy.etag.length > 0 && !Buffer.from(policy.etag).equals(current.etag!)) {
+        throw statusErrors.concurrentPolicyChange()
+      }
       const { etag, ...next } = masked(current, policy, paths) as PolicyMessage
       return { ...next, etag: randomBytes(6).toString('base64') }
     })

@@ -32,14 +32,24 @@ export class Locations {
     return locationMessage(parsed.project, parsed.location)
   }
 
-  list (name: string, filter: string, matches: Predicate | undefined, { pageSize = 0, pageToken = '' }: PageFields): { locations: LocationMessage[], nextPageToken?: string } {
+  list (
+    name: string,
+    filter: string,
+    matches: Predicate | undefined,
+    { pageSize = 0, pageToken = '' }: PageFields
+  ): { locations: LocationMessage[], nextPageToken?: string } {
     const project = projectOf(name)
     if (pageSize < 0) throw statusErrors.negative('pageSize')
     const after = decodeToken(pageToken, `${name} ${filter}`, this.#now())
-    const found = this.#ids(project).filter(id => id > after).map(id => locationMessage(project, id)).filter(location => matches?.(location) !== false)
+    const found = this.#ids(project)
+      .filter(id => id > after)
+      .map(id => locationMessage(project, id))
+      .filter(location => matches?.(location) !== false)
     const size = pageSize === 0 ? found.length : pageSize
     const locations = found.slice(0, size)
-    return found.length > size ? { locations, nextPageToken: encodeToken(locations.at(-1)!.locationId, `${name} ${filter}`, this.#now()) } : { locations }
+    return found.length > size
+      ? { locations, nextPageToken: encodeToken(locations.at(-1)!.locationId, `${name} ${filter}`, this.#now()) }
+      : { locations }
   }
 
   /** App Engine's Application, which gcloud reads when it is called without a location. */
@@ -51,7 +61,10 @@ export class Locations {
 
   #ids (project: string): string[] {
     const prefix = `projects/${project}/locations/`
-    const ids = this.#engine.locations().filter(name => name.startsWith(prefix)).map(name => name.slice(prefix.length))
+    const ids = this.#engine
+      .locations()
+      .filter(name => name.startsWith(prefix))
+      .map(name => name.slice(prefix.length))
     return ids.length === 0 ? [DEFAULT_LOCATION] : ids
   }
 }

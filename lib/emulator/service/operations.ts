@@ -54,26 +54,30 @@ export class Operations {
   }
 
   /** A request id that was used in the same queue gives the same answer again, and nothing is done twice. */
-  async run<R, T> (batch: Batch<R, T>): Promise<OperationMessage> {
+  async run<R, T>(batch: Batch<R, T>): Promise<OperationMessage> {
     const { parent, requestId, requests, maxRequests } = batch
     if (requests.length === 0) throw statusErrors.emptyBatch()
     if (requests.length > maxRequests) throw statusErrors.largeBatch(maxRequests)
     if (requestId !== '' && !UUID4.test(requestId)) throw statusErrors.requestId()
     const location = parent.slice(0, parent.indexOf('/queues/'))
-    const name = `${location}/operations/${requestId === '' ? randomUUID() : `${parent.slice(parent.lastIndexOf('/') + 1)}-${requestId.toLowerCase()}`}`
+    const id = requestId === '' ? randomUUID() : `${parent.slice(parent.lastIndexOf('/') + 1)}-${requestId.toLowerCase()}`
+    const name = `${location}/operations/${id}`
     const operation = await (this.#operations.get(name) ?? this.#start(name, batch))
     if (operation instanceof CloudTasksError) throw operation
     return operation
   }
 
-  #start<R, T> (name: string, batch: Batch<R, T>): Promise<OperationMessage | CloudTasksError> {
+  #start<R, T>(name: string, batch: Batch<R, T>): Promise<OperationMessage | CloudTasksError> {
     const operation = this.#execute(name, batch)
     this.#operations.set(name, operation)
     if (this.#operations.size > MAX_REMEMBERED) this.#operations.delete(this.#operations.keys().next().value!)
     return operation
   }
 
-  async #execute<R, T> (name: string, { requests, metadata, run, rejects, response }: Batch<R, T>): Promise<OperationMessage | CloudTasksError> {
+  async #execute<R, T>(
+    name: string,
+    { requests, metadata, run, rejects, response }: Batch<R, T>
+  ): Promise<OperationMessage | CloudTasksError> {
     const startTime = timestampMessage(this.#now())
     const results = await Promise.allSettled(requests.map(run))
     const errors = new Map<number, CloudTasksError>()
@@ -90,12 +94,20 @@ export class Operations {
       name,
       done: true,
       metadata: metadataOf(metadata, startTime, timestampMessage(this.#now()), state, failedRequests),
-      ...(state === 'FAILED' ? { error: statusOf(statusErrors.wholeBatchFailed(metadata.slice(metadata.lastIndexOf('.') + 1))) } : { response: response(succeeded) })
+      ...(state === 'FAILED'
+        ? { error: statusOf(statusErrors.wholeBatchFailed(metadata.slice(metadata.lastIndexOf('.') + 1))) }
+        : { response: response(succeeded) })
     }
   }
 }
 
-function metadataOf (type: string, startTime: TimestampMessage, endTime: TimestampMessage, state: string, failedRequests: object): OperationMessage['metadata'] {
+function metadataOf (
+  type: string,
+  startTime: TimestampMessage,
+  endTime: TimestampMessage,
+  state: string,
+  failedRequests: object
+): OperationMessage['metadata'] {
   return { '@type': `type.googleapis.com/${type}`, startTime, endTime, state, failedRequests }
 }
 

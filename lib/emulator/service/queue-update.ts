@@ -11,7 +11,9 @@ export function updatedQueue (before: QueueMessage, given: QueueMessage, paths: 
   const updated = masked(before, given, paths) as QueueMessage
   const removed = TOKENS.filter(token => clears(given, paths, token) || sets(given, paths, OTHER[token]))
   if (updated.httpTarget === undefined || removed.length === 0) return updated
-  const httpTarget = Object.fromEntries(Object.entries(updated.httpTarget).filter(([key]) => !removed.includes(key as Token))) as HttpTargetMessage
+  const httpTarget = Object.fromEntries(
+    Object.entries(updated.httpTarget).filter(([key]) => !removed.includes(key as Token))
+  ) as HttpTargetMessage
   return { ...updated, httpTarget }
 }
 

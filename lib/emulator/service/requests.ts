@@ -93,7 +93,12 @@ export function packageOf (version: Version): string {
 export function normalize (schemas: Schemas, version: Version, method: string, request: object): object {
   const schema = subjectOf(schemas, version, method)
   if (schema === undefined) return method.startsWith('batch') ? { ...request, version } : request
-  const { queue, updateMask, readMask, filter } = request as { queue?: QueueMessage, updateMask?: FieldMaskMessage, readMask?: FieldMaskMessage, filter?: string }
+  const { queue, updateMask, readMask, filter } = request as {
+    queue?: QueueMessage
+    updateMask?: FieldMaskMessage
+    readMask?: FieldMaskMessage
+    filter?: string
+  }
   return {
     ...request,
     ...(queue === undefined ? undefined : { queue: version === 'v2' ? withoutBurst(queue) : flattened(queue) }),

@@ -19,7 +19,21 @@ import { queueMessage, readQueue, settingsMessage } from '../messages/queue.js'
 import { QueueStats } from './queue-stats.js'
 import { updatedQueue } from './queue-update.js'
 import { checkLocation, checkPage, checkParent, readView } from './request-checks.js'
-import type { BatchCreateRequest, BatchDeleteRequest, CreateTaskRequest, GetQueueRequest, ListLocationsRequest, ListQueuesRequest, ListTasksRequest, Named, SetIamPolicyRequest, TaskRequest, TestIamPermissionsRequest, UpdateCmekConfigRequest, UpdateQueueRequest } from './requests.js'
+import type {
+  BatchCreateRequest,
+  BatchDeleteRequest,
+  CreateTaskRequest,
+  GetQueueRequest,
+  ListLocationsRequest,
+  ListQueuesRequest,
+  ListTasksRequest,
+  Named,
+  SetIamPolicyRequest,
+  TaskRequest,
+  TestIamPermissionsRequest,
+  UpdateCmekConfigRequest,
+  UpdateQueueRequest
+} from './requests.js'
 import { readTask, taskMessage } from '../messages/task.js'
 
 export interface ServiceOptions {
@@ -68,7 +82,10 @@ export class Service {
     return statusErrors.internal(error)
   }
 
-  listQueues ({ parent = '', filter = '', matches, readMask = [], ...page }: ListQueuesRequest): { queues: QueueMessage[], nextPageToken?: string } {
+  listQueues ({ parent = '', filter = '', matches, readMask = [], ...page }: ListQueuesRequest): {
+    queues: QueueMessage[]
+    nextPageToken?: string
+  } {
     checkParent(parent)
     const { pageSize = 0, pageToken = '' } = checkPage(page)
     const now = this.#now()
@@ -101,8 +118,11 @@ export class Service {
   async updateQueue ({ queue = {}, updateMask = [] }: UpdateQueueRequest): Promise<QueueMessage> {
     const { name = '' } = queue
     checkLocation(name)
-    return queueMessage(await this.#engine.updateQueue(name, settings =>
-      readQueue(updatedQueue(settings === undefined ? {} : settingsMessage(settings), queue, updateMask))))
+    return queueMessage(
+      await this.#engine.updateQueue(name, settings =>
+        readQueue(updatedQueue(settings === undefined ? {} : settingsMessage(settings), queue, updateMask))
+      )
+    )
   }
 
   async deleteQueue ({ name = '' }: Named): Promise<object> {
@@ -174,7 +194,15 @@ export class Service {
   }
 
   /** @param request has the task's `name`, whose id may be empty, or the `queue` */
-  async bufferTask ({ queue = '', name = '', body = {} }: { queue?: string, name?: string, body?: HttpBodyMessage }): Promise<{ task: TaskMessage }> {
+  async bufferTask ({
+    queue = '',
+    name = '',
+    body = {}
+  }: {
+    queue?: string
+    name?: string
+    body?: HttpBodyMessage
+  }): Promise<{ task: TaskMessage }> {
     const parent = name === '' ? queue : queueNameOf(name)
     checkLocation(parent)
     const { settings } = this.#engine.getQueue(parent)
@@ -184,15 +212,21 @@ export class Service {
 
   async batchCreateTasks (request: BatchCreateRequest): Promise<OperationMessage> {
     this.#checkQueue(request.parent ?? '')
-    return await this.#operations.run(creationOf(request, {
-      duplicates: this.#options.batchDuplicates ?? 'reject',
-      create: async one => await this.createTask(one)
-    }))
+    return await this.#operations.run(
+      creationOf(request, {
+        duplicates: this.#options.batchDuplicates ?? 'reject',
+        create: async one => await this.createTask(one)
+      })
+    )
   }
 
   async batchDeleteTasks (request: BatchDeleteRequest): Promise<OperationMessage> {
     this.#checkQueue(request.parent ?? '')
-    return await this.#operations.run(deletionOf(request, async name => { await this.#engine.deleteTask(name) }))
+    return await this.#operations.run(
+      deletionOf(request, async name => {
+        await this.#engine.deleteTask(name)
+      })
+    )
   }
 
   async getOperation ({ name = '' }: Named): Promise<OperationMessage> {
@@ -203,7 +237,10 @@ export class Service {
     return this.#locations.get(name)
   }
 
-  listLocations ({ name = '', filter = '', matches, ...page }: ListLocationsRequest): { locations: LocationMessage[], nextPageToken?: string } {
+  listLocations ({ name = '', filter = '', matches, ...page }: ListLocationsRequest): {
+    locations: LocationMessage[]
+    nextPageToken?: string
+  } {
     return this.#locations.list(name, filter, matches, page)
   }
 
@@ -236,7 +273,9 @@ export class Service {
   #withUrl (queue: string, task: NewTask, unprefixed: boolean): NewTask {
     if (task.httpRequest?.url !== '') return task
     const { defaultUrl } = this.#options
-    if (unprefixed && defaultUrl !== undefined) return { ...task, httpRequest: { ...task.httpRequest, url: defaultUrlOf(defaultUrl, queue) } }
+    if (unprefixed && defaultUrl !== undefined) {
+      return { ...task, httpRequest: { ...task.httpRequest, url: defaultUrlOf(defaultUrl, queue) } }
+    }
     const httpTarget = this.#engine.findQueue(queue)?.settings.httpTarget
     const url = httpTarget === undefined ? undefined : targetUrl(httpTarget)
     return url === undefined ? task : { ...task, httpRequest: { ...task.httpRequest, url } }

@@ -40,6 +40,12 @@ const SERIAL = der(INTEGER, Buffer.of(1))
 /** sha256WithRSAEncryption, 1.2.840.113549.1.1.11 */
 const RS256 = der(SEQUENCE, der(OBJECT_IDENTIFIER, Buffer.from('2a864886f70d01010b', 'hex')), der(NULL))
 /** commonName, 2.5.4.3 */
-const NAME = der(SEQUENCE, der(SET, der(SEQUENCE, der(OBJECT_IDENTIFIER, Buffer.from('550403', 'hex')), der(UTF8_STRING, Buffer.from('fastify-cloud-tasks emulator')))))
+const NAME = der(
+  SEQUENCE,
+  der(
+    SET,
+    der(SEQUENCE, der(OBJECT_IDENTIFIER, Buffer.from('550403', 'hex')), der(UTF8_STRING, Buffer.from('fastify-cloud-tasks emulator')))
+  )
+)
 /** To the end that RFC 5280 reserves for certificates without one. */
 const VALIDITY = der(SEQUENCE, der(UTC_TIME, Buffer.from('200101000000Z')), der(GENERALIZED_TIME, Buffer.from('99991231235959Z')))

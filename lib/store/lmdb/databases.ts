@@ -59,7 +59,11 @@ export async function openDatabases (directory: string, file: string): Promise<D
   } catch (error) {
     await root?.close()
     if (typeof (error as NodeJS.ErrnoException).code === 'string') throw accessProblem(directory, error)
-    throw new StoreError('damaged', `${file} cannot be opened: ${(error as Error).message}; it is left as it is, restore a backup or choose another directory`, error)
+    throw new StoreError(
+      'damaged',
+      `${file} cannot be opened: ${(error as Error).message}; it is left as it is, restore a backup or choose another directory`,
+      error
+    )
   }
 }
 
@@ -93,7 +97,12 @@ export function readProgress ({ journal }: Databases): Progress {
  * @param check throws when so many bytes may not be written
  * @returns false when a later run has begun: then it has stopped, and written nothing since that
  */
-export async function writeRows (databases: Databases, rows: Iterable<Row>, progress: Progress, check: (bytes: number) => void): Promise<boolean> {
+export async function writeRows (
+  databases: Databases,
+  rows: Iterable<Row>,
+  progress: Progress,
+  check: (bytes: number) => void
+): Promise<boolean> {
   const iterator = rows[Symbol.iterator]()
   for (let more = true; more;) {
     const piece: Row[] = []
@@ -108,7 +117,7 @@ export async function writeRows (databases: Databases, rows: Iterable<Row>, prog
       bytes += row[2]?.length ?? 0
     }
     check(bytes)
-    if (!await commit(databases, piece, progress, !more)) return false
+    if (!(await commit(databases, piece, progress, !more))) return false
   }
   // What was read in this turn of the event loop has seen the state before.
   databases.root.resetReadTxn()

@@ -1,4 +1,17 @@
-import { accessSync, closeSync, constants, fsyncSync, mkdirSync, openSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  accessSync,
+  closeSync,
+  constants,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync
+} from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { StoreError } from '../store-error.js'
 
@@ -37,7 +50,11 @@ export function prepareDirectory (directory: string): StoreFiles {
 export function accessProblem (directory: string, error: unknown): StoreError {
   const { code, message } = error as NodeJS.ErrnoException
   if (code === 'ENOSPC' || code === 'EDQUOT') return new StoreError('full', `${directory}: no space is left on the disk`, error)
-  return new StoreError('access', `${directory} cannot be used to keep tasks: ${message}; the process must be able to read and write it`, error)
+  return new StoreError(
+    'access',
+    `${directory} cannot be used to keep tasks: ${message}; the process must be able to read and write it`,
+    error
+  )
 }
 
 function makeDirectory (directory: string): void {
@@ -62,17 +79,27 @@ function readFormat (file: string): string | undefined {
 
 function checkFormat (directory: string, text: string): void {
   const found = parse(text) as { readonly format?: unknown, readonly version?: unknown } | null | undefined
-  if (found?.format !== FORMAT) throw new StoreError('foreign', `${directory}: its format.json is not that of a task store; choose another directory`)
+  if (found?.format !== FORMAT) {
+    throw new StoreError('foreign', `${directory}: its format.json is not that of a task store; choose another directory`)
+  }
   if (found.version === FORMAT_VERSION) return
-  throw new StoreError('version', `${directory} has version ${String(found.version)} of the format and this release reads version ${FORMAT_VERSION}; ` +
-    'open it with a release that knows its version, or choose another directory')
+  throw new StoreError(
+    'version',
+    `${directory} has version ${String(found.version)} of the format and this release reads version ${FORMAT_VERSION}; ` +
+      'open it with a release that knows its version, or choose another directory'
+  )
 }
 
 function create (directory: string, files: StoreFiles): void {
   // A .gitignore that hides everything must not come to lie among somebody's own files. Hidden ones are left aside: the
   // leftovers of a start that was cut short, and what systems put into an empty volume.
   const strangers = readdirSync(directory).filter(name => !name.startsWith('.') && name !== 'lost+found')
-  if (strangers.length > 0) throw new StoreError('foreign', `${directory} holds other files (${strangers.slice(0, 3).join(', ')}); choose an empty directory or one that does not exist`)
+  if (strangers.length > 0) {
+    throw new StoreError(
+      'foreign',
+      `${directory} holds other files (${strangers.slice(0, 3).join(', ')}); choose an empty directory or one that does not exist`
+    )
+  }
   // 'wx' follows no link and leaves alone what is there.
   try {
     writeFileSync(join(directory, '.gitignore'), '*\n', { flag: 'wx' })

@@ -144,7 +144,9 @@ export async function readJournal (directory: string, progress: Progress, run: n
   }
   frames.sort((a, b) => a.sequence - b.sequence)
   for (const [index, frame] of frames.entries()) {
-    if (frame.sequence !== sequence + 1 + index) throw damaged(directory, `the journal has no commit ${sequence + 1 + index} and goes on behind it`)
+    if (frame.sequence !== sequence + 1 + index) {
+      throw damaged(directory, `the journal has no commit ${sequence + 1 + index} and goes on behind it`)
+    }
   }
   return frames
 }

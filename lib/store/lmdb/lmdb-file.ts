@@ -65,7 +65,9 @@ class LmdbFile {
       this.#checkPage(page, leaf, LEAF)
       // The leaves of the main tree hold the roots of the named databases.
       for (const node of nodesOf(page)) {
-        if ((page.readUInt16LE(node + NODE.flags) & NAMED_DATABASE) !== 0) await this.#follow(treeIn(page, node + NODE.data + page.readUInt16LE(node + NODE.keySize)))
+        if ((page.readUInt16LE(node + NODE.flags) & NAMED_DATABASE) !== 0) {
+          await this.#follow(treeIn(page, node + NODE.data + page.readUInt16LE(node + NODE.keySize)))
+        }
       }
     }
     await this.#checkLeaves()

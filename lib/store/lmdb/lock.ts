@@ -27,7 +27,10 @@ export class StoreLock {
     const holder = this.#read()
     if (holder === undefined || !isAlive(holder)) return
     const who = holder.pid === process.pid ? `this process (pid ${holder.pid}) already` : `the process with pid ${holder.pid}`
-    throw new StoreError('inUse', `${this.#file}: ${who} has this directory open; each directory takes one process, and one registration in it`)
+    throw new StoreError(
+      'inUse',
+      `${this.#file}: ${who} has this directory open; each directory takes one process, and one registration in it`
+    )
   }
 
   /** Checks and takes it. To be called where no other process can be doing the same. */
@@ -81,7 +84,9 @@ function isAlive ({ pid, startedAt }: Holder): boolean {
 function startOf (pid: number): string {
   try {
     if (process.platform === 'linux') return linuxStart(pid)
-    if (process.platform === 'darwin') return execFileSync('/bin/ps', ['-o', 'lstart=', '-p', String(pid)], { encoding: 'utf8', stdio: 'pipe' }).trim() || DEAD
+    if (process.platform === 'darwin') {
+      return execFileSync('/bin/ps', ['-o', 'lstart=', '-p', String(pid)], { encoding: 'utf8', stdio: 'pipe' }).trim() || DEAD
+    }
   } catch {
     // Not to be found out: the pid alone decides.
   }

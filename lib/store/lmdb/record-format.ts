@@ -2,7 +2,8 @@ import type { AppEngineHttpRequest, HttpRequest, RetryConfig, Task } from '../..
 import type { Tombstone } from '../store.js'
 
 /**
- * How things stand in the store. A task is two records. What never changes is written once, its body as it is; what an attempt leaves behind is written
+ * How things stand in the store. A task is two records. What never changes is written once, its body as it is; what an attempt leaves
+ * behind is written
  * beside it, so that a retry costs little, however large the task. Numbers are little-endian.
  *
  *   task    flags u8, queue u32, created u32 (seconds), due f64, length of id u16, length of request u32, id, request (JSON), body
@@ -21,7 +22,10 @@ export interface TaskHeader {
 }
 
 /** What attempts change. */
-type State = Pick<Task, 'scheduleAt' | 'dispatchCount' | 'responseCount' | 'executionCount' | 'previousResponse' | 'firstAttempt' | 'lastAttempt'>
+type State = Pick<
+  Task,
+  'scheduleAt' | 'dispatchCount' | 'responseCount' | 'executionCount' | 'previousResponse' | 'firstAttempt' | 'lastAttempt'
+>
 
 /** What a task's record holds as JSON; its end is left out where there is nothing. */
 type Unchanging = [request: HttpRequest | AppEngineHttpRequest, dispatchDeadlineMs?: number | null, retryConfig?: RetryConfig]
@@ -32,7 +36,8 @@ export function encodeTask (task: Task, queue: number, id: string): Buffer {
   const json = JSON.stringify(encodeImmutable(request, task))
   const jsonBytes = Buffer.byteLength(json)
   const buffer = Buffer.allocUnsafe(FRONT + id.length + jsonBytes + (body?.length ?? 0))
-  buffer[0] = (task.generatedId === true ? GENERATED_ID : 0) | (task.httpRequest === undefined ? APP_ENGINE : 0) | (body === undefined ? 0 : BODY)
+  buffer[0] =
+    (task.generatedId === true ? GENERATED_ID : 0) | (task.httpRequest === undefined ? APP_ENGINE : 0) | (body === undefined ? 0 : BODY)
   buffer.writeUInt32LE(queue, 1)
   buffer.writeUInt32LE(task.createdAt / 1000, 5)
   buffer.writeDoubleLE(task.scheduleAt, 9)

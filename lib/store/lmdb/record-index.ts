@@ -80,7 +80,8 @@ export class RecordIndex {
       }
       const name = taskName(queue, head.id)
       queue.tasks.set(name, kept)
-      yield { name, scheduleAt: dueAgainAt ?? head.scheduleAt, createdAt: head.createdAt, ...(head.generatedId ? { generatedId: true } : undefined) }
+      const generated = head.generatedId ? { generatedId: true } as const : undefined
+      yield { name, scheduleAt: dueAgainAt ?? head.scheduleAt, createdAt: head.createdAt, ...generated }
     }
     onOrphans(orphans)
   }

@@ -108,7 +108,9 @@ export class LoopbackSocket extends Duplex {
   #timedOut (): void {
     this.#idleTimer = undefined
     const handled = [
-      this.#request?.complete === false && this.#request.emit('timeout', this), this.#response?.emit('timeout', this), this.server.emit('timeout', this)
+      this.#request?.complete === false && this.#request.emit('timeout', this),
+      this.#response?.emit('timeout', this),
+      this.server.emit('timeout', this)
     ]
     if (!handled.includes(true)) this.destroy()
     this.emit('timeout')

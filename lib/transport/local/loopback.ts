@@ -20,7 +20,13 @@ export function loopback (app: FastifyInstance, clock: Clock, request: RouteRequ
   }
 }
 
-function send (app: FastifyInstance, { method, url, headers, body }: RouteRequest, socket: LoopbackSocket, resolve: (response: RouteResponse) => void, reject: (error: Error) => void): void {
+function send (
+  app: FastifyInstance,
+  { method, url, headers, body }: RouteRequest,
+  socket: LoopbackSocket,
+  resolve: (response: RouteResponse) => void,
+  reject: (error: Error) => void
+): void {
   const request = newRequest(socket, method, url, rawHeaders(headers, body))
   const response = new ServerResponse(request)
   response.shouldKeepAlive = true

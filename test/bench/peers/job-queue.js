@@ -1,4 +1,7 @@
-/** Each file is synced and its directory is not. Every fetch lists the whole directory, so it gets fewer jobs. Asks for Node 22.19, runs on 20. */
+/**
+ * Each file is synced and its directory is not. Every fetch lists the whole directory, so it gets fewer jobs. Asks for Node 22.19, runs on
+ * 20.
+ */
 import { FileStorage, Queue } from '@platformatic/job-queue'
 import { WIDTH } from './contenders.js'
 

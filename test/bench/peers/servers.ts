@@ -33,11 +33,30 @@ export async function startPostgres (): Promise<Server | undefined> {
   const user = process.getuid?.() === 0 ? { uid: idOf('-u'), gid: idOf('-g') } : {}
   const directory = mkdtempSync(join(tmpdir(), 'bench-postgres-'))
   if (user.uid !== undefined) chownSync(directory, user.uid, user.gid)
-  execFileSync(join(programs, 'initdb'), ['-D', directory, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C'], { ...user, cwd: directory, stdio: 'ignore' })
+  execFileSync(join(programs, 'initdb'), ['-D', directory, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C'], {
+    ...user,
+    cwd: directory,
+    stdio: 'ignore'
+  })
   const port = await freePort()
-  const child = spawn(join(programs, 'postgres'), [
-    '-D', directory, '-h', '127.0.0.1', '-p', String(port), '-c', 'unix_socket_directories=', '-c', 'fsync=on', '-c', 'synchronous_commit=on'
-  ], { ...user, cwd: directory, stdio: 'ignore' })
+  const child = spawn(
+    join(programs, 'postgres'),
+    [
+      '-D',
+      directory,
+      '-h',
+      '127.0.0.1',
+      '-p',
+      String(port),
+      '-c',
+      'unix_socket_directories=',
+      '-c',
+      'fsync=on',
+      '-c',
+      'synchronous_commit=on'
+    ],
+    { ...user, cwd: directory, stdio: 'ignore' }
+  )
   const version = execFileSync(join(programs, 'postgres'), ['--version'], { encoding: 'utf8', cwd: directory })
   // SIGINT: it ends its clients' sessions instead of waiting for them.
   return await running(child, port, 'SIGINT', directory, `PostgreSQL ${/\d+(\.\d+)?/.exec(version)?.[0] ?? ''}`)

@@ -59,7 +59,9 @@ export class Gcloud {
   }
 
   async #help (command: readonly string[]): Promise<string> {
-    const { code, out, err } = await program('gcloud', [...this.#words(command), '--help'], { env: { ...process.env, CLOUDSDK_CONFIG: this.#configuration, PAGER: 'cat' } })
+    const { code, out, err } = await program('gcloud', [...this.#words(command), '--help'], {
+      env: { ...process.env, CLOUDSDK_CONFIG: this.#configuration, PAGER: 'cat' }
+    })
     if (code !== 0) throw new Error(`${this.#line(command)} --help: ${err.trim()}`)
     // eslint-disable-next-line no-control-regex
     return out.replace(/\x1b\[[\d;]*m/g, '')

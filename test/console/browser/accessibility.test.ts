@@ -99,7 +99,19 @@ t.test('nothing is wider than a narrow phone, and axe finds nothing to complain 
     await page.getByRole('table', { name: 'Tasks of this app' }).waitFor()
     await check('the registry')
     await page.goto(`${running.page}#/run?task=form`)
-    await page.getByRole('textbox', { name: 'The same as JSON' }).fill(JSON.stringify({ text: 1, list: [{ article: 'a' }], labels: { a: 'b' }, pair: ['x'], target: { kind: 'sms' }, other: { a: 1 }, strange: true }))
+    await page
+      .getByRole('textbox', { name: 'The same as JSON' })
+      .fill(
+        JSON.stringify({
+          text: 1,
+          list: [{ article: 'a' }],
+          labels: { a: 'b' },
+          pair: ['x'],
+          target: { kind: 'sms' },
+          other: { a: 1 },
+          strange: true
+        })
+      )
     await page.getByRole('button', { name: 'Run now' }).click()
     await page.getByText('Not run').waitFor()
     await check('a form with faults')

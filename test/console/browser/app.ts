@@ -16,20 +16,26 @@ export const tasks = defineTasks({
   flaky: { queue: 'slow', payload: Type.Object({ order: Type.String() }) },
   hostile: { queue: 'slow', payload: Type.Object({ text: Type.String() }) },
   form: {
-    payload: Type.Object({
-      text: Type.String({ title: HOSTILE, description: HOSTILE }),
-      plan: Type.Union([Type.Literal('basic'), Type.Literal('pro')], { default: 'basic' }),
-      version: Type.Literal(2),
-      urgent: Type.Boolean({ default: false }),
-      nested: Type.Object({ amount: Type.Number({ minimum: 0 }) }),
-      list: Type.Array(Type.Object({ article: Type.String(), count: Type.Optional(Type.Integer()) })),
-      target: Type.Union([Type.Object({ kind: Type.Literal('mail'), address: Type.String() }), Type.Object({ kind: Type.Literal('sms'), number: Type.String() })]),
-      note: Type.Optional(Type.Union([Type.String(), Type.Null()])),
-      labels: Type.Optional(Type.Record(Type.String(), Type.Integer())),
-      pair: Type.Optional(Type.Tuple([Type.String(), Type.Integer()])),
-      other: Type.Optional(Type.Unknown()),
-      at: Type.Optional(Type.String({ format: 'date-time' }))
-    }, { additionalProperties: false })
+    payload: Type.Object(
+      {
+        text: Type.String({ title: HOSTILE, description: HOSTILE }),
+        plan: Type.Union([Type.Literal('basic'), Type.Literal('pro')], { default: 'basic' }),
+        version: Type.Literal(2),
+        urgent: Type.Boolean({ default: false }),
+        nested: Type.Object({ amount: Type.Number({ minimum: 0 }) }),
+        list: Type.Array(Type.Object({ article: Type.String(), count: Type.Optional(Type.Integer()) })),
+        target: Type.Union([
+          Type.Object({ kind: Type.Literal('mail'), address: Type.String() }),
+          Type.Object({ kind: Type.Literal('sms'), number: Type.String() })
+        ]),
+        note: Type.Optional(Type.Union([Type.String(), Type.Null()])),
+        labels: Type.Optional(Type.Record(Type.String(), Type.Integer())),
+        pair: Type.Optional(Type.Tuple([Type.String(), Type.Integer()])),
+        other: Type.Optional(Type.Unknown()),
+        at: Type.Optional(Type.String({ format: 'date-time' }))
+      },
+      { additionalProperties: false }
+    )
   }
 })
 
@@ -52,10 +58,15 @@ export interface BrowserAppOptions {
 }
 
 /** An app whose tasks fail, log and return what the tests look for. It listens. */
-export async function browserApp ({ port = 0, prepare = async () => {}, console = {}, plugin = {} }: BrowserAppOptions = {}): Promise<BrowserApp> {
+export async function browserApp ({
+  port = 0,
+  prepare = async () => {},
+  console = {},
+  plugin = {}
+}: BrowserAppOptions = {}): Promise<BrowserApp> {
   let healed = false
   const app = Fastify({ logger: { level: 'info', stream: { write () {} } } })
-  const options = await prepare(app) ?? {}
+  const options = (await prepare(app)) ?? {}
   await app.register(taskConsole, { prefix: '/deep/console', title: `Shop ${HOSTILE}`, ...console, ...options })
   await app.register(cloudTasks, {
     tasks,
@@ -80,5 +91,12 @@ export async function browserApp ({ port = 0, prepare = async () => {}, console 
     ...plugin
   } as CloudTasksOptions<typeof tasks>)
   const address = await app.listen({ host: '127.0.0.1', port })
-  return { app, enqueue: tasksOf(app, tasks).enqueue, page: `${address}/deep/console/`, heal () { healed = true } }
+  return {
+    app,
+    enqueue: tasksOf(app, tasks).enqueue,
+    page: `${address}/deep/console/`,
+    heal () {
+      healed = true
+    }
+  }
 }

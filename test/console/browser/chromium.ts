@@ -17,7 +17,7 @@ export interface BrowserTests {
   /** Why the tests cannot run here, or false: the option `skip` of a test. */
   readonly skip: string | false
   /** Opens a page in a context of its own. At the end of the test it must have had no error, no policy violation and no foreign script. */
-  open (t: Pick<Test, 'teardown'>, address: string, options?: BrowserContextOptions, prepare?: (page: Page) => Promise<void>): Promise<Page>
+  open(t: Pick<Test, 'teardown'>, address: string, options?: BrowserContextOptions, prepare?: (page: Page) => Promise<void>): Promise<Page>
 }
 
 /** One Chromium for all tests of a file, closed after them. */

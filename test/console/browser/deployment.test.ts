@@ -69,7 +69,12 @@ t.test('with the transport cloud, the page shows the attempts that the process s
   const cloud = await browserApp({
     console: { history: 5 },
     plugin: {
-      transport: 'cloud', project: 'p', location: 'l', client: { createTask: async () => [{}] } as never, auth: false, target: { type: 'http', url: 'https://x.example' }
+      transport: 'cloud',
+      project: 'p',
+      location: 'l',
+      client: { createTask: async () => [{}] } as never,
+      auth: false,
+      target: { type: 'http', url: 'https://x.example' }
     }
   })
   t.teardown(() => cloud.app.close())
@@ -93,7 +98,9 @@ t.test('with the transport cloud, the page shows the attempts that the process s
   await page.getByText('order A 42 is not ready').first().waitFor()
   await page.getByText('asking about order A 42').waitFor()
   t.match(await page.locator('.payload pre').textContent(), '"A 42"')
-  t.strictSame(await page.getByRole('group', { name: 'What to do with this task' }).getByRole('button').allTextContents(), ['Edit and run'])
+  t.strictSame(await page.getByRole('group', { name: 'What to do with this task' }).getByRole('button').allTextContents(), [
+    'Edit and run'
+  ])
   await page.goto(`${cloud.page}#/tasks`)
   await page.getByRole('row', { name: /Retrying flaky/ }).waitFor()
   await page.goto(`${cloud.page}#/task?name=${encodeURIComponent('projects/p/locations/l/queues/slow/tasks/none')}`)
@@ -107,7 +114,13 @@ t.test('the page of the emulator shows what a target responded', { skip }, async
   }).listen(0, '127.0.0.1')
   await once(target, 'listening')
   const queue = 'projects/p/locations/l/queues/q'
-  const emulator = createEmulator({ port: 0, queues: [queue], plugin: engine => async app => { await app.register(engineConsole(engine), { prefix: '/' }) } })
+  const emulator = createEmulator({
+    port: 0,
+    queues: [queue],
+    plugin: engine => async app => {
+      await app.register(engineConsole(engine), { prefix: '/' })
+    }
+  })
   t.teardown(async () => {
     await emulator.close()
     target.closeAllConnections()
@@ -115,8 +128,14 @@ t.test('the page of the emulator shows what a target responded', { skip }, async
   })
   const url = await emulator.listen()
   const page = await open(t, url)
-  for (const [path, text] of [['/stock', '<b>out of stock</b>'], ['/empty', 'It has no body'], ['/long', 'Response of the target, the first 4 KiB']] as const) {
-    const task = await emulator.engine.createTask(queue, { httpRequest: { url: `http://127.0.0.1:${(target.address() as AddressInfo).port}${path}` } })
+  for (const [path, text] of [
+    ['/stock', '<b>out of stock</b>'],
+    ['/empty', 'It has no body'],
+    ['/long', 'Response of the target, the first 4 KiB']
+  ] as const) {
+    const task = await emulator.engine.createTask(queue, {
+      httpRequest: { url: `http://127.0.0.1:${(target.address() as AddressInfo).port}${path}` }
+    })
     await page.goto(`${url}/#/task?name=${encodeURIComponent(task.name)}`)
     await page.getByText(text).first().waitFor()
   }

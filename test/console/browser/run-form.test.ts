@@ -57,7 +57,17 @@ t.test('the form writes every kind of value, and follows the JSON', { skip }, as
   const page = await open(t, running.page + '#/run?task=form')
   const json = page.getByRole('textbox', { name: 'The same as JSON' })
   const value = async (): Promise<Record<string, unknown>> => JSON.parse(await json.inputValue()) as Record<string, unknown>
-  await json.fill(JSON.stringify({ text: '', plan: 'basic', version: 2, urgent: false, nested: { amount: 0 }, list: [], target: { kind: 'mail', address: '' } }))
+  await json.fill(
+    JSON.stringify({
+      text: '',
+      plan: 'basic',
+      version: 2,
+      urgent: false,
+      nested: { amount: 0 },
+      list: [],
+      target: { kind: 'mail', address: '' }
+    })
+  )
 
   await page.getByLabel('text', { exact: true }).fill('a')
   await page.getByLabel('plan').selectOption('pro')

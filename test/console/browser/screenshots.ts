@@ -40,7 +40,9 @@ const VIEWS: Readonly<Record<string, (page: Page, address: string) => Promise<vo
     await page.getByText(/Fits the schema|To be filled in/).waitFor()
   },
   async invalid (page) {
-    await page.getByRole('textbox', { name: 'The same as JSON' }).fill('{ "order": "", "email": "ada", "language": "en", "lines": [{ "article": "Tea" }] }')
+    await page
+      .getByRole('textbox', { name: 'The same as JSON' })
+      .fill('{ "order": "", "email": "ada", "language": "en", "lines": [{ "article": "Tea" }] }')
     await page.getByRole('button', { name: 'Run now' }).click()
     await page.getByText('Not run').waitFor()
   },
@@ -95,13 +97,21 @@ async function showFailure (page: Page, address: string): Promise<void> {
   await page.getByText('The card could not be charged').waitFor()
 }
 
-async function open (browser: Browser, address: string, size: keyof typeof SIZES, colorScheme: 'light' | 'dark', deviceScaleFactor = 1): Promise<Page> {
+async function open (
+  browser: Browser,
+  address: string,
+  size: keyof typeof SIZES,
+  colorScheme: 'light' | 'dark',
+  deviceScaleFactor = 1
+): Promise<Page> {
   const context = await browser.newContext({ viewport: SIZES[size], colorScheme, deviceScaleFactor, reducedMotion: 'reduce' })
   const page = await context.newPage()
   // Where this checkout lies is nobody's business.
   await page.route(/\/api\/(?:run|task)\b/, async route => {
     const response = await route.fetch()
-    const text = (await response.text()).replaceAll(join(root, 'test/console/demo.ts'), '/shop/tasks.ts').replaceAll(root, '/shop/node_modules/fastify-cloud-tasks')
+    const text = (await response.text())
+      .replaceAll(join(root, 'test/console/demo.ts'), '/shop/tasks.ts')
+      .replaceAll(root, '/shop/node_modules/fastify-cloud-tasks')
     await route.fulfill({ response, body: text })
   })
   await page.goto(address)

@@ -133,7 +133,10 @@ t.test('a large payload is cut, and can be had whole', { skip }, async t => {
   const page = await open(t, running.page + '#/tasks')
   await page.getByRole('link', { name: /^greet .*-large-1$/ }).click()
   t.ok((await page.locator('.payload pre').textContent())!.length < 17_000)
-  const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', { name: 'Download the whole payload' }).click()])
+  const [download] = await Promise.all([
+    page.waitForEvent('download'),
+    page.getByRole('link', { name: 'Download the whole payload' }).click()
+  ])
   t.equal(JSON.parse(readFileSync(await download.path(), 'utf8')).name.length, 50_000)
 })
 

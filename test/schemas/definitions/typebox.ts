@@ -2,7 +2,10 @@ import { Type } from '@sinclair/typebox'
 import { defineTasks } from '../../../lib/index.js'
 
 export const tasks = defineTasks({
-  'send-receipt': { payload: Type.Object({ order: Type.String(), email: Type.String({ format: 'email' }) }, { additionalProperties: false }), queue: 'mail' },
+  'send-receipt': {
+    payload: Type.Object({ order: Type.String(), email: Type.String({ format: 'email' }) }, { additionalProperties: false }),
+    queue: 'mail'
+  },
   'ship-order': {
     payload: Type.Object({
       items: Type.Array(Type.Object({ sku: Type.String(), email: Type.String({ format: 'email' }) })),

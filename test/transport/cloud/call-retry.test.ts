@@ -12,13 +12,20 @@ async function failing (faults: readonly Fault[], { budgetMs = 10_000, callMs = 
   const timeouts: number[] = []
   let tries = 0
   const ended: Array<Awaited<ReturnType<typeof withRetries<string, Fault>>>> = []
-  withRetries<string, Fault>(async timeoutMs => {
-    timeouts.push(timeoutMs)
-    await new Promise<void>(resolve => { clock.setTimeout(resolve, callMs) })
-    const fault = faults[tries++]
-    if (fault === undefined) return 'value'
-    throw fault
-  }, { classifyError: fault => fault as Fault, budgetMs, signal: new AbortController().signal, clock, random: () => 1 }).then(result => { ended.push(result) })
+  withRetries<string, Fault>(
+    async timeoutMs => {
+      timeouts.push(timeoutMs)
+      await new Promise<void>(resolve => {
+        clock.setTimeout(resolve, callMs)
+      })
+      const fault = faults[tries++]
+      if (fault === undefined) return 'value'
+      throw fault
+    },
+    { classifyError: fault => fault as Fault, budgetMs, signal: new AbortController().signal, clock, random: () => 1 }
+  ).then(result => {
+    ended.push(result)
+  })
   for (let i = 0; i < 1000 && ended.length === 0; i++) await clock.advance(100)
   return { result: ended[0], timeouts, pending: clock.pending }
 }

@@ -26,7 +26,10 @@ const tasks = defineTasks({
 const ACCOUNT = 'tasks@demo.iam.gserviceaccount.com'
 const PARENT = 'projects/demo/locations/us-central1/queues'
 const CLOUD: Partial<CloudTasksOptions> = {
-  transport: 'cloud', project: 'demo', location: 'us-central1', target: { type: 'http', url: 'https://worker.example.com', serviceAccountEmail: ACCOUNT }
+  transport: 'cloud',
+  project: 'demo',
+  location: 'us-central1',
+  target: { type: 'http', url: 'https://worker.example.com', serviceAccountEmail: ACCOUNT }
 }
 
 async function startServer (t: Test): Promise<RecordingServer> {
@@ -36,7 +39,12 @@ async function startServer (t: Test): Promise<RecordingServer> {
 }
 
 /** An app with the plugin on the cloud transport, all of whose calls go to `server`. */
-async function startApp (t: Test, server: RecordingServer, options: Partial<CloudTasksOptions> = {}, instance: FastifyInstance = Fastify()): Promise<FastifyInstance> {
+async function startApp (
+  t: Test,
+  server: RecordingServer,
+  options: Partial<CloudTasksOptions> = {},
+  instance: FastifyInstance = Fastify()
+): Promise<FastifyInstance> {
   environment(t, { CLOUD_TASKS_EMULATOR_HOST: server.host })
   t.teardown(() => instance.close())
   await instance.register(cloudTasks, { tasks, ...CLOUD, ...options } as CloudTasksOptions)
@@ -66,7 +74,13 @@ class EagerClock extends ManualClock {
 }
 
 const outgoing: OutgoingTask = {
-  id: undefined, method: 'POST', path: '/mail', headers: { 'content-type': 'application/json' }, body: Buffer.from('{}'), scheduleAt: undefined, dispatchDeadlineMs: undefined
+  id: undefined,
+  method: 'POST',
+  path: '/mail',
+  headers: { 'content-type': 'application/json' },
+  body: Buffer.from('{}'),
+  scheduleAt: undefined,
+  dispatchDeadlineMs: undefined
 }
 
 /** Lets the server give these answers first, then whatever it gave before. */
@@ -109,13 +123,22 @@ t.test('the official client', async t => {
   t.test('that is given is used as it is and not closed', async t => {
     const server = await startServer(t)
     const { CloudTasksClient } = await import('@google-cloud/tasks')
-    const client = new CloudTasksClient({ apiEndpoint: '127.0.0.1', port: server.port, sslCreds: credentials.createInsecure(), projectId: 'of-the-credentials' })
+    const client = new CloudTasksClient({
+      apiEndpoint: '127.0.0.1',
+      port: server.port,
+      sslCreds: credentials.createInsecure(),
+      projectId: 'of-the-credentials'
+    })
     t.teardown(() => client.close())
     const app = Fastify()
     await app.register(cloudTasks, { tasks, ...CLOUD, project: undefined, client } as never)
     await app.enqueue('mail', { to: 'a' })
     await app.close()
-    t.equal(server.calls[0]?.request.parent, 'projects/of-the-credentials/locations/us-central1/queues/default', 'the project is that of its credentials')
+    t.equal(
+      server.calls[0]?.request.parent,
+      'projects/of-the-credentials/locations/us-central1/queues/default',
+      'the project is that of its credentials'
+    )
     await client.createTask({ parent: `${PARENT}/default`, task: {} })
     t.equal(server.calls.length, 2)
   })
@@ -143,7 +166,13 @@ t.test('a task for an HTTP target', async t => {
     const app = await startApp(t, server)
     const at = new Date(Date.now() + 60_000)
     const payload = { to: 'Zoë', body: '😀' }
-    const result = await app.enqueue('mail', payload, { id: 'order 42', scheduleTime: at, dispatchDeadlineSeconds: 20.5, queue: 'fast', headers: { 'x-trace': 'abc' } })
+    const result = await app.enqueue('mail', payload, {
+      id: 'order 42',
+      scheduleTime: at,
+      dispatchDeadlineSeconds: 20.5,
+      queue: 'fast',
+      headers: { 'x-trace': 'abc' }
+    })
     const name = `${PARENT}/fast/tasks/${result.id}`
     t.match(result.id, /^[0-9a-f]{32}-order-42$/)
     t.strictSame(result, { id: result.id, name: 'mail', queue: 'fast', scheduleTime: at, duplicate: false })
@@ -155,11 +184,16 @@ t.test('a task for an HTTP target', async t => {
         httpRequest: {
           url: 'https://worker.example.com/tasks/mail',
           httpMethod: 'POST',
-          headers: { 'x-trace': 'abc', 'content-type': 'application/json', 'fastify-cloud-tasks-deadline': '20.5', 'fastify-cloud-tasks-retry': 'queue' },
+          headers: {
+            'x-trace': 'abc',
+            'content-type': 'application/json',
+            'fastify-cloud-tasks-deadline': '20.5',
+            'fastify-cloud-tasks-retry': 'queue'
+          },
           body: Buffer.from(JSON.stringify(payload)),
           oidcToken: { serviceAccountEmail: ACCOUNT, audience: 'https://worker.example.com' }
         },
-        scheduleTime: { seconds: Math.floor(at.getTime() / 1000), nanos: at.getTime() % 1000 * 1_000_000 },
+        scheduleTime: { seconds: Math.floor(at.getTime() / 1000), nanos: (at.getTime() % 1000) * 1_000_000 },
         dispatchDeadline: { seconds: 20, nanos: 500_000_000 }
       }
     })
@@ -170,10 +204,17 @@ t.test('a task for an HTTP target', async t => {
     const server = await startServer(t)
     const app = await startApp(t, server)
     const result = await app.enqueue('change', null)
-    t.hasStrict(result, { id: '16520968670258952483', queue: 'slow', scheduleTime: new Date(1_800_000_000_500) }, 'id and time are those that Cloud Tasks chose')
+    t.hasStrict(
+      result,
+      { id: '16520968670258952483', queue: 'slow', scheduleTime: new Date(1_800_000_000_500) },
+      'id and time are those that Cloud Tasks chose'
+    )
     t.hasStrict(server.calls[0]?.request, {
       parent: `${PARENT}/slow`,
-      task: { httpRequest: { url: 'https://worker.example.com/tasks/users/change', httpMethod: 'PUT', body: Buffer.from('null') }, dispatchDeadline: { seconds: 90 } }
+      task: {
+        httpRequest: { url: 'https://worker.example.com/tasks/users/change', httpMethod: 'PUT', body: Buffer.from('null') },
+        dispatchDeadline: { seconds: 90 }
+      }
     })
     t.notOk('name' in server.calls[0]?.request.task)
     t.notOk('scheduleTime' in server.calls[0]?.request.task)
@@ -211,7 +252,13 @@ t.test('a task for an HTTP target', async t => {
       const children: FastifyInstance[] = []
       app.register(async scope => {
         children.push(scope)
-        await scope.register(cloudTasks, { tasks, ...CLOUD, prefix, target: { type: 'http', url, serviceAccountEmail: ACCOUNT }, handlers: { mail: () => {} } } as CloudTasksOptions)
+        await scope.register(cloudTasks, {
+          tasks,
+          ...CLOUD,
+          prefix,
+          target: { type: 'http', url, serviceAccountEmail: ACCOUNT },
+          handlers: { mail: () => {} }
+        } as CloudTasksOptions)
       }, { prefix: parent })
       await app.ready()
       server.calls.length = 0
@@ -224,7 +271,9 @@ t.test('a task for an HTTP target', async t => {
 
   t.test('has the audience that was chosen, and no token without a service account', async t => {
     const server = await startServer(t)
-    const one = await startApp(t, server, { target: { type: 'http', url: 'https://w.example', serviceAccountEmail: ACCOUNT, audience: 'tasks' } })
+    const one = await startApp(t, server, {
+      target: { type: 'http', url: 'https://w.example', serviceAccountEmail: ACCOUNT, audience: 'tasks' }
+    })
     await one.enqueue('mail', { to: 'a' })
     t.strictSame(server.calls[0]?.request.task.httpRequest.oidcToken, { serviceAccountEmail: ACCOUNT, audience: 'tasks' })
     const other = await startApp(t, server, { target: { type: 'http', url: 'http://w.example' } })
@@ -235,13 +284,22 @@ t.test('a task for an HTTP target', async t => {
   t.test('gets its settings from the environment alone', async t => {
     const server = await startServer(t)
     environment(t, {
-      CLOUD_TASKS_LOCATION: 'europe-west1', GOOGLE_CLOUD_PROJECT: 'env', CLOUD_TASKS_QUEUE: 'q-env', CLOUD_TASKS_TARGET_URL: 'https://env.example', CLOUD_TASKS_SERVICE_ACCOUNT: 'env@x.example'
+      CLOUD_TASKS_LOCATION: 'europe-west1',
+      GOOGLE_CLOUD_PROJECT: 'env',
+      CLOUD_TASKS_QUEUE: 'q-env',
+      CLOUD_TASKS_TARGET_URL: 'https://env.example',
+      CLOUD_TASKS_SERVICE_ACCOUNT: 'env@x.example'
     })
     const app = await startApp(t, server, { transport: undefined, project: undefined, location: undefined, target: undefined } as never)
     await app.enqueue('mail', { to: 'a' })
     t.hasStrict(server.calls[0]?.request, {
       parent: 'projects/env/locations/europe-west1/queues/q-env',
-      task: { httpRequest: { url: 'https://env.example/tasks/mail', oidcToken: { serviceAccountEmail: 'env@x.example', audience: 'https://env.example' } } }
+      task: {
+        httpRequest: {
+          url: 'https://env.example/tasks/mail',
+          oidcToken: { serviceAccountEmail: 'env@x.example', audience: 'https://env.example' }
+        }
+      }
     })
   })
 })
@@ -262,7 +320,10 @@ t.test('a task for App Engine', async t => {
 
   const plain = await startApp(t, server, { target: { type: 'appEngine' } })
   await plain.enqueue('change', 1)
-  t.hasStrict(server.calls[1]?.request.task, { appEngineHttpRequest: { httpMethod: 'PUT', relativeUri: '/tasks/users/change' }, dispatchDeadline: { seconds: 90 } })
+  t.hasStrict(server.calls[1]?.request.task, {
+    appEngineHttpRequest: { httpMethod: 'PUT', relativeUri: '/tasks/users/change' },
+    dispatchDeadline: { seconds: 90 }
+  })
   t.notOk('appEngineRouting' in server.calls[1]?.request.task.appEngineHttpRequest, 'goes where the queue says, if nothing was chosen')
 })
 
@@ -270,7 +331,10 @@ t.test('an id that is there already makes a duplicate, which is a result', async
   const server = await startServer(t)
   const app = await startApp(t, server)
   const first = await app.enqueue('mail', { to: 'a' }, { id: 'x' })
-  for (const details of ['Requested entity already exists', 'The task cannot be created because a task with this name existed too recently.']) {
+  for (const details of [
+    'Requested entity already exists',
+    'The task cannot be created because a task with this name existed too recently.'
+  ]) {
     replies(server, { code: 'ALREADY_EXISTS', details })
     t.hasStrict(await app.enqueue('mail', { to: 'a' }, { id: 'x' }), { id: first.id, duplicate: true })
   }
@@ -279,17 +343,53 @@ t.test('an id that is there already makes a duplicate, which is a result', async
 t.test('a call that fails for good', async t => {
   const actAs = `The principal (user or service account) lacks IAM permission "iam.serviceAccounts.actAs" for the resource "${ACCOUNT}" (or the resource may not exist).`
   const failures: Array<[Reply & object, string, RegExp]> = [
-    [{ code: 'PERMISSION_DENIED', details: 'The principal (user or service account) lacks IAM permission "cloudtasks.tasks.create" for the resource "projects/demo".' },
-      'FST_TASKS_SEND_FAILED', /gcloud tasks queues add-iam-policy-binding default --location=us-central1 --project=demo .*roles\/cloudtasks\.enqueuer/],
-    [{ code: 'PERMISSION_DENIED', details: actAs }, 'FST_TASKS_SEND_FAILED', /add-iam-policy-binding tasks@demo\.iam\.gserviceaccount\.com .*roles\/iam\.serviceAccountUser/],
-    [{ code: 'PERMISSION_DENIED', details: 'Cloud Tasks API has not been used in project 1 before or it is disabled.' }, 'FST_TASKS_SEND_FAILED', /gcloud services enable cloudtasks\.googleapis\.com --project=demo/],
-    [{ code: 'NOT_FOUND', details: 'Queue does not exist. If you just created the queue, wait at least a minute for the queue to initialize.' }, 'FST_TASKS_QUEUE_NOT_FOUND', /create it in the emulator/],
+    [
+      {
+        code: 'PERMISSION_DENIED',
+        details: 'The principal (user or service account) lacks IAM permission "cloudtasks.tasks.create" for the resource "projects/demo".'
+      },
+      'FST_TASKS_SEND_FAILED',
+      /gcloud tasks queues add-iam-policy-binding default --location=us-central1 --project=demo .*roles\/cloudtasks\.enqueuer/
+    ],
+    [
+      { code: 'PERMISSION_DENIED', details: actAs },
+      'FST_TASKS_SEND_FAILED',
+      /add-iam-policy-binding tasks@demo\.iam\.gserviceaccount\.com .*roles\/iam\.serviceAccountUser/
+    ],
+    [
+      { code: 'PERMISSION_DENIED', details: 'Cloud Tasks API has not been used in project 1 before or it is disabled.' },
+      'FST_TASKS_SEND_FAILED',
+      /gcloud services enable cloudtasks\.googleapis\.com --project=demo/
+    ],
+    [
+      {
+        code: 'NOT_FOUND',
+        details: 'Queue does not exist. If you just created the queue, wait at least a minute for the queue to initialize.'
+      },
+      'FST_TASKS_QUEUE_NOT_FOUND',
+      /create it in the emulator/
+    ],
     [{ code: 'FAILED_PRECONDITION', details: 'Queue does not exist.' }, 'FST_TASKS_QUEUE_NOT_FOUND', /default/],
     [{ code: 'NOT_FOUND', details: `Service account ${ACCOUNT} not found` }, 'FST_TASKS_SEND_FAILED', /CLOUD_TASKS_SERVICE_ACCOUNT/],
-    [{ code: 'INVALID_ARGUMENT', details: "Location 'us-central1' is not a valid location. Use ListLocations to list valid locations." }, 'FST_TASKS_SEND_FAILED', /CLOUD_TASKS_LOCATION/],
-    [{ code: 'INVALID_ARGUMENT', details: "HttpRequest.url must start with 'https://' for request with HttpRequest.authorization_header" }, 'FST_TASKS_SEND_FAILED', /CLOUD_TASKS_TARGET_URL/],
+    [
+      { code: 'INVALID_ARGUMENT', details: "Location 'us-central1' is not a valid location. Use ListLocations to list valid locations." },
+      'FST_TASKS_SEND_FAILED',
+      /CLOUD_TASKS_LOCATION/
+    ],
+    [
+      {
+        code: 'INVALID_ARGUMENT',
+        details: "HttpRequest.url must start with 'https://' for request with HttpRequest.authorization_header"
+      },
+      'FST_TASKS_SEND_FAILED',
+      /CLOUD_TASKS_TARGET_URL/
+    ],
     [{ code: 'INVALID_ARGUMENT', details: 'Task size too large' }, 'FST_TASKS_TOO_LARGE', /\d{2,} bytes/],
-    [{ code: 'UNAUTHENTICATED', details: 'Request had invalid authentication credentials.' }, 'FST_TASKS_SEND_FAILED', /gcloud auth application-default login/],
+    [
+      { code: 'UNAUTHENTICATED', details: 'Request had invalid authentication credentials.' },
+      'FST_TASKS_SEND_FAILED',
+      /gcloud auth application-default login/
+    ],
     [{ code: 'INTERNAL', details: 'Internal error encountered.' }, 'FST_TASKS_SEND_FAILED', /INTERNAL/],
     [{ code: 'ALREADY_EXISTS', details: 'Requested entity already exists' }, 'FST_TASKS_SEND_FAILED', /without an id/]
   ]
@@ -380,7 +480,10 @@ t.test('a call that may go better the next time', async t => {
   t.test('waits twice as long each time, up to 2 s, and a half of it at least', async t => {
     const server = await startServer(t)
     server.reply = () => unavailable
-    for (const [chance, expected] of [[1, [100, 200, 400, 800, 1600, 2000, 2000, 2000]], [0, [50, 100, 200, 400, 800, 1000, 1000, 1000]]] as const) {
+    for (const [chance, expected] of [
+      [1, [100, 200, 400, 800, 1600, 2000, 2000, 2000]],
+      [0, [50, 100, 200, 400, 800, 1000, 1000, 1000]]
+    ] as const) {
       const { transport, waits } = startTransport(t, server.host, { sendTimeoutSeconds: 60 }, chance)
       await transport.createTask('default', outgoing)
       t.strictSame(waits.slice(0, 8), expected)
@@ -412,7 +515,11 @@ t.test('a call that may go better the next time', async t => {
     const server = await startServer(t)
     const { transport } = startTransport(t, server.host)
     replies(server, unavailable, exists)
-    t.hasStrict(await transport.createTask('default', { ...outgoing, id: 'x', scheduleAt: 5000 }), { outcome: 'created', id: 'x', scheduleAt: 5000 })
+    t.hasStrict(await transport.createTask('default', { ...outgoing, id: 'x', scheduleAt: 5000 }), {
+      outcome: 'created',
+      id: 'x',
+      scheduleAt: 5000
+    })
   })
 
   t.test('and finds a task there, though no try of its own can have made it, is a duplicate', async t => {
@@ -458,7 +565,15 @@ t.test('every error of the client has one code, wherever it comes from', async t
     [error(14, 'Name resolution failed for target dns:x'), 'UNAVAILABLE', true, false],
     [error(13, 'Received RST_STREAM with code 2 triggered by internal client error: read ECONNRESET'), 'UNAVAILABLE', true, true],
     [error(13, 'Something else'), 'INTERNAL', false, false],
-    [error(2, 'Getting metadata from plugin failed with error: request to https://oauth2.googleapis.com/token failed, reason: ECONNRESET'), 'UNAVAILABLE', true, false],
+    [
+      error(
+        2,
+        'Getting metadata from plugin failed with error: request to https://oauth2.googleapis.com/token failed, reason: ECONNRESET'
+      ),
+      'UNAVAILABLE',
+      true,
+      false
+    ],
     [error(2, 'Getting metadata from plugin failed with error: invalid_grant'), 'UNAUTHENTICATED', false, false],
     [error('ECONNRESET', 'socket hang up'), 'UNAVAILABLE', true, true],
     [error('ENOTFOUND', 'getaddrinfo ENOTFOUND cloudtasks.googleapis.com'), 'UNAVAILABLE', true, false],
@@ -475,7 +590,7 @@ t.test('every error of the client has one code, wherever it comes from', async t
     [new TypeError('no code'), 'UNKNOWN', false, false],
     ['The client has already been closed.', 'UNKNOWN', false, false],
     [undefined, 'UNKNOWN', false, false]
-  ] as const) t.hasStrict(classifyError(given), { code, transient, mayHaveArrived }, String(given))
+  ] as const) { t.hasStrict(classifyError(given), { code, transient, mayHaveArrived }, String(given)) }
 })
 
 t.test('enqueueMany', async t => {
@@ -504,9 +619,14 @@ t.test('enqueueMany', async t => {
   t.test('lets one bad item fail alone', async t => {
     const server = await startServer(t)
     const app = await startApp(t, server)
-    server.reply = call => call.request.task.httpRequest.body.includes('refused') ? { code: 'INVALID_ARGUMENT', details: 'no' } : echo(call)
+    server.reply = call =>
+      call.request.task.httpRequest.body.includes('refused') ? { code: 'INVALID_ARGUMENT', details: 'no' } : echo(call)
     const results = await app.tasks.enqueueMany('mail', [
-      { payload: { to: 'a' } }, { payload: { to: {} } }, { payload: { to: 'refused' } }, { payload: { to: 'b' }, scheduleDelaySeconds: -1 }, { payload: { to: 'c' } }
+      { payload: { to: 'a' } },
+      { payload: { to: {} } },
+      { payload: { to: 'refused' } },
+      { payload: { to: 'b' }, scheduleDelaySeconds: -1 },
+      { payload: { to: 'c' } }
     ])
     t.hasStrict(results, [
       { status: 'fulfilled' },
@@ -552,7 +672,10 @@ t.test('delete', async t => {
 t.test('the example for Cloud Run boots in a pretended environment, and refuses everybody', async t => {
   const root = join(import.meta.dirname, '../../..')
   const env: NodeJS.ProcessEnv = { PATH: process.env.PATH, TSX_TSCONFIG_PATH: join(root, 'example/tsconfig.json') }
-  const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', join(root, 'example/05-cloud-run.ts')], { cwd: root, env })
+  const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', join(root, 'example/05-cloud-run.ts')], {
+    cwd: root,
+    env
+  })
   t.equal(stdout.includes('mounts POST /tasks/send-receipt'), true)
   t.equal(stdout.match(/: 401$/gm)?.length, 3)
 })

@@ -15,10 +15,21 @@ import { environment } from '../../support/environment.js'
 
 const tasks = defineTasks({ mail: { payload: Type.Object({}) } })
 const CLOUD = {
-  transport: 'cloud', project: 'demo', location: 'us-central1', target: { type: 'http', url: 'https://worker.example.com', serviceAccountEmail: 'tasks@demo.iam.gserviceaccount.com' }
+  transport: 'cloud',
+  project: 'demo',
+  location: 'us-central1',
+  target: { type: 'http', url: 'https://worker.example.com', serviceAccountEmail: 'tasks@demo.iam.gserviceaccount.com' }
 } as const
 const CALL: CallContext = {
-  action: 'create', project: 'demo', location: 'us-central1', queue: 'default', emulatorHost: undefined, serviceAccountEmail: undefined, tries: 3, budgetMs: 10_000, bytes: () => 0
+  action: 'create',
+  project: 'demo',
+  location: 'us-central1',
+  queue: 'default',
+  emulatorHost: undefined,
+  serviceAccountEmail: undefined,
+  tries: 3,
+  budgetMs: 10_000,
+  bytes: () => 0
 }
 
 /** The metadata server of a virtual machine, whose account may not have tokens. */
@@ -47,7 +58,9 @@ async function startMetadataServer (t: Test) {
   return state
 }
 
-const { googleAuthLibrary: { GoogleAuth } } = createRequire(createRequire(import.meta.url).resolve('@google-cloud/tasks'))('google-gax') as typeof import('google-gax')
+const {
+  googleAuthLibrary: { GoogleAuth }
+} = createRequire(createRequire(import.meta.url).resolve('@google-cloud/tasks'))('google-gax') as typeof import('google-gax')
 
 /** A client as the plugin makes it, but for a server on this machine: TLS without certificates, as there is none that it would accept. */
 async function grpcClient (t: Test): Promise<CloudTasksClient> {
@@ -56,7 +69,10 @@ async function grpcClient (t: Test): Promise<CloudTasksClient> {
   await new Promise<void>(resolve => { service.listen(0, '127.0.0.1', resolve) })
   t.teardown(() => { service.close() })
   const auth = new GoogleAuth({ scopes: ['https://www.googleapis.com/auth/cloud-platform'] })
-  const channel = credentials.createFromSecureContext(createSecureContext(anonymous), { rejectUnauthorized: false, checkServerIdentity: () => undefined })
+  const channel = credentials.createFromSecureContext(createSecureContext(anonymous), {
+    rejectUnauthorized: false,
+    checkServerIdentity: () => undefined
+  })
   const sslCreds = credentials.combineChannelCredentials(channel, credentials.createFromGoogleCredential(await auth.getClient() as never))
   return new CloudTasksClient({ apiEndpoint: 'localhost', port: (service.address() as AddressInfo).port, sslCreds })
 }
@@ -89,7 +105,10 @@ t.test('a token that cannot be fetched at the moment is not blamed on Cloud Task
   for (const [code, details] of [
     [503, 'Getting metadata from plugin failed with error: Could not refresh access token: try again'],
     [429, 'Getting metadata from plugin failed with error: Could not refresh access token: try again'],
-    [2, 'Getting metadata from plugin failed with error: request to http://metadata.google.internal/computeMetadata failed, reason: socket hang up']
+    [
+      2,
+      'Getting metadata from plugin failed with error: request to http://metadata.google.internal/computeMetadata failed, reason: socket hang up'
+    ]
   ] as const) {
     const fault = classifyError(Object.assign(new Error(`${code} undefined: ${details}`), { code, details }))
     t.hasStrict(fault, { code: 'UNAVAILABLE', transient: true, mayHaveArrived: false })

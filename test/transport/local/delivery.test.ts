@@ -15,10 +15,29 @@ const queues = { default: { retryConfig: { minBackoffSeconds: 0.001, maxBackoffS
 
 t.test('a host that misbehaves ends its own attempt and nothing else', async t => {
   const faults: Readonly<Record<string, (app: FastifyInstance) => void>> = {
-    'it destroys the socket': app => { first(app, (request, reply) => { reply.hijack(); request.raw.socket.destroy() }) },
-    'it destroys the response with an error': app => { first(app, (request, reply) => { reply.hijack(); reply.raw.destroy(new Error('no')) }) },
-    'it answers in a hook': app => { first(app, (request, reply) => { reply.code(500).send('no') }) },
-    'it answers on the raw response': app => { first(app, (request, reply) => { reply.hijack(); reply.raw.writeHead(502).end('no') }) },
+    'it destroys the socket': app => {
+      first(app, (request, reply) => {
+        reply.hijack()
+        request.raw.socket.destroy()
+      })
+    },
+    'it destroys the response with an error': app => {
+      first(app, (request, reply) => {
+        reply.hijack()
+        reply.raw.destroy(new Error('no'))
+      })
+    },
+    'it answers in a hook': app => {
+      first(app, (request, reply) => {
+        reply.code(500).send('no')
+      })
+    },
+    'it answers on the raw response': app => {
+      first(app, (request, reply) => {
+        reply.hijack()
+        reply.raw.writeHead(502).end('no')
+      })
+    },
     'it throws after the answer': app => {
       let thrown = false
       app.addHook('onResponse', async () => {
@@ -26,7 +45,9 @@ t.test('a host that misbehaves ends its own attempt and nothing else', async t =
         thrown = true
         throw new Error('late')
       })
-      first(app, (request, reply) => { reply.code(500).send('no') })
+      first(app, (request, reply) => {
+        reply.code(500).send('no')
+      })
     }
   }
   for (const [name, build] of Object.entries(faults)) {
@@ -36,7 +57,20 @@ t.test('a host that misbehaves ends its own attempt and nothing else', async t =
       await t.test(`${name}, by ${delivery}`, async t => {
         const done: string[] = []
         const { ended } = watchAttempts(t)
-        const { app } = await start(t, { tasks, queues, local: { delivery }, handlers: { work (payload, { attempt }) { done.push(`${attempt}`) } } }, build)
+        const { app } = await start(
+          t,
+          {
+            tasks,
+            queues,
+            local: { delivery },
+            handlers: {
+              work (payload, { attempt }) {
+                done.push(`${attempt}`)
+              }
+            }
+          },
+          build
+        )
         await app.enqueue('work', {})
         await ended(1)
         t.strictSame(done, ['2'])

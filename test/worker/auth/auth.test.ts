@@ -14,7 +14,17 @@ import cloudTasks, { defineTasks, type CloudTasksOptions } from '../../../lib/in
 import { SECRET_HEADER } from '../../../lib/delivery/headers.js'
 import { KeySet } from '../../../lib/worker/auth/key-set.js'
 import { OidcVerifier } from '../../../lib/worker/auth/oidc.js'
-import { ACCOUNT, AUDIENCE, assemble, goodClaims, makeKey, sign, startIssuer, type SigningKey, type TokenIssuer } from '../../support/token-issuer.js'
+import {
+  ACCOUNT,
+  AUDIENCE,
+  assemble,
+  goodClaims,
+  makeKey,
+  sign,
+  startIssuer,
+  type SigningKey,
+  type TokenIssuer
+} from '../../support/token-issuer.js'
 
 const tasks = defineTasks({ count: { payload: Type.Object({ n: Type.Integer() }) } })
 const CLOUD: Partial<CloudTasksOptions> = {
@@ -34,7 +44,15 @@ async function startWorker (t: Test, options: Partial<CloudTasksOptions>): Promi
   const ran: unknown[] = []
   const app = Fastify({ logger: { level: 'trace', stream: { write: (line: string) => { log.push(line) } } } })
   t.teardown(() => app.close())
-  await app.register(cloudTasks, { tasks, handlers: { count: (payload: unknown) => { ran.push(payload) } }, ...options } as CloudTasksOptions)
+  await app.register(cloudTasks, {
+    tasks,
+    handlers: {
+      count: (payload: unknown) => {
+        ran.push(payload)
+      }
+    },
+    ...options
+  } as CloudTasksOptions)
   await app.ready()
   return {
     app,
@@ -134,12 +152,25 @@ async function wrongTokens (issuer: TokenIssuer, stranger: SigningKey, good: str
   }
   const rsa = async (alg: string, hash: string, padding: number) => {
     const signed = assemble({ alg, kid: key.kid }, goodClaims(), '')
-    return signed + signBytes(hash, Buffer.from(signed.slice(0, -1)), { key: await exportPKCS8(key.privateKey), padding, saltLength: constants.RSA_PSS_SALTLEN_DIGEST }).toString('base64url')
+    return (
+      signed +
+      signBytes(hash, Buffer.from(signed.slice(0, -1)), {
+        key: await exportPKCS8(key.privateKey),
+        padding,
+        saltLength: constants.RSA_PSS_SALTLEN_DIGEST
+      }).toString('base64url')
+    )
   }
   const elliptic = await makeKey(key.kid, 'ES256')
-  const encrypted = await new CompactEncrypt(Buffer.from('{}')).setProtectedHeader({ alg: 'dir', enc: 'A256GCM' }).encrypt(new Uint8Array(32))
-  const critical = async () => await new CompactSign(Buffer.from(JSON.stringify(goodClaims()))).setProtectedHeader({ alg: 'RS256', kid: key.kid, crit: ['b64'], b64: true }).sign(key.privateKey)
-  const payloadOf = async (text: string) => await new CompactSign(Buffer.from(text)).setProtectedHeader({ alg: 'RS256', kid: key.kid }).sign(key.privateKey)
+  const encrypted = await new CompactEncrypt(Buffer.from('{}'))
+    .setProtectedHeader({ alg: 'dir', enc: 'A256GCM' })
+    .encrypt(new Uint8Array(32))
+  const critical = async () =>
+    await new CompactSign(Buffer.from(JSON.stringify(goodClaims())))
+      .setProtectedHeader({ alg: 'RS256', kid: key.kid, crit: ['b64'], b64: true })
+      .sign(key.privateKey)
+  const payloadOf = async (text: string) =>
+    await new CompactSign(Buffer.from(text)).setProtectedHeader({ alg: 'RS256', kid: key.kid }).sign(key.privateKey)
 
   const unusable: Array<[string, string]> = [
     ['a token of two parts', `${header}.${payload}`],
@@ -163,8 +194,14 @@ async function wrongTokens (issuer: TokenIssuer, stranger: SigningKey, good: str
     ['no key id', await sign(key, {}, { kid: undefined })],
     ['a key id that is no string', await sign(key, {}, { kid: 7 })],
     ["a stranger's key inside the token", await sign({ ...stranger, kid: key.kid }, {}, { jwk: stranger.jwk })],
-    ["the address of a stranger's keys inside the token", await sign({ ...stranger, kid: key.kid }, {}, { jku: 'http://127.0.0.1:1/certs' })],
-    ['claims that were changed after signing', assemble({ alg: 'RS256', typ: 'JWT', kid: key.kid }, { ...goodClaims(), jti: 'mallory' }, signature)],
+    [
+      "the address of a stranger's keys inside the token",
+      await sign({ ...stranger, kid: key.kid }, {}, { jku: 'http://127.0.0.1:1/certs' })
+    ],
+    [
+      'claims that were changed after signing',
+      assemble({ alg: 'RS256', typ: 'JWT', kid: key.kid }, { ...goodClaims(), jti: 'mallory' }, signature)
+    ],
     ['the signature of another token', `${header}.${payload}.${otherSignature}`],
     ['a signature that is cut short', `${header}.${payload}.${signature.slice(0, -8)}`],
     ['a signature that Cloud Run has cut off', `${header}.${payload}.SIGNATURE_REMOVED_BY_GOOGLE`],
@@ -193,7 +230,10 @@ async function wrongTokens (issuer: TokenIssuer, stranger: SigningKey, good: str
     ['a begin that is no number', await sign(key, { nbf: 'now' as never })]
   ]
   const forbidden: Array<[string, string]> = [
-    ["the right audience from a stranger's service account", await sign(key, { email: 'mallory@other-project.iam.gserviceaccount.com', sub: '666' })],
+    [
+      "the right audience from a stranger's service account",
+      await sign(key, { email: 'mallory@other-project.iam.gserviceaccount.com', sub: '666' })
+    ],
     ['the right account in capitals', await sign(key, { email: ACCOUNT.toUpperCase() })],
     ['an account that begins like ours', await sign(key, { email: `${ACCOUNT}.mallory.example` })],
     ['an account that ends like ours', await sign(key, { email: `mallory-${ACCOUNT}` })],
@@ -204,7 +244,13 @@ async function wrongTokens (issuer: TokenIssuer, stranger: SigningKey, good: str
     ['an account that is verified by a 1', await sign(key, { email_verified: 1 })],
     ['an account that does not say whether it is verified', await sign(key, { email_verified: undefined })]
   ]
-  const queue = { 'x-cloudtasks-queuename': 'default', 'x-cloudtasks-taskname': '1', 'x-cloudtasks-taskretrycount': '0', 'x-cloudtasks-taskexecutioncount': '0', 'x-cloudtasks-tasketa': '1800000000' }
+  const queue = {
+    'x-cloudtasks-queuename': 'default',
+    'x-cloudtasks-taskname': '1',
+    'x-cloudtasks-taskretrycount': '0',
+    'x-cloudtasks-taskexecutioncount': '0',
+    'x-cloudtasks-tasketa': '1800000000'
+  }
   return [
     ['a call without any token', {}, 'FST_TASKS_UNAUTHENTICATED'],
     ["Cloud Tasks' own headers without a token", { ...queue, 'user-agent': 'Google-Cloud-Tasks' }, 'FST_TASKS_UNAUTHENTICATED'],
@@ -214,7 +260,11 @@ async function wrongTokens (issuer: TokenIssuer, stranger: SigningKey, good: str
     ['a password', { authorization: `Basic ${Buffer.from('user:password').toString('base64')}` }, 'FST_TASKS_UNAUTHENTICATED'],
     ['a bearer without a token', { authorization: 'Bearer ' }, 'FST_TASKS_UNAUTHENTICATED'],
     ['the token without its scheme', { authorization: good }, 'FST_TASKS_UNAUTHENTICATED'],
-    ['the token in another header', { 'x-serverless-authorization': `Bearer ${good}`, 'proxy-authorization': `Bearer ${good}`, cookie: `authorization=${good}` }, 'FST_TASKS_UNAUTHENTICATED'],
+    [
+      'the token in another header',
+      { 'x-serverless-authorization': `Bearer ${good}`, 'proxy-authorization': `Bearer ${good}`, cookie: `authorization=${good}` },
+      'FST_TASKS_UNAUTHENTICATED'
+    ],
     ...unusable.map(([what, token]): Wrong => [what, { ...queue, authorization: `Bearer ${token}` }, 'FST_TASKS_UNAUTHENTICATED']),
     ...forbidden.map(([what, token]): Wrong => [what, { ...queue, authorization: `Bearer ${token}` }, 'FST_TASKS_FORBIDDEN'])
   ]
@@ -226,7 +276,14 @@ t.test('keys', async t => {
     const clock = new ManualClock()
     const keys = new KeySet(issuer.jwksUri, { clock })
     t.teardown(() => keys.close())
-    return { keys, clock, pass: (ms: number) => { clock.pass(ms) }, has: async (kid: string) => await keys.find({ alg: 'RS256', kid }) !== undefined }
+    return {
+      keys,
+      clock,
+      pass: (ms: number) => {
+        clock.pass(ms)
+      },
+      has: async (kid: string) => (await keys.find({ alg: 'RS256', kid })) !== undefined
+    }
   }
   /** Waits for a request in the background to have its effect. */
   const until = async (happened: () => unknown) => {
@@ -388,7 +445,14 @@ t.test('a verdict that is remembered', async t => {
   const verifier = async (t: Test) => {
     const issuer = await startIssuer(t)
     const clock = new ManualClock(Date.now())
-    const callers = { verify: 'oidc', issuers: ['https://accounts.google.com'], jwksUri: issuer.jwksUri, audiences: [AUDIENCE], emails: [ACCOUNT], cloudRunIam: false } as const
+    const callers = {
+      verify: 'oidc',
+      issuers: ['https://accounts.google.com'],
+      jwksUri: issuer.jwksUri,
+      audiences: [AUDIENCE],
+      emails: [ACCOUNT],
+      cloudRunIam: false
+    } as const
     const oidc = new OidcVerifier(callers, { clock })
     t.teardown(() => oidc.close())
     return {
@@ -457,7 +521,8 @@ t.test('behind the IAM check of Cloud Run, which cuts signatures off,', async t 
   const worker = await startWorker(t, { ...CLOUD, auth: { jwksUri: issuer.jwksUri, cloudRunIam: true } })
   const unsigned = (claims: Record<string, unknown> = {}, header: Record<string, unknown> = {}) =>
     assemble({ alg: 'RS256', kid: 'x', typ: 'JWT', ...header }, { ...goodClaims(), ...claims }, 'SIGNATURE_REMOVED_BY_GOOGLE')
-  const status = async (token: string, headers: Record<string, string> = {}) => (await worker.call({ authorization: `Bearer ${token}`, ...headers })).status
+  const status = async (token: string, headers: Record<string, string> = {}) =>
+    (await worker.call({ authorization: `Bearer ${token}`, ...headers })).status
 
   t.test('a token without its signature is taken if its claims are right', async t => {
     t.equal(await status(unsigned()), 204)
@@ -479,12 +544,22 @@ t.test('behind the IAM check of Cloud Run, which cuts signatures off,', async t 
 
   t.test('it is refused where Cloud Run has looked at another header', async t => {
     t.equal(await status(unsigned(), { 'x-serverless-authorization': 'Bearer x' }), 401)
-    const callers = { verify: 'oidc', issuers: ['https://accounts.google.com'], jwksUri: issuer.jwksUri, audiences: [AUDIENCE], emails: [ACCOUNT], cloudRunIam: true } as const
+    const callers = {
+      verify: 'oidc',
+      issuers: ['https://accounts.google.com'],
+      jwksUri: issuer.jwksUri,
+      audiences: [AUDIENCE],
+      emails: [ACCOUNT],
+      cloudRunIam: true
+    } as const
     const oidc = new OidcVerifier(callers, { clock: systemClock })
     t.teardown(() => oidc.close())
     const authorization = `Bearer ${unsigned()}`
     await oidc.verify({ headers: { authorization }, rawHeaders: ['Authorization', authorization] })
-    await t.rejects(oidc.verify({ headers: { authorization }, rawHeaders: ['Authorization', authorization, 'authorization', 'Bearer x'] }), { code: 'FST_TASKS_UNAUTHENTICATED' })
+    await t.rejects(
+      oidc.verify({ headers: { authorization }, rawHeaders: ['Authorization', authorization, 'authorization', 'Bearer x'] }),
+      { code: 'FST_TASKS_UNAUTHENTICATED' }
+    )
   })
 })
 
@@ -501,18 +576,27 @@ t.test('App Engine', async t => {
     for (const headers of [
       {},
       { 'x-appengine-queuename': '' },
-      { 'x-cloudtasks-queuename': 'default', 'x-cloudtasks-taskname': '1', 'user-agent': 'AppEngine-Google; (+http://code.google.com/appengine)' },
+      {
+        'x-cloudtasks-queuename': 'default',
+        'x-cloudtasks-taskname': '1',
+        'user-agent': 'AppEngine-Google; (+http://code.google.com/appengine)'
+      },
       { 'x-appengine-cron': 'true' },
       { authorization: `Bearer ${await sign(issuer.key)}` },
       { [SECRET_HEADER]: 'x'.repeat(43) }
-    ]) t.equal((await worker.call(headers as Record<string, string>)).status, 401, JSON.stringify(Object.keys(headers)))
+    ]) { t.equal((await worker.call(headers as Record<string, string>)).status, 401, JSON.stringify(Object.keys(headers))) }
     t.equal(worker.ran.length, 1)
   })
 
   t.test('is refused elsewhere, where its header can be forged', async t => {
     const app = Fastify()
     t.teardown(() => app.close())
-    await t.rejects(async () => { await app.register(cloudTasks, { tasks, handlers: { count: () => {} }, ...options } as CloudTasksOptions) }, { code: 'FST_TASKS_INVALID_OPTION' })
+    await t.rejects(
+      async () => {
+        await app.register(cloudTasks, { tasks, handlers: { count: () => {} }, ...options } as CloudTasksOptions)
+      },
+      { code: 'FST_TASKS_INVALID_OPTION' }
+    )
   })
 
   t.test('may be enqueued to from elsewhere', async t => {
@@ -531,7 +615,14 @@ t.test('the embedded queue', async t => {
     const spy = Fastify()
     t.teardown(() => spy.close())
     spy.addHook('onRequest', async request => { seen = { ...request.headers } })
-    await spy.register(cloudTasks, { tasks, handlers: { count: (_: unknown, task: { request: { headers: object } }) => { t.notOk(SECRET_HEADER in task.request.headers, 'the handler does not see the secret') } } } as never)
+    await spy.register(cloudTasks, {
+      tasks,
+      handlers: {
+        count: (_: unknown, task: { request: { headers: object } }) => {
+          t.notOk(SECRET_HEADER in task.request.headers, 'the handler does not see the secret')
+        }
+      }
+    } as never)
     await spy.ready()
     await spy.enqueue('count', { n: 1 })
     while (seen[SECRET_HEADER] === undefined) await new Promise(resolve => { setImmediate(resolve) })
@@ -557,8 +648,13 @@ t.test('without verification', async t => {
     const worker = await startWorker(t, { ...CLOUD, auth: false })
     t.equal((await worker.call({})).status, 204)
     t.equal((await worker.call({ authorization: 'Bearer x' })).status, 204)
-    t.strictSame(worker.log.map(line => JSON.parse(line)).filter(line => line.level === 40 && line.queue === undefined).map(line => line.msg),
-      ["'auth' is false: anyone who reaches this server can run any task"])
+    t.strictSame(
+      worker.log
+        .map(line => JSON.parse(line))
+        .filter(line => line.level === 40 && line.queue === undefined)
+        .map(line => line.msg),
+      ["'auth' is false: anyone who reaches this server can run any task"]
+    )
   })
 
   t.test('a producer warns of nothing', async t => {
@@ -586,7 +682,11 @@ t.test('at boot', async t => {
     ['a URL of another protocol', http({ url: 'ftp://worker.example.com' })],
     ['an account that is a name', http({ serviceAccountEmail: 'tasks' })],
     ['an account with its IAM prefix', http({ serviceAccountEmail: `serviceAccount:${ACCOUNT}` })],
-    ['an account that is a name in the environment', { ...CLOUD, target: { type: 'http', url: AUDIENCE } }, { CLOUD_TASKS_SERVICE_ACCOUNT: 'tasks' }],
+    [
+      'an account that is a name in the environment',
+      { ...CLOUD, target: { type: 'http', url: AUDIENCE } },
+      { CLOUD_TASKS_SERVICE_ACCOUNT: 'tasks' }
+    ],
     ['an empty audience', http({ audience: '' })],
     ['App Engine off App Engine', { ...CLOUD, target: { type: 'appEngine' } }],
     ['token rules for App Engine', { ...CLOUD, target: { type: 'appEngine' }, auth: { audience: 'x' } }, { GAE_SERVICE: 'default' }],
@@ -596,8 +696,16 @@ t.test('at boot', async t => {
     ['an account to accept that is a name', { ...CLOUD, auth: { serviceAccountEmail: ['tasks'] } }],
     ['the IAM check of Cloud Run off Cloud Run', { ...CLOUD, auth: { cloudRunIam: true } }],
     ["the emulator's tokens without an emulator", { ...CLOUD, auth: 'emulator' }],
-    ["the emulator's tokens without an emulator, on the embedded queue", { transport: 'local', auth: 'emulator' }, { CLOUD_TASKS_EMULATOR_HOST: '' }],
-    ["the emulator's tokens for App Engine", { ...CLOUD, target: { type: 'appEngine' }, auth: 'emulator' }, { GAE_SERVICE: 'default', CLOUD_TASKS_EMULATOR_HOST: 'localhost:8123' }],
+    [
+      "the emulator's tokens without an emulator, on the embedded queue",
+      { transport: 'local', auth: 'emulator' },
+      { CLOUD_TASKS_EMULATOR_HOST: '' }
+    ],
+    [
+      "the emulator's tokens for App Engine",
+      { ...CLOUD, target: { type: 'appEngine' }, auth: 'emulator' },
+      { GAE_SERVICE: 'default', CLOUD_TASKS_EMULATOR_HOST: 'localhost:8123' }
+    ],
     ['an emulator without a port', CLOUD, { CLOUD_TASKS_EMULATOR_HOST: 'localhost' }],
     ['an emulator with a port that cannot be', CLOUD, { CLOUD_TASKS_EMULATOR_HOST: 'localhost:99999' }]
   ]
@@ -606,9 +714,21 @@ t.test('at boot', async t => {
   }
 
   t.test('everything that is missing is named in one message, each with its option and its variable', async t => {
-    const { code, message } = resolve({ transport: 'cloud' }, { CLOUD_TASKS_EMULATOR_HOST: '[::1]:8123' }) as { code: string, message: string }
+    const { code, message } = resolve({ transport: 'cloud' }, { CLOUD_TASKS_EMULATOR_HOST: '[::1]:8123' }) as {
+      code: string
+      message: string
+    }
     t.equal(code, 'FST_TASKS_MISSING_SETTING')
-    for (const name of ["'location'", 'CLOUD_TASKS_LOCATION', "'project'", 'GOOGLE_CLOUD_PROJECT', "'target'", 'CLOUD_TASKS_TARGET_URL', "'target.serviceAccountEmail'", 'CLOUD_TASKS_SERVICE_ACCOUNT']) {
+    for (const name of [
+      "'location'",
+      'CLOUD_TASKS_LOCATION',
+      "'project'",
+      'GOOGLE_CLOUD_PROJECT',
+      "'target'",
+      'CLOUD_TASKS_TARGET_URL',
+      "'target.serviceAccountEmail'",
+      'CLOUD_TASKS_SERVICE_ACCOUNT'
+    ]) {
       t.ok(message.includes(name), name)
     }
   })
@@ -622,19 +742,37 @@ t.test('at boot', async t => {
   })
 
   t.test("the region of the app is not taken for the queue's", async t => {
-    t.hasStrict(resolve({ ...CLOUD, location: undefined }, { K_SERVICE: 'web', CLOUD_RUN_REGION: 'us-east1', GOOGLE_CLOUD_REGION: 'us-east1', FUNCTION_REGION: 'us-east1' }), { code: 'FST_TASKS_MISSING_SETTING' })
+    t.hasStrict(
+      resolve(
+        { ...CLOUD, location: undefined },
+        { K_SERVICE: 'web', CLOUD_RUN_REGION: 'us-east1', GOOGLE_CLOUD_REGION: 'us-east1', FUNCTION_REGION: 'us-east1' }
+      ),
+      { code: 'FST_TASKS_MISSING_SETTING' }
+    )
   })
 
   t.test('the audience is the origin of the URL, unless one is chosen', async t => {
-    t.hasStrict(resolve(http({ url: `${AUDIENCE}/base/` })), { target: { url: `${AUDIENCE}/base`, audience: AUDIENCE }, callers: { audiences: [AUDIENCE], emails: [ACCOUNT] } })
+    t.hasStrict(resolve(http({ url: `${AUDIENCE}/base/` })), {
+      target: { url: `${AUDIENCE}/base`, audience: AUDIENCE },
+      callers: { audiences: [AUDIENCE], emails: [ACCOUNT] }
+    })
     t.hasStrict(resolve(http({ audience: 'tasks' })), { target: { audience: 'tasks' }, callers: { audiences: ['tasks'] } })
-    t.hasStrict(resolve({ ...CLOUD, auth: { audience: ['a', 'b'], issuer: 'c', serviceAccountEmail: ['d@e'] } }), { callers: { audiences: ['a', 'b'], issuers: ['c'], emails: ['d@e'] } })
+    t.hasStrict(resolve({ ...CLOUD, auth: { audience: ['a', 'b'], issuer: 'c', serviceAccountEmail: ['d@e'] } }), {
+      callers: { audiences: ['a', 'b'], issuers: ['c'], emails: ['d@e'] }
+    })
   })
 
   t.test("auth: 'emulator' takes keys from the emulator alone, and checks audience and account", async t => {
     const environment = { CLOUD_TASKS_EMULATOR_HOST: 'emulator:8123' }
     const { callers, target } = resolve({ ...http({ serviceAccountEmail: ACCOUNT }), auth: 'emulator' }, environment) as Config
-    t.strictSame(callers, { verify: 'oidc', issuers: undefined, jwksUri: 'http://emulator:8123/jwks', audiences: [AUDIENCE], emails: [ACCOUNT], cloudRunIam: false })
+    t.strictSame(callers, {
+      verify: 'oidc',
+      issuers: undefined,
+      jwksUri: 'http://emulator:8123/jwks',
+      audiences: [AUDIENCE],
+      emails: [ACCOUNT],
+      cloudRunIam: false
+    })
     t.strictSame(target, { type: 'http', url: AUDIENCE, audience: AUDIENCE, serviceAccountEmail: ACCOUNT })
     const withoutAccount = resolve({ ...CLOUD, target: { type: 'http', url: AUDIENCE }, auth: 'emulator' }, environment) as Config
     t.strictSame((withoutAccount.callers as OidcCallers).emails, ['tasks@emulator.iam.gserviceaccount.com'])
@@ -642,7 +780,13 @@ t.test('at boot', async t => {
   })
 
   t.test('an emulator may be reached, and have its keys, over plain http', async t => {
-    const options = { ...http({ url: 'http://localhost:3000' }), auth: { issuer: 'http://emulator', jwksUri: 'http://emulator:8123/certs' } }
-    t.hasStrict(resolve(options, { CLOUD_TASKS_EMULATOR_HOST: 'emulator:8123' }), { emulatorHost: 'emulator:8123', callers: { verify: 'oidc' } })
+    const options = {
+      ...http({ url: 'http://localhost:3000' }),
+      auth: { issuer: 'http://emulator', jwksUri: 'http://emulator:8123/certs' }
+    }
+    t.hasStrict(resolve(options, { CLOUD_TASKS_EMULATOR_HOST: 'emulator:8123' }), {
+      emulatorHost: 'emulator:8123',
+      callers: { verify: 'oidc' }
+    })
   })
 })

@@ -22,7 +22,12 @@ export function EnqueueForm ({ task, queue, text, queues, onTry }) {
     setBusy(true)
     return attempt(async () => {
       try {
-        const done = await post('enqueue', { task, text, ...(id === '' ? undefined : { id }), ...(seconds === 0 ? undefined : { scheduleDelaySeconds: seconds }) })
+        const done = await post('enqueue', {
+          task,
+          text,
+          ...(id === '' ? undefined : { id }),
+          ...(seconds === 0 ? undefined : { scheduleDelaySeconds: seconds })
+        })
         const link = queues === null ? undefined : { href: address('task', { name: done.name }), text: 'Look at it' }
         if (done.duplicate) tell('There was a task of this id already: nothing was enqueued.', link)
         else tell(`Enqueued as ${done.id}.`, link)
@@ -37,8 +42,16 @@ export function EnqueueForm ({ task, queue, text, queues, onTry }) {
     <form class="enqueue" aria-label="Enqueue" noValidate onSubmit=${enqueue}>
       <p class="quiet">Or put it on queue <bdi>${visible(queue)}</bdi>, which tries it again when it fails, and takes each id once.</p>
       <div class="enqueue-row">
-        <div class="enqueue-field"><label for="enqueue-delay">Delay in seconds</label><input id="enqueue-delay" type="text" inputmode="decimal" autocomplete="off" placeholder="none" value=${delay} onInput=${event => { setDelay(event.target.value) }} aria-describedby="enqueue-fault" /></div>
-        <div class="enqueue-field grow"><label for="enqueue-id">Id</label><input id="enqueue-id" type="text" autocomplete="off" spellcheck=${false} placeholder="a random one" value=${id} onInput=${event => { setId(event.target.value) }} aria-describedby="enqueue-fault" /></div>
+        <div class="enqueue-field"><label for="enqueue-delay">Delay in seconds</label>
+          <input id="enqueue-delay" type="text" inputmode="decimal" autocomplete="off" placeholder="none" value=${delay}
+          onInput=${event => {
+          setDelay(event.target.value)
+        }} aria-describedby="enqueue-fault" /></div>
+        <div class="enqueue-field grow"><label for="enqueue-id">Id</label>
+          <input id="enqueue-id" type="text" autocomplete="off" spellcheck=${false} placeholder="a random one" value=${id}
+          onInput=${event => {
+          setId(event.target.value)
+        }} aria-describedby="enqueue-fault" /></div>
         <button class="button" type="submit" disabled=${busy}>Enqueue</button>
       </div>
       <p class="fault" id="enqueue-fault" role="alert">${fault ?? ''}</p>

@@ -17,7 +17,12 @@ import { visible } from '../parts/visible-text.js'
 export function Field (props) {
   const { schema, value, form } = props
   const about = describe(schema, form.root)
-  if (value !== undefined && !['any', 'union', 'choice'].includes(about.kind) && !fieldTakes(about.kind, value) && !resembles(value, schema, form.root)) {
+  if (
+    value !== undefined &&
+    !['any', 'union', 'choice'].includes(about.kind) &&
+    !fieldTakes(about.kind, value) &&
+    !resembles(value, schema, form.root)
+  ) {
     return html`<${JsonField} ...${props} about=${about} odd />`
   }
   const Kind = KINDS[about.kind]
@@ -39,13 +44,22 @@ function UnionField (props) {
   const inner = place === -1 ? undefined : describe(variants[place], form.root)
   return html`
     <div class="field union">
-      <div class="label-row"><label for=${id}><bdi>${visible(label)}</bdi></label><span class="rules">${required ? 'one of these kinds' : 'optional · one of these kinds'}</span></div>
+      <div class="label-row"><label for=${id}><bdi>${visible(label)}</bdi></label>
+        <span class="rules">${required ? 'one of these kinds' : 'optional · one of these kinds'}</span></div>
       <select id=${id} onChange=${change}>
-        ${place === -1 || !required ? html`<option value="-1" selected=${place === -1}>${required ? 'choose…' : 'not set'}</option>` : null}
-        ${variants.map((variant, index) => html`<option key=${index} value=${index} selected=${index === place}>${visible(variantName(variant, form.root))}</option>`)}
+        ${place === -1 || !required
+          ? html`<option value="-1"
+          selected=${place === -1}>${required ? 'choose…' : 'not set'}</option>`
+            : null}
+        ${variants.map((variant, index) => html`<option key=${index} value=${index}
+          selected=${index === place}>${visible(variantName(variant, form.root))}</option>`)}
       </select>
-      <${Hints} pointer=${inner === undefined ? pointer : `${pointer}-`} about=${about} label=${label} faults=${inner === undefined ? form.faults.get(pointer) ?? [] : []} />
-      ${inner === undefined || inner.kind === 'null' ? null : html`<div class="variant" key=${place}><${Field} ...${props} schema=${variants[place]} required /></div>`}
+      <${Hints} pointer=${inner === undefined ? pointer : `${pointer}-`} about=${about} label=${label}
+        faults=${inner === undefined ? (form.faults.get(pointer) ?? []) : []} />
+      ${inner === undefined || inner.kind === 'null'
+        ? null
+        : html`<div class="variant" key=${place}>
+        <${Field} ...${props} schema=${variants[place]} required /></div>`}
     </div>`
 }
 
@@ -80,15 +94,25 @@ function Group ({ pointer, label, required, about, form, value, onChange, childr
     return html`
       <div class="field absent ${faults.length > 0 ? 'faulty' : ''}">
         <div class="label-row"><span class="label"><bdi>${visible(label)}</bdi></span><span class="rules">${rules}</span>
-          <button type="button" class="button small" id=${idOf(pointer)} aria-label=${`Add ${name}`} onClick=${() => { onChange(initialValue(about.schema, form.root)) }}><${Icon} name="plus" />Add</button>
+          <button type="button" class="button small" id=${idOf(pointer)} aria-label=${`Add ${name}`} onClick=${() => {
+            onChange(initialValue(about.schema, form.root))
+          }}><${Icon} name="plus" />Add</button>
         </div>
         ${hints}
       </div>`
   }
   return html`
-    <div class="field group ${faults.length > 0 ? 'faulty' : ''}" id=${idOf(pointer)} role="group" aria-labelledby=${`${idOf(pointer)}-legend`} tabindex="-1">
-      <div class="label-row"><span class="label" id=${`${idOf(pointer)}-legend`}><bdi>${visible(label)}</bdi></span><span class="rules">${rules}</span>
-        ${required ? null : html`<button type="button" class="button small" aria-label=${`Leave out ${name}`} onClick=${() => { onChange(undefined) }}>Leave out</button>`}
+    <div class="field group ${faults.length > 0 ? 'faulty' : ''}" id=${idOf(pointer)} role="group"
+      aria-labelledby=${`${idOf(pointer)}-legend`} tabindex="-1">
+      <div class="label-row"><span class="label" id=${`${idOf(pointer)}-legend`}><bdi>${visible(label)}</bdi></span>
+        <span class="rules">${rules}</span>
+        ${
+          required
+            ? null
+            : html`<button type="button" class="button small" aria-label=${`Leave out ${name}`} onClick=${() => {
+                onChange(undefined)
+              }}>Leave out</button>`
+        }
       </div>
       ${hints}
       ${children}
@@ -101,10 +125,37 @@ function ObjectField (props) {
   const own = key => value !== undefined && Object.hasOwn(value, key) ? value[key] : undefined
   return html`
     <${Group} ...${props}>
-      ${about.properties.map(({ key, schema, required }) => html`<${Field} key=${key} schema=${schema} value=${own(key)} pointer=${under(pointer, key)} label=${key} required=${required} form=${form} onChange=${next => { change(key, next) }} />`)}
-      ${value === undefined ? null : extraKeys(about, value).map(key => html`<${Removable} key=${`extra ${key}`} pointer=${under(pointer, key)} onRemove=${() => { change(key, undefined) }}><${Field} schema=${about.extra ?? {}} value=${value[key]} pointer=${under(pointer, key)} label=${key} required form=${form} onChange=${next => { change(key, next ?? null) }} /><//>`)}
-      ${about.extra === undefined ? null : html`<${NewKey} pointer=${pointer} taken=${key => own(key) !== undefined} onAdd=${key => { change(key, initialValue(about.extra, form.root)) }} />`}
-      ${about.properties.length === 0 && about.extra === undefined ? html`<p class="quiet">This task takes no data: the payload is an empty object.</p>` : null}
+      ${about.properties.map(
+        ({ key, schema, required }) =>
+          html`<${Field} key=${key} schema=${schema} value=${own(key)} pointer=${under(pointer, key)} label=${key} required=${required}
+            form=${form} onChange=${next => {
+            change(key, next)
+          }} />`
+      )}
+      ${
+        value === undefined
+          ? null
+          : extraKeys(about, value).map(
+              key =>
+                html`<${Removable} key=${`extra ${key}`} pointer=${under(pointer, key)} onRemove=${() => {
+                  change(key, undefined)
+                }}><${Field} schema=${about.extra ?? {}} value=${value[key]} pointer=${under(pointer, key)} label=${key} required
+                  form=${form} onChange=${next => {
+                  change(key, next ?? null)
+                }} /><//>`
+            )
+      }
+      ${
+        about.extra === undefined
+          ? null
+          : html`<${NewKey} pointer=${pointer} taken=${key => own(key) !== undefined} onAdd=${key => {
+              change(key, initialValue(about.extra, form.root))
+            }} />`
+      }
+      ${about.properties.length === 0 && about.extra === undefined
+        ? html`<p
+        class="quiet">This task takes no data: the payload is an empty object.</p>`
+          : null}
     <//>`
 }
 
@@ -124,10 +175,19 @@ function ArrayField (props) {
   return html`
     <${Group} ...${props}>
       <div class="items" ref=${list.ref}>
-        ${items.map((item, index) => html`<${Removable} key=${index} pointer=${under(pointer, index)} onRemove=${() => { onChange(items.toSpliced(index, 1)) }}><${Field} schema=${about.items} value=${item} pointer=${under(pointer, index)} label=${`${label} ${index + 1}`} required form=${form} onChange=${next => { onChange(items.with(index, next ?? null)) }} /><//>`)}
+        ${items.map(
+          (item, index) =>
+            html`<${Removable} key=${index} pointer=${under(pointer, index)} onRemove=${() => {
+              onChange(items.toSpliced(index, 1))
+            }}><${Field} schema=${about.items} value=${item} pointer=${under(pointer, index)} label=${`${label} ${index + 1}`} required
+              form=${form} onChange=${next => {
+              onChange(items.with(index, next ?? null))
+            }} /><//>`
+        )}
       </div>
       ${items.length === 0 ? html`<p class="quiet">It is empty.</p>` : null}
-      <button type="button" class="button small" aria-label=${`Add an item to ${name}`} onClick=${add}><${Icon} name="plus" />Add an item</button>
+      <button type="button" class="button small" aria-label=${`Add an item to ${name}`} onClick=${add}>
+        <${Icon} name="plus" />Add an item</button>
     <//>`
 }
 
@@ -136,18 +196,34 @@ function TupleField (props) {
   const items = value ?? []
   const places = Math.max(about.list.length, items.length)
   const change = (index, next) => {
-    onChange(Array.from({ length: Math.max(items.length, index + 1) }, (_, place) => place === index ? next ?? null : items[place] ?? null))
+    onChange(
+      Array.from({ length: Math.max(items.length, index + 1) }, (_, place) => (place === index ? (next ?? null) : (items[place] ?? null)))
+    )
   }
   return html`
     <${Group} ...${props}>
-      ${Array.from({ length: places }, (_, index) => html`<${Field} key=${index} schema=${about.list[index] ?? about.items ?? {}} value=${items[index]} pointer=${under(pointer, index)} label=${`${label} ${index + 1}`} required form=${form} onChange=${next => { change(index, next) }} />`)}
-      ${about.items === undefined ? null : html`<button type="button" class="button small" onClick=${() => { change(items.length, initialValue(about.items, form.root)) }}><${Icon} name="plus" />Add an item</button>`}
+      ${Array.from(
+        { length: places },
+        (_, index) =>
+          html`<${Field} key=${index} schema=${about.list[index] ?? about.items ?? {}} value=${items[index]}
+            pointer=${under(pointer, index)} label=${`${label} ${index + 1}`} required form=${form} onChange=${next => {
+            change(index, next)
+          }} />`
+      )}
+      ${
+        about.items === undefined
+          ? null
+          : html`<button type="button" class="button small" onClick=${() => {
+              change(items.length, initialValue(about.items, form.root))
+            }}><${Icon} name="plus" />Add an item</button>`
+      }
     <//>`
 }
 
 function Removable ({ pointer, onRemove, children }) {
   const name = visible(readable(pointer))
-  return html`<div class="removable">${children}<button type="button" class="icon-button" aria-label=${`Remove ${name}`} title=${`Remove ${name}`} onClick=${onRemove}><${Icon} name="close" /></button></div>`
+  return html`<div class="removable">${children}<button type="button" class="icon-button" aria-label=${`Remove ${name}`}
+    title=${`Remove ${name}`} onClick=${onRemove}><${Icon} name="close" /></button></div>`
 }
 
 function NewKey ({ pointer, taken, onAdd }) {
@@ -165,8 +241,12 @@ function NewKey ({ pointer, taken, onAdd }) {
   const where = pointer === '' ? 'the payload' : visible(readable(pointer))
   return html`
     <div class="input-row new-key">
-      <input type="text" autocomplete="off" spellcheck=${false} placeholder="New key" aria-label=${`New key in ${where}`} value=${key} onInput=${event => { setKey(event.target.value) }} onKeyDown=${press} />
-      <button type="button" class="button" aria-label=${`Add the key to ${where}`} disabled=${key === '' || taken(key)} onClick=${add}><${Icon} name="plus" />Add</button>
+      <input type="text" autocomplete="off" spellcheck=${false} placeholder="New key" aria-label=${`New key in ${where}`} value=${key}
+        onInput=${event => {
+        setKey(event.target.value)
+      }} onKeyDown=${press} />
+      <button type="button" class="button" aria-label=${`Add the key to ${where}`} disabled=${key === '' || taken(key)} onClick=${add}>
+        <${Icon} name="plus" />Add</button>
     </div>`
 }
 

@@ -7,7 +7,15 @@ export function StringField (props) {
   const { value = '', about, required, onChange } = props
   const { format, schema } = about
   const change = text => { onChange(text === '' && !required ? undefined : text) }
-  const attributes = { ...described(props), value, onInput: event => { change(event.target.value) }, autocomplete: 'off', spellcheck: false }
+  const attributes = {
+    ...described(props),
+    value,
+    onInput: event => {
+      change(event.target.value)
+    },
+    autocomplete: 'off',
+    spellcheck: false
+  }
   if (value.includes('\n') || schema.maxLength > 300 || schema.contentMediaType !== undefined) {
     return html`<${Labelled} ...${props}><textarea rows="4" ...${attributes} /><//>`
   }
@@ -16,7 +24,13 @@ export function StringField (props) {
     <${Labelled} ...${props}>
       <div class="input-row">
         <input type=${INPUT_TYPES[format] ?? 'text'} placeholder=${PLACEHOLDERS[format]} ...${attributes} />
-        ${fill === undefined ? null : html`<button type="button" class="button" aria-label=${`${fill.label}: ${visible(props.label)}`} onClick=${() => { change(fill.value()) }}>${fill.label}</button>`}
+        ${
+          fill === undefined
+            ? null
+            : html`<button type="button" class="button" aria-label=${`${fill.label}: ${visible(props.label)}`} onClick=${() => {
+                change(fill.value())
+              }}>${fill.label}</button>`
+        }
       </div>
     <//>`
 }
@@ -30,13 +44,16 @@ export function NumberField (props) {
     setTyped(event.target.value)
     onChange(parseNumber(event.target.value))
   }
-  return html`<${Labelled} ...${props}><input type="text" inputmode="decimal" autocomplete="off" ...${described(props)} value=${shown} onInput=${change} /><//>`
+  return html`<${Labelled} ...${props}><input type="text" inputmode="decimal" autocomplete="off" ...${described(props)} value=${shown}
+    onInput=${change} /><//>`
 }
 
 export function BooleanField (props) {
   const { value, required, onChange } = props
   if (typeof value === 'boolean' && required) {
-    return html`<${Labelled} ...${props} inline><input type="checkbox" ...${described(props)} checked=${value} onChange=${event => { onChange(event.target.checked) }} /><//>`
+    return html`<${Labelled} ...${props} inline><input type="checkbox" ...${described(props)} checked=${value} onChange=${event => {
+      onChange(event.target.checked)
+    }} /><//>`
   }
   return html`<${ChoiceField} ...${props} about=${{ ...props.about, values: [true, false] }} />`
 }
@@ -56,8 +73,12 @@ export function ChoiceField (props) {
   return html`
     <${Labelled} ...${props}>
       <select ...${described(props)} onChange=${change}>
-        ${!required || place === -1 ? html`<option value="-1" selected=${place === -1}>${strange ? `${printChoice(value)} (none of these)` : required ? 'choose…' : 'not set'}</option>` : null}
-        ${about.values.map((one, index) => html`<option key=${index} value=${index} selected=${index === place}>${printChoice(one)}</option>`)}
+        ${!required || place === -1
+          ? html`<option value="-1"
+          selected=${place === -1}>${strange ? `${printChoice(value)} (none of these)` : required ? 'choose…' : 'not set'}</option>`
+            : null}
+        ${about.values.map((one, index) => html`<option key=${index} value=${index}
+          selected=${index === place}>${printChoice(one)}</option>`)}
       </select>
     <//>`
 }
@@ -78,13 +99,28 @@ export function JsonField (props) {
   const note = current && parsed.error !== undefined ? 'not JSON yet' : 'JSON'
   return html`
     <${Labelled} ...${props} note=${note}>
-      <textarea class="mono" rows=${Math.min(12, Math.max(2, shown.split('\n').length))} spellcheck=${false} ...${described(props)} value=${shown} onInput=${change} />
-      ${odd ? html`<p class="hint">This is of another kind than ${required ? 'it should be' : 'the schema asks for'}. <button type="button" class="link" onClick=${() => { onChange(initialValue(about.schema, form.root)) }}>Begin anew</button></p>` : null}
+      <textarea class="mono" rows=${Math.min(12, Math.max(2, shown.split('\n').length))} spellcheck=${false} ...${described(props)}
+        value=${shown} onInput=${change} />
+      ${
+        odd
+          ? html`<p class="hint">This is of another kind than ${required ? 'it should be' : 'the schema asks for'}. <button type="button"
+            class="link" onClick=${() => {
+              onChange(initialValue(about.schema, form.root))
+            }}>Begin anew</button></p>`
+          : null
+      }
     <//>`
 }
 
 const INPUT_TYPES = { email: 'email', uri: 'url', date: 'date' }
-const PLACEHOLDERS = { 'date-time': '2030-01-31T12:00:00Z', time: '12:00:00Z', duration: 'P1D', email: 'name@example.com', uri: 'https://example.com', uuid: '00000000-0000-4000-8000-000000000000' }
+const PLACEHOLDERS = {
+  'date-time': '2030-01-31T12:00:00Z',
+  time: '12:00:00Z',
+  duration: 'P1D',
+  email: 'name@example.com',
+  uri: 'https://example.com',
+  uuid: '00000000-0000-4000-8000-000000000000'
+}
 const FILLS = {
   'date-time': { label: 'Now', value: () => new Date().toISOString() },
   uuid: { label: 'New', value: randomUuid }

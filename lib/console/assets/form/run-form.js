@@ -64,30 +64,49 @@ export function RunForm ({ task, queues }) {
         <section class="panel run-fields" aria-labelledby="fields-title">
           <div class="panel-head"><h2 id="fields-title">Payload</h2><${Verdict} validation=${validation} touched=${touched} /></div>
           <div class="panel-body">
-            ${parsed.error !== undefined
-              ? html`<p class="quiet">The form is back as soon as the JSON text is JSON again.</p>`
-              : html`<${Field} schema=${schema} value=${parsed.value} pointer="" label="payload" required form=${{ root: schema, faults }} onChange=${value => { write(print(value)) }} />`}
+            ${
+              parsed.error !== undefined
+                ? html`<p class="quiet">The form is back as soon as the JSON text is JSON again.</p>`
+                : html`<${Field} schema=${schema} value=${parsed.value} pointer="" label="payload" required
+                  form=${{ root: schema, faults }} onChange=${value => {
+                    write(print(value))
+                  }} />`
+            }
             <${OtherFaults} faults=${shownFaults} schema=${schema} parsed=${parsed} />
           </div>
           <div class="run-actions">
-            <button class="button primary" aria-disabled=${running ? 'true' : undefined} disabled=${!handler} title="Ctrl+Enter" onClick=${run}>${running ? 'Running…' : 'Run now'}</button>
-            <span class="quiet">${handler ? 'Runs the handler once, in this process, without queue or retry.' : 'This process has no handler for it, so it can only be enqueued.'}</span>
+            <button class="button primary" aria-disabled=${running ? 'true' : undefined} disabled=${!handler} title="Ctrl+Enter"
+              onClick=${run}>${running ? 'Running…' : 'Run now'}</button>
+            <span class="quiet">${handler
+              ? 'Runs the handler once, in this process, without queue or retry.'
+              : 'This process has no handler for it, so it can only be enqueued.'}</span>
           </div>
-          <${EnqueueForm} task=${name} queue=${queue} text=${text} queues=${queues} onTry=${() => { setTouched(true) }} />
+          <${EnqueueForm} task=${name} queue=${queue} text=${text} queues=${queues} onTry=${() => {
+            setTouched(true)
+          }} />
         </section>
         <div class="run-side">
           <section class="panel" aria-labelledby="json-title">
             <div class="panel-head"><h2 id="json-title"><label for="payload-json">The same as JSON</label></h2>
               <span class="panel-links">
-                <button class="link" onClick=${() => { if (parsed.error === undefined) write(print(parsed.value)) }} disabled=${parsed.error !== undefined}>Tidy</button>
-                <button class="link" onClick=${() => { write(beginning(task)) }}>Start over</button>
+                <button class="link" onClick=${() => {
+                  if (parsed.error === undefined) write(print(parsed.value))
+                }} disabled=${parsed.error !== undefined}>Tidy</button>
+                <button class="link" onClick=${() => {
+                  write(beginning(task))
+                }}>Start over</button>
               </span>
             </div>
-            <textarea id="payload-json" class="mono json-area" spellcheck=${false} autocomplete="off" rows=${Math.min(17, Math.max(5, text.split('\n').length + 1))}
-              aria-invalid=${touched && validation.errors.length > 0 ? 'true' : undefined} value=${text} onInput=${event => { write(event.target.value) }} />
+            <textarea id="payload-json" class="mono json-area" spellcheck=${false} autocomplete="off"
+              rows=${Math.min(17, Math.max(5, text.split('\n').length + 1))}
+              aria-invalid=${touched && validation.errors.length > 0 ? 'true' : undefined} value=${text} onInput=${event => {
+                write(event.target.value)
+              }} />
           </section>
           <div ref=${results}>${result === undefined ? null : html`<${RunResult} key=${result.count} report=${result.report} />`}</div>
-          <details class="panel schema"><summary>Schema of the payload</summary><pre class="code" tabindex="0" role="group" aria-label="Schema"><${JsonText} text=${JSON.stringify(schema ?? null)} /></pre></details>
+          <details class="panel schema"><summary>Schema of the payload</summary>
+            <pre class="code" tabindex="0" role="group" aria-label="Schema"><${JsonText} text=${JSON.stringify(schema ?? null)} /></pre>
+            </details>
         </div>
       </div>
     </div>`
@@ -111,7 +130,8 @@ function OtherFaults ({ faults, schema, parsed }) {
   const pointers = parsed.error === undefined ? fieldPointers(schema, parsed.value, schema) : new Set()
   const others = faults.filter(({ path }) => !pointers.has(path))
   if (others.length === 0) return null
-  return html`<ul class="faults">${others.map(({ path, message }) => html`<li key=${`${path} ${message}`} class="fault">${path === '' ? null : html`<code>${visible(readable(path))}</code> `}${faultText(message)}</li>`)}</ul>`
+  return html`<ul class="faults">${others.map(({ path, message }) => html`<li key=${`${path} ${message}`}
+    class="fault">${path === '' ? null : html`<code>${visible(readable(path))}</code> `}${faultText(message)}</li>`)}</ul>`
 }
 
 function beginning ({ schema }) {

@@ -18,12 +18,18 @@ export function RunResult ({ report }) {
   }[outcome]
   return html`
     <section class="panel run-result ${tone}" aria-labelledby="result-title">
-      <div class="panel-head" role="status"><h2 id="result-title"><span class="badge ${tone}">${word}</span></h2><span class="quiet">${text}</span></div>
+      <div class="panel-head" role="status"><h2 id="result-title"><span class="badge ${tone}">${word}</span></h2>
+        <span class="quiet">${text}</span></div>
       <div class="panel-body">
         ${outcome === 'invalid' ? html`<${Faults} faults=${faults} />` : null}
         ${error === undefined ? null : html`<${ErrorText} error=${error} />`}
         ${dropReason === undefined ? null : html`<p><bdi>${visible(dropReason)}</bdi></p>`}
-        ${outcome !== 'done' ? null : value === undefined ? html`<p class="quiet">It returned nothing.</p>` : html`<h3>It returned</h3><pre class="code" tabindex="0" role="group" aria-label="What it returned"><${JsonText} text=${value} /></pre>`}
+        ${outcome !== 'done'
+          ? null
+          : value === undefined
+          ? html`<p class="quiet">It returned nothing.</p>`
+          : html`<h3>It returned</h3>
+          <pre class="code" tabindex="0" role="group" aria-label="What it returned"><${JsonText} text=${value} /></pre>`}
         ${outcome === 'invalid' ? null : html`<h3>Log</h3><${LogList} logs=${logs} />`}
       </div>
     </section>`
@@ -32,6 +38,11 @@ export function RunResult ({ report }) {
 function Faults ({ faults }) {
   return html`
     <ul class="faults">
-      ${faults.map(({ path, message }) => html`<li key=${`${path} ${message}`}><button class="link fault" onClick=${() => { focusFault(path) }}>${path === '' ? null : html`<code>${visible(readable(path))}</code> `}${faultText(message)}</button></li>`)}
+      ${faults.map(
+        ({ path, message }) =>
+          html`<li key=${`${path} ${message}`}><button class="link fault" onClick=${() => {
+            focusFault(path)
+          }}>${path === '' ? null : html`<code>${visible(readable(path))}</code> `}${faultText(message)}</button></li>`
+      )}
     </ul>`
 }

@@ -16,7 +16,9 @@ export function describe (schema, root) {
   if (variants !== undefined) {
     const values = variants.map(variant => fixedValues(variant, root))
     if (values.every(value => value !== undefined)) return { ...common, kind: 'choice', values: values.flat() }
-    return variants.length === 1 ? { ...describe(variants[0], root), ...definedOf({ title, hint }) } : { ...common, kind: 'union', variants }
+    return variants.length === 1
+      ? { ...describe(variants[0], root), ...definedOf({ title, hint }) }
+      : { ...common, kind: 'union', variants }
   }
 
   switch (found.type ?? impliedType(found)) {
@@ -40,7 +42,12 @@ export function variantName (schema, root) {
   if (kind !== 'object') return { record: 'map', string: 'text', null: 'null', any: 'JSON' }[kind] ?? kind
   const fixed = properties.find(({ schema }) => fixedValues(schema, root)?.length === 1)
   if (fixed !== undefined) return `${fixed.key}: ${JSON.stringify(fixedValues(fixed.schema, root)[0])}`
-  return properties.length === 0 ? text(found.$id) ?? 'object' : `{ ${properties.slice(0, 3).map(({ key }) => key).join(', ')}${properties.length > 3 ? ', …' : ''} }`
+  return properties.length === 0
+    ? (text(found.$id) ?? 'object')
+    : `{ ${properties
+        .slice(0, 3)
+        .map(({ key }) => key)
+        .join(', ')}${properties.length > 3 ? ', …' : ''} }`
 }
 
 /** The rules of a value, in few words: `1 to 10`, `at least 2 characters`. What `label` says already is left out. */
@@ -79,7 +86,9 @@ export function isObject (value) {
 function describeObject (common, { properties = {}, required = [], additionalProperties, patternProperties = {} }) {
   const list = Object.entries(properties).map(([key, schema]) => ({ key, schema, required: required.includes(key) }))
   const pattern = Object.values(patternProperties)[0]
-  const extra = pattern ?? (isObject(additionalProperties) ? additionalProperties : list.length === 0 && additionalProperties !== false ? {} : undefined)
+  const extra =
+    pattern ??
+    (isObject(additionalProperties) ? additionalProperties : list.length === 0 && additionalProperties !== false ? {} : undefined)
   return { ...common, kind: list.length === 0 && extra !== undefined ? 'record' : 'object', properties: list, extra }
 }
 
@@ -109,7 +118,10 @@ function together (one, other) {
     ...one,
     ...definedOf({
       properties: one.properties === undefined && other.properties === undefined ? undefined : { ...one.properties, ...other.properties },
-      required: one.required === undefined && other.required === undefined ? undefined : [...new Set([...one.required ?? [], ...other.required ?? []])]
+      required:
+        one.required === undefined && other.required === undefined
+          ? undefined
+          : [...new Set([...(one.required ?? []), ...(other.required ?? [])])]
     })
   }
 }
@@ -138,7 +150,12 @@ function variantsOf (schema, root) {
   const { anyOf, oneOf, nullable, type, ...rest } = schema
   const list = anyOf ?? oneOf
   if (Array.isArray(list) && list.length > 0) {
-    const common = definedOf({ type, properties: rest.properties, required: rest.required, additionalProperties: rest.additionalProperties })
+    const common = definedOf({
+      type,
+      properties: rest.properties,
+      required: rest.required,
+      additionalProperties: rest.additionalProperties
+    })
     const variants = Object.keys(common).length === 0 ? list : list.map(variant => together(common, resolve(variant, root)))
     return nullable === true ? [...variants, { type: 'null' }] : variants
   }
@@ -147,8 +164,21 @@ function variantsOf (schema, root) {
   return undefined
 }
 
-function impliedType ({ properties, additionalProperties, patternProperties, required, items, prefixItems, pattern, minLength, minimum, maximum }) {
-  if (properties !== undefined || patternProperties !== undefined || isObject(additionalProperties) || required !== undefined) return 'object'
+function impliedType ({
+  properties,
+  additionalProperties,
+  patternProperties,
+  required,
+  items,
+  prefixItems,
+  pattern,
+  minLength,
+  minimum,
+  maximum
+}) {
+  if (properties !== undefined || patternProperties !== undefined || isObject(additionalProperties) || required !== undefined) {
+    return 'object'
+  }
   if (items !== undefined || prefixItems !== undefined) return 'array'
   if (pattern !== undefined || minLength !== undefined) return 'string'
   return minimum !== undefined || maximum !== undefined ? 'number' : undefined

@@ -4,7 +4,8 @@ import { post } from '../data/server.js'
 /**
  * What the server's validator says of a payload, asked once nothing has been typed for a moment.
  *
- * @returns {{ state: 'checking' | 'known' | 'unknown', errors: { path: string, message: string }[] }} while it is checked, the errors are those of before
+ * @returns {{ state: 'checking' | 'known' | 'unknown', errors: { path: string, message: string }[] }} while it is checked, the errors are
+ * those of before
  */
 export function useValidation (task, text) {
   const [validation, setValidation] = useState({ state: 'checking', errors: [] })
@@ -12,7 +13,10 @@ export function useValidation (task, text) {
     let current = true
     setValidation(({ errors }) => ({ state: 'checking', errors }))
     const timer = setTimeout(async () => {
-      const next = await post('validate', { task, text }).then(({ errors }) => ({ state: 'known', errors }), () => ({ state: 'unknown', errors: [] }))
+      const next = await post('validate', { task, text }).then(
+        ({ errors }) => ({ state: 'known', errors }),
+        () => ({ state: 'unknown', errors: [] })
+      )
       if (current) setValidation(next)
     }, PAUSE_MS)
     return () => {

@@ -8,14 +8,18 @@ export function ErrorText ({ error }) {
   return html`
     <div class="error-text">
       <${One} error=${error} />
-      ${causes.map((cause, index) => html`<div class="cause" key=${index}><p class="cause-head">Caused by</p><${One} error=${cause} above=${causes[index - 1] ?? error} /></div>`)}
+      ${causes.map((cause, index) => html`<div class="cause" key=${index}><p class="cause-head">Caused by</p>
+        <${One} error=${cause} above=${causes[index - 1] ?? error} /></div>`)}
     </div>`
 }
 
 function One ({ error, above }) {
   const { name, message, code, stack } = error
   return html`
-    <p class="error-head"><span class="error-name">${visible(name)}</span>${code === undefined ? null : html` <code class="error-code">${visible(code)}</code>`}<bdi class="error-message">${visible(message)}</bdi></p>
+    <p class="error-head"><span class="error-name">${visible(name)}</span>${code === undefined
+      ? null
+      : html` <code
+      class="error-code">${visible(code)}</code>`}<bdi class="error-message">${visible(message)}</bdi></p>
     ${stack === undefined ? null : html`<${Stack} frames=${framesOf(stack)} above=${framesOf(above?.stack)} />`}`
 }
 
@@ -26,7 +30,8 @@ function Stack ({ frames, above }) {
   while (shared < frames.length - 1 && frames.at(-1 - shared) === above.at(-1 - shared)) shared++
   return html`
     <pre class="code stack" tabindex="0" role="group" aria-label="Stack">
-      ${frames.slice(0, frames.length - shared).map((line, index) => html`<span key=${index} class=${isForeign(line) ? 'foreign' : 'own'}>${visible(line.trim())}</span>`)}
+      ${frames.slice(0, frames.length - shared).map((line, index) => html`<span key=${index}
+        class=${isForeign(line) ? 'foreign' : 'own'}>${visible(line.trim())}</span>`)}
       ${shared === 0 ? null : html`<span class="foreign">and ${counted(shared, 'line')} as above</span>`}
     </pre>`
 }

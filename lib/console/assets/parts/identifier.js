@@ -8,7 +8,8 @@ export function Identifier ({ text, href }) {
   const shown = visible(text)
   const middle = middleOf(shown)
   // Read out, it is one.
-  const parts = html`<span class="id-head" aria-hidden="true">${shown.slice(0, middle)}</span><span class="id-tail" aria-hidden="true">${shown.slice(middle)}</span><span class="unseen">${shown}</span>`
+  const parts = html`<span class="id-head" aria-hidden="true">${shown.slice(0, middle)}</span>
+    <span class="id-tail" aria-hidden="true">${shown.slice(middle)}</span><span class="unseen">${shown}</span>`
   return href === undefined
     ? html`<bdi class="id" title=${shown}>${parts}</bdi>`
     : html`<a class="id" href=${href} title=${shown}><bdi class="id-parts">${parts}</bdi></a>`
@@ -27,7 +28,8 @@ export function CopyButton ({ text, what }) {
     setCopied(true)
   })
   return html`
-    <button class="icon-button small" aria-label=${copied ? 'Copied' : `Copy ${what}`} title=${copied ? 'Copied' : `Copy ${what}`} onClick=${copy}>
+    <button class="icon-button small" aria-label=${copied ? 'Copied' : `Copy ${what}`} title=${copied ? 'Copied' : `Copy ${what}`}
+      onClick=${copy}>
       <${Icon} name=${copied ? 'check' : 'copy'} />
     </button>`
 }

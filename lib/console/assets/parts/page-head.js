@@ -16,7 +16,8 @@ export function PageHead ({ view }) {
   useStore(theme)
   useStore(systemIsDark)
   const here = view === 'task' ? 'tasks' : view
-  const link = (name, label) => html`<a href=${address(name === 'overview' ? '' : name)} aria-current=${here === name ? 'page' : undefined}>${label}</a>`
+  const link = (name, label) =>
+    html`<a href=${address(name === 'overview' ? '' : name)} aria-current=${here === name ? 'page' : undefined}>${label}</a>`
   const other = isDark() ? 'light' : 'dark'
   return html`
     <header class="head">
@@ -29,8 +30,11 @@ export function PageHead ({ view }) {
         </nav>
         <${Connection} />
         <div class="head-tools">
-          <button class="icon-button" aria-label=${`Switch to the ${other} theme`} title=${`Switch to the ${other} theme (t)`} onClick=${toggleTheme}><${Icon} name=${other === 'dark' ? 'moon' : 'sun'} /></button>
-          <button class="icon-button" aria-label="Keyboard shortcuts" title="Keyboard shortcuts (?)" onClick=${() => { help.set(true) }}><${Icon} name="help" /></button>
+          <button class="icon-button" aria-label=${`Switch to the ${other} theme`} title=${`Switch to the ${other} theme (t)`}
+            onClick=${toggleTheme}><${Icon} name=${other === 'dark' ? 'moon' : 'sun'} /></button>
+          <button class="icon-button" aria-label="Keyboard shortcuts" title="Keyboard shortcuts (?)" onClick=${() => {
+            help.set(true)
+          }}><${Icon} name="help" /></button>
         </div>
       </div>
       <${Lost} />
@@ -47,7 +51,8 @@ function Connection () {
 function Lost () {
   const { state, since } = useStore(connection)
   if (state !== 'lost') return null
-  return html`<div class="lost" role="alert">The connection to the server is lost. What you see is from <${Ago} since=${since} />. Connecting again by itself…</div>`
+  return html`<div class="lost" role="alert">The connection to the server is lost. What you see is from <${Ago}
+    since=${since} />. Connecting again by itself…</div>`
 }
 
 function Ago ({ since }) {

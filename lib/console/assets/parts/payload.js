@@ -5,6 +5,8 @@ import { bytes } from '../tasks/quantity.js'
 import { payloadUrl } from '../data/server.js'
 import { visible } from './visible-text.js'
 
+const KINDS = { binary: 'Binary, shown as Base64', json: 'JSON', text: 'Text' }
+
 /** The body of a task, or its beginning with a link to the whole. */
 export function Payload ({ name, payload, kept }) {
   const { kind, text, cut } = payload
@@ -13,11 +15,14 @@ export function Payload ({ name, payload, kept }) {
   return html`
     <div class="payload">
       <div class="payload-head">
-        <span class="quiet">${kind === 'binary' ? 'Binary, shown as Base64' : kind === 'json' ? 'JSON' : 'Text'}, ${bytes(payload.bytes)}</span>
+        <span class="quiet">${KINDS[kind]}, ${bytes(payload.bytes)}</span>
         ${cut ? null : html`<${CopyButton} text=${text} what="the payload" />`}
       </div>
       <pre class="code" tabindex="0" role="group" aria-label="Payload">${shown}${cut ? '…' : ''}</pre>
-      ${cut && kept ? html`<p class="quiet">This is the beginning of it. <a href=${payloadUrl(name)} download>Download the whole payload</a></p>` : null}
+      ${cut && kept
+        ? html`<p class="quiet">This is the beginning of it.${' '}
+          <a href=${payloadUrl(name)} download>Download the whole payload</a></p>`
+        : null}
       ${cut && !kept ? html`<p class="quiet">This is the beginning of it. The rest is no longer kept.</p>` : null}
     </div>`
 }

@@ -39,7 +39,9 @@ export function Shortcuts () {
         <div><dt><kbd>Ctrl</kbd> <kbd>Enter</kbd></dt><dd>Run what is in the form</dd></div>
         <div><dt><kbd>Esc</kbd></dt><dd>Close what is open</dd></div>
       </dl>
-      <label class="check"><input type="checkbox" checked=${on} onChange=${event => { letters.set(event.target.checked) }} /> Single keys are shortcuts</label>
+      <label class="check"><input type="checkbox" checked=${on} onChange=${event => {
+        letters.set(event.target.checked)
+      }} /> Single keys are shortcuts</label>
       <div class="dialog-actions"><button class="button" onClick=${close}>Close</button></div>
     <//>`
 }

@@ -15,7 +15,10 @@ export function AttemptList ({ attempts, omitted }) {
     <ol class="attempts" reversed>
       ${attempts.toReversed().map(one => html`<${Attempt} key=${one.number} attempt=${one} latest=${one === latest} />`)}
     </ol>
-    ${omitted > 0 ? html`<p class="quiet">${counted(omitted, 'attempt')} not shown: no longer kept, or not seen by this console.</p>` : null}`
+    ${omitted > 0
+      ? html`<p
+      class="quiet">${counted(omitted, 'attempt')} not shown: no longer kept, or not seen by this console.</p>`
+        : null}`
 }
 
 function Attempt ({ attempt, latest }) {
@@ -24,15 +27,19 @@ function Attempt ({ attempt, latest }) {
   const { number, startedAt, endedAt, result } = attempt
   const [word, tone] = outcomeOf(attempt)
   const id = `attempt-${number}`
+  const showError = !open && attempt.error !== undefined
   return html`
     <li class="attempt ${tone}">
       <h3>
-        <button class="attempt-head" aria-expanded=${open ? 'true' : 'false'} aria-controls=${id} onClick=${() => { setOpen(!open) }}>
+        <button class="attempt-head" aria-expanded=${open ? 'true' : 'false'} aria-controls=${id} onClick=${() => {
+          setOpen(!open)
+        }}>
           <span class="attempt-turn" data-open=${open ? 'yes' : undefined}><${Icon} name="chevron" /></span>
           <span class="attempt-number">Attempt ${number}</span>
           <span class="badge ${tone}" title=${result === undefined ? undefined : resultTitle(result)}>${word}</span>
-          <span class="attempt-error">${open || attempt.error === undefined ? '' : html`<bdi>${visible(attempt.error.message)}</bdi>`}</span>
-          <span class="attempt-time">${endedAt === undefined ? 'started ' : html`<span>${duration(endedAt - startedAt)}</span> · `}<${Time} at=${startedAt} /></span>
+          <span class="attempt-error">${showError ? html`<bdi>${visible(attempt.error.message)}</bdi>` : ''}</span>
+          <span class="attempt-time">${endedAt === undefined ? 'started ' : html`<span>${duration(endedAt - startedAt)}</span> · `}
+            <${Time} at=${startedAt} /></span>
         </button>
       </h3>
       ${open ? html`<div class="attempt-body" id=${id}><${AttemptBody} attempt=${attempt} /></div>` : html`<div id=${id} hidden></div>`}

@@ -29,7 +29,8 @@ function Line ({ line, from }) {
 /** In one line, as most are short. Long ones, as an error with its stack, are folded: the attempt shows its own error already. */
 function Fields ({ text }) {
   if (text.length <= 200) return html` <code class="log-fields">${visible(text)}</code>`
-  return html`<details class="log-more"><summary>${visible(namesOf(text))}</summary><code class="log-fields"><${JsonText} text=${text} /></code></details>`
+  return html`<details class="log-more"><summary>${visible(namesOf(text))}</summary><code class="log-fields"><${JsonText} text=${text} />
+    </code></details>`
 }
 
 function namesOf (text) {

@@ -31,10 +31,13 @@ export function QueueTable ({ queues }) {
 function Row ({ queue }) {
   const { name, id, state, waiting, running, rateLimits, retryConfig } = queue
   const shown = visible(id)
-  const tasks = (state, number) => html`<a class=${number === 0 ? 'quiet' : ''} href=${address('tasks', { state, queue: name })} aria-label=${`${counted(number, 'task')} ${state} in ${shown}`}>${count(number)}</a>`
+  const tasks = (state, number) =>
+    html`<a class=${number === 0 ? 'quiet' : ''} href=${address('tasks', { state, queue: name })}
+      aria-label=${`${counted(number, 'task')} ${state} in ${shown}`}>${count(number)}</a>`
   return html`
     <tr>
-      <th scope="row" class="queue-cell"><a href=${address('tasks', { state: 'all', queue: name })} title=${visible(name)}><bdi>${shown}</bdi></a> <span class="narrow-only"><${StateBadge} state=${state} /></span></th>
+      <th scope="row" class="queue-cell"><a href=${address('tasks', { state: 'all', queue: name })} title=${visible(name)}>
+        <bdi>${shown}</bdi></a> <span class="narrow-only"><${StateBadge} state=${state} /></span></th>
       <td class="narrow wide-only"><${StateBadge} state=${state} /></td>
       <td class="number">${tasks('waiting', waiting)}</td>
       <td class="number">${tasks('running', running)}</td>
@@ -56,15 +59,29 @@ function Actions ({ queue }) {
   const toggle = () => paused ? change('resume', `Queue ${id} runs again.`) : change('pause', `Queue ${id} is paused: its tasks wait.`)
   return html`
     <span class="actions">
-      <button class="button small" aria-label=${`${paused ? 'Resume' : 'Pause'} queue ${id}`} onClick=${toggle}><${Icon} name=${paused ? 'play' : 'pause'} />${paused ? 'Resume' : 'Pause'}</button>
-      <button class="button small danger" aria-label=${`Purge queue ${id}…`} onClick=${() => { setAsking(true) }}>Purge…</button>
+      <button class="button small" aria-label=${`${paused ? 'Resume' : 'Pause'} queue ${id}`} onClick=${toggle}>
+        <${Icon} name=${paused ? 'play' : 'pause'} />${paused ? 'Resume' : 'Pause'}</button>
+      <button class="button small danger" aria-label=${`Purge queue ${id}…`} onClick=${() => {
+        setAsking(true)
+      }}>Purge…</button>
     </span>
-    ${asking ? html`<${Confirm} steps=${purgeSteps(id, waiting)} onYes=${() => change('purge', `Queue ${id} is purged.`)} onClose=${() => { setAsking(false) }} />` : null}`
+    ${
+      asking
+        ? html`<${Confirm} steps=${purgeSteps(id, waiting)} onYes=${() => change('purge', `Queue ${id} is purged.`)} onClose=${() => {
+            setAsking(false)
+          }} />`
+        : null
+    }`
 }
 
 function purgeSteps (id, waiting) {
   return [
-    { title: `Purge queue ${id}?`, text: `This deletes every task in it: ${waiting === 0 ? 'none waits at this moment' : `${counted(waiting, 'task')} at this moment`}. Those that run are not stopped, but not retried either.`, yes: 'Purge it…' },
+    {
+      title: `Purge queue ${id}?`,
+      text: `This deletes every task in it: ${waiting === 0 ? 'none waits' : counted(waiting, 'task')} at this moment. ` +
+          'Those that run are not stopped, but not retried either.',
+      yes: 'Purge it…'
+    },
     { title: `Really purge ${id}?`, text: 'There is no way to bring its tasks back.', yes: 'Yes, delete its tasks' }
   ]
 }

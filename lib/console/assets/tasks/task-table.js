@@ -29,10 +29,14 @@ function Row ({ row, queues }) {
   return html`
     <tr>
       <td class="narrow"><${StateBadge} state=${state} /></td>
-      <th scope="row" class="task-cell"><a class="task-link" href=${address('task', { name })}><bdi class="task-name">${titleOf(row)}</bdi> <span class="task-id"><${Identifier} text=${id} /></span></a></th>
+      <th scope="row" class="task-cell"><a class="task-link" href=${address('task', { name })}>
+        <bdi class="task-name">${titleOf(row)}</bdi> <span class="task-id"><${Identifier} text=${id} /></span></a></th>
       ${queues ? html`<td class="wide-only"><bdi>${visible(shortId(queue))}</bdi></td>` : null}
       <td class="number">${attempts}</td>
-      <td class="wide-only">${lastResult === undefined ? html`<span class="quiet">none yet</span>` : html`<span title=${resultTitle(lastResult)}>${resultText(lastResult)}</span>`}</td>
+      <td class="wide-only">${lastResult === undefined
+        ? html`<span class="quiet">none yet</span>`
+        : html`<span
+        title=${resultTitle(lastResult)}>${resultText(lastResult)}</span>`}</td>
       <td class="when"><${When} row=${row} /></td>
     </tr>`
 }
@@ -41,7 +45,9 @@ function Row ({ row, queues }) {
 function When ({ row }) {
   const { state, startedAt, createdAt, scheduleAt, endedAt } = row
   if (endedAt !== undefined) return html`<span class="when-word">ended </span><${Time} at=${endedAt} />`
-  if ((state === 'running' || scheduleAt === undefined) && startedAt !== undefined) return html`<span class="when-word">${state === 'running' ? 'started' : 'tried'} </span><${Time} at=${startedAt} />`
+  if ((state === 'running' || scheduleAt === undefined) && startedAt !== undefined) {
+    return html`<span class="when-word">${state === 'running' ? 'started' : 'tried'} </span><${Time} at=${startedAt} />`
+  }
   if (scheduleAt === undefined) return html`<span class="when-word">created </span><${Time} at=${createdAt} />`
   return html`<span class="when-word">due </span><${Time} at=${scheduleAt} />`
 }

@@ -1,4 +1,6 @@
-/** One bucket for each of the seconds until `second`. In seconds of which nothing is known nothing happened, and as many waited as before. */
+/**
+ * One bucket for each of the seconds until `second`. In seconds of which nothing is known nothing happened, and as many waited as before.
+ */
 export function fill (buckets, second) {
   const known = new Map(buckets.map(bucket => [bucket.at, bucket]))
   const first = second - (SECONDS - 1) * 1000

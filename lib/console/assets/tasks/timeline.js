@@ -69,12 +69,22 @@ function Chart ({ columns, width, pointed }) {
   const place = pointed === undefined ? undefined : columns.indexOf(pointed)
   return html`
     <svg class="chart-picture" width=${width} height=${HEIGHT} viewBox="0 0 ${width} ${HEIGHT}" aria-hidden="true" focusable="false">
-      ${place === undefined || place < 0 ? null : html`<rect class="pointed" x=${x(place)} y="0" width=${x(place + 1) - x(place)} height=${HEIGHT} />`}
-      <path class="grid" d=${[GROUND - RUNS_HEIGHT, GROUND - RUNS_HEIGHT / 2, GROUND, HEIGHT - 1].map(height => `M0 ${height + 0.5}H${width}`).join('')} />
+      ${place === undefined || place < 0
+        ? null
+        : html`<rect class="pointed" x=${x(place)} y="0" width=${x(place + 1) - x(place)}
+        height=${HEIGHT} />`}
+      <path class="grid"
+        d=${[GROUND - RUNS_HEIGHT, GROUND - RUNS_HEIGHT / 2, GROUND, HEIGHT - 1].map(height => `M0 ${height + 0.5}H${width}`).join('')} />
       <path class="waiting-area" d="M0 ${HEIGHT}${waitingSteps}V${HEIGHT}z" />
       <path class="waiting-line" d=${waitingLine} />
-      <path class="succeeded-bars" d=${bars(() => 0, ({ succeeded }) => succeeded)} />
-      <path class="failed-bars" d=${bars(({ succeeded }) => succeeded, ({ succeeded, failed }) => succeeded + failed)} />
+      <path class="succeeded-bars" d=${bars(
+        () => 0,
+        ({ succeeded }) => succeeded
+      )} />
+      <path class="failed-bars" d=${bars(
+        ({ succeeded }) => succeeded,
+        ({ succeeded, failed }) => succeeded + failed
+      )} />
       <path class="arrived-marks" d=${marks} />
     </svg>
     <span class="scale top" aria-hidden="true">${count(most)} in ${columns[0].seconds} s</span>
@@ -87,7 +97,9 @@ function Readout ({ column, columns }) {
   }
   const { at, seconds, arrived, succeeded, failed, waiting } = column
   return html`
-    <div class="readout pointed" aria-hidden="true"><span><b>${timeOfDay(at)}</b> and ${seconds} s: ${count(arrived)} arrived, ${count(succeeded)} succeeded, ${count(failed)} failed, ${count(waiting)} waited</span></div>`
+    <div class="readout pointed" aria-hidden="true"><span>
+      <b>${timeOfDay(at)}</b> and ${seconds} s: ${count(arrived)} arrived, ${count(succeeded)} succeeded, ${
+      count(failed)} failed, ${count(waiting)} waited</span></div>`
 }
 
 function Minutes ({ seconds }) {
@@ -95,9 +107,14 @@ function Minutes ({ seconds }) {
   return html`
     <table class="table">
       <caption class="unseen">The last five minutes, minute by minute</caption>
-      <thead><tr><th scope="col">From</th><th scope="col" class="number">Arrived</th><th scope="col" class="number">Succeeded</th><th scope="col" class="number">Failed attempts</th><th scope="col" class="number">Waiting at the end</th></tr></thead>
-      <tbody>${minutes.map(({ at, arrived, succeeded, failed, waiting }) => html`
-        <tr key=${at}><th scope="row">${timeOfDay(at)}</th><td class="number">${count(arrived)}</td><td class="number">${count(succeeded)}</td><td class="number">${count(failed)}</td><td class="number">${count(waiting)}</td></tr>`)}
+      <thead><tr><th scope="col">From</th><th scope="col" class="number">Arrived</th><th scope="col" class="number">Succeeded</th>
+        <th scope="col" class="number">Failed attempts</th><th scope="col" class="number">Waiting at the end</th></tr></thead>
+      <tbody>${minutes.map(
+        ({ at, arrived, succeeded, failed, waiting }) => html`
+        <tr key=${at}><th scope="row">${timeOfDay(at)}</th><td class="number">${count(arrived)}</td>
+          <td class="number">${count(succeeded)}</td><td class="number">${count(failed)}</td><td class="number">${count(waiting)}</td>
+          </tr>`
+      )}
       </tbody>
     </table>`
 }

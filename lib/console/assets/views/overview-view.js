@@ -22,7 +22,11 @@ export function OverviewView ({ overview }) {
     <${Timeline} buckets=${timeline} queues=${queues} />
     <section class="panel" aria-labelledby="queues-title">
       <div class="panel-head"><h2 id="queues-title">Queues</h2></div>
-      ${queues.length === 0 ? html`<${EmptyState} title="There is no queue yet."><p>The emulator makes one when it is asked to, or for the first task with <code>--auto-create-queues</code>.</p><//>` : html`<${QueueTable} queues=${queues} />`}
+      ${queues.length === 0
+        ? html`<${EmptyState} title="There is no queue yet.">
+        <p>The emulator makes one when it is asked to, or for the first task with <code>--auto-create-queues</code>.</p>
+        <//>`
+          : html`<${QueueTable} queues=${queues} />`}
     </section>
     <${Trouble} canRun=${tasks !== null} />`
 }
@@ -38,15 +42,21 @@ function Trouble ({ canRun }) {
     <section class="panel" aria-labelledby="trouble-title">
       <div class="panel-head">
         <h2 id="trouble-title">Failing</h2>
-        <span class="panel-links"><a href=${address('tasks', { state: 'retrying' })}>Retrying</a><a href=${address('tasks', { state: 'failed' })}>Failed</a></span>
+        <span class="panel-links"><a href=${address('tasks', { state: 'retrying' })}>Retrying</a>
+          <a href=${address('tasks', { state: 'failed' })}>Failed</a></span>
       </div>
-      ${error !== undefined
-        ? html`<${EmptyState} title="The failing tasks could not be loaded" tone="bad"><p>${error.message}</p><//>`
-        : !loaded
+      ${
+        error !== undefined
+          ? html`<${EmptyState} title="The failing tasks could not be loaded" tone="bad"><p>${error.message}</p><//>`
+          : !loaded
             ? html`<p class="loading">Loading…</p>`
             : rows.length === 0
-              ? html`<${EmptyState} title="No failing tasks.">${canRun ? html`<p><a href="#/run">Run a task</a> with a payload of your own.</p>` : null}<//>`
-              : html`<${TaskTable} rows=${rows} caption="Tasks that fail" />`}
+              ? html`<${EmptyState} title="No failing tasks.">${canRun
+              ? html`<p>
+                <a href="#/run">Run a task</a> with a payload of your own.</p>`
+                  : null}<//>`
+              : html`<${TaskTable} rows=${rows} caption="Tasks that fail" />`
+      }
     </section>`
 }
 

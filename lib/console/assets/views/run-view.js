@@ -15,20 +15,25 @@ export function RunView ({ query, overview }) {
     return html`
       <h1>Run a task</h1>
       <${EmptyState} title="There is no registry here">
-        <p>The emulator knows tasks as HTTP requests only, not by name and schema. Register the console in your app to run its tasks from a form.</p>
+        <p>The emulator knows tasks as HTTP requests only, not by name and schema.
+          Register the console in your app to run its tasks from a form.</p>
       <//>`
   }
   if (tasks.length === 0) {
-    return html`<h1>Run a task</h1><${EmptyState} title="This app has defined no task yet."><p>Give <code>defineTasks</code> one, and start the app again.</p><//>`
+    return html`<h1>Run a task</h1><${EmptyState} title="This app has defined no task yet.">
+      <p>Give <code>defineTasks</code> one, and start the app again.</p><//>`
   }
   if (query.task === undefined && tasks.length > 1) return html`<${Registry} tasks=${tasks} />`
   const task = tasks.find(({ name }) => name === (query.task ?? tasks[0].name))
   return html`
     <div class="run-view">
       <${Picker} tasks=${tasks} chosen=${task?.name} />
-      ${task === undefined
-        ? html`<${EmptyState} title=${`There is no task '${visible(query.task)}'`} tone="bad"><p><a href=${address('run')}>All tasks</a></p><//>`
-        : html`<${RunForm} key=${task.name} task=${task} queues=${queues} />`}
+      ${
+        task === undefined
+          ? html`<${EmptyState} title=${`There is no task '${visible(query.task)}'`} tone="bad"><p><a href=${address('run')}>All tasks</a>
+            </p><//>`
+          : html`<${RunForm} key=${task.name} task=${task} queues=${queues} />`
+      }
     </div>`
 }
 
@@ -63,11 +68,16 @@ function Row ({ task }) {
   const shown = visible(name)
   return html`
     <tr>
-      <th scope="row"><a href=${address('run', { task: name })}><bdi>${shown}</bdi></a>${handler ? null : html` <span class="badge calm" title="Another process runs it; this one can only enqueue it">no handler here</span>`}</th>
+      <th scope="row"><a href=${address('run', { task: name })}><bdi>${shown}</bdi>
+        </a>${handler
+          ? null
+          : html` <span class="badge calm"
+        title="Another process runs it; this one can only enqueue it">no handler here</span>`}</th>
       <td class="wide-only"><code>${method} <bdi>${visible(path)}</bdi></code></td>
       <td class="wide-only"><bdi>${visible(queue)}</bdi></td>
       <td class="number">${count(counts.done + counts.dropped)}</td>
-      <td class="number ${counts.retry > 0 ? 'bad-number' : ''}" title=${`${count(counts.retry)} failed attempts, ${count(counts.exhausted)} given up`}>${count(counts.retry)}</td>
+      <td class="number ${counts.retry > 0 ? 'bad-number' : ''}"
+        title=${`${count(counts.retry)} failed attempts, ${count(counts.exhausted)} given up`}>${count(counts.retry)}</td>
       <td class="actions-cell"><a class="button small" href=${address('run', { task: name })} aria-label=${`Run ${shown}`}>Run…</a></td>
     </tr>`
 }
@@ -76,13 +86,16 @@ function Picker ({ tasks, chosen }) {
   const [found, filter] = useFilter(tasks)
   return html`
     <nav class="picker-list" aria-label="Tasks of this app">
-      <select class="narrow-only" aria-label="Task" onChange=${event => { go('run', { task: event.target.value }) }}>
+      <select class="narrow-only" aria-label="Task" onChange=${event => {
+        go('run', { task: event.target.value })
+      }}>
         ${chosen === undefined ? html`<option selected disabled>choose…</option>` : null}
         ${tasks.map(({ name }) => html`<option key=${name} value=${name} selected=${name === chosen}>${visible(name)}</option>`)}
       </select>
       <div class="not-narrow">
         ${filter}
-        <ul>${found.map(({ name }) => html`<li key=${name}><a href=${address('run', { task: name })} aria-current=${name === chosen ? 'page' : undefined} title=${visible(name)}><bdi>${visible(name)}</bdi></a></li>`)}</ul>
+        <ul>${found.map(({ name }) => html`<li key=${name}><a href=${address('run', { task: name })}
+          aria-current=${name === chosen ? 'page' : undefined} title=${visible(name)}><bdi>${visible(name)}</bdi></a></li>`)}</ul>
         ${found.length === 0 ? html`<p class="quiet">None of that name.</p>` : null}
       </div>
     </nav>`
@@ -92,6 +105,12 @@ function Picker ({ tasks, chosen }) {
 function useFilter (tasks) {
   const [text, setText] = useState('')
   const found = tasks.filter(({ name }) => name.toLowerCase().includes(text.toLowerCase()))
-  const filter = tasks.length < 8 ? null : html`<input id="task-filter" class="filter" type="search" placeholder="Look for a task" aria-label="Look for a task" value=${text} onInput=${event => { setText(event.target.value) }} />`
+  const filter =
+    tasks.length < 8
+      ? null
+      : html`<input id="task-filter" class="filter" type="search" placeholder="Look for a task" aria-label="Look for a task" value=${text}
+        onInput=${event => {
+          setText(event.target.value)
+        }} />`
   return [found, filter]
 }

@@ -8,7 +8,14 @@ import { useTaskPage } from './task-page.js'
 import { visible } from '../parts/visible-text.js'
 
 const PENDING = [['pending', 'All pending'], ['waiting', 'Waiting'], ['retrying', 'Retrying'], ['running', 'Running']]
-const ENDED = [['ended', 'All ended'], ['done', 'Done'], ['failed', 'Failed'], ['dropped', 'Dropped'], ['deleted', 'Deleted'], ['expired', 'Expired']]
+const ENDED = [
+  ['ended', 'All ended'],
+  ['done', 'Done'],
+  ['failed', 'Failed'],
+  ['dropped', 'Dropped'],
+  ['deleted', 'Deleted'],
+  ['expired', 'Expired']
+]
 
 /** Tasks by state and queue. */
 export function TaskListView ({ query, overview }) {
@@ -18,26 +25,34 @@ export function TaskListView ({ query, overview }) {
   return html`
     <div class="view-head">
       <h1>Tasks</h1>
-      ${queues === null
-? null
-: html`<label class="picker">Queue <select onChange=${event => { go('tasks', { state, queue: event.target.value }) }}>
+      ${
+        queues === null
+          ? null
+          : html`<label class="picker">Queue <select onChange=${event => {
+              go('tasks', { state, queue: event.target.value })
+            }}>
         <option value="" selected=${queue === undefined}>All queues</option>
         ${queues.map(({ name, id }) => html`<option key=${name} value=${name} selected=${queue === name}>${visible(id)}</option>`)}
-      </select></label>`}
+      </select></label>`
+      }
     </div>
     ${queues === null ? html`<${ServedOnly} />` : null}
     <nav class="filters" aria-label="Tasks by state">
       <${Filters} states=${[['all', 'Latest']]} state=${state} queue=${queue} />
       <${Filters} states=${queues === null ? PENDING.filter(([name]) => name !== 'waiting') : PENDING} state=${state} queue=${queue} />
-      <${Filters} states=${queues === null ? ENDED.filter(([name]) => name !== 'deleted' && name !== 'expired') : ENDED} state=${state} queue=${queue} />
+      <${Filters} states=${queues === null ? ENDED.filter(([name]) => name !== 'deleted' && name !== 'expired') : ENDED} state=${state}
+        queue=${queue} />
     </nav>
-    ${state === 'all'
-      ? html`<${Latest} queue=${queue} canRun=${overview.tasks !== null} />`
-      : html`<${List} key=${`${state} ${queue} ${page}`} state=${state} queue=${queue} pageToken=${page} title=${label(state)} />`}`
+    ${
+      state === 'all'
+        ? html`<${Latest} queue=${queue} canRun=${overview.tasks !== null} />`
+        : html`<${List} key=${`${state} ${queue} ${page}`} state=${state} queue=${queue} pageToken=${page} title=${label(state)} />`
+    }`
 }
 
 function Filters ({ states, state, queue }) {
-  return html`<span class="filter-group">${states.map(([name, label]) => html`<a key=${name} href=${address('tasks', { state: name, queue })} aria-current=${name === state ? 'page' : undefined}>${label}</a>`)}</span>`
+  return html`<span class="filter-group">${states.map(([name, label]) => html`<a key=${name}
+    href=${address('tasks', { state: name, queue })} aria-current=${name === state ? 'page' : undefined}>${label}</a>`)}</span>`
 }
 
 /** Both at once: a task that has just been enqueued may have ended before anybody looks. */
@@ -45,7 +60,8 @@ function Latest ({ queue, canRun }) {
   const hint = canRun ? html`<p><a href="#/run">Run a task</a> to see one here.</p>` : null
   return html`
     <section class="panel" aria-labelledby="pending-title">
-      <div class="panel-head"><h2 id="pending-title">Pending</h2><a href=${address('tasks', { state: 'pending', queue })}>All pending</a></div>
+      <div class="panel-head"><h2 id="pending-title">Pending</h2><a href=${address('tasks', { state: 'pending', queue })}>All pending</a>
+        </div>
       <${List} state="pending" queue=${queue} limit=${12} title="Pending" bare />
     </section>
     <section class="panel" aria-labelledby="ended-title">
@@ -65,17 +81,25 @@ function List ({ state, queue, pageToken, limit, title, bare = false, hint }) {
   })
   const table = html`
     <div class="table-hold" ...${hold}>
-      ${fresh > 0 ? html`<p class="fresh" role="status">${fresh} more since. They appear when pointer and focus leave the list.</p>` : null}
-      ${rows.length === 0
-        ? html`<${EmptyState} ...${emptiness(state, queue, next)}>${hint}<//>`
-        : html`<${TaskTable} rows=${rows} queues=${queue === undefined} caption=${`${title} tasks`} />`}
+      ${fresh > 0
+        ? html`<p class="fresh"
+        role="status">${fresh} more since. They appear when pointer and focus leave the list.</p>`
+          : null}
+      ${
+        rows.length === 0
+          ? html`<${EmptyState} ...${emptiness(state, queue, next)}>${hint}<//>`
+          : html`<${TaskTable} rows=${rows} queues=${queue === undefined} caption=${`${title} tasks`} />`
+      }
     </div>`
   if (bare) return table
   return html`
     <section class="panel" aria-label=${`${title} tasks`}>${table}</section>
     <div class="pager">
       ${pageToken === undefined ? null : html`<a class="button" href=${address('tasks', { state, queue })}>First page</a>`}
-      ${next === undefined ? null : html`<button class="button" onClick=${turn}>${rows.length === 0 ? 'Look further' : 'Next page'}</button>`}
+      ${next === undefined
+        ? null
+        : html`<button class="button"
+        onClick=${turn}>${rows.length === 0 ? 'Look further' : 'Next page'}</button>`}
     </div>`
 }
 

@@ -23,7 +23,9 @@ export function useTaskPage ({ state, queue, pageToken, limit = 50 }, held = fal
     const stop = onRows(changed => {
       // What changes while the page is on its way may be newer than what it brings.
       missed?.push(...changed)
-      setPage(page => page.rows === undefined ? page : merge(page, changed, { belongs, held: heldNow.current, first: pageToken === undefined, limit }))
+      setPage(page =>
+        page.rows === undefined ? page : merge(page, changed, { belongs, held: heldNow.current, first: pageToken === undefined, limit })
+      )
     })
     get('tasks', { state, queue, pageToken, limit }).then(
       ({ tasks, nextPageToken }) => {

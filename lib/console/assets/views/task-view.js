@@ -30,7 +30,8 @@ export function TaskView ({ query, overview }) {
   if (task === undefined) return html`<p class="loading" role="status">Loading…</p>`
   const queue = overview.queues?.find(({ name }) => name === task.queue)
   return html`
-    <nav class="crumbs" aria-label="Where this is"><a href=${address('tasks')}>Tasks</a> <span aria-hidden="true">/</span> <a href=${address('tasks', { state: 'pending', queue: task.queue })}><bdi>${visible(shortId(task.queue))}</bdi></a></nav>
+    <nav class="crumbs" aria-label="Where this is"><a href=${address('tasks')}>Tasks</a> <span aria-hidden="true">/</span> <a
+      href=${address('tasks', { state: 'pending', queue: task.queue })}><bdi>${visible(shortId(task.queue))}</bdi></a></nav>
     <div class="view-head">
       <div class="task-title">
         <h1><bdi>${titleOf(task)}</bdi></h1>
@@ -42,20 +43,25 @@ export function TaskView ({ query, overview }) {
     <div class="task-columns">
       <section aria-labelledby="attempts-title">
         <h2 id="attempts-title">Attempts</h2>
-        ${task.attemptList.length === 0 ? html`<${NoAttempts} task=${task} queue=${queue} />` : html`<${AttemptList} attempts=${task.attemptList} omitted=${task.omitted} />`}
+        ${task.attemptList.length === 0
+          ? html`<${NoAttempts} task=${task} queue=${queue} />`
+          : html`<${AttemptList}
+          attempts=${task.attemptList} omitted=${task.omitted} />`}
       </section>
       <div>
         <section aria-labelledby="payload-title">
           <h2 id="payload-title">Payload</h2>
           <${Payload} name=${task.name} payload=${task.payload} kept />
         </section>
-        ${task.headers === undefined
-          ? null
-          : html`
+        ${
+          task.headers === undefined
+            ? null
+            : html`
             <section aria-labelledby="headers-title">
               <h2 id="headers-title">Headers of the task</h2>
               <${Headers} headers=${task.headers} />
-            </section>`}
+            </section>`
+        }
       </div>
     </div>`
 }
@@ -90,7 +96,10 @@ function useTask (name) {
 
 /** What this console keeps, and why a task may not be there. */
 function whyUnknown ({ history, queues }) {
-  const kept = history === 0 ? 'Tasks that have ended are not kept.' : `The latest ${counted(history, 'task')} that have ended ${history === 1 ? 'is' : 'are'} kept, fewer where memory is short.`
+  const kept =
+    history === 0
+      ? 'Tasks that have ended are not kept.'
+      : `The latest ${counted(history, 'task')} that have ended ${history === 1 ? 'is' : 'are'} kept, fewer where memory is short.`
   if (queues === null) return `This process has not served it since it started, or it is no longer kept. ${kept}`
   return `It has ended and is no longer kept, or it was purged before it ran. ${kept}`
 }
@@ -134,9 +143,26 @@ function Actions ({ task, overview }) {
       ${pending ? html`<button class="button" disabled=${busy || task.state === 'running'} onClick=${run}>Run now</button>` : null}
       ${here ? html`<button class="button" disabled=${busy} onClick=${copy}>Enqueue again</button>` : null}
       ${editable ? html`<button class="button" onClick=${edit}>Edit and run</button>` : null}
-      ${pending ? html`<button class="button danger" disabled=${busy} onClick=${() => { setAsking(true) }}>Delete…</button>` : null}
+      ${
+        pending
+          ? html`<button class="button danger" disabled=${busy} onClick=${() => {
+              setAsking(true)
+            }}>Delete…</button>`
+          : null
+      }
     </div>
-    ${asking ? html`<${Confirm} steps=${[{ title: 'Delete this task?', text: 'It will not run any more, and cannot be brought back. Its name stays taken for a while.', yes: 'Delete it' }]} onYes=${remove} onClose=${() => { setAsking(false) }} />` : null}`
+    ${
+      asking
+        ? html`<${Confirm}
+          steps=${[{
+            title: 'Delete this task?',
+            text: 'It will not run any more, and cannot be brought back. Its name stays taken for a while.',
+            yes: 'Delete it'
+          }]} onYes=${remove} onClose=${() => {
+            setAsking(false)
+          }} />`
+        : null
+    }`
 }
 
 function Facts ({ task, queue }) {
@@ -148,9 +174,15 @@ function Facts ({ task, queue }) {
       ${fact('Id', html`<span class="with-copy"><${Identifier} text=${id} /><${CopyButton} text=${id} what="the id" /></span>`)}
       ${fact('Request', html`<code class="request">${method} <bdi>${visible(url)}</bdi></code>`)}
       ${fact('Attempts', `${attempts}${most === undefined ? '' : most === -1 ? ', without limit' : ` of at most ${most}`}`)}
-      ${lastResult === undefined ? null : fact('Last result', html`<span title=${resultTitle(lastResult)}>${resultText(lastResult)}</span>`)}
+      ${lastResult === undefined
+        ? null
+        : fact('Last result', html`<span
+        title=${resultTitle(lastResult)}>${resultText(lastResult)}</span>`)}
       ${createdAt === undefined ? null : fact('Created', html`<${Time} at=${createdAt} />`)}
-      ${endedAt !== undefined ? fact('Ended', html`<${Time} at=${endedAt} />`) : scheduleAt === undefined || task.state === 'running' ? null : fact('Due', html`<${Time} at=${scheduleAt} />`)}
+      ${endedAt !== undefined
+        ? fact('Ended', html`<${Time}
+        at=${endedAt} />`)
+          : scheduleAt === undefined || task.state === 'running' ? null : fact('Due', html`<${Time} at=${scheduleAt} />`)}
     </dl>`
 }
 
@@ -160,5 +192,8 @@ function NoAttempts ({ task, queue }) {
   if (queue?.state === 'PAUSED') {
     return html`<${EmptyState} title="It waits: its queue is paused."><p><a href="#/">Resume the queue</a>, or run the task now.</p><//>`
   }
-  return html`<${EmptyState} title="It has not been tried yet."><p>It is due ${task.scheduleAt === undefined ? 'now' : html`<${Time} at=${task.scheduleAt} />`}.</p><//>`
+  return html`<${EmptyState} title="It has not been tried yet."><p>It is due ${task.scheduleAt === undefined
+    ? 'now'
+    : html`<${Time}
+    at=${task.scheduleAt} />`}.</p><//>`
 }

@@ -148,10 +148,10 @@ export const FST_TASKS_CLOSING = errorClass<[]>()(
 export const FST_TASKS_INVALID_PAGE = errorClass<[problem: string]>()(
   'FST_TASKS_INVALID_PAGE', 'No such page: %s', 400)
 
-/** `app.tasks.counts` and `app.tasks.pending` show the embedded queue only, and the transport is `cloud`. */
+/** This call of `app.tasks` reaches the embedded queue only, and the transport is `cloud`. */
 export const FST_TASKS_LOCAL_ONLY = createServerError<'FST_TASKS_LOCAL_ONLY', [call: string]>(
   'FST_TASKS_LOCAL_ONLY', 501, 'Not available for queues that other processes share',
-  "app.tasks.%s shows the embedded queue only; for queues in Google Cloud use 'gcloud tasks list' or Google's console")
+  "app.tasks.%s reaches the embedded queue only; for queues in Google Cloud use 'gcloud tasks list', 'gcloud tasks queues' or Google's console")
 
 // In the console
 

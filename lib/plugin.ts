@@ -106,6 +106,8 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
     run: async (task, value, log) =>
       await runHandler({ app, config, clock, scope, runs, limits, signal: loader?.signal }, task, value, log)
   })
+  // Fastify gives each hook `pluginTimeout`, and a large directory may take longer to open.
+  app.addHook('onReady', async () => { await transport.opened() })
   app.addHook('onReady', async () => {
     for (const task of registry.values()) payloads.compile(task)
     if (config.embedded && loader === undefined) logLocalQueue(app, config, registry)

@@ -52,10 +52,23 @@ export interface Tasks<M = RegisteredTasks, F = RegisteredTypeProvider> {
    */
   delete<N extends keyof M & string>(name: N, id: string, options?: { readonly queue?: string }): Promise<boolean>
   /**
-   * Tasks that wait and attempts that run, by queue id, each in constant time. Of the embedded queue only.
-   * @throws FST_TASKS_LOCAL_ONLY
+   * Tasks that wait, attempts that run, and whether the queue is paused, by queue id, each in constant time. Of the embedded queue only.
+   * @throws FST_TASKS_LOCAL_ONLY, FST_TASKS_STORE_UNAVAILABLE before the app is ready, where a directory is still being opened
    */
   counts(): Record<string, TransportCounts>
+  /**
+   * Pauses a queue: it accepts tasks and runs none until `resumeQueue`, also after a restart where there is a directory. Attempts under way go on.
+   * Of the embedded queue only; for Cloud Tasks, `gcloud tasks queues pause`.
+   * @param queue default: the plugin's `queue`
+   * @throws FST_TASKS_LOCAL_ONLY, FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_STORE_UNAVAILABLE
+   */
+  pauseQueue (queue?: string): Promise<void>
+  /**
+   * Resumes a queue that was paused; no error where it was not.
+   * @param queue default: the plugin's `queue`
+   * @throws as `pauseQueue`
+   */
+  resumeQueue (queue?: string): Promise<void>
   /**
    * A page of the tasks of a queue that have not ended, in no particular order. It is the last one only if it has no
    * `nextPageToken`: pages end early where tasks are large. Of the embedded queue only.
@@ -202,6 +215,14 @@ export function createTasks ({
 
     counts () {
       return inspection('counts').counts()
+    },
+
+    async pauseQueue (queue = config.queue) {
+      await inspection('pauseQueue').setState(queue, 'PAUSED')
+    },
+
+    async resumeQueue (queue = config.queue) {
+      await inspection('resumeQueue').setState(queue, 'RUNNING')
     },
 
     pending (queue = config.queue, page = {}) {

@@ -17,7 +17,7 @@ export const commands: Readonly<Record<string, Entry>> = {
   run: { summary: 'runs a handler once, here, without a queue', load: () => import('./commands/run.js') },
   enqueue: { summary: 'enqueues a task through the transport of an app', load: () => import('./commands/enqueue.js') },
   queues: {
-    summary: 'compares the queue settings of an app with Cloud Tasks, or writes them there',
+    summary: 'compares the queue settings of an app with Cloud Tasks, writes them there, pauses and resumes a queue',
     load: () => import('./commands/queues.js')
   },
   emulator: { summary: 'serves Cloud Tasks on this machine', load: () => import('./commands/emulator.js') }

@@ -4,8 +4,8 @@ import { MAX_DISPATCHES_PER_SECOND } from '../cloud-tasks/limits.js'
 import { queueNameOf } from '../cloud-tasks/names.js'
 import { storedSize } from '../cloud-tasks/size.js'
 import { statusErrors } from '../cloud-tasks/status.js'
-import type { NewQueueSettings, NewTask, Task } from '../cloud-tasks/task.js'
-import type { Store, StoredQueue } from '../store/store.js'
+import type { NewQueueSettings, NewTask, QueueState, Task } from '../cloud-tasks/task.js'
+import type { LoadProgress, Store, StoredQueue } from '../store/store.js'
 import { Attempts } from './attempts.js'
 import type { Dispatcher } from './dispatcher.js'
 import { DispatchLoop } from './dispatch-loop.js'
@@ -24,7 +24,7 @@ export type { AttemptReport, EndOfTask, Observer } from './observers.js'
 export type { TaskPageQuery } from './task-pages.js'
 export type { TaskPage } from './tasks.js'
 export type { QueuePage, QueueQuery, SettingsChange } from './queues.js'
-export type { StoredQueue } from '../store/store.js'
+export type { LoadProgress, StoredQueue } from '../store/store.js'
 
 export interface EngineOptions {
   readonly store: Store
@@ -90,6 +90,7 @@ export class Engine {
   readonly #tasks: Tasks
   readonly #observers: Observers
   #isOpen = false
+  #opening: Promise<void> | undefined
   #closed: Promise<void> | undefined
 
   constructor (options: EngineOptions) {
@@ -146,21 +147,13 @@ export class Engine {
     return this.#clock
   }
 
-  /** Loads what the store has. Rejects with the store's error. */
-  async open (): Promise<void> {
-    const { queues, tasks, tombstones, lastKnownAt } = await this.#store.load()
-    this.#queues.load(queues)
-    const now = this.#retention.begin(lastKnownAt)
-    await inSlices(tombstones, ({ name, until }) => {
-      // Never for longer than a name is refused at all: the clock may have been set back since it was stored.
-      this.#writeBehind.names.add(name, Math.min(until - now, this.#tombstoneMs(name)))
-    })
-    await inSlices(tasks, task => {
-      const queue = this.#queues.find(queueNameOf(task.name))
-      if (queue !== undefined) queue.add(new TaskEntry(task))
-      else this.#onError(new Error(`The store has no queue for task ${task.name}`), { during: 'load', name: task.name })
-    })
-    this.#isOpen = true
+  /**
+   * Loads what the store has. Rejects with the store's error, or with UNAVAILABLE when `close` is called meanwhile.
+   * @param onProgress called now and then with how far it is
+   */
+  open (onProgress: (progress: LoadProgress) => void = () => {}): Promise<void> {
+    this.#opening = this.#load(onProgress)
+    return this.#opening
   }
 
   /** Begins to dispatch. Before it, tasks are only stored. */
@@ -200,6 +193,12 @@ export class Engine {
   async updateQueue (name: string, settings?: NewQueueSettings | SettingsChange): Promise<StoredQueue> {
     this.#checkOpen()
     return await this.#queues.update(name, settings)
+  }
+
+  /** As `updateQueue` for many at once. Those that have their settings already are not written. */
+  async updateQueues (settings: ReadonlyMap<string, NewQueueSettings>): Promise<void> {
+    this.#checkOpen()
+    await this.#queues.updateAll(settings)
   }
 
   getQueue (name: string): StoredQueue {
@@ -300,6 +299,11 @@ export class Engine {
     return { waiting: queue.due.size, running: queue.running }
   }
 
+  /** Works also after `close`. */
+  state (queueName: string): QueueState {
+    return this.#queues.get(queueName).stored.state
+  }
+
   /** How many tasks a queue has, those under way included, and when the first of the others is or was due. */
   backlog (queueName: string): { tasks: number, firstDueAt: number | undefined } {
     const { tasks, due } = this.#queue(queueName)
@@ -312,7 +316,41 @@ export class Engine {
     return [...new Set([...this.#queues.all()].map(({ name }) => name.slice(0, name.lastIndexOf('/queues/'))))].sort()
   }
 
+  async #load (onProgress: (progress: LoadProgress) => void): Promise<void> {
+    const { queues, tasks, taskCount, tombstones, lastKnownAt } = await this.#store.load(onProgress)
+    this.#queues.load(queues)
+    const now = this.#retention.begin(lastKnownAt)
+    await this.#inSlices(tombstones, ({ name, until }) => {
+      // Never for longer than a name is refused at all: the clock may have been set back since it was stored.
+      this.#writeBehind.names.add(name, Math.min(until - now, this.#tombstoneMs(name)))
+    })
+    await this.#inSlices(tasks, task => {
+      const queue = this.#queues.find(queueNameOf(task.name))
+      if (queue !== undefined) queue.add(new TaskEntry(task))
+      else this.#onError(new Error(`The store has no queue for task ${task.name}`), { during: 'load', name: task.name })
+    }, done => { onProgress({ step: 'loading tasks', done, total: taskCount }) })
+    this.#checkNotClosed()
+    this.#isOpen = true
+  }
+
+  /** Yields to the event loop in between, so that a million items do not block it, and so that `close` can end it. */
+  async #inSlices<T> (items: Iterable<T>, load: (item: T) => void, onSlice: (done: number) => void = () => {}): Promise<void> {
+    let loaded = 0
+    this.#checkNotClosed()
+    for (const item of items) {
+      load(item)
+      if (++loaded % SLICE !== 0) continue
+      onSlice(loaded)
+      await nextTurn()
+      this.#checkNotClosed()
+    }
+  }
+
   async #close (): Promise<void> {
+    if (!this.#isOpen) {
+      await Promise.all([this.#store.close(), this.#opening?.catch(() => {})]) // The caller of `open` has the error.
+      return
+    }
     this.#isOpen = false
     await this.stop()
     await this.#queues.settle()
@@ -335,14 +373,9 @@ export class Engine {
   #checkOpen (): void {
     if (!this.#isOpen) throw statusErrors.notOpen()
   }
-}
 
-/** Yields to the event loop in between, so that a million items do not block it. */
-async function inSlices<T> (items: Iterable<T>, load: (item: T) => void): Promise<void> {
-  let loaded = 0
-  for (const item of items) {
-    load(item)
-    if (++loaded % SLICE === 0) await nextTurn()
+  #checkNotClosed (): void {
+    if (this.#closed !== undefined) throw statusErrors.notOpen()
   }
 }
 

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { completeQueueSettings } from '../cloud-tasks/limits.js'
 import { parseLocationName, parseQueueName } from '../cloud-tasks/names.js'
 import { statusErrors } from '../cloud-tasks/status.js'
@@ -106,6 +107,21 @@ export class Queues {
       return queue === undefined
         ? await this.#add({ name, settings: complete, state: 'RUNNING' })
         : await this.#replace(queue, { settings: complete })
+    })
+  }
+
+  /** Creates or changes many in one step. Those that have their settings already are left alone, so that they cost no write. */
+  updateAll (settings: ReadonlyMap<string, NewQueueSettings>): Promise<void> {
+    return this.#change(async () => {
+      const changes: Array<Promise<StoredQueue>> = []
+      for (const [name, wanted] of settings) {
+        checkName(name)
+        const queue = this.#queues.get(name)
+        const complete = completeQueueSettings(wanted, this.#options.maxRate)
+        if (queue === undefined) changes.push(this.#add({ name, settings: complete, state: 'RUNNING' }))
+        else if (!isDeepStrictEqual(queue.stored.settings, complete)) changes.push(this.#replace(queue, { settings: complete }))
+      }
+      await Promise.all(changes)
     })
   }
 

@@ -24,10 +24,22 @@ export interface TaskIndexEntry {
   readonly generatedId?: true
 }
 
+/** How far a store is with loading. */
+export interface LoadProgress {
+  /** In words, such as 'checking tasks.mdb'. */
+  readonly step: string
+  /** Of `total`, in the step's own unit. */
+  readonly done: number
+  /** Undefined where it is not known beforehand. */
+  readonly total: number | undefined
+}
+
 /** What a former run left behind. */
 export interface StoredState {
   readonly queues: Iterable<StoredQueue>
   readonly tasks: Iterable<TaskIndexEntry>
+  /** How many tasks that are, where that is known beforehand. */
+  readonly taskCount?: number
   readonly tombstones: Iterable<Tombstone>
   /**
    * Time of the last change that the former run stored, by that run's clock; undefined in a store without one. A clock that is
@@ -44,8 +56,11 @@ export interface StoredState {
  * that was asked for and not rejected. A store knows nothing of dispatching.
  */
 export interface Store {
-  /** Called once, before anything else. */
-  load (): Promise<StoredState>
+  /**
+   * Called once, before anything else. Ends with an error when `close` is called meanwhile.
+   * @param onProgress called now and then where it takes long
+   */
+  load (onProgress?: (progress: LoadProgress) => void): Promise<StoredState>
   /** Adds a task, or replaces it after an attempt. */
   putTask (task: Task): Promise<void>
   /** Synchronous, because the engine asks at the moment of dispatch. */
@@ -57,6 +72,6 @@ export interface Store {
   removeQueue (name: string, tombstone?: Tombstone): Promise<void>
   /** Forgets names whose time has passed. */
   forget (names: readonly string[]): Promise<void>
-  /** Resolves once every change that was asked for is durable or rejected. Called once, after everything else. */
+  /** Resolves once every change that was asked for is durable or rejected. Called once, after everything else; or during `load`. */
   close (): Promise<void>
 }

@@ -10,6 +10,8 @@ export class ClosedTransport implements Transport {
 
   async open (): Promise<void> {}
 
+  async opened (): Promise<void> {}
+
   start (): void {}
 
   async createTask (): Promise<Failure> {

@@ -1,6 +1,6 @@
 import type { AsyncResource } from 'node:async_hooks'
 import type { FastifyInstance } from 'fastify'
-import type { Clock } from '../clock/clock.js'
+import { systemClock, type Clock } from '../clock/clock.js'
 import { DEFAULT_QUEUE_SETTINGS } from '../cloud-tasks/limits.js'
 import { isExhausted } from '../cloud-tasks/backoff.js'
 import { shortId } from '../cloud-tasks/names.js'
@@ -14,7 +14,7 @@ import { EMBEDDED_ORIGIN } from '../options/target.js'
 import { Engine, type Answer, type Attempt, type ExpiryReport } from '../engine/engine.js'
 import { MemoryStore } from '../store/memory-store.js'
 import { StoreError } from '../store/store-error.js'
-import type { Store } from '../store/store.js'
+import type { LoadProgress, Store } from '../store/store.js'
 import { expiredChannel, type ExpiredEvent } from '../events.js'
 import { FST_TASKS_INVALID_PAGE, FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_STORE_UNAVAILABLE } from '../errors.js'
 import { explain } from '../server-error.js'
@@ -52,10 +52,16 @@ export class LocalTransport implements Transport {
   readonly #parent: string
   readonly #queueIds: ReadonlySet<string>
   #engine!: Engine
+  #opening!: Promise<void>
+  #isOpen = false
   #refusing = false
   #closing = false
   readonly retrySettings = undefined
-  readonly inspection: Inspection = { counts: () => this.#counts(), page: (queue, page) => this.#page(queue, page) }
+  readonly inspection: Inspection = {
+    counts: () => this.#counts(),
+    page: (queue, page) => this.#page(queue, page),
+    setState: (queue, state) => this.#setState(queue, state)
+  }
 
   constructor ({ app, config, clock, scope, secrets, onExpired, queueIds }: LocalTransportOptions) {
     this.#app = app
@@ -69,7 +75,6 @@ export class LocalTransport implements Transport {
     this.#queueIds = new Set([config.queue, ...config.queues.keys(), ...queueIds])
   }
 
-  /** @throws FST_TASKS_STORE_UNAVAILABLE */
   async open (): Promise<void> {
     this.#engine = new Engine({
       store: await createStore(this.#config.directory),
@@ -82,18 +87,36 @@ export class LocalTransport implements Transport {
       reportExpired: report => { this.#reportExpired(report) },
       onError: err => { this.#app.log.error({ err }, 'embedded queue error') }
     })
-    try {
-      await this.#engine.open()
-      for (const id of this.#queueIds) {
-        await this.#engine.updateQueue(this.queueName(id), this.#config.queues.get(id) ?? DEFAULT_QUEUE_SETTINGS)
-      }
-    } catch (error) {
-      await this.#engine.close()
-      throw storeUnavailable(error) ?? error
-    }
+    this.#opening = this.#openEngine()
+    this.#opening.catch(() => {}) // Reported by `opened`.
+    await this.#wait(1 / 4)
   }
 
-  /** Once open. */
+  /** @throws FST_TASKS_STORE_UNAVAILABLE */
+  async opened (): Promise<void> {
+    if (await this.#wait(1 / 2)) return
+    const { log } = this.#app
+    log.warn({ directory: this.#config.directory }, 'the embedded queue is still being opened; the server starts, and its tasks wait')
+    this.#opening.catch(err => {
+      if (!this.#closing) log.fatal({ err }, 'the embedded queue cannot be opened; every task is refused')
+    })
+  }
+
+  /**
+   * Waits for the end of opening, yet for no more than that share of what the host allows a plugin or a hook. Resolves with whether it is open.
+   * @throws FST_TASKS_STORE_UNAVAILABLE
+   */
+  async #wait (share: number): Promise<boolean> {
+    let timer: unknown
+    const { pluginTimeout } = this.#app.initialConfig
+    // The system's time, which is what the host's limits go by.
+    const late = new Promise<void>(resolve => { if (pluginTimeout) timer = systemClock.setTimeout(resolve, pluginTimeout * share) })
+    await Promise.race([this.#opening, late])
+    systemClock.clearTimeout(timer)
+    return this.#isOpen
+  }
+
+  /** From `open` on; it answers once that has ended. */
   get engine (): Engine {
     return this.#engine
   }
@@ -103,7 +126,8 @@ export class LocalTransport implements Transport {
   }
 
   start (): void {
-    this.#engine.start()
+    if (this.#isOpen) this.#engine.start()
+    else this.#opening.then(() => { if (!this.#closing) this.#engine.start() }, () => {}) // Reported by `opened`.
   }
 
   async createTask (queue: string, task: OutgoingTask): Promise<Sent> {
@@ -111,6 +135,7 @@ export class LocalTransport implements Transport {
     // A directory may hold queues that the options named once.
     if (!this.#queueIds.has(queue)) return this.#failure(queue, statusErrors.queueNotFound())
     try {
+      if (!this.#isOpen) await this.#opening
       const created = await this.#engine.createTask(this.queueName(queue), this.#newTask(queue, task))
       return { outcome: 'created', id: created.name.slice(created.name.lastIndexOf('/') + 1), scheduleAt: created.scheduleAt }
     } catch (error) {
@@ -122,6 +147,7 @@ export class LocalTransport implements Transport {
 
   async deleteTask (queue: string, id: string): Promise<Deleted> {
     try {
+      if (!this.#isOpen) await this.#opening
       await this.#engine.deleteTask(`${this.queueName(queue)}/tasks/${id}`)
       return { outcome: 'deleted' }
     } catch (error) {
@@ -135,13 +161,14 @@ export class LocalTransport implements Transport {
     this.#closing = true
     // What memory accepted from now on would never run; what a directory accepts runs at the next start.
     this.#refusing = this.#config.directory === undefined
-    await this.#engine.stop()
+    if (this.#isOpen) await this.#engine.stop()
+    else await this.#engine.close()
   }
 
   async close (): Promise<void> {
     this.#refusing = true
     let waiting = 0
-    for (const id of this.#queueIds) waiting += this.#engine.counts(this.queueName(id)).waiting
+    if (this.#isOpen) for (const { waiting: more } of Object.values(this.#counts())) waiting += more
     if (waiting > 0 && this.#config.directory === undefined) {
       this.#app.log.warn({ waiting }, 'tasks were still waiting in the embedded queue; it keeps them in memory, so they are lost')
     }
@@ -153,8 +180,49 @@ export class LocalTransport implements Transport {
     return newTask(this.queueName(queue), target, routePath(this.#app, prefix, task.path), task)
   }
 
+  async #openEngine (): Promise<void> {
+    const { directory, queues } = this.#config
+    const logProgress = progressLogger(this.#app, directory)
+    try {
+      await this.#engine.open(logProgress)
+      await this.#engine.updateQueues(new Map([...this.#queueIds].map(id => [this.queueName(id), queues.get(id) ?? DEFAULT_QUEUE_SETTINGS])))
+      this.#isOpen = true
+    } catch (error) {
+      await this.#engine.close()
+      throw storeUnavailable(error) ?? error
+    }
+    this.#warnAboutPaused()
+  }
+
+  /** A pause outlives restarts, and nothing else shows why tasks wait. */
+  #warnAboutPaused (): void {
+    for (const [queue, { state, waiting }] of Object.entries(this.#counts())) {
+      if (state === 'RUNNING') continue
+      this.#app.log.warn({ queue, waiting }, `queue '${queue}' is paused since an earlier run, and ${waiting} tasks wait in it; to run them, call ` +
+        `app.tasks.resumeQueue('${queue}'), use the console, or stop the server and run 'fastify-cloud-tasks queues resume ${queue}'`)
+    }
+  }
+
+  /** Of all queues, those included that only the directory knows. */
   #counts (): ReturnType<Inspection['counts']> {
-    return Object.fromEntries([...this.#queueIds].map(id => [id, this.#engine.counts(this.queueName(id))]))
+    if (!this.#isOpen) throw new FST_TASKS_STORE_UNAVAILABLE('it is still being opened; wait until the app is ready')
+    const ids = new Set(this.#queueIds)
+    if (!this.#refusing) for (const { name } of this.#engine.queues()) if (name.startsWith(`${this.#parent}/`)) ids.add(shortId(name))
+    return Object.fromEntries([...ids].map(id => {
+      const name = this.queueName(id)
+      return [id, { ...this.#engine.counts(name), state: this.#engine.state(name) }]
+    }))
+  }
+
+  async #setState (queue: string, state: 'RUNNING' | 'PAUSED'): Promise<void> {
+    try {
+      if (!this.#isOpen) await this.#opening
+      const name = this.queueName(queue)
+      await (state === 'PAUSED' ? this.#engine.pauseQueue(name) : this.#engine.resumeQueue(name))
+    } catch (error) {
+      if (error instanceof CloudTasksError && ['NOT_FOUND', 'INVALID_ARGUMENT'].includes(error.code)) throw new FST_TASKS_QUEUE_NOT_FOUND(queue, queueHint(queue))
+      throw storeUnavailable(error) ?? error
+    }
   }
 
   #page (queue: string, request: PendingQuery): Page {
@@ -217,6 +285,7 @@ export class LocalTransport implements Transport {
   }
 
   #failure (queue: string, error: unknown, task?: OutgoingTask): Failure {
+    if (error instanceof FST_TASKS_STORE_UNAVAILABLE) return { outcome: 'failed', problem: explain(error), cause: error }
     if (!(error instanceof CloudTasksError)) return { outcome: 'failed', problem: 'the embedded queue could not store it', cause: error }
     if (error.code === 'NOT_FOUND') {
       return { outcome: 'queueNotFound', hint: queueHint(queue) }
@@ -229,6 +298,19 @@ export class LocalTransport implements Transport {
     return { outcome: 'failed', problem: explain(unavailable ?? error), cause: unavailable ?? error }
   }
 }
+
+/** Logs how far opening is, from its second second on. */
+function progressLogger (app: FastifyInstance, directory: string | undefined): (progress: LoadProgress) => void {
+  let loggedAt = systemClock.monotonic()
+  return ({ step, done, total }) => {
+    const now = systemClock.monotonic()
+    if (now - loggedAt < PROGRESS_MS) return
+    loggedAt = now
+    app.log.info({ directory, step, done, total }, `opening the embedded queue: ${step}`)
+  }
+}
+
+const PROGRESS_MS = 1000
 
 function pathOf ({ httpRequest, appEngineHttpRequest }: Task): string {
   return httpRequest?.url.slice(EMBEDDED_ORIGIN.length) ?? appEngineHttpRequest?.relativeUri ?? '/'

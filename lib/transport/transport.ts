@@ -1,13 +1,19 @@
-import type { RetryConfig } from '../cloud-tasks/task.js'
+import type { QueueState, RetryConfig } from '../cloud-tasks/task.js'
 
 /**
- * Where `enqueue` puts tasks. Life: made and opened while plugins load; `start` when the server is ready; `stop` when it
+ * Where `enqueue` puts tasks. Life: made while plugins load, where it also begins to open; `opened` before the server is ready; `start` when the server is ready; `stop` when it
  * begins to close; `close` when every request in flight has been answered.
  */
 export interface Transport {
-  /** Becomes able to accept tasks. */
+  /**
+   * Begins to open; from then on tasks are accepted, and may have to wait for the end of that. Resolves when it is open, or before the
+   * host's patience with a plugin ends.
+   * @throws what keeps it from opening
+   */
   open (): Promise<void>
-  /** Begins to deliver, or to warm up; returns at once. */
+  /** As `open`, before the server is ready. What takes even longer goes on in the background. */
+  opened (): Promise<void>
+  /** Begins to deliver, or to warm up, as soon as it is open; returns at once. */
   start (): void
   /** Never rejects: what came of it is a value. `created` only when the task is safe with the receiver. */
   createTask (queue: string, task: OutgoingTask): Promise<Sent>
@@ -27,6 +33,8 @@ export interface Transport {
 export interface Inspection {
   /** By queue id, in constant time for each. */
   counts (): Record<string, TransportCounts>
+  /** @throws FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_STORE_UNAVAILABLE */
+  setState (queue: string, state: 'RUNNING' | 'PAUSED'): Promise<void>
   /** @throws FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_INVALID_PAGE */
   page (queue: string, page: PendingQuery): Page
 }
@@ -52,6 +60,8 @@ export interface TransportCounts {
   readonly waiting: number
   /** Attempts under way. */
   readonly running: number
+  /** `PAUSED`: it accepts tasks and runs none until it is resumed, restarts included. */
+  readonly state: QueueState
 }
 
 export interface PendingQuery {

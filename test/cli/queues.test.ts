@@ -231,7 +231,7 @@ t.test('what prevents the command is reported, with code 2', async t => {
   delete process.env.CLOUD_TASKS_EMULATOR_HOST
   t.match(await command(['queues', 'diff', '-a', 'local.js'], { cwd }), { code: 2, err: /transport is 'local'/ })
   t.match(await command(['queues', 'diff', '-a', 'absent.js'], { cwd }), { code: 2, err: /there is no file/ })
-  t.match(await command(['queues'], { cwd }), { code: 2, err: /'queues diff' or 'queues sync'\?/ })
+  t.match(await command(['queues'], { cwd }), { code: 2, err: /'queues diff', 'sync', 'pause' or 'resume'\?/ })
   t.match(await command(['queues', 'dif'], { cwd }), { code: 2, err: /did you mean 'diff'\?/ })
 })
 
@@ -280,4 +280,25 @@ t.test('list and run need no credentials and no service', async t => {
   delete process.env.CLOUD_TASKS_EMULATOR_HOST
   t.match(await command(['list'], { cwd }), { code: 0, out: /greet/ })
   t.match(await command(['run', 'greet', '{"name":"Ada"}'], { cwd }), { code: 0, out: /Ada/ })
+})
+
+t.test('pause and resume reach the directory of a server that is stopped, and Cloud Tasks', async t => {
+  const directory = t.testdir()
+  writeFileSync(join(cwd, 'kept.js'), appSource(`transport: 'local', local: { directory: ${JSON.stringify(join(directory, 'tasks'))} }, ${QUEUES}`))
+  const kept = ['-a', 'kept.js']
+  t.match(await command(['queues', 'pause', 'slow', ...kept], { cwd }), { code: 0, out: 'slow: paused\n' })
+  t.match(await command(['queues', 'resume', 'slow', ...kept], { cwd }), { code: 0, out: 'slow: resumed\n', err: /queue 'slow' is paused/ })
+  t.notMatch((await command(['queues', 'resume', 'slow', ...kept], { cwd })).err, /is paused/)
+  t.match(await command(['queues', 'pause', 'none', ...kept], { cwd }), { code: 1, out: '', err: /Queue 'none' does not exist/ })
+  t.match(await command(['queues', 'pause', 'slow', '-a', 'local.js'], { cwd }), { code: 1, out: '', err: /app\.tasks\.pauseQueue\('slow'\)/ })
+  t.match(await command(['queues', 'pause'], { cwd }), { code: 2, err: /queues pause QUEUE/ })
+  t.match(await command(['queues', 'sync', 'slow'], { cwd }), { code: 2, err: /'slow'/ })
+
+  const { emulator } = await startEmulator(t)
+  t.match(await command(['queues', 'pause', 'slow'], { cwd }), { code: 1, out: '', err: /queue 'slow'/ })
+  await emulator.engine.createQueue(`${QUEUE}/slow`)
+  t.match(await command(['queues', 'pause', 'slow'], { cwd }), { code: 0, out: 'slow: paused\n' })
+  t.equal(emulator.engine.getQueue(`${QUEUE}/slow`).state, 'PAUSED')
+  t.match(await command(['queues', 'resume', 'slow'], { cwd }), { code: 0, out: 'slow: resumed\n' })
+  t.equal(emulator.engine.getQueue(`${QUEUE}/slow`).state, 'RUNNING')
 })

@@ -4,28 +4,38 @@ import type { CloudQueues, QueueFields } from '../../transport/cloud/queues.js'
 import { APP_FLAG, APP_HELP, withApp, type LoadedApp } from '../app.js'
 import { CommandError, UsageError, exitCodeOf, type Command, type Io } from '../command.js'
 import { nearest } from '../../checks.js'
+import { explain } from '../../server-error.js'
+
+const ACTIONS = ['diff', 'sync', 'pause', 'resume']
 
 const queues: Command = {
-  usage: 'diff|sync [-a APP]',
+  usage: 'diff|sync [-a APP]\n       fastify-cloud-tasks queues pause|resume QUEUE [-a APP]',
   help: `Compares what the option 'queues' of an app sets with Cloud Tasks, or with the emulator that CLOUD_TASKS_EMULATOR_HOST names. The
 queues are those of 'queues', of the definitions, and the plugin's own. Settings that 'queues' leaves out are ignored.
 
   diff             prints each setting that differs and each queue that is missing, and changes nothing
   sync             creates the queues that are missing, sets what differs, and prints what it did; it asks nothing
+  pause, resume    pauses or resumes one queue: in Cloud Tasks, or in the directory of an app with the transport 'local', whose server
+                   must be stopped meanwhile
 ${APP_HELP}
 
 Exit codes: 0 nothing differs (any more), 1 'diff' found something, 2 it failed, or Cloud Tasks ignored a setting.
 
 Example: fastify-cloud-tasks queues diff -a dist/app.js`,
   options: { ...APP_FLAG },
-  maxArguments: 1,
+  maxArguments: 2,
 
   async run (args, io) {
-    const [action] = args.positionals
-    if (action !== 'diff' && action !== 'sync') {
-      if (action === undefined) throw new UsageError("'queues diff' or 'queues sync'?")
-      throw new UsageError(`'queues' can 'diff' and 'sync', not '${action}'${nearest(action, ['diff', 'sync'])}`)
+    const [action, queue] = args.positionals
+    if (action === 'pause' || action === 'resume') {
+      if (queue === undefined) throw new UsageError(`which queue? 'queues ${action} QUEUE'`)
+      return await withApp(args, io, 'open', async app => await setState(app, queue, action, io))
     }
+    if (action !== 'diff' && action !== 'sync') {
+      if (action === undefined) throw new UsageError("'queues diff', 'sync', 'pause' or 'resume'?")
+      throw new UsageError(`'queues' can 'diff', 'sync', 'pause' and 'resume', not '${action}'${nearest(action, ACTIONS)}`)
+    }
+    if (queue !== undefined) throw new UsageError(`'queues ${action}' is about all queues, and does not know what to do with '${queue}'`)
     try {
       return await withApp(args, io, 'closed', async app => await compare(app, action, io))
     } catch (error) {
@@ -36,6 +46,36 @@ Example: fastify-cloud-tasks queues diff -a dist/app.js`,
 }
 
 export default queues
+
+/** In the first registration that has the queue. */
+async function setState ({ registrations }: LoadedApp, queue: string, action: 'pause' | 'resume', io: Io): Promise<number> {
+  const errors: string[] = []
+  for (const { app, config } of registrations) {
+    if (config.volatile) {
+      throw new CommandError("the app keeps its queues in the memory of its own process (transport 'local'), which no other process " +
+        `reaches; call app.tasks.${action}Queue('${queue}') in it, or use the console`)
+    }
+    try {
+      if (config.embedded) await app.tasks[`${action}Queue`](queue)
+      else await setCloudState(config, queue, action, io)
+      io.stdout.write(`${queue}: ${action}d\n`)
+      return 0
+    } catch (error) {
+      errors.push(explain(error as Error))
+    }
+  }
+  throw new CommandError(errors.join('\n'))
+}
+
+async function setCloudState (config: Config, queue: string, action: 'pause' | 'resume', { signal }: Io): Promise<void> {
+  const { CloudQueues } = await import('../../transport/cloud/queues.js')
+  const cloud = new CloudQueues(config, signal)
+  try {
+    await cloud.setState(queue, action === 'pause' ? 'PAUSED' : 'RUNNING')
+  } finally {
+    await cloud.close()
+  }
+}
 
 async function compare (app: LoadedApp, action: 'diff' | 'sync', io: Io): Promise<number> {
   let differences = 0

@@ -30,11 +30,14 @@ export interface Progress {
   readonly run: number
 }
 
+/** Called now and then while a store is opened. What it throws ends that. */
+export type OnProgress = (step: string, done: number, total: number) => void
+
 /** @throws StoreError damaged, access */
-export async function openDatabases (directory: string, file: string): Promise<Databases> {
+export async function openDatabases (directory: string, file: string, onProgress: OnProgress = () => {}): Promise<Databases> {
   let root: RootDatabase | undefined
   try {
-    const problem = await lmdbFileProblem(file)
+    const problem = await lmdbFileProblem(file, (done, total) => { onProgress('checking tasks.mdb', done, total) })
     if (problem !== undefined) throw new Error(problem)
     // Payloads are nobody else's business, and lmdb would make its files readable for all. What is there keeps its mode.
     for (const path of [file, `${file}-lock`]) closeSync(openSync(path, 'a', 0o600))
@@ -58,6 +61,7 @@ export async function openDatabases (directory: string, file: string): Promise<D
     }
   } catch (error) {
     await root?.close()
+    if (error instanceof StoreError) throw error
     if (typeof (error as NodeJS.ErrnoException).code === 'string') throw accessProblem(directory, error)
     throw new StoreError(
       'damaged',

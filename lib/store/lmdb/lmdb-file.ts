@@ -5,8 +5,9 @@ import { open, type FileHandle } from 'node:fs/promises'
  * it: a page that is not there, as in a file that a copy has cut short, or one that holds something else would end the
  * process at the first look. So every page that is in use is looked at first, in time for an error instead. What the values
  * say is not checked.
+ * @param onPages called now and then with how many of all pages were looked at
  */
-export async function lmdbFileProblem (file: string): Promise<string | undefined> {
+export async function lmdbFileProblem (file: string, onPages: (done: number, total: number) => void = () => {}): Promise<string | undefined> {
   let handle: FileHandle
   try {
     handle = await open(file, 'r')
@@ -16,7 +17,7 @@ export async function lmdbFileProblem (file: string): Promise<string | undefined
   }
   try {
     const { size } = await handle.stat()
-    if (size > 0) await new LmdbFile(handle, size).check()
+    if (size > 0) await new LmdbFile(handle, size).check(onPages)
     return undefined
   } catch (error) {
     if (error instanceof Damage) return error.message
@@ -47,7 +48,7 @@ class LmdbFile {
     this.#size = size
   }
 
-  async check (): Promise<void> {
+  async check (onPages: (done: number, total: number) => void): Promise<void> {
     const first = await this.#read(0)
     if (first.readUInt32LE(META.magic) !== MAGIC) throw new Damage('it is not an lmdb file, or its beginning is lost')
     // Of another format lmdb itself has to judge.
@@ -70,7 +71,7 @@ class LmdbFile {
         }
       }
     }
-    await this.#checkLeaves()
+    await this.#checkLeaves(onPages)
   }
 
   /** Checks a tree's branches and returns its leaves. */
@@ -93,16 +94,18 @@ class LmdbFile {
   }
 
   /** Reads the file from end to end, which is much faster than leaf by leaf. */
-  async #checkLeaves (): Promise<void> {
+  async #checkLeaves (onPages: (done: number, total: number) => void): Promise<void> {
     const piece = Buffer.allocUnsafe(PAGES_PER_READ * this.#pageSize)
     for (let from = 0; from < this.#isLeaf.length; from += PAGES_PER_READ) {
       const pages = Math.min(PAGES_PER_READ, this.#isLeaf.length - from)
+      onPages(from, this.#isLeaf.length)
       if (!this.#isLeaf.subarray(from, from + pages).includes(1)) continue
       await this.#handle.read(piece, 0, pages * this.#pageSize, from * this.#pageSize)
       for (let i = 0; i < pages; i++) {
         if (this.#isLeaf[from + i] === 1) this.#checkLeaf(piece.subarray(i * this.#pageSize, (i + 1) * this.#pageSize), from + i)
       }
     }
+    onPages(this.#isLeaf.length, this.#isLeaf.length)
   }
 
   #checkLeaf (page: Buffer, number: number): void {

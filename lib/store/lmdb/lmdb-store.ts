@@ -1,6 +1,6 @@
 import type { Task } from '../../cloud-tasks/task.js'
 import { GroupCommit, type Batch } from './group-commit.js'
-import { beginRun, entriesOf, openDatabases, printQueue, type Databases } from './databases.js'
+import { beginRun, entriesOf, openDatabases, printQueue, type Databases, type OnProgress } from './databases.js'
 import { DiskSpace } from './disk-space.js'
 import type { JournalFile } from './journal-file.js'
 import { RecordIndex, idOf, type IndexedQueue } from './record-index.js'
@@ -10,7 +10,7 @@ import { decodeState, decodeTask, encodeState, encodeTask, encodeTombstone } fro
 import { accessProblem, lastWriteAt, prepareDirectory, syncDirectory } from './directory.js'
 import { StoreError } from '../store-error.js'
 import { StoreLock } from './lock.js'
-import type { Store, StoredQueue, StoredState, Tombstone } from '../store.js'
+import type { LoadProgress, Store, StoredQueue, StoredState, Tombstone } from '../store.js'
 import { WriteAhead, recover } from './write-ahead.js'
 
 export interface LmdbStoreOptions {
@@ -61,8 +61,8 @@ export class LmdbStore implements Store {
     await this.#change(batch => { for (const task of tasks) this.#erase(batch, task) })
   })
 
-  #opened = false
-  #closing = false
+  #loading: Promise<StoredState> | undefined
+  #closed: Promise<void> | undefined
 
   constructor (options: LmdbStoreOptions) {
     this.#directory = options.directory
@@ -70,12 +70,20 @@ export class LmdbStore implements Store {
   }
 
   /** @throws StoreError */
-  async load (): Promise<StoredState> {
+  load (onProgress: (progress: LoadProgress) => void = () => {}): Promise<StoredState> {
+    this.#loading = this.#load((step, done, total) => {
+      if (this.#closed !== undefined) throw new StoreError('closed', 'The store was closed while it was being opened')
+      onProgress({ step, done, total })
+    })
+    return this.#loading
+  }
+
+  async #load (onProgress: OnProgress): Promise<StoredState> {
     const files = prepareDirectory(this.#directory)
     this.#lock = new StoreLock(files.lock)
     this.#lock.check()
     const lastKnownAt = lastWriteAt(this.#directory)
-    const databases = this.#databases = await openDatabases(this.#directory, files.data)
+    const databases = this.#databases = await openDatabases(this.#directory, files.data, onProgress)
     const space = new DiskSpace(this.#directory, databases, this.#options.freeBytes)
     try {
       space.check(0, true)
@@ -85,7 +93,7 @@ export class LmdbStore implements Store {
         return beginRun(databases)
       })
       syncDirectory(this.#directory)
-      await recover(this.#directory, databases, space, run)
+      await recover(this.#directory, databases, space, run, onProgress)
     } catch (error) {
       await databases.root.close()
       this.#lock.release()
@@ -98,10 +106,10 @@ export class LmdbStore implements Store {
       write: ({ rows, shrinks }) => this.#writeAhead.write(rows, shrinks),
       onDone: (batch, failed) => { this.#done(batch, failed) }
     })
-    this.#opened = true
     return {
       queues: this.#queues.loadQueues(databases),
       tasks: this.#queues.loadTasks(databases, orphans => { this.#orphans.add(orphans) }),
+      taskCount: (databases.tasks.getStats() as { readonly entryCount: number }).entryCount,
       tombstones: this.#loadTombstones(),
       ...(lastKnownAt === undefined ? undefined : { lastKnownAt })
     }
@@ -189,9 +197,15 @@ export class LmdbStore implements Store {
     })
   }
 
-  async close (): Promise<void> {
-    if (!this.#opened || this.#closing) return
-    this.#closing = true
+  close (): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close (): Promise<void> {
+    const opened = await this.#loading?.then(() => true, () => false)
+    // What has failed to load has left nothing open.
+    if (opened !== true) return
     this.#orphans.stop()
     await this.#commits.close()
     await this.#writeAhead.close()

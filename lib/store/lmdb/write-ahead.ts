@@ -1,6 +1,6 @@
 import { nextTurn } from '../../clock/clock.js'
 import { Memtable, Layer } from './memtable.js'
-import { readProgress, writeRows, type Databases } from './databases.js'
+import { readProgress, writeRows, type Databases, type OnProgress } from './databases.js'
 import type { DiskSpace } from './disk-space.js'
 import type { JournalFile } from './journal-file.js'
 import { Journal, readJournal, removeJournal } from './journal.js'
@@ -125,14 +125,18 @@ export class WriteAhead {
  * Writes to the databases what former runs left in the journal, and begins this one's.
  * @throws StoreError damaged, full, broken, inUse
  */
-export async function recover (directory: string, databases: Databases, space: DiskSpace, run: number): Promise<void> {
+export async function recover (
+  directory: string, databases: Databases, space: DiskSpace, run: number, onProgress: OnProgress = () => {}
+): Promise<void> {
   const before = readProgress(databases)
   const frames = await readJournal(directory, before, run)
   const layer = new Layer()
   for (const [index, { rows }] of frames.entries()) {
     // None counts as created: the former process may have been killed while it wrote them to the databases.
     layer.add(rows)
-    if (index % FRAMES_PER_TURN === 0) await nextTurn()
+    if (index % FRAMES_PER_TURN !== 0) continue
+    onProgress('replaying the journal', index, frames.length)
+    await nextTurn()
   }
   const { sequence } = frames.at(-1) ?? before
   try {

@@ -46,6 +46,8 @@ export class CloudTransport implements Transport {
     this.#app.addHook('onListen', () => { this.#clients.warmUp() })
   }
 
+  async opened (): Promise<void> {}
+
   /** Nothing yet: connections are made once the server listens. */
   start (): void {}
 

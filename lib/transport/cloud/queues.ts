@@ -82,6 +82,14 @@ export class CloudQueues {
     return fieldsOf(tried.value[0])
   }
 
+  /** Pauses or resumes a queue. Nothing changes where it is in that state already. */
+  async setState (id: string, state: 'RUNNING' | 'PAUSED'): Promise<void> {
+    const tried = await this.#call(id, (client, name, timeout) => {
+      return state === 'PAUSED' ? client.pauseQueue({ name }, { timeout }) : client.resumeQueue({ name }, { timeout })
+    })
+    if (!tried.ok) throw this.#problem('changeQueue', id, tried)
+  }
+
   async close (): Promise<void> {
     await this.#clients.close()
   }

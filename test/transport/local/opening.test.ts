@@ -1,0 +1,165 @@
+import { readdirSync } from 'node:fs'
+import { Type } from '@sinclair/typebox'
+import t, { type Test } from 'tap'
+import { systemClock } from '../../../lib/clock/clock.js'
+import { defineTasks } from '../../../lib/index.js'
+import { LmdbStore } from '../../../lib/store/lmdb/lmdb-store.js'
+import { StoreError } from '../../../lib/store/store-error.js'
+import { create, gate, start } from '../../support/app.js'
+import { folder } from '../../support/folder.js'
+
+const tasks = defineTasks({ work: { payload: Type.Object({}) } })
+
+/** Has every store wait for `opened` before it loads, or while it does. */
+function slowStores (t: Test) {
+  const { open, opened } = gate()
+  const load = LmdbStore.prototype.load
+  let begun = (): void => {}
+  const loading = new Promise<void>(resolve => { begun = resolve })
+  t.intercept(LmdbStore.prototype, 'load', {
+    async value (this: LmdbStore, ...args: Parameters<typeof load>) {
+      begun()
+      await opened
+      return await load.apply(this, args)
+    }
+  })
+  return { open, loading }
+}
+
+t.test('a directory that takes longer than pluginTimeout opens in the background, and tasks wait for it', async t => {
+  const { open } = slowStores(t)
+  const ran = gate()
+  const { app, log } = await create(t, { tasks, local: { directory: await folder(t) }, handlers: { work: async () => { ran.open() } } }, () => {}, { pluginTimeout: 250 })
+  await app.ready()
+  t.equal(log.filter(line => line.msg.includes('still being opened')).length, 1)
+  t.throws(() => app.tasks.counts(), { code: 'FST_TASKS_STORE_UNAVAILABLE', explanation: /still being opened/ })
+  const enqueued = app.enqueue('work' as never, {} as never)
+  const paused = app.tasks.resumeQueue()
+  open()
+  t.match(await enqueued, { duplicate: false })
+  await paused
+  await ran.opened
+  t.same(Object.keys(app.tasks.counts()), ['default'])
+})
+
+t.test('what keeps it from opening in the background is logged as fatal, and every task is refused', async t => {
+  const { open, opened } = gate()
+  t.intercept(LmdbStore.prototype, 'load', {
+    value: async () => {
+      await opened
+      throw new StoreError('damaged', 'tasks.mdb is damaged')
+    }
+  })
+  const { app, log } = await create(t, { tasks, local: { directory: await folder(t) } }, () => {}, { pluginTimeout: 250 })
+  await app.ready()
+  open()
+  await t.rejects(app.enqueue('work' as never, {} as never), { code: 'FST_TASKS_SEND_FAILED', explanation: /tasks\.mdb is damaged/ })
+  await t.rejects(app.tasks.delete('work' as never, 'x'), { code: 'FST_TASKS_SEND_FAILED' })
+  await t.rejects(app.tasks.pauseQueue(), { code: 'FST_TASKS_STORE_UNAVAILABLE' })
+  t.same(log.filter(line => line.level === 60).map(line => line.msg), ['the embedded queue cannot be opened; every task is refused'])
+})
+
+t.test('within pluginTimeout, the boot fails with it', async t => {
+  t.intercept(LmdbStore.prototype, 'load', { value: async () => { throw new StoreError('damaged', 'tasks.mdb is damaged') } })
+  const directory = await folder(t)
+  await t.rejects(create(t, { tasks, local: { directory } }), { code: 'FST_TASKS_STORE_UNAVAILABLE', explanation: /tasks\.mdb is damaged/ })
+})
+
+t.test('a server that closes while its directory is being opened leaves it to the next', async t => {
+  const directory = await folder(t)
+  for (const when of ['before', 'while']) {
+    const { open, loading } = slowStores(t)
+    const { app } = await create(t, { tasks, local: { directory } }, () => {}, { pluginTimeout: 250 })
+    await app.ready()
+    await loading
+    if (when === 'while') open()
+    const enqueued = app.enqueue('work' as never, {} as never)
+    const closed = app.close()
+    open()
+    await t.rejects(enqueued, { code: /FST_TASKS_(?:SEND_FAILED|CLOSING)/ })
+    await closed
+    t.notOk(readdirSync(directory).includes('owner.json'), `${when} it loads`)
+  }
+  const { app } = await start(t, { tasks, local: { directory } })
+  t.match(await app.enqueue('work' as never, {} as never), { duplicate: false })
+})
+
+t.test('a store that loads many tasks can be closed in between', async t => {
+  const directory = await folder(t)
+  const first = await start(t, { tasks, local: { directory }, handlers: {} })
+  await Promise.all(Array.from({ length: 3000 }, () => first.app.enqueue('work' as never, {} as never)))
+  await first.app.close()
+  const store = new LmdbStore({ directory })
+  let closed: Promise<void> | undefined
+  const loading = (async () => { await store.load(() => { closed ??= store.close() }) })()
+  await t.rejects(loading, { name: 'StoreError', problem: 'closed' })
+  await closed
+  t.notOk(readdirSync(directory).includes('owner.json'))
+  const { app } = await start(t, { tasks, local: { directory } })
+  t.strictSame(app.tasks.counts(), { default: { waiting: 3000, running: 0, state: 'RUNNING' } })
+})
+
+t.test('opening logs how far it is, once a second', async t => {
+  let now = 0
+  t.intercept(systemClock, 'monotonic', { value: () => now })
+  const load = LmdbStore.prototype.load
+  t.intercept(LmdbStore.prototype, 'load', {
+    async value (this: LmdbStore, ...[onProgress]: Parameters<typeof load>) {
+      for (; now < 2500; now += 100) onProgress!({ step: 'checking tasks.mdb', done: now, total: 2500 })
+      return await load.call(this, onProgress)
+    }
+  })
+  const { log } = await start(t, { tasks, local: { directory: await folder(t) } })
+  t.match(log.filter(line => line.step !== undefined), [
+    { msg: 'opening the embedded queue: checking tasks.mdb', done: 1000, total: 2500 }, { done: 2000 }
+  ])
+  t.equal(log.filter(line => line.step !== undefined).length, 2)
+})
+
+t.test('a queue whose settings did not change is not written again', async t => {
+  const directory = await folder(t)
+  const written: string[] = []
+  const putQueue = LmdbStore.prototype.putQueue
+  t.intercept(LmdbStore.prototype, 'putQueue', {
+    value (this: LmdbStore, ...args: Parameters<typeof putQueue>) {
+      written.push(args[0].name.slice(args[0].name.lastIndexOf('/') + 1))
+      return putQueue.apply(this, args)
+    }
+  })
+  const run = async (queues: Record<string, object>) => {
+    const { app } = await start(t, { tasks, queues, local: { directory } })
+    await app.close()
+    return written.splice(0).sort()
+  }
+  t.same(await run({ a: {}, b: { retryConfig: { maxAttempts: 3 } } }), ['a', 'b', 'default'])
+  t.same(await run({ a: {}, b: { retryConfig: { maxAttempts: 3 } } }), [])
+  t.same(await run({ a: {}, b: { retryConfig: { maxAttempts: 4 } }, c: {} }), ['b', 'c'])
+})
+
+t.test('a queue that is paused over a restart is told at boot, in counts, and can be resumed', async t => {
+  const directory = await folder(t)
+  const first = await start(t, { tasks, queues: { slow: {} }, local: { directory } })
+  await first.app.tasks.pauseQueue('slow')
+  await first.app.tasks.pauseQueue()
+  await first.app.enqueue('work' as never, {} as never, { queue: 'slow', id: 'a' })
+  t.strictSame(first.app.tasks.counts(), { default: { waiting: 0, running: 0, state: 'PAUSED' }, slow: { waiting: 1, running: 0, state: 'PAUSED' } })
+  await t.rejects(first.app.tasks.pauseQueue('none'), { code: 'FST_TASKS_QUEUE_NOT_FOUND', explanation: /'none'/ })
+  await first.app.tasks.resumeQueue()
+  await first.app.close()
+
+  const ran = gate()
+  const { app, log } = await start(t, { tasks, local: { directory }, handlers: { work: async () => { ran.open() } } })
+  const warnings = log.filter(line => line.level === 40 && line.waiting !== undefined)
+  t.strictSame(warnings.map(({ queue, waiting }) => ({ queue, waiting })), [{ queue: 'slow', waiting: 1 }])
+  t.match(warnings[0]!.msg, /app\.tasks\.resumeQueue\('slow'\)/)
+  t.strictSame(app.tasks.counts(), { default: { waiting: 0, running: 0, state: 'RUNNING' }, slow: { waiting: 1, running: 0, state: 'PAUSED' } }, 'also one that the options no longer name')
+  await app.tasks.resumeQueue('slow')
+  await ran.opened
+  t.equal(app.tasks.counts()['slow']!.state, 'RUNNING')
+})
+
+t.test('in memory, a queue can be paused as well', async t => {
+  const { app } = await start(t, { tasks })
+  await app.tasks.pauseQueue()
+  t.equal(app.tasks.counts()['default']!.state, 'PAUSED')
+})

@@ -5,7 +5,7 @@
 import { subscribe } from 'node:diagnostics_channel'
 import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
-import cloudTasks, { defineTasks, type AttemptEndEvent, type TaskHandlers } from 'fastify-cloud-tasks'
+import cloudTasks, { defineTasks, type AttemptEvent, type TaskHandlers } from 'fastify-cloud-tasks'
 
 const tasks = defineTasks({
   'send-receipt': { payload: Type.Object({ order: Type.String(), email: Type.String({ format: 'email' }) }), queue: 'mail' },
@@ -55,9 +55,9 @@ app.post<{ Body: { url: string } }>('/subscriptions', async (request, reply) => 
 })
 
 const startedAt = performance.now()
-const attempts: Array<AttemptEndEvent & { at: number }> = []
-subscribe('fastify-cloud-tasks:attempt:end', message => {
-  const event = message as AttemptEndEvent
+const attempts: Array<AttemptEvent & { at: number }> = []
+subscribe('tracing:fastify-cloud-tasks:attempt:asyncEnd', message => {
+  const event = message as AttemptEvent
   attempts.push({ ...event, at: elapsed() })
   const why = event.error instanceof Error ? ` (${event.error.message})` : ''
   note(`  <-  ${event.task}, attempt ${event.attempt}: ${event.result}${why}`)

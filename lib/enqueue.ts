@@ -13,7 +13,7 @@ import {
   FST_TASKS_SEND_FAILED,
   FST_TASKS_TOO_LARGE
 } from './errors.js'
-import { enqueueChannel, type EnqueueEvent } from './events.js'
+import { enqueueChannel, newEnqueueEvent, type EnqueueEvent, type Filled } from './events.js'
 import type { PayloadCodec } from './registry/payload.js'
 import type { RegisteredTypeProvider, TaskPayload } from './registry/definitions.js'
 import type { RegisteredTask, Registry } from './registry/registry.js'
@@ -78,23 +78,34 @@ export class Producer {
   }
 
   readonly enqueue = async (name: string, payload: unknown, options: EnqueueOptions = {}): Promise<EnqueueResult> => {
-    let queue = this.#config.queue
-    let outgoing: OutgoingTask | undefined
-    try {
-      const task = lookUp(this.#registry, name)
-      queue = task.queue ?? queue
-      const text = this.#payloads.print(task, payload)
-      await this.#payloads.read(task, text)
-      this.#check(task, options)
-      queue = options.queue ?? queue
-      outgoing = outgoingTask(task, text, options, this.#clock.now())
-      const result = await this.#send(task, queue, outgoing)
-      publish({ task: name, id: result.id, queue, scheduleTime: result.scheduleTime, duplicate: result.duplicate, error: undefined })
+    if (!enqueueChannel.hasSubscribers) return await this.#add(name, payload, options)
+    const event = newEnqueueEvent(name, this.#queueOf(name, options), false)
+    return await traced(event, async () => {
+      const result = await this.#add(name, payload, options, event)
+      event.id = result.id
+      event.scheduleTime = result.scheduleTime
+      event.duplicate = result.duplicate
       return result
-    } catch (error) {
-      publish({ task: name, id: outgoing?.id, queue, scheduleTime: undefined, duplicate: false, error })
-      throw error
-    }
+    })
+  }
+
+  /**
+   * Several calls of `enqueue` for one task, which are one event.
+   * @param work makes the calls by `add`
+   */
+  async batch<T> (name: string, work: (add: Producer['enqueue']) => Promise<T>): Promise<T> {
+    if (!enqueueChannel.hasSubscribers) return await work(async (...item) => await this.#add(...item))
+    const event = newEnqueueEvent(name, this.#queueOf(name, {}), true)
+    const failures: unknown[] = []
+    event.failures = failures
+    return await traced(event, async () => await work(async (name, payload, options = {}) => {
+      try {
+        return await this.#add(name, payload, options, event)
+      } catch (error) {
+        failures.push(error)
+        throw error
+      }
+    }))
   }
 
   /** Removes a task that is still queued. `id` is what `enqueue` took or returned. True if it was still there. */
@@ -110,6 +121,23 @@ export class Producer {
       if (deleted.outcome !== 'notFound') throw failure(name, queue, deleted)
     }
     return false
+  }
+
+  async #add (name: string, payload: unknown, options: EnqueueOptions = {}, event?: Filled<EnqueueEvent>): Promise<EnqueueResult> {
+    const task = lookUp(this.#registry, name)
+    const text = this.#payloads.print(task, payload)
+    await this.#payloads.read(task, text)
+    this.#check(task, options)
+    const queue = options.queue ?? task.queue ?? this.#config.queue
+    const outgoing = outgoingTask(task, text, options, this.#clock.now())
+    if (event !== undefined) announce(event, queue, outgoing)
+    return await this.#send(task, queue, outgoing)
+  }
+
+  /** The queue that a call names, as far as it can be known before it is checked. */
+  #queueOf (name: string, options: EnqueueOptions | null): string {
+    const queue: unknown = options?.queue
+    return typeof queue === 'string' && isQueueId(queue) ? queue : this.#registry.get(name)?.queue ?? this.#config.queue
   }
 
   #check ({ name }: RegisteredTask, options: EnqueueOptions): void {
@@ -150,7 +178,7 @@ export function taskId (name: string, id: string): string {
   return `${hash('sha256', `${name}\n${id}`, 'hex').slice(0, 32)}-${readable}`
 }
 
-function outgoingTask (task: RegisteredTask, text: string, options: EnqueueOptions, now: number): OutgoingTask {
+function outgoingTask (task: RegisteredTask, text: string, options: EnqueueOptions, now: number) {
   const deadlineSeconds = options.dispatchDeadlineSeconds ?? task.dispatchDeadlineSeconds
   const headers: Record<string, string> = { ...options.headers, 'content-type': 'application/json' }
   // Cloud Tasks does not tell a worker how long it will wait, so the task does.
@@ -211,6 +239,16 @@ function failure (name: string, queue: string, sent: Failure): Error {
   }
 }
 
-function publish (event: EnqueueEvent): void {
-  if (enqueueChannel.hasSubscribers) enqueueChannel.publish(event)
+/** Does the work of a call, and publishes it. `around` is known once `start` is published. */
+async function traced<T> (event: EnqueueEvent, work: () => Promise<T>): Promise<T> {
+  return await enqueueChannel.tracePromise(() => event.around === undefined ? work() : event.around(work), event)
+}
+
+/** To be called right before a task is sent. */
+function announce (event: Filled<EnqueueEvent>, queue: string, outgoing: OutgoingTask): void {
+  const { id, body, headers } = outgoing
+  if (!event.batch) event.id = id
+  event.sent++
+  const added = event.headersOf?.({ queue, id, bodySize: body.length })
+  if (added !== undefined) Object.assign(headers, added)
 }

@@ -57,8 +57,8 @@ export interface Tasks<M = RegisteredTasks, F = RegisteredTypeProvider> {
    */
   counts(): Record<string, TransportCounts>
   /**
-   * Pauses a queue: it accepts tasks and runs none until `resumeQueue`, also after a restart where there is a directory. Attempts under way go on.
-   * Of the embedded queue only; for Cloud Tasks, `gcloud tasks queues pause`.
+   * Pauses a queue: it accepts tasks and runs none until `resumeQueue`, also after a restart where there is a directory. Attempts under
+   * way go on. Of the embedded queue only; for Cloud Tasks, `gcloud tasks queues pause`.
    * @param queue default: the plugin's `queue`
    * @throws FST_TASKS_LOCAL_ONLY, FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_STORE_UNAVAILABLE
    */
@@ -193,22 +193,24 @@ export function createTasks ({
       if (typeof items !== 'object' || items === null || !(Symbol.iterator in items)) {
         throw new FST_TASKS_INVALID_ENQUEUE_OPTION(task.name, 'the items must be a list of { payload, ...options }')
       }
-      const results: Array<PromiseSettledResult<EnqueueResult>> = []
-      const iterator = items[Symbol.iterator]()
-      let next = 0
-      const worker = async (): Promise<void> => {
-        for (let step = iterator.next(); step.done !== true; step = iterator.next()) {
-          const index = next++
-          try {
-            results[index] = { status: 'fulfilled', value: await enqueueItem(producer, name, step.value) }
-          } catch (reason) {
-            results[index] = { status: 'rejected', reason }
+      return await producer.batch(task.name, async add => {
+        const results: Array<PromiseSettledResult<EnqueueResult>> = []
+        const iterator = items[Symbol.iterator]()
+        let next = 0
+        const worker = async (): Promise<void> => {
+          for (let step = iterator.next(); step.done !== true; step = iterator.next()) {
+            const index = next++
+            try {
+              results[index] = { status: 'fulfilled', value: await add(task.name, ...readItem(task.name, step.value)) }
+            } catch (reason) {
+              results[index] = { status: 'rejected', reason }
+            }
           }
         }
-      }
-      const ends = await Promise.allSettled(Array.from({ length: config.enqueueConcurrency }, worker))
-      for (const end of ends) if (end.status === 'rejected') throw end.reason
-      return results
+        const ends = await Promise.allSettled(Array.from({ length: config.enqueueConcurrency }, worker))
+        for (const end of ends) if (end.status === 'rejected') throw end.reason
+        return results
+      })
     },
 
     delete: producer.delete,
@@ -243,10 +245,11 @@ function readPage (page: unknown): PendingQuery {
   return readOptions(pageOptions, page, { refuse: problem => new FST_TASKS_INVALID_PAGE(problem) })
 }
 
-async function enqueueItem (producer: Producer, name: string, item: unknown): Promise<EnqueueResult> {
+/** @throws FST_TASKS_INVALID_ENQUEUE_OPTION */
+function readItem (name: string, item: unknown): [payload: unknown, options: EnqueueOptions] {
   if (!isPlainObject(item) || !Object.hasOwn(item, 'payload')) {
     throw new FST_TASKS_INVALID_ENQUEUE_OPTION(name, 'an item must be an object with its payload: { payload, ...options }')
   }
   const { payload, ...options } = item
-  return await producer.enqueue(name, payload, options)
+  return [payload, options]
 }

@@ -3,8 +3,7 @@ import { TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox'
 import Fastify from 'fastify'
 import t from 'tap'
 import { taskId } from '../lib/enqueue.js'
-import cloudTasks, { defineTasks, tasksOf, type EnqueueEvent } from '../lib/index.js'
-import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import cloudTasks, { defineTasks, tasksOf } from '../lib/index.js'
 import { gate, start, watchAttempts } from './support/app.js'
 
 const tasks = defineTasks({
@@ -252,21 +251,6 @@ t.test('enqueue', async t => {
     const delayed = await app.enqueue('mail', mail, { scheduleDelaySeconds: 60 })
     t.ok(Math.abs(delayed.scheduleTime.getTime() - Date.now() - 60_000) < 5000)
     t.match(await app.enqueue('mail', mail, { scheduleTime: new Date(0) }), { duplicate: false }, 'a time in the past means now')
-  })
-
-  t.test('tells each call on its diagnostics channel, with the same keys on failure', async t => {
-    const events: EnqueueEvent[] = []
-    const listener = (event: unknown): void => { events.push(event as EnqueueEvent) }
-    subscribe('fastify-cloud-tasks:enqueue', listener)
-    t.teardown(() => { unsubscribe('fastify-cloud-tasks:enqueue', listener) })
-    const { app } = await start(t, { tasks })
-    await app.enqueue('mail', mail, { id: '7' })
-    await t.rejects(app.enqueue('mail', {}))
-    t.match(events, [
-      { task: 'mail', id: taskId('mail', '7'), queue: 'mail', duplicate: false, error: undefined },
-      { task: 'mail', queue: 'mail', error: { code: 'FST_TASKS_INVALID_PAYLOAD' } }
-    ])
-    t.strictSame(Object.keys(events[0]!), Object.keys(events[1]!))
   })
 })
 

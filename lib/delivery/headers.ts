@@ -8,6 +8,13 @@ export const DEADLINE_HEADER = 'fastify-cloud-tasks-deadline'
 export const RETRY_HEADER = 'fastify-cloud-tasks-retry'
 export const RETRY_BY_QUEUE = 'queue'
 
+/**
+ * The trace that a task was enqueued in, as `traceparent` and `tracestate` would say it. Headers of our own, because proxies and Cloud Run
+ * replace `traceparent`, and servers make what it names the parent of their spans. Inform, never authorise.
+ */
+export const TRACE_PARENT_HEADER = 'fastify-cloud-tasks-traceparent'
+export const TRACE_STATE_HEADER = 'fastify-cloud-tasks-tracestate'
+
 /** Proves that an attempt comes from the embedded queue of this very process: a secret that is valid once. */
 export const SECRET_HEADER = 'fastify-cloud-tasks-secret'
 

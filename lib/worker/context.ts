@@ -34,6 +34,10 @@ export class AttemptContext implements TaskContext, LimitedAttempt {
   isLastAttempt: boolean
   readonly deadline: Date
   readonly mayHaveOwnRetry: boolean
+  /** How long the handler ran. */
+  durationMs = 0
+  /** On every line of the log, besides those that name the task. To be set before the first line. */
+  logFields: Readonly<Record<string, string>> | undefined
   #limits: RetryLimits
   readonly #request: FastifyRequest | undefined
   readonly #log: FastifyBaseLogger
@@ -83,13 +87,13 @@ export class AttemptContext implements TaskContext, LimitedAttempt {
 
   get request (): FastifyRequest | undefined {
     // Handlers may also log through the request, and those lines belong to the attempt as well.
-    if (this.#request !== undefined && this.#watchers?.none === false) this.#request.log = this.#watched()
+    if (this.#request !== undefined && this.#watched() !== this.#log) this.#request.log = this.#watched()
     return this.#request
   }
 
   /** A line at debug without the cost of a logger of its own: every attempt writes one. */
   debug (fields: object, message: string): void {
-    this.#log.debug({ task: this.name, id: this.id, attempt: this.attempt, ...fields }, message)
+    this.#log.debug({ task: this.name, id: this.id, attempt: this.attempt, ...this.logFields, ...fields }, message)
   }
 
   get signal (): AbortSignal {
@@ -121,7 +125,10 @@ export class AttemptContext implements TaskContext, LimitedAttempt {
 
   /** The log that the watchers of this attempt see. */
   #watched (): FastifyBaseLogger {
-    this.#watchedLog ??= this.#watchers?.none === false ? this.#watchers.logOf(this, this.#log) : this.#log
+    if (this.#watchedLog === undefined) {
+      const log = this.logFields === undefined ? this.#log : this.#log.child(this.logFields)
+      this.#watchedLog = this.#watchers?.none === false ? this.#watchers.logOf(this, log) : log
+    }
     return this.#watchedLog
   }
 }

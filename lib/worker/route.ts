@@ -4,7 +4,6 @@ import { readAttempt } from '../cloud-tasks/headers.js'
 import { DEFAULT_DISPATCH_DEADLINE_MS } from '../cloud-tasks/limits.js'
 import type { Config } from '../options/config.js'
 import { FST_TASKS_ATTEMPT_FAILED, FST_TASKS_NOT_REGISTERED, FST_TASKS_ROUTE_TAKEN } from '../errors.js'
-import { attemptStartChannel } from '../events.js'
 import type { PayloadCodec } from '../registry/payload.js'
 import type { RegisteredTask, Registry } from '../registry/registry.js'
 import { CLOSING_RESULT, DEADLINE_HEADER, RESULT_HEADER, RETRY_BY_QUEUE, RETRY_HEADER } from '../delivery/headers.js'
@@ -16,6 +15,7 @@ import type { AttemptResult } from './attempt-result.js'
 import { UNKNOWN_LIMITS, type RetryLimitSource } from './retry-limits.js'
 import type { Outcome, Settlement } from './settlement.js'
 import type { Runs } from './run.js'
+import { tracedAttempt } from './traced-attempt.js'
 import type { AttemptWatchers } from './watchers.js'
 
 export interface TaskRoutes {
@@ -135,8 +135,11 @@ async function attempt (worker: TaskRoutes, task: RegisteredTask, request: Fasti
   const endsAt = clock.monotonic() + ms
   const connection = new AttemptConnection(request.raw, reply.raw, ms + ANSWER_MS)
   try {
-    const context = await contextOf(worker, task, request, deadlineAt)
-    return await runAndSettle(worker, task, request, context, connection, endsAt)
+    const context = contextOf(worker, task, request, deadlineAt)
+    return await traced(worker, request, context, async () => {
+      await begin(worker, request, context)
+      return await runAndSettle(worker, task, request, context, connection, endsAt)
+    })
   } finally {
     connection.release()
   }
@@ -148,11 +151,9 @@ async function runAndSettle (
 ): Promise<Outcome> {
   const { clock } = worker
   const startedAt = clock.monotonic()
-  if (attemptStartChannel.hasSubscribers) {
-    attemptStartChannel.publish({ task: context.name, id: context.id, queue: context.queue, attempt: context.attempt })
-  }
   const run = await worker.runs.run(worker.app, task.handler!, request.body, context, endsAt - startedAt, connection)
-  return await worker.settlement.settle(task, request.body, context, run, clock.monotonic() - startedAt)
+  context.durationMs = clock.monotonic() - startedAt
+  return await worker.settlement.settle(task, request.body, context, run)
 }
 
 function answer (reply: FastifyReply, { status, result, code }: Outcome): FastifyReply {
@@ -169,8 +170,11 @@ async function refuse (
   const invalid = verified.has(request) && isParserError(error) ? error : invalidPayloads.get(request)
   if (invalid !== undefined) {
     return answer(reply, await worker.runs.attempt(async () => {
-      const context = await contextOf(worker, task, request, worker.clock.now() + deadlineMs(request))
-      return await worker.settlement.settle(task, request.body, context, invalidPayloadResult(worker, invalid), 0)
+      const context = contextOf(worker, task, request, worker.clock.now() + deadlineMs(request))
+      return await traced(worker, request, context, async () => {
+        await begin(worker, request, context)
+        return await worker.settlement.settle(task, request.body, context, invalidPayloadResult(worker, invalid))
+      })
     }))
   }
   return rejectCall(task.name, error, request, reply)
@@ -225,21 +229,30 @@ async function unknownTask (request: FastifyRequest, reply: FastifyReply): Promi
   return reply.code(404).send(describe(404, 'retry', error.code))
 }
 
-async function contextOf (worker: TaskRoutes, task: RegisteredTask, request: FastifyRequest, deadlineAt: number): Promise<AttemptContext> {
-  const { config, clock, watchers, limits } = worker
+function contextOf (worker: TaskRoutes, task: RegisteredTask, request: FastifyRequest, deadlineAt: number): AttemptContext {
+  const { config, clock, watchers } = worker
   const delivered = readAttempt(request.headers, config.target.type)
   // Cloud Scheduler and people call without the headers of a queue; that is a first attempt.
   const headers = delivered ?? {
     id: request.id, queue: task.queue ?? config.queue, retryCount: 0, executionCount: 0, scheduledAt: clock.now()
   }
   const mayHaveOwnRetry = delivered !== undefined && request.headers[RETRY_HEADER] !== RETRY_BY_QUEUE
-  const context = new AttemptContext({
+  return new AttemptContext({
     name: task.name, headers, mayHaveOwnRetry, limits: UNKNOWN_LIMITS, deadlineAt, log: request.log, request, watchers
   })
+}
+
+async function traced (
+  { config }: TaskRoutes, request: FastifyRequest, context: AttemptContext, work: () => Promise<Outcome>
+): Promise<Outcome> {
+  return await tracedAttempt(context, request.headers, config.callers.verify !== 'none', work)
+}
+
+/** Learns how often the task is retried, which may have to be read first. */
+async function begin ({ limits, watchers }: TaskRoutes, request: FastifyRequest, context: AttemptContext): Promise<void> {
   const known = limits.limitsOf(context)
   context.limits = known instanceof Promise ? await known : known
   watchers.started(context, request)
-  return context
 }
 
 function deadlineMs (request: FastifyRequest): number {

@@ -1,5 +1,4 @@
 import type { Config } from '../options/config.js'
-import { attemptEndChannel } from '../events.js'
 import type { RegisteredTask } from '../registry/registry.js'
 import type { AttemptResult } from './attempt-result.js'
 import type { AttemptContext } from './context.js'
@@ -13,6 +12,8 @@ export interface Outcome {
   readonly status: 200 | 204 | 400 | 499 | 500 | 503 | 504
   readonly error: unknown
   readonly code: string | undefined
+  /** Whether this was a failure of the last attempt. */
+  readonly exhausted: boolean
 }
 
 /**
@@ -40,12 +41,11 @@ export class Settlement {
   }
 
   /** Never rejects. */
-  async settle (
-    task: RegisteredTask, payload: unknown, context: AttemptContext, attempt: AttemptResult, durationMs: number
-  ): Promise<Outcome> {
-    const outcome = outcomeOf(attempt)
-    const exhausted = outcome.result === 'retry' && await this.#endsTask(context)
-    this.#count(task.name, outcome, exhausted)
+  async settle (task: RegisteredTask, payload: unknown, context: AttemptContext, attempt: AttemptResult): Promise<Outcome> {
+    const settled = outcomeOf(attempt)
+    const exhausted = settled.result === 'retry' && await this.#endsTask(context)
+    const outcome = { ...settled, exhausted }
+    this.#count(task.name, outcome)
     if (!this.#watchers.none) {
       this.#watchers.settled(context, attempt, { status: outcome.status, isLast: outcome.result !== 'retry' || exhausted })
     }
@@ -59,21 +59,7 @@ export class Settlement {
       context.log.warn({ err: outcome.error, status: outcome.status, maxAttempts: context.maxAttempts },
         certain ? 'attempt failed, it will be retried' : 'attempt failed, it will be retried unless the queue allows no more attempts')
     } else {
-      context.debug({ durationMs }, 'task done')
-    }
-
-    if (attemptEndChannel.hasSubscribers) {
-      attemptEndChannel.publish({
-        task: context.name,
-        id: context.id,
-        queue: context.queue,
-        attempt: context.attempt,
-        result: outcome.result,
-        status: outcome.status,
-        durationMs,
-        exhausted,
-        error: outcome.error
-      })
+      context.debug({ durationMs: context.durationMs }, 'task done')
     }
     return outcome
   }
@@ -115,9 +101,9 @@ export class Settlement {
     }
   }
 
-  #count (name: string, outcome: Outcome, exhausted: boolean): void {
+  #count (name: string, { result, exhausted }: Outcome): void {
     const counts = this.#countsOf(name)
-    counts[outcome.result]++
+    counts[result]++
     if (exhausted) counts.exhausted++
   }
 
@@ -136,7 +122,7 @@ function noCounts (): OutcomeCounts {
  * The table of outcomes. Cloud Tasks retries everything but 2xx, and slows the whole queue down on 429 and 503: only a closing server
  * answers 503.
  */
-function outcomeOf (attempt: AttemptResult): Outcome {
+function outcomeOf (attempt: AttemptResult): Omit<Outcome, 'exhausted'> {
   switch (attempt.result) {
     case 'done': return { result: 'done', status: 204, error: undefined, code: undefined }
     case 'dropped': return { result: 'dropped', status: 200, error: undefined, code: 'FST_TASKS_DROPPED' }

@@ -157,8 +157,8 @@ t.test('tasks in a directory neither run nor keep list and run from working besi
 
   const ends: unknown[] = []
   const listener = (event: unknown): void => { ends.push(event) }
-  subscribe('fastify-cloud-tasks:attempt:start', listener)
-  t.teardown(() => { unsubscribe('fastify-cloud-tasks:attempt:start', listener) })
+  subscribe('tracing:fastify-cloud-tasks:attempt:start', listener)
+  t.teardown(() => { unsubscribe('tracing:fastify-cloud-tasks:attempt:start', listener) })
   t.match(await command(['list'], { cwd }), { code: 0 })
   t.match(await command(['enqueue', 'greet', '{"name":"Bob"}', '--id', 'bob', '--delay', '0'], { cwd }), {
     code: 0,

@@ -1,7 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import type { Test } from 'tap'
-import cloudTasks, { type AttemptEndEvent, type CloudTasksOptions, type TaskDefinitions } from '../../lib/index.js'
+import cloudTasks, { type AttemptEvent, type CloudTasksOptions, type TaskDefinitions } from '../../lib/index.js'
 
 /** Log lines of an app, parsed. */
 export interface LogLine { readonly level: number, readonly msg: string, readonly [key: string]: unknown }
@@ -34,18 +34,18 @@ export async function create<M extends TaskDefinitions> (
 
 /** The ends of attempts, in their order, and a way to wait for the next ones. */
 export function watchAttempts (t: Test) {
-  const ends: AttemptEndEvent[] = []
+  const ends: AttemptEvent[] = []
   let wake = (): void => {}
   const listener = (event: unknown): void => {
-    ends.push(event as AttemptEndEvent)
+    ends.push(event as AttemptEvent)
     wake()
   }
-  subscribe('fastify-cloud-tasks:attempt:end', listener)
-  t.teardown(() => { unsubscribe('fastify-cloud-tasks:attempt:end', listener) })
+  subscribe('tracing:fastify-cloud-tasks:attempt:asyncEnd', listener)
+  t.teardown(() => { unsubscribe('tracing:fastify-cloud-tasks:attempt:asyncEnd', listener) })
   return {
     ends,
     /** Resolves once `count` attempts have ended since the watch began. */
-    async ended (count: number): Promise<AttemptEndEvent[]> {
+    async ended (count: number): Promise<AttemptEvent[]> {
       while (ends.length < count) await new Promise<void>(resolve => { wake = resolve })
       return ends
     }

@@ -6,7 +6,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { RETRY_BY_QUEUE, RETRY_HEADER } from '../../lib/delivery/headers.js'
 import { createEmulator, type Emulator } from '../../lib/emulator/index.js'
-import cloudTasks, { defineTasks, type AttemptEndEvent, type CloudTasksOptions, type TaskContext } from '../../lib/index.js'
+import cloudTasks, { defineTasks, type AttemptEvent, type CloudTasksOptions, type TaskContext } from '../../lib/index.js'
 import type { RetryConfig } from '../../lib/cloud-tasks/task.js'
 import { ManualClock } from '../../lib/clock/manual-clock.js'
 import { handleOf } from '../../lib/plugin-handle.js'
@@ -27,7 +27,7 @@ interface Worker {
   /** Attempts for which onExhausted ran. */
   readonly exhausted: number[]
   /** Enqueues a task as another client would, and resolves with all its attempts once the emulator has no task left. */
-  run (retryConfig?: Partial<RetryConfig>, headers?: Record<string, string>): Promise<AttemptEndEvent[]>
+  run (retryConfig?: Partial<RetryConfig>, headers?: Record<string, string>): Promise<AttemptEvent[]>
 }
 
 /** A worker of which every attempt fails, and the emulator with its queue. */

@@ -57,13 +57,16 @@ export class PayloadCodec {
   }
 
   /**
-   * What the handler gets from a payload that is already parsed.
+   * What the handler gets from a payload that is already parsed; a promise of it where the validator is asynchronous.
    * @throws FST_TASKS_INVALID_PAYLOAD
    */
-  async validate (task: RegisteredTask, parsed: unknown): Promise<unknown> {
-    const validation = await this.#validator(task)(parsed)
-    if (validation.faults !== undefined) throw this.invalid(task, validation.faults, parsed)
-    return validation.value
+  validate (task: RegisteredTask, parsed: unknown): unknown {
+    const accepted = (validation: Validation): unknown => {
+      if (validation.faults !== undefined) throw this.invalid(task, validation.faults, parsed)
+      return validation.value
+    }
+    const validation = this.#validator(task)(parsed)
+    return validation instanceof Promise ? validation.then(accepted) : accepted(validation)
   }
 
   /**

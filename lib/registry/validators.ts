@@ -23,7 +23,7 @@ export function compiledValidator (
     let answer: unknown
     try {
       answer = validator.schemaEnv === undefined ? validator(value) : validator(value, { parentData: parent, parentDataProperty: 'body' })
-      if (isPromise(answer)) return answer.then(result => (result === false ? refused() : { value: parent.body }), failed)
+      if (isPromise(answer)) return Promise.resolve(answer).then(result => (result === false ? refused() : { value: parent.body }), failed)
     } catch (error) {
       return failed(error)
     }
@@ -54,7 +54,7 @@ export function standardValidator (schema: StandardSchema): Validate {
   return value => {
     try {
       const answer = standard.validate!(value)
-      return isPromise(answer) ? answer.then(read).catch(failed) : read(answer)
+      return isPromise(answer) ? Promise.resolve(answer).then(read).catch(failed) : read(answer)
     } catch (error) {
       return failed(error)
     }

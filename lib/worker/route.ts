@@ -11,7 +11,7 @@ import { routePath } from '../delivery/path.js'
 import type { Authenticator } from './auth/authenticator.js'
 import { AttemptConnection } from './connection.js'
 import { AttemptContext } from './context.js'
-import type { AttemptResult } from './attempt-result.js'
+import type { AttemptResult, RunResult } from './attempt-result.js'
 import { UNKNOWN_LIMITS, type RetryLimitSource } from './retry-limits.js'
 import type { Outcome, Settlement } from './settlement.js'
 import type { Runs } from './run.js'
@@ -73,8 +73,18 @@ export function mountRoutes (worker: TaskRoutes): void {
 /** Requests whose caller has been verified. */
 const verified = new WeakSet<FastifyRequest>()
 
-/** Why the payload of a request does not fit. Other hooks may throw errors that look alike. */
-const invalidPayloads = new WeakMap<FastifyRequest, Error>()
+/** How an attempt ended whose payload was not accepted. Other hooks may throw errors that look alike. */
+const endedBefore = new WeakMap<FastifyRequest, AttemptResult>()
+
+/** Deadlines that began with an asynchronous validation. */
+const deadlines = new WeakMap<FastifyRequest, Deadline>()
+
+interface Deadline {
+  readonly ms: number
+  readonly at: number
+  /** In monotonic time, which no correction of the wall clock moves. */
+  readonly endsAt: number
+}
 
 /** The outcome of a request's attempt. A hook of the host that throws afterwards does not change it. */
 const outcomes = new WeakMap<FastifyRequest, Outcome>()
@@ -100,14 +110,21 @@ function attemptRoute (worker: TaskRoutes, task: RegisteredTask): RouteOptions {
     // The schema is for documents: preValidation validates, by the very validator that checked the payload at enqueue. It runs before
     // any preHandler hook of the host, as Fastify's own validation would, and accepts what an asynchronous validator resolves with.
     validatorCompiler: () => () => true,
-    preValidation: async request => {
+    preValidation: async (request, reply) => {
+      let result: RunResult
       try {
         if (!hasBody(request)) throw missingPayload(worker, task)
-        request.body = await worker.payloads.validate(task, request.body)
+        const payload = worker.payloads.validate(task, request.body)
+        result = payload instanceof Promise ? await settled(worker, task, payload, request, reply) : { result: 'done', value: payload }
       } catch (error) {
-        invalidPayloads.set(request, error as Error)
-        throw error
+        result = { result: 'failed', error }
       }
+      if (result.result === 'done') {
+        request.body = result.value
+        return
+      }
+      endedBefore.set(request, result.result === 'failed' ? invalidPayloadResult(worker, result.error as Error) : result)
+      throw result.error
     },
     // Attempts have deadlines of their own; the host's limit for its handlers would answer 503 and slow the queue down.
     ...((worker.app.initialConfig as { handlerTimeout?: number }).handlerTimeout ? { handlerTimeout: MAX_TIMEOUT_MS } : {}),
@@ -129,17 +146,36 @@ function attemptRoute (worker: TaskRoutes, task: RegisteredTask): RouteOptions {
 }
 
 async function attempt (worker: TaskRoutes, task: RegisteredTask, request: FastifyRequest, reply: FastifyReply): Promise<Outcome> {
-  const { clock } = worker
-  const ms = deadlineMs(request)
-  const deadlineAt = clock.now() + ms
-  const endsAt = clock.monotonic() + ms
+  const { ms, at, endsAt } = deadlines.get(request) ?? deadlineOf(worker, request)
   const connection = new AttemptConnection(request.raw, reply.raw, ms + ANSWER_MS)
   try {
-    const context = contextOf(worker, task, request, deadlineAt)
+    const context = contextOf(worker, task, request, at)
     return await traced(worker, request, context, async () => {
       await begin(worker, request, context)
       return await runAndSettle(worker, task, request, context, connection, endsAt)
     })
+  } finally {
+    connection.release()
+  }
+}
+
+/**
+ * How an asynchronous validation ends: as a run of a handler does, since a validator that never settles would hold the attempt, and a
+ * closing server, for ever.
+ */
+async function settled (
+  worker: TaskRoutes, task: RegisteredTask, payload: Promise<unknown>, request: FastifyRequest, reply: FastifyReply
+): Promise<RunResult> {
+  const deadline = deadlineOf(worker, request)
+  deadlines.set(request, deadline)
+  const connection = new AttemptConnection(request.raw, reply.raw, deadline.ms + ANSWER_MS)
+  // A run that does not begin, because the server is closing, leaves nobody who waits for it.
+  payload.catch(() => {})
+  try {
+    const context = contextOf(worker, task, request, deadline.at)
+    return await worker.runs.attempt(
+      async () => await worker.runs.run(worker.app, async () => await payload, undefined, context, deadline.ms, connection)
+    )
   } finally {
     connection.release()
   }
@@ -167,13 +203,17 @@ async function refuse (
   worker: TaskRoutes, task: RegisteredTask, error: FastifyError, request: FastifyRequest, reply: FastifyReply
 ): Promise<FastifyReply> {
   // A hook of the host that comes before the verification may throw the parser's errors, too.
-  const invalid = verified.has(request) && isParserError(error) ? error : invalidPayloads.get(request)
-  if (invalid !== undefined) {
+  const ended = verified.has(request) && isParserError(error) ? invalidPayloadResult(worker, error) : endedBefore.get(request)
+  if (ended?.result === 'aborted') return refuseWhileClosing(worker, task, request, reply)
+  if (ended !== undefined) {
     return answer(reply, await worker.runs.attempt(async () => {
-      const context = contextOf(worker, task, request, worker.clock.now() + deadlineMs(request))
+      const begun = deadlines.get(request)
+      const { at, endsAt, ms } = begun ?? deadlineOf(worker, request)
+      const context = contextOf(worker, task, request, at)
       return await traced(worker, request, context, async () => {
         await begin(worker, request, context)
-        return await worker.settlement.settle(task, request.body, context, invalidPayloadResult(worker, invalid))
+        if (begun !== undefined) context.durationMs = worker.clock.monotonic() - (endsAt - ms)
+        return await worker.settlement.settle(task, request.body, context, ended)
       })
     }))
   }
@@ -253,6 +293,12 @@ async function begin ({ limits, watchers }: TaskRoutes, request: FastifyRequest,
   const known = limits.limitsOf(context)
   context.limits = known instanceof Promise ? await known : known
   watchers.started(context, request)
+}
+
+/** Begins now. */
+function deadlineOf ({ clock }: TaskRoutes, request: FastifyRequest): Deadline {
+  const ms = deadlineMs(request)
+  return { ms, at: clock.now() + ms, endsAt: clock.monotonic() + ms }
 }
 
 function deadlineMs (request: FastifyRequest): number {

@@ -28,6 +28,10 @@ export const LIBRARIES: Readonly<Record<string, Library>> = {
     schema: n =>
       `z.object({ id${n}: z.string(), count: z.int(), note: z.string().optional(), place: z.object({ x${n}: z.number(), tags: z.array(z.string()) }) })`
   },
+  'zod 3.24': {
+    imports: "import { z } from 'zod/v3'",
+    schema: n => `z.object({ id${n}: z.string(), count: z.number().int(), note: z.string().optional(), place: z.object({ x${n}: z.number(), tags: z.array(z.string()) }) })`
+  },
   valibot: {
     imports: "import * as v from 'valibot'",
     schema: n =>

@@ -6,7 +6,9 @@ import swagger from '@fastify/swagger'
 import t from 'tap'
 import * as v from 'valibot'
 import * as z from 'zod'
+import { ManualClock } from '../../lib/clock/manual-clock.js'
 import cloudTasks, { defineTasks, tasksOf } from '../../lib/index.js'
+import { handleOf } from '../../lib/plugin-handle.js'
 import { gate, start, watchAttempts } from '../support/app.js'
 
 /** A Standard Schema whose `validate` is given. */
@@ -74,6 +76,52 @@ t.test('an asynchronous schema', async t => {
     await app.enqueue('late', 'x')
     await started.opened
     t.strictSame((await attempts.ended(2)).map(({ result, status }) => `${result} ${status}`), ['retry 400', 'done 204'])
+  })
+
+  let validating = (): void => {}
+  const endless = defineTasks({ endless: { payload: standard<unknown>(async () => { validating(); await new Promise(() => {}) }) } })
+  const call = { method: 'POST', url: '/tasks/endless', payload: {} } as const
+
+  t.test('that never settles ends the attempt at its deadline', async t => {
+    const attempts = watchAttempts(t)
+    const { app } = await start(t, { tasks: endless, auth: false, handlers: { endless: () => { t.fail('must not run') } } })
+    const clock = new ManualClock()
+    handleOf(app)!.clock.switchTo(clock)
+    const late = app.inject({ ...call, headers: { 'fastify-cloud-tasks-deadline': '20' } })
+    const answered: unknown[] = []
+    late.then(response => { answered.push([response.statusCode, response.json().code]) })
+    const from = clock.now()
+    for (let i = 0; i < 1000 && answered.length === 0; i++) await clock.advance(1000)
+    t.strictSame(answered, [[504, 'FST_TASKS_DEADLINE_EXCEEDED']])
+    t.ok(clock.now() - from >= 20_000)
+    t.match(attempts.ends, [{ result: 'retry', status: 504, error: { code: 'FST_TASKS_DEADLINE_EXCEEDED' } }])
+  })
+
+  t.test('that never settles does not keep a server from closing, and the attempt is no attempt', async t => {
+    const attempts = watchAttempts(t)
+    const { app } = await start(t, { tasks: endless, auth: false, closeGraceSeconds: 0, handlers: { endless: () => { t.fail('must not run') } } })
+    const reached = gate()
+    validating = reached.open
+    const answer = app.inject(call)
+    answer.catch(() => {})
+    await reached.opened
+    await app.close()
+    const { statusCode, headers } = await answer
+    t.strictSame([statusCode, headers['fastify-cloud-tasks-result']], [503, 'closing'])
+    t.strictSame(attempts.ends, [])
+  })
+
+  t.test('has its share of the deadline', async t => {
+    const clock = new ManualClock()
+    const slow = defineTasks({ slow: { payload: standard<unknown>(async value => { await clock.advance(5000); return { value } }) } })
+    let leftMs = 0
+    const { app } = await start(t, {
+      tasks: slow, auth: false, handlers: { slow: (_, task) => { leftMs = task.deadline.getTime() - clock.now() } }
+    })
+    handleOf(app)!.clock.switchTo(clock)
+    const response = await app.inject({ ...call, url: '/tasks/slow', headers: { 'fastify-cloud-tasks-deadline': '20' } })
+    t.equal(response.statusCode, 204)
+    t.equal(leftMs, 15_000)
   })
 })
 

@@ -20,6 +20,7 @@ const libraries: ReadonlyArray<readonly [file: string, edits: Edits]> = [
   ['json-schema', { ...tasksOf('json-schema'), ...withoutTransforms, ...typeProvider(JSON_SCHEMA_PROVIDER) }],
   ['json-schema with the provider of TypeBox 1.x', { ...tasksOf('json-schema'), ...withoutTransforms, ...typeProvider(TYPEBOX_PROVIDER) }],
   ['zod', tasksOf('zod')],
+  ['zod-3', tasksOf('zod-3')],
   ['valibot', tasksOf('valibot')],
   ['arktype', tasksOf('arktype')]
 ]

@@ -245,10 +245,13 @@ async function traced<T> (event: EnqueueEvent, work: () => Promise<T>): Promise<
 }
 
 /** To be called right before a task is sent. */
-function announce (event: Filled<EnqueueEvent>, queue: string, outgoing: OutgoingTask): void {
-  const { id, body, headers } = outgoing
+function announce (
+  event: Filled<EnqueueEvent>, queue: string, { id, body, headers }: OutgoingTask & { readonly headers: Record<string, string> }
+): void {
   if (!event.batch) event.id = id
   event.sent++
   const added = event.headersOf?.({ queue, id, bodySize: body.length })
-  if (added !== undefined) Object.assign(headers, added)
+  if (added === undefined) return
+  const chosen = new Set(Object.keys(headers).map(name => name.toLowerCase()))
+  for (const [name, value] of Object.entries(added)) if (!chosen.has(name.toLowerCase())) headers[name] = value
 }

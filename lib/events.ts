@@ -33,7 +33,10 @@ export interface EnqueueEvent extends TracedEvent {
   readonly sent: number
   /** Why items of a batch failed. They fail alone, so `error` is not published for them. */
   readonly failures: readonly unknown[]
-  /** A subscriber of `start` may set it: called for each task right before it is sent. What it returns is added to the task's headers. */
+  /**
+   * A subscriber of `start` may set it: called for each task right before it is sent. What it returns is added to the headers that the
+   * caller has chosen.
+   */
   headersOf: ((task: SentTask) => Readonly<Record<string, string>> | undefined) | undefined
 }
 
@@ -83,6 +86,12 @@ export interface ExpiredEvent {
   readonly ids: readonly string[]
 }
 
+/** A question: every app with an embedded queue in this process answers it at once, while it is published. */
+export interface QueueCountsEvent {
+  /** @param queue short id */
+  add (queue: string, counts: { readonly waiting: number, readonly running: number, readonly oldestDueSeconds: number }): void
+}
+
 /** An event as its publisher sees it. */
 export type Filled<E> = { -readonly [K in keyof E]: E[K] }
 
@@ -116,3 +125,6 @@ export const attemptChannel = tracingChannel<unknown, AttemptEvent>('fastify-clo
 
 /** `fastify-cloud-tasks:expired`: the embedded queue has dropped tasks that were older than 31 days; at most one message a second. */
 export const expiredChannel = channel('fastify-cloud-tasks:expired')
+
+/** `fastify-cloud-tasks:counts`: published by whoever wants to know the counts of all embedded queues, such as a metrics exporter. */
+export const countsChannel = channel('fastify-cloud-tasks:counts')

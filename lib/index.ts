@@ -23,4 +23,4 @@ export type {
 export type { PayloadSchema } from './registry/schema.js'
 export type { Enqueue, EnqueueOptions, EnqueueResult } from './enqueue.js'
 export type { EnqueueItem, TaskClient, PendingQuery, PendingPage, PendingTask, TransportCounts, TaskListing, Tasks } from './tasks.js'
-export type { Around, AttemptEvent, EnqueueEvent, ExpiredEvent, SentTask, TraceHeaders } from './events.js'
+export type { Around, AttemptEvent, EnqueueEvent, ExpiredEvent, QueueCountsEvent, SentTask, TraceHeaders } from './events.js'

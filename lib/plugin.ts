@@ -7,6 +7,7 @@ import { SwitchableClock } from './clock/switchable-clock.js'
 import { resolveConfig, type Config } from './options/config.js'
 import { Producer, type Enqueue } from './enqueue.js'
 import { FST_TASKS_ALREADY_REGISTERED, FST_TASKS_INVALID_DEFINITION } from './errors.js'
+import { countsChannel, type QueueCountsEvent } from './events.js'
 import { chainOf } from './fastify-internals.js'
 import { expose, loaderOf, type Loader } from './plugin-handle.js'
 import type { Task } from './cloud-tasks/task.js'
@@ -93,6 +94,7 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
     createTasks({ app, config, clock, scope, registry, payloads, producer, runs, settlement, limits, transport, signal: loader?.signal })
   )
 
+  const stopCounting = answerCounts(transport)
   await transport.open()
   expose({
     app,
@@ -119,6 +121,7 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
   })
   app.addHook('onClose', async () => {
     limits.close()
+    stopCounting()
     await transport.close()
   })
 }
@@ -127,6 +130,17 @@ export default fp(cloudTasks as unknown as FastifyPluginAsync<CloudTasksOptions>
   name: 'fastify-cloud-tasks',
   fastify: '5.x'
 }) as CloudTasksPlugin
+
+/** Answers whoever asks for the counts of embedded queues in this process. Returns what ends that. */
+function answerCounts ({ inspection }: Transport): () => void {
+  if (inspection === undefined) return () => {}
+  const answer = (question: unknown): void => {
+    if (!inspection.ready) return
+    for (const [queue, counts] of Object.entries(inspection.counts())) (question as QueueCountsEvent).add(queue, counts)
+  }
+  countsChannel.subscribe(answer)
+  return () => { countsChannel.unsubscribe(answer) }
+}
 
 interface TransportParts {
   readonly app: FastifyInstance

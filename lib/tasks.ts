@@ -52,7 +52,8 @@ export interface Tasks<M = RegisteredTasks, F = RegisteredTypeProvider> {
    */
   delete<N extends keyof M & string>(name: N, id: string, options?: { readonly queue?: string }): Promise<boolean>
   /**
-   * Tasks that wait, attempts that run, and whether the queue is paused, by queue id, each in constant time. Of the embedded queue only.
+   * Tasks that wait, attempts that run, how long the oldest task has been due, and whether the queue is paused, by queue id, each in
+   * constant time. Of the embedded queue only.
    * @throws FST_TASKS_LOCAL_ONLY, FST_TASKS_STORE_UNAVAILABLE before the app is ready, where a directory is still being opened
    */
   counts(): Record<string, TransportCounts>

@@ -32,6 +32,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   worker: [...base, 'type transport/transport'],
   enqueue: [...base, 'transport/transport'],
   tasks: [...base, 'enqueue', 'transport/transport', 'worker'],
+  otel: [...base],
   'plugin-handle': [...base, 'type engine', 'type worker'],
   console: [...base, 'browser-guard', 'enqueue', 'engine', 'plugin-handle', 'type worker'],
   emulator: [...base, 'browser-guard', 'engine', 'store'],

@@ -215,6 +215,7 @@ t.test('types resolve from both module systems, and Register can be filled', asy
     import plugin, { errors, tasksOf, type Register, type TaskPayload } from 'fastify-cloud-tasks'
     import taskConsole from 'fastify-cloud-tasks/console'
     import { createEmulator } from 'fastify-cloud-tasks/emulator'
+    import { CloudTasksInstrumentation, type CloudTasksInstrumentationConfig } from 'fastify-cloud-tasks/otel'
     cloudTasks.defineTasks satisfies Function
     // @ts-expect-error not exported
     cloudTasks.defineTask
@@ -223,6 +224,8 @@ t.test('types resolve from both module systems, and Register can be filled', asy
     // @ts-expect-error missing field
     export const wrong: TaskPayload<NonNullable<Register['tasks']>, 'greet'> = {}
     export type Code = errors.TaskError<'FST_TASKS_CLOSING'>
+    export const link: CloudTasksInstrumentationConfig = { propagation: 'link' }
+    export const instrumentation: CloudTasksInstrumentation = new CloudTasksInstrumentation(link)
     export default [plugin, tasksOf, taskConsole, createEmulator]
   `)
   write(

@@ -304,6 +304,11 @@ export class Engine {
     return this.#queues.get(queueName).stored.state
   }
 
+  /** When the first of the waiting tasks is or was due. Works also after `close`. */
+  firstDueAt (queueName: string): number | undefined {
+    return this.#queues.get(queueName).due.first?.dueAt
+  }
+
   /** How many tasks a queue has, those under way included, and when the first of the others is or was due. */
   backlog (queueName: string): { tasks: number, firstDueAt: number | undefined } {
     const { tasks, due } = this.#queue(queueName)

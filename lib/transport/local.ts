@@ -57,13 +57,16 @@ export class LocalTransport implements Transport {
   #refusing = false
   #closing = false
   readonly retrySettings = undefined
-  readonly inspection: Inspection = {
-    counts: () => this.#counts(),
-    page: (queue, page) => this.#page(queue, page),
-    setState: (queue, state) => this.#setState(queue, state)
-  }
+  readonly inspection: Inspection
 
   constructor ({ app, config, clock, scope, secrets, onExpired, queueIds }: LocalTransportOptions) {
+    const isReady = (): boolean => this.#isOpen
+    this.inspection = {
+      get ready () { return isReady() },
+      counts: () => this.#counts(),
+      page: (queue, page) => this.#page(queue, page),
+      setState: (queue, state) => this.#setState(queue, state)
+    }
     this.#app = app
     this.#config = config
     this.#clock = clock
@@ -103,7 +106,8 @@ export class LocalTransport implements Transport {
   }
 
   /**
-   * Waits for the end of opening, yet for no more than that share of what the host allows a plugin or a hook. Resolves with whether it is open.
+   * Waits for the end of opening, yet for no more than that share of what the host allows a plugin or a hook. Resolves with whether it is
+   * open.
    * @throws FST_TASKS_STORE_UNAVAILABLE
    */
   async #wait (share: number): Promise<boolean> {
@@ -185,7 +189,8 @@ export class LocalTransport implements Transport {
     const logProgress = progressLogger(this.#app, directory)
     try {
       await this.#engine.open(logProgress)
-      await this.#engine.updateQueues(new Map([...this.#queueIds].map(id => [this.queueName(id), queues.get(id) ?? DEFAULT_QUEUE_SETTINGS])))
+      const settings = [...this.#queueIds].map(id => [this.queueName(id), queues.get(id) ?? DEFAULT_QUEUE_SETTINGS] as const)
+      await this.#engine.updateQueues(new Map(settings))
       this.#isOpen = true
     } catch (error) {
       await this.#engine.close()
@@ -198,7 +203,8 @@ export class LocalTransport implements Transport {
   #warnAboutPaused (): void {
     for (const [queue, { state, waiting }] of Object.entries(this.#counts())) {
       if (state === 'RUNNING') continue
-      this.#app.log.warn({ queue, waiting }, `queue '${queue}' is paused since an earlier run, and ${waiting} tasks wait in it; to run them, call ` +
+      this.#app.log.warn({ queue, waiting },
+        `queue '${queue}' is paused since an earlier run, and ${waiting} tasks wait in it; to run them, call ` +
         `app.tasks.resumeQueue('${queue}'), use the console, or stop the server and run 'fastify-cloud-tasks queues resume ${queue}'`)
     }
   }
@@ -210,7 +216,9 @@ export class LocalTransport implements Transport {
     if (!this.#refusing) for (const { name } of this.#engine.queues()) if (name.startsWith(`${this.#parent}/`)) ids.add(shortId(name))
     return Object.fromEntries([...ids].map(id => {
       const name = this.queueName(id)
-      return [id, { ...this.#engine.counts(name), state: this.#engine.state(name) }]
+      const dueAt = this.#engine.firstDueAt(name) ?? Infinity
+      const oldestDueSeconds = Math.max(0, this.#clock.now() - dueAt) / 1000
+      return [id, { ...this.#engine.counts(name), oldestDueSeconds, state: this.#engine.state(name) }]
     }))
   }
 
@@ -220,7 +228,9 @@ export class LocalTransport implements Transport {
       const name = this.queueName(queue)
       await (state === 'PAUSED' ? this.#engine.pauseQueue(name) : this.#engine.resumeQueue(name))
     } catch (error) {
-      if (error instanceof CloudTasksError && ['NOT_FOUND', 'INVALID_ARGUMENT'].includes(error.code)) throw new FST_TASKS_QUEUE_NOT_FOUND(queue, queueHint(queue))
+      if (error instanceof CloudTasksError && ['NOT_FOUND', 'INVALID_ARGUMENT'].includes(error.code)) {
+        throw new FST_TASKS_QUEUE_NOT_FOUND(queue, queueHint(queue))
+      }
       throw storeUnavailable(error) ?? error
     }
   }

@@ -1,8 +1,8 @@
 import type { QueueState, RetryConfig } from '../cloud-tasks/task.js'
 
 /**
- * Where `enqueue` puts tasks. Life: made while plugins load, where it also begins to open; `opened` before the server is ready; `start` when the server is ready; `stop` when it
- * begins to close; `close` when every request in flight has been answered.
+ * Where `enqueue` puts tasks. Life: made while plugins load, where it also begins to open; `opened` before the server is ready; `start`
+ * when the server is ready; `stop` when it begins to close; `close` when every request in flight has been answered.
  */
 export interface Transport {
   /**
@@ -33,6 +33,8 @@ export interface Transport {
 export interface Inspection {
   /** By queue id, in constant time for each. */
   counts (): Record<string, TransportCounts>
+  /** False while a directory is still being opened, so that nothing is known. */
+  readonly ready: boolean
   /** @throws FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_STORE_UNAVAILABLE */
   setState (queue: string, state: 'RUNNING' | 'PAUSED'): Promise<void>
   /** @throws FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_INVALID_PAGE */
@@ -60,6 +62,8 @@ export interface TransportCounts {
   readonly waiting: number
   /** Attempts under way. */
   readonly running: number
+  /** How long the first of the waiting tasks has been due; 0 where none is. Grows while a queue is paused or cannot keep up. */
+  readonly oldestDueSeconds: number
   /** `PAUSED`: it accepts tasks and runs none until it is resumed, restarts included. */
   readonly state: QueueState
 }

@@ -1,0 +1,1 @@
+export { CloudTasksInstrumentation, type CloudTasksInstrumentationConfig } from './instrumentation.js'

@@ -86,7 +86,7 @@ t.test('one engine has a directory', async t => {
       t.ok(owner.startedAt)
       await engine.close()
       for (const left of [
-        { pid: process.ppid, startedAt: owner.startedAt },
+        { pid: 1, startedAt: owner.startedAt },
         { pid: process.pid, startedAt: 'another boot 1' }
       ]) {
         await writeFile(join(directory, 'owner.json'), JSON.stringify(left))
@@ -140,7 +140,9 @@ t.test('a directory that is no store, or not of this version, or damaged, is ref
     ['the data are cut to a few bytes', 'damaged', (_, data) => truncate(data, 100)],
     ['the data are cut to one page', 'damaged', (_, data) => truncate(data, 4096)],
     ['the second half of the data is gone', 'damaged', (_, data) => truncate(data, size / 2)],
-    ['the last page of the data is gone', 'damaged', (_, data) => truncate(data, size - 4096)],
+    ['the last quarter of the data is gone', 'damaged', (_, data) => truncate(data, size * 3 / 4)],
+    ['the data are missing', 'damaged', (_, data) => rm(data)],
+    ['the data are empty', 'damaged', (_, data) => truncate(data, 0)],
     ['the beginning of the data is zeros', 'damaged', (_, data) => overwrite(data, 0, Buffer.alloc(8192))],
     [
       'a piece in its middle is something else',

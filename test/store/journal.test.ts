@@ -1,4 +1,4 @@
-import { constants, cpSync, readdirSync, readlinkSync } from 'node:fs'
+import { constants, cpSync, existsSync, readdirSync, readlinkSync, writeFileSync } from 'node:fs'
 import { appendFile, cp, mkdtemp, open, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,13 +7,15 @@ import t, { type Test } from 'tap'
 import { DEFAULT_QUEUE_SETTINGS } from '../../lib/cloud-tasks/limits.js'
 import type { Task } from '../../lib/cloud-tasks/task.js'
 import { Memtable } from '../../lib/store/lmdb/memtable.js'
-import { beginRun, openDatabases, readProgress, writeRows } from '../../lib/store/lmdb/databases.js'
+import { beginRun, openDatabases, readProgress, writeRows, type Progress } from '../../lib/store/lmdb/databases.js'
 import { createJournalFile, type JournalFile } from '../../lib/store/lmdb/journal-file.js'
-import { decodeFile, encodeFileHead, encodeFrame, wholeSectors } from '../../lib/store/lmdb/journal-frame.js'
+import { SECTOR, decodeFile, encodeFileHead, encodeFrame, wholeSectors } from '../../lib/store/lmdb/journal-frame.js'
+import { prepareDirectory } from '../../lib/store/lmdb/directory.js'
 import { Journal, readJournal } from '../../lib/store/lmdb/journal.js'
 import { LmdbStore, type LmdbStoreOptions } from '../../lib/store/lmdb/lmdb-store.js'
 import { encodeTombstone } from '../../lib/store/lmdb/record-format.js'
 import type { Row } from '../../lib/store/lmdb/row.js'
+import type { StoreError } from '../../lib/store/store-error.js'
 import type { TaskIndexEntry } from '../../lib/store/store.js'
 import { queue } from '../support/engine-harness.js'
 
@@ -57,6 +59,16 @@ function journalsIn (directory: string): string[] {
   return readdirSync(directory).filter(name => name.endsWith('.journal')).map(name => join(directory, name))
 }
 
+/** Zeros from there on, as where a write was cut short. */
+async function erase (path: string, from: number): Promise<void> {
+  const { size } = await stat(path)
+  await truncate(path, from)
+  await truncate(path, size)
+}
+
+/** What the databases know of a run whose journal must be there. */
+const progressOf = (sequence: number, run: number, base = sequence): Progress => ({ sequence, run, base, isOpen: true })
+
 const ids = (tasks: readonly TaskIndexEntry[]): string[] => tasks.map(({ name }) => name.slice(queue.length + '/tasks/'.length))
 
 t.test('a journal gives back all commits that it took, whatever they hold and however its last one was cut', async t => {
@@ -69,7 +81,7 @@ t.test('a journal gives back all commits that it took, whatever they hold and ho
   await fc.assert(fc.asyncProperty(commits, fc.nat(10_000), async (commits, cut) => {
     const directory = await mkdtemp(join(tmpdir(), 'journal-'))
     try {
-      const journal = new Journal({ directory, progress: { sequence: 7, run: 3 } })
+      const journal = await Journal.create({ directory, sequence: 7, run: 3 })
       const frames = []
       for (const rows of commits) {
         await journal.append(rows)
@@ -77,15 +89,18 @@ t.test('a journal gives back all commits that it took, whatever they hold and ho
       }
       await journal.close()
       const [path] = journalsIn(directory)
-      t.same(await readJournal(directory, { sequence: 7, run: 3 }, 4), frames)
-      t.same(await readJournal(directory, { sequence: 8, run: 3 }, 4), frames.slice(1), 'what the databases have is passed over')
+      t.same(await readJournal(directory, progressOf(7, 3), 4), frames)
+      t.same(await readJournal(directory, progressOf(8, 3, 7), 4), frames.slice(1), 'what the databases have is passed over')
 
       const lastSize = encodeFrame(1, commits.at(-1)!, 0, size => size).length
-      let begin = 512
+      let begin = SECTOR
       for (const rows of commits.slice(0, -1)) begin += encodeFrame(1, rows, 0, wholeSectors).length
-      await truncate(path!, begin + cut % lastSize)
+      const whole = await readFile(path!)
+      await erase(path!, begin + cut % lastSize)
+      // It may end in zeros itself.
+      if (whole.equals(await readFile(path!))) return
       t.same(
-        await readJournal(directory, { sequence: 7, run: 3 }, 4),
+        await readJournal(directory, progressOf(7, 3), 4),
         frames.slice(0, -1),
         'one that was cut short is as if it had never been'
       )
@@ -98,18 +113,18 @@ t.test('a journal gives back all commits that it took, whatever they hold and ho
 t.test('a payload that looks like a commit is none', async t => {
   const directory = await folder(t)
   const forged = encodeFrame(2, [['tasks', 1, undefined]], 0, wholeSectors)
-  const journal = new Journal({ directory, progress: { sequence: 0, run: 1 } })
+  const journal = await Journal.create({ directory, sequence: 0, run: 1 })
   // Wherever in the payload a sector begins, a frame does.
-  const payload = Buffer.concat([Buffer.alloc(512 * 3 - 512 - 20 - 13), forged, forged])
+  const payload = Buffer.concat([Buffer.alloc(SECTOR - 20 - 13), forged, forged])
   await journal.append([['tasks', 5, payload]])
   await journal.close()
   const [path] = journalsIn(directory)
   const bytes = await readFile(path!)
   const at = bytes.indexOf(forged)
-  t.equal(at % 512, 0, 'the forgery is well placed')
-  await truncate(path!, at + forged.length)
-  t.same(await readJournal(directory, { sequence: 0, run: 1 }, 2), [], 'nothing of it counts when the commit around it was cut short')
-  const head = { salt: 0, run: 1 }
+  t.equal(at % SECTOR, 0, 'the forgery is well placed')
+  await erase(path!, at + forged.length)
+  t.same(await readJournal(directory, progressOf(0, 1), 2), [], 'nothing of it counts when the commit around it was cut short')
+  const head = { salt: 0, run: 1, size: 0, part: 1 as const }
   t.equal(
     [...decodeFile(Buffer.concat([encodeFileHead(head), forged]), head)].length,
     1,
@@ -165,24 +180,31 @@ t.test('a journal that is damaged is refused and left as it was', async t => {
   const spoil: Array<[title: string, spoil: (path: string) => Promise<unknown>]> = [
     ['a commit in its middle is something else', async path => {
       const file = await open(path, 'r+')
-      await file.write(Buffer.alloc(20, 'x'), 0, 20, 512 * 3 + 50)
+      await file.write(Buffer.alloc(20, 'x'), 0, 20, SECTOR * 3 + 50)
       await file.close()
     }],
     ['its first commit is lost', async path => {
       const file = await open(path, 'r+')
-      await file.write(Buffer.alloc(512), 0, 512, 512)
+      await file.write(Buffer.alloc(SECTOR), 0, SECTOR, SECTOR)
       await file.close()
     }],
-    ['its beginning is lost', path => writeFile(path, Buffer.alloc(5000))]
+    ['its beginning is lost', path => writeFile(path, Buffer.alloc(5000))],
+    ['it is emptied', path => truncate(path, 0)],
+    ['it is cut to 100 bytes', path => truncate(path, 100)],
+    ['it is cut to its head', path => truncate(path, SECTOR)],
+    ['its last sector is gone', async path => await truncate(path, (await stat(path)).size - SECTOR)],
+    ['it is gone', path => rm(path)],
+    ['the other file is gone', path => rm(path.replace('-1.', '-2.'))],
+    ['it is the other one', path => cp(path.replace('-1.', '-2.'), path)]
   ]
   for (const [title, change] of spoil) {
     t.test(title, async t => {
       const directory = await crashed(t, source)
       const [path] = journalsIn(directory)
       await change(path!)
-      const before = await readFile(path!)
+      const before = existsSync(path!) ? await readFile(path!) : Buffer.alloc(0)
       await t.rejects(new LmdbStore({ directory }).load(), { name: 'StoreError', problem: 'damaged', message: /journal/ })
-      t.ok(before.equals(await readFile(path!)), 'nothing was changed')
+      if (existsSync(path!)) t.ok(before.equals(await readFile(path!)), 'nothing was changed')
       t.notOk(readdirSync(directory).includes('owner.json'))
     })
   }
@@ -212,6 +234,70 @@ t.test('who took a directory over has all that was acknowledged before, and is n
   t.same(ids(last.tasks).sort(), ['after', 'before'])
 })
 
+t.test('a directory is taken over under load, without a word about damage', async t => {
+  const directory = join(await folder(t), 'store')
+  const acknowledged = new Set<string>()
+  let owner = await opened(t, { directory, journalBytes: 20_000 })
+  for (let round = 0; round < 4; round++) {
+    const end = { isOver: false }
+    const { store } = owner
+    const load = Array.from({ length: 16 }, async (_, i) => {
+      for (let n = 0; !end.isOver && n < 5000; n++) {
+        const id = `t${round}-${i}-${n}`
+        const isStored = await store.putTask(newTask(id, Buffer.alloc(500))).then(() => true, (error: StoreError) => {
+          if (error.problem !== 'inUse') throw error
+          return false
+        })
+        if (!isStored) return
+        acknowledged.add(id)
+      }
+    })
+    while (acknowledged.size < (round + 1) * 300) await new Promise(resolve => setImmediate(resolve))
+    // As in another container, whose processes cannot be seen here.
+    writeFileSync(join(directory, 'owner.json'), '{"pid":0}')
+    owner = await opened(t, { directory, journalBytes: 20_000 })
+    end.isOver = true
+    await Promise.all(load)
+    const found = new Set(ids(owner.tasks))
+    t.strictSame([...acknowledged].filter(id => !found.has(id)), [], `round ${round}: none of ${acknowledged.size} is lost`)
+  }
+})
+
+t.test('of six that start on a directory at once, one has it, and none speaks of damage', async t => {
+  for (let round = 0; round < 5; round++) {
+    const directory = join(await folder(t), 'store')
+    const stores = Array.from({ length: 6 }, () => new LmdbStore({ directory }))
+    t.teardown(async () => { for (const store of stores) await store.close() })
+    const ends = await Promise.all(stores.map(store => store.load().then(() => 'open', (error: StoreError) => error.problem)))
+    t.strictSame(ends.sort(), ['inUse', 'inUse', 'inUse', 'inUse', 'inUse', 'open'])
+  }
+})
+
+t.test('both files of a journal are open from the start, so that no later commit needs a descriptor', async t => {
+  const directory = join(await folder(t), 'store')
+  let made = 0
+  const createFile = (path: string): Promise<JournalFile> => {
+    if (++made > 2) throw Object.assign(new Error('too many open files'), { code: 'EMFILE' })
+    return createJournalFile(path)
+  }
+  const { store } = await opened(t, { directory, createJournalFile: createFile, journalBytes: 5000 })
+  for (let i = 0; i < 30; i++) await store.putTask(newTask(`t${i}`, Buffer.alloc(1000)))
+  t.equal(made, 2)
+})
+
+t.test('what comes in at once is committed in pieces that one write can take', async t => {
+  const sizes: number[] = []
+  const sink = async (): Promise<JournalFile> => ({
+    write: async bytes => { sizes.push(bytes.length) }, truncate: async () => {}, close: async () => {}
+  })
+  const { store } = await opened(t, { directory: join(await folder(t), 'store'), createJournalFile: sink, freeBytes: () => 2 ** 50 })
+  // One buffer for all: what counts is what would be written.
+  const body = Buffer.alloc(1_000_000)
+  await Promise.all(Array.from({ length: 140 }, (_, i) => store.putTask(newTask(`t${i}`, body))))
+  t.ok(sizes.reduce((sum, size) => sum + size, 0) > 140_000_000)
+  t.ok(Math.max(...sizes) < 80_000_000, `${Math.max(...sizes)} bytes at most`)
+})
+
 t.test('what a process writes at the very moment when it loses its directory disturbs nobody', async t => {
   const directory = join(await folder(t), 'store')
   const { store } = await opened(t, { directory })
@@ -220,21 +306,21 @@ t.test('what a process writes at the very moment when it loses its directory dis
   await opened(t, { directory }).then(({ store }) => store.close())
 
   t.test('the databases take nothing of it', async t => {
-    const databases = await openDatabases(directory, join(directory, 'tasks.mdb'))
+    const databases = await openDatabases(directory, prepareDirectory(directory))
     t.teardown(() => databases.root.close())
     const { run } = readProgress(databases)
     const rows: Row[] = Array.from({ length: 2500 }, (_, i) => ['names', i + 1, encodeTombstone({ name: 'n', until: 5 })])
     databases.root.transactionSync(() => { t.equal(beginRun(databases), run + 1) })
-    t.equal(await writeRows(databases, rows, { sequence: 10_000, run }, () => {}), false)
+    t.equal(await writeRows(databases, rows, progressOf(10_000, run), () => {}), false)
     t.equal(databases.names.getCount(), 0)
     t.same(readProgress(databases).run, run)
     t.not(readProgress(databases).sequence, 10_000)
-    t.equal(await writeRows(databases, rows.slice(0, 1), { sequence: 10_000, run: run + 1 }, () => {}), true)
+    t.equal(await writeRows(databases, rows.slice(0, 1), { ...progressOf(10_000, run + 1), isOpen: false }, () => {}), true)
     t.same([...databases.names.getKeys()], [1])
   })
 
   t.test('its journal is passed over', async t => {
-    const late = new Journal({ directory, progress: { sequence: 10_000, run: 1 } })
+    const late = await Journal.create({ directory, sequence: 10_000, run: 1 })
     await late.append([['names', 7, encodeTombstone({ name: 'late', until: 5 })]])
     await late.close()
     const next = await opened(t, { directory })
@@ -244,11 +330,11 @@ t.test('what a process writes at the very moment when it loses its directory dis
   })
 
   t.test('but a journal that is newer than the databases, as after half a restore, is refused', async t => {
-    const newer = new Journal({ directory, progress: { sequence: 10_000, run: 1000 } })
+    const newer = await Journal.create({ directory, sequence: 10_000, run: 1000 })
     await newer.append([['names', 7, encodeTombstone({ name: 'late', until: 5 })]])
     await newer.close()
     await t.rejects(new LmdbStore({ directory }).load(), { name: 'StoreError', problem: 'damaged', message: /newer than tasks.mdb/ })
-    t.equal(journalsIn(directory).length, 1, 'and left as it is')
+    t.equal(journalsIn(directory).length, 2, 'and left as it is')
   })
 })
 
@@ -337,15 +423,15 @@ t.test('after a failed sync nothing more is acknowledged, and what was is there 
 t.test('a backlog knows the newest of each record, wherever it was written', async t => {
   const backlog = new Memtable()
   const [a, b] = [Buffer.from('a'), Buffer.from('b')]
-  backlog.taking.add([['tasks', 1, a, true], ['states', 1, a, true], ['queues', 'q', a]])
+  backlog.active.add([['tasks', 1, a, true], ['states', 1, a, true], ['queues', 'q', a]])
   backlog.complete()
   t.equal(backlog.get('tasks', 1), a)
   t.equal(backlog.get('tasks', 2), null, 'the databases have to say')
-  backlog.taking.add([['tasks', 1, undefined], ['states', 1, b], ['tasks', 2, b, true], ['tasks', 2, undefined], ['tasks', 3, undefined]])
+  backlog.active.add([['tasks', 1, undefined], ['states', 1, b], ['tasks', 2, b, true], ['tasks', 2, undefined], ['tasks', 3, undefined]])
   t.equal(backlog.get('tasks', 1), undefined)
   t.equal(backlog.get('states', 1), b)
   t.same(
-    [...backlog.taking.rows()],
+    [...backlog.active.rows()],
     [
       ['tasks', 1, undefined],
       ['tasks', 3, undefined],
@@ -357,16 +443,16 @@ t.test('a backlog knows the newest of each record, wherever it was written', asy
   t.equal(backlog.get('tasks', 1), undefined)
   t.equal(backlog.get('queues', 'q'), null)
   // A state that was removed and then made anew.
-  backlog.taking.add([['states', 9, undefined], ['states', 9, a, true]])
+  backlog.active.add([['states', 9, undefined], ['states', 9, a, true]])
   t.equal(backlog.get('states', 9), a)
   t.same(
-    [...backlog.taking.rows()].filter(([table, key]) => table === 'states' && key === 9),
+    [...backlog.active.rows()].filter(([table, key]) => table === 'states' && key === 9),
     [
       ['states', 9, undefined],
       ['states', 9, a]
     ]
   )
-  backlog.taking.add([['states', 9, undefined]])
+  backlog.active.add([['states', 9, undefined]])
   t.equal(backlog.get('states', 9), undefined)
 })
 

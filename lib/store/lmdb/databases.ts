@@ -1,10 +1,11 @@
-import { closeSync, openSync } from 'node:fs'
+import { closeSync, openSync, statSync } from 'node:fs'
 import { open, type Database, type DatabaseOptions, type RootDatabase } from 'lmdb'
+import { systemClock } from '../../clock/clock.js'
 import { lmdbFileProblem } from './lmdb-file.js'
 import { decodeDue, decodeHeader, decodeTombstone, type TaskHeader } from './record-format.js'
 import type { Row } from './row.js'
 import { StoreError } from '../store-error.js'
-import { accessProblem } from './directory.js'
+import { accessProblem, clearNew, type StoreFiles } from './directory.js'
 import type { StoredQueue, Tombstone } from '../store.js'
 
 /** The databases of a store, all in one file. What iterating over them yields is named by their types. */
@@ -28,17 +29,24 @@ export interface Progress {
   readonly sequence: number
   /** They have all that runs before this one have left. A run is what one process writes, from opening the store to its end. */
   readonly run: number
+  /** Number of the last commit before that run. */
+  readonly base: number
+  /** Whether the run's journal files must be there: from their creation to a clean end. */
+  readonly isOpen: boolean
 }
 
 /** Called now and then while a store is opened. What it throws ends that. */
 export type OnProgress = (step: string, done: number, total: number) => void
 
 /** @throws StoreError damaged, access */
-export async function openDatabases (directory: string, file: string, onProgress: OnProgress = () => {}): Promise<Databases> {
+export async function openDatabases (directory: string, files: StoreFiles, onProgress: OnProgress = () => {}): Promise<Databases> {
+  const { data: file } = files
   let root: RootDatabase | undefined
   try {
-    const problem = await lmdbFileProblem(file, (done, total) => { onProgress('checking tasks.mdb', done, total) })
-    if (problem !== undefined) throw new Error(problem)
+    if (!clearNew(directory, files)) {
+      const problem = await lastingProblem(file, (done, total) => { onProgress('checking tasks.mdb', done, total) })
+      if (problem !== undefined) throw new Error(problem)
+    }
     // Payloads are nobody else's business, and lmdb would make its files readable for all. What is there keeps its mode.
     for (const path of [file, `${file}-lock`]) closeSync(openSync(path, 'a', 0o600))
     root = open({
@@ -71,6 +79,26 @@ export async function openDatabases (directory: string, file: string, onProgress
   }
 }
 
+/**
+ * What is wrong with the file. A former holder that this process cannot see may be at its last commit when the file is looked at, so
+ * what is wrong counts only once the file has not changed for a while.
+ */
+async function lastingProblem (file: string, onPages: (done: number, total: number) => void): Promise<string | undefined> {
+  for (let before = '', problem: string | undefined; ;) {
+    const state = stateOf(file)
+    if (problem !== undefined && state === before) return problem
+    before = state
+    problem = await lmdbFileProblem(file, onPages)
+    if (problem === undefined) return undefined
+    await new Promise<void>(resolve => { systemClock.setTimeout(resolve, REST_MS) })
+  }
+}
+
+function stateOf (file: string): string {
+  const stats = statSync(file, { bigint: true, throwIfNoEntry: false })
+  return stats === undefined ? '' : `${stats.ino} ${stats.size} ${stats.mtimeNs}`
+}
+
 /** All entries, in the order of their keys, read in pieces: no transaction stays open between two of them. */
 export function * entriesOf<V, K extends string | number> (database: Database<V, K>): Generator<{ key: K, value: V }, undefined> {
   let after: K | undefined
@@ -92,7 +120,8 @@ export function beginRun ({ journal }: Databases): number {
 /** What `writeRows` has said last. */
 export function readProgress ({ journal }: Databases): Progress {
   const value = journal.get(PROGRESS)
-  return value === undefined ? { sequence: 0, run: 0 } : { sequence: value.readDoubleLE(0), run: value.readDoubleLE(8) }
+  if (value === undefined) return { sequence: 0, run: 0, base: 0, isOpen: false }
+  return { sequence: value.readDoubleLE(0), run: value.readDoubleLE(8), base: value.readDoubleLE(16), isOpen: value[24] === 1 }
 }
 
 /**
@@ -128,7 +157,9 @@ export async function writeRows (
   return true
 }
 
-async function commit (databases: Databases, rows: readonly Row[], { sequence, run }: Progress, isLast: boolean): Promise<boolean> {
+async function commit (
+  databases: Databases, rows: readonly Row[], { sequence, run, base, isOpen }: Progress, isLast: boolean
+): Promise<boolean> {
   try {
     // lmdb looks at the version inside the transaction, so no other process can come in between.
     return await databases.journal.ifVersion(RUN, run, () => {
@@ -138,9 +169,11 @@ async function commit (databases: Databases, rows: readonly Row[], { sequence, r
         else database.put(key, value)
       }
       if (!isLast) return
-      const value = Buffer.allocUnsafe(16)
+      const value = Buffer.allocUnsafe(25)
       value.writeDoubleLE(sequence, 0)
       value.writeDoubleLE(run, 8)
+      value.writeDoubleLE(base, 16)
+      value[24] = isOpen ? 1 : 0
       databases.journal.put(PROGRESS, value, 0)
     })
   } catch (error) {
@@ -184,6 +217,8 @@ function reading (decode: (buffer: Buffer, size: number) => unknown): DatabaseOp
 
 const PROGRESS = 0
 const RUN = 1
+/** How long a file must rest until it counts as damaged. */
+const REST_MS = 200
 const PIECE = 500
 const WRITE_ROWS = 1000
 const WRITE_BYTES = 1024 * 1024

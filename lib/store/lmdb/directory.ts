@@ -1,22 +1,12 @@
+import { randomUUID } from 'node:crypto'
 import {
-  accessSync,
-  closeSync,
-  constants,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  readdirSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync
+  accessSync, closeSync, constants, fsyncSync, mkdirSync, openSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync
 } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { StoreError } from '../store-error.js'
 
 /** Version of everything in the directory: files, databases, keys and records. */
-export const FORMAT_VERSION = 2
+export const FORMAT_VERSION = 3
 
 /** Paths of the files that lie in a store's directory, besides `.gitignore`. */
 export interface StoreFiles {
@@ -37,13 +27,28 @@ export function prepareDirectory (directory: string): StoreFiles {
   try {
     makeDirectory(resolve(directory))
     accessSync(directory, constants.R_OK | constants.W_OK | constants.X_OK)
-    const format = readFormat(files.format)
-    if (format === undefined) create(directory, files)
-    else checkFormat(directory, format)
+    if (readFormat(directory, files.format) === undefined) create(directory, files)
   } catch (error) {
     throw error instanceof StoreError ? error : accessProblem(directory, error)
   }
   return files
+}
+
+/**
+ * Removes what starts that were cut short have left where none has come to its end yet: nothing of it was acknowledged. To be
+ * called by who has the lock. Returns whether that is so.
+ */
+export function clearNew (directory: string, { format, data }: StoreFiles): boolean {
+  if (readFormat(directory, format)?.state !== 'new') return false
+  const journals = readdirSync(directory).filter(name => name.endsWith('.journal')).map(name => join(directory, name))
+  for (const path of [data, `${data}-lock`, ...journals]) rmSync(path, { force: true })
+  return true
+}
+
+/** To be called when the store is open for the first time: from then on, files that are missing are a loss. */
+export function completeFormat ({ format }: StoreFiles): void {
+  const directory = dirname(format)
+  if (readFormat(directory, format)?.state !== undefined) writeFormat(directory, format, {})
 }
 
 /** What the system says against a file, in terms of the directory. */
@@ -67,51 +72,67 @@ function makeDirectory (directory: string): void {
   }
 }
 
-/** The text of the file; undefined when there is none. */
-function readFormat (file: string): string | undefined {
+interface Format {
+  readonly state?: 'new'
+}
+
+/** Undefined when there is none. */
+function readFormat (directory: string, file: string): Format | undefined {
+  let text: string
   try {
-    return readFileSync(file, 'utf8')
+    text = readFileSync(file, 'utf8')
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw error
   }
-}
-
-function checkFormat (directory: string, text: string): void {
-  const found = parse(text) as { readonly format?: unknown, readonly version?: unknown } | null | undefined
+  const found = parse(text) as (Format & { readonly format?: unknown, readonly version?: unknown }) | null | undefined
   if (found?.format !== FORMAT) {
     throw new StoreError('foreign', `${directory}: its format.json is not that of a task store; choose another directory`)
   }
-  if (found.version === FORMAT_VERSION) return
-  throw new StoreError(
-    'version',
+  if (found.version === FORMAT_VERSION) return found
+  throw new StoreError('version',
     `${directory} has version ${String(found.version)} of the format and this release reads version ${FORMAT_VERSION}; ` +
-      'open it with a release that knows its version, or choose another directory'
-  )
+    'open it with a release that knows its version, or choose another directory')
 }
 
-function create (directory: string, files: StoreFiles): void {
+function create (directory: string, { format }: StoreFiles): void {
   // A .gitignore that hides everything must not come to lie among somebody's own files. Hidden ones are left aside: the
   // leftovers of a start that was cut short, and what systems put into an empty volume.
   const strangers = readdirSync(directory).filter(name => !name.startsWith('.') && name !== 'lost+found')
+  // Another process makes the same directory a store at the same time.
+  if (readFormat(directory, format) !== undefined) return
   if (strangers.length > 0) {
-    throw new StoreError(
-      'foreign',
-      `${directory} holds other files (${strangers.slice(0, 3).join(', ')}); choose an empty directory or one that does not exist`
-    )
+    const some = strangers.slice(0, 3).join(', ')
+    throw new StoreError('foreign', `${directory} holds other files (${some}); choose an empty directory or one that does not exist`)
   }
-  // 'wx' follows no link and leaves alone what is there.
+  const gitignore = join(directory, '.gitignore')
+  // One without content is what a start on a full disk leaves.
+  const isMissing = (statSync(gitignore, { throwIfNoEntry: false })?.size ?? 0) === 0
   try {
-    writeFileSync(join(directory, '.gitignore'), '*\n', { flag: 'wx' })
+    if (isMissing) replaceFile(gitignore, '*\n', 0o644)
+    writeFormat(directory, format, { state: 'new' })
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    if (isMissing) rmSync(gitignore, { force: true })
+    throw error
   }
-  const text = JSON.stringify({ format: FORMAT, version: FORMAT_VERSION }) + '\n'
-  const draft = join(directory, '.format.json')
-  rmSync(draft, { force: true })
-  writeFileSync(draft, text, { flush: true, flag: 'wx', mode: 0o600 })
-  renameSync(draft, files.format)
+}
+
+function writeFormat (directory: string, file: string, more: Format): void {
+  replaceFile(file, JSON.stringify({ format: FORMAT, version: FORMAT_VERSION, ...more }) + '\n', 0o600)
   syncDirectory(directory)
+}
+
+/** Whole or not at all, also for others that read or write it at the same time. */
+function replaceFile (file: string, text: string, mode: number): void {
+  const draft = join(dirname(file), `.${basename(file)}-${randomUUID()}`)
+  try {
+    // 'wx' follows no link.
+    writeFileSync(draft, text, { flush: true, flag: 'wx', mode })
+    renameSync(draft, file)
+  } catch (error) {
+    rmSync(draft, { force: true })
+    throw error
+  }
 }
 
 /** When the newest of the files that hold tasks was written; undefined where there is none. */

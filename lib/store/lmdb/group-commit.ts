@@ -5,6 +5,8 @@ import { StoreError } from '../store-error.js'
 export interface Batch {
   /** In the order in which they were asked for. */
   readonly rows: Row[]
+  /** What the values of its rows take. */
+  bytes: number
   /** Whether it only ends or shortens what is there, so that it may use the space that is kept for that. */
   shrinks: boolean
   readonly promise: Promise<void>
@@ -26,7 +28,8 @@ export interface GroupCommitOptions<B extends Batch> {
  */
 export class GroupCommit<B extends Batch> {
   readonly #options: GroupCommitOptions<B>
-  #gathering: B | undefined
+  /** The last one takes what comes in; those before it are complete. */
+  readonly #waiting: B[] = []
   #underWay: B | undefined
   #failure: StoreError | undefined
 
@@ -36,31 +39,33 @@ export class GroupCommit<B extends Batch> {
 
   /** Batches whose fate is open, the newest first. */
   * open (): Iterable<B> {
-    if (this.#gathering !== undefined) yield this.#gathering
+    for (let i = this.#waiting.length - 1; i >= 0; i--) yield this.#waiting[i]!
     if (this.#underWay !== undefined) yield this.#underWay
   }
 
   /** The batch that the next changes join. All that is put into it in one go is committed in one step. */
   batch (): B {
     if (this.#failure !== undefined) throw this.#failure
-    if (this.#gathering !== undefined) return this.#gathering
+    const last = this.#waiting.at(-1)
+    if (last !== undefined && last.bytes < BATCH_BYTES) return last
     const { promise, resolve, reject } = newPromise()
-    const batch = this.#gathering = this.#options.begin({ rows: [], shrinks: true, promise, resolve, reject })
+    const batch = this.#options.begin({ rows: [], bytes: 0, shrinks: true, promise, resolve, reject })
+    this.#waiting.push(batch)
     // Not at once: what is asked for in the same turn of the event loop shall share the sync.
-    if (this.#underWay === undefined) queueMicrotask(() => { this.#commit() })
+    if (this.#underWay === undefined && last === undefined) queueMicrotask(() => { this.#commit() })
     return batch
   }
 
   /** Takes no more changes. Resolves when what was asked for is settled. */
   async close (): Promise<void> {
     this.#failure ??= new StoreError('closed', 'The store is closed')
-    for (const batch of [...this.open()]) await batch.promise.catch(() => {})
+    for (const batch of [...this.open()]) await batch.promise.catch(() => {}) // Its callers have the error.
   }
 
   #commit (): void {
-    const batch = this.#gathering
-    if (batch === undefined || this.#underWay !== undefined) return
-    this.#gathering = undefined
+    if (this.#underWay !== undefined) return
+    const batch = this.#waiting.shift()
+    if (batch === undefined) return
     this.#underWay = batch
     this.#options.write(batch).then(() => { this.#done(batch, undefined) }, error => { this.#done(batch, error) })
   }
@@ -74,6 +79,9 @@ export class GroupCommit<B extends Batch> {
     else batch.reject(error)
   }
 }
+
+/** Where a batch ends and the next begins, far below what one write can take (2 GiB). */
+const BATCH_BYTES = 64 * 1024 * 1024
 
 function newPromise (): { promise: Promise<void>, resolve: () => void, reject: (error: unknown) => void } {
   let resolve!: () => void

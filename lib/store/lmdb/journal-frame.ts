@@ -2,10 +2,10 @@ import { crc32 } from 'node:zlib'
 import type { Row, Table } from './row.js'
 
 /**
- * How changes stand in a journal: in frames, one for each commit, that begin at multiples of 512 bytes, so that one that a
+ * How changes stand in a journal: in frames, one for each commit, that begin at multiples of 4096 bytes, so that one that a
  * power cut tears never shares a sector with another. Numbers are little-endian.
  *
- *   file    the first 512 bytes: magic u32, version u32, salt u32, run f64, checksum u32 of those
+ *   file    the first 4096 bytes: magic u32, version u32, salt u32, run f64, size f64, part u32, checksum u32 of those
  *   frame   magic u32, checksum u32 of what follows, sequence f64, length of its rows u32, rows
  *   row     table u8 (+ 16 for a removal), key (f64; for queues: length u16, text), length of value u32, value
  *
@@ -23,25 +23,33 @@ export interface FileHead {
   readonly salt: number
   /** Whose file it is: runs of processes on a directory are counted. */
   readonly run: number
+  /** Bytes that the file has at least; with fewer it was cut short. */
+  readonly size: number
+  /** Which of the run's two files it is. */
+  readonly part: 1 | 2
 }
 
-export const SECTOR = 512
+/** What disks write in one piece, or file systems do for them. */
+export const SECTOR = 4096
 
-export function encodeFileHead ({ salt, run }: FileHead): Buffer {
+export function encodeFileHead ({ salt, run, size, part }: FileHead): Buffer {
   const head = Buffer.alloc(SECTOR)
   head.writeUInt32LE(FILE_MAGIC, 0)
   head.writeUInt32LE(VERSION, 4)
   head.writeUInt32LE(salt, 8)
   head.writeDoubleLE(run, 12)
-  head.writeUInt32LE(crc32(head.subarray(0, 20)), 20)
+  head.writeDoubleLE(size, 20)
+  head.writeUInt32LE(part, 28)
+  head.writeUInt32LE(crc32(head.subarray(0, 32)), 32)
   return head
 }
 
 /** Undefined where the file does not begin as journals of this version do. */
 export function decodeFileHead (file: Buffer): FileHead | undefined {
   const isSound = file.length >= SECTOR && file.readUInt32LE(0) === FILE_MAGIC && file.readUInt32LE(4) === VERSION &&
-    file.readUInt32LE(20) === crc32(file.subarray(0, 20))
-  return isSound ? { salt: file.readUInt32LE(8), run: file.readDoubleLE(12) } : undefined
+    file.readUInt32LE(32) === crc32(file.subarray(0, 32))
+  if (!isSound) return undefined
+  return { salt: file.readUInt32LE(8), run: file.readDoubleLE(12), size: file.readDoubleLE(20), part: file.readUInt32LE(28) as 1 | 2 }
 }
 
 /** A frame and zeros behind it, `pad(size)` bytes in all. */
@@ -75,7 +83,7 @@ export function encodeFrame (sequence: number, rows: readonly Row[], salt: numbe
  * All sound frames of a file, in the order in which they stand. What is not sound is passed over: a frame that a crash has
  * cut short, what an earlier use of the file has left, or damage; the sequence tells which.
  */
-export function * decodeFile (file: Buffer, { salt }: FileHead): Generator<Frame, void> {
+export function * decodeFile (file: Buffer, { salt }: Pick<FileHead, 'salt'>): Generator<Frame, void> {
   for (let at = SECTOR; at + FRAME_HEAD <= file.length;) {
     const size = soundSize(file, at, salt)
     if (size === undefined) {
@@ -120,7 +128,7 @@ function decodeRows (bytes: Buffer): Row[] {
   return rows
 }
 
-const VERSION = 1
+const VERSION = 2
 const FILE_MAGIC = 0x4a544346
 const FRAME_MAGIC = 0x4d524643
 const FRAME_HEAD = 20

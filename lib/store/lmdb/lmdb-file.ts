@@ -7,20 +7,25 @@ import { open, type FileHandle } from 'node:fs/promises'
  * say is not checked.
  * @param onPages called now and then with how many of all pages were looked at
  */
-export async function lmdbFileProblem (file: string, onPages: (done: number, total: number) => void = () => {}): Promise<string | undefined> {
+export async function lmdbFileProblem (
+  file: string, onPages: (done: number, total: number) => void = () => {}
+): Promise<string | undefined> {
   let handle: FileHandle
   try {
     handle = await open(file, 'r')
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 'it is missing'
     throw error
   }
   try {
     const { size } = await handle.stat()
-    if (size > 0) await new LmdbFile(handle, size).check(onPages)
+    if (size === 0) return 'it is empty'
+    await new LmdbFile(handle, size).check(onPages)
     return undefined
   } catch (error) {
     if (error instanceof Damage) return error.message
+    // Read past the end of something.
+    if (error instanceof RangeError) return 'what stands in it makes no sense'
     throw error
   } finally {
     await handle.close()

@@ -7,11 +7,11 @@ import { RecordIndex, idOf, type IndexedQueue } from './record-index.js'
 import { NameMap } from '../name-map.js'
 import { OrphanCleaner } from './orphans.js'
 import { decodeState, decodeTask, encodeState, encodeTask, encodeTombstone } from './record-format.js'
-import { accessProblem, lastWriteAt, prepareDirectory, syncDirectory } from './directory.js'
+import { accessProblem, completeFormat, lastWriteAt, prepareDirectory } from './directory.js'
 import { StoreError } from '../store-error.js'
 import { StoreLock } from './lock.js'
 import type { LoadProgress, Store, StoredQueue, StoredState, Tombstone } from '../store.js'
-import { WriteAhead, recover } from './write-ahead.js'
+import { WriteAhead, recover, takenOver } from './write-ahead.js'
 
 export interface LmdbStoreOptions {
   /** Made where there is none. One engine at a time. */
@@ -79,28 +79,33 @@ export class LmdbStore implements Store {
   }
 
   async #load (onProgress: OnProgress): Promise<StoredState> {
-    const files = prepareDirectory(this.#directory)
-    this.#lock = new StoreLock(files.lock)
-    this.#lock.check()
-    const lastKnownAt = lastWriteAt(this.#directory)
-    const databases = this.#databases = await openDatabases(this.#directory, files.data, onProgress)
-    const space = new DiskSpace(this.#directory, databases, this.#options.freeBytes)
+    const { freeBytes, createJournalFile: createFile, journalBytes } = this.#options
+    const directory = this.#directory
+    const files = prepareDirectory(directory)
+    const lock = this.#lock = new StoreLock(files.lock)
+    let opened: Databases | undefined
+    let lastKnownAt: number | undefined
     try {
+      // First of all: a former holder that this process cannot see stores nothing from here on, and the files come to rest.
+      lock.take()
+      lastKnownAt = lastWriteAt(directory)
+      const databases = this.#databases = opened = await openDatabases(directory, files, onProgress)
+      const space = new DiskSpace(directory, databases, freeBytes)
       space.check(0, true)
       // Nobody else is inside: lmdb lets one transaction write at a time, of all processes.
       const run = databases.root.transactionSync(() => {
-        this.#lock.take()
+        if (!lock.isHeld()) throw takenOver(directory)
         return beginRun(databases)
       })
-      syncDirectory(this.#directory)
-      await recover(this.#directory, databases, space, run, onProgress)
+      const journal = await recover({ directory, databases, space, run, createFile, onProgress })
+      this.#writeAhead = new WriteAhead({ directory, databases, space, lock, journal, journalBytes })
+      completeFormat(files)
     } catch (error) {
-      await databases.root.close()
-      this.#lock.release()
-      throw error instanceof StoreError ? error : accessProblem(this.#directory, error)
+      await opened?.root.close()
+      lock.release()
+      throw error instanceof StoreError ? error : accessProblem(directory, error)
     }
-    const { createJournalFile: createFile, journalBytes } = this.#options
-    this.#writeAhead = new WriteAhead({ directory: this.#directory, databases, space, lock: this.#lock, createFile, journalBytes })
+    const databases = this.#databases
     this.#commits = new GroupCommit<TaskBatch>({
       begin: batch => ({ ...batch, changes: new Map(), undo: [] }),
       write: ({ rows, shrinks }) => this.#writeAhead.write(rows, shrinks),
@@ -217,7 +222,9 @@ export class LmdbStore implements Store {
   #change (edit: (batch: TaskBatch) => void): Promise<void> {
     try {
       const batch = this.#commits.batch()
+      const before = batch.rows.length
       edit(batch)
+      for (let i = before; i < batch.rows.length; i++) batch.bytes += batch.rows[i]![2]?.length ?? 0
       return batch.promise
     } catch (error) {
       return Promise.reject(error)
@@ -268,9 +275,9 @@ export class LmdbStore implements Store {
       return
     }
     for (const undo of batch.undo.reverse()) undo()
-    const [gathering] = this.#commits.open()
+    const later = [...this.#commits.open()]
     for (const [name, { queue, before }] of batch.changes) {
-      if (gathering?.changes.has(name)) continue
+      if (later.some(({ changes }) => changes.has(name))) continue
       if (before === undefined) queue.tasks.delete(name)
       else queue.tasks.set(name, before)
     }

@@ -57,42 +57,42 @@ export class Layer {
  * the other takes what comes in.
  */
 export class Memtable {
-  #taking = new Layer()
+  #active = new Layer()
   /** The older one: complete, and on its way to the databases. */
-  #leaving: Layer | undefined
+  #flushing: Layer | undefined
 
-  get taking (): Layer {
-    return this.#taking
+  get active (): Layer {
+    return this.#active
   }
 
-  get leaving (): Layer | undefined {
-    return this.#leaving
+  get flushing (): Layer | undefined {
+    return this.#flushing
   }
 
   /** Whether the databases have everything. */
   get isEmpty (): boolean {
-    return this.#taking.size === 0 && this.#leaving === undefined
+    return this.#active.size === 0 && this.#flushing === undefined
   }
 
   get bytes (): number {
-    return this.#taking.bytes + (this.#leaving?.bytes ?? 0)
+    return this.#active.bytes + (this.#flushing?.bytes ?? 0)
   }
 
   /** The record; undefined when it is removed, null when the databases have its newest state. */
   get (table: Table, key: string | number): Buffer | undefined | null {
-    const value = this.#taking.get(table, key)
-    return value === null && this.#leaving !== undefined ? this.#leaving.get(table, key) : value
+    const value = this.#active.get(table, key)
+    return value === null && this.#flushing !== undefined ? this.#flushing.get(table, key) : value
   }
 
   /** Completes a layer. To be called when there is no older one. */
   complete (): void {
-    this.#leaving = this.#taking
-    this.#taking = new Layer()
+    this.#flushing = this.#active
+    this.#active = new Layer()
   }
 
   /** The databases have the older layer. */
   drop (): void {
-    this.#leaving = undefined
+    this.#flushing = undefined
   }
 }
 

@@ -1,9 +1,9 @@
 import { nextTurn } from '../../clock/clock.js'
 import { Memtable, Layer } from './memtable.js'
-import { readProgress, writeRows, type Databases, type OnProgress } from './databases.js'
+import { readProgress, writeRows, type Databases, type OnProgress, type Progress } from './databases.js'
 import type { DiskSpace } from './disk-space.js'
 import type { JournalFile } from './journal-file.js'
-import { Journal, readJournal, removeJournal } from './journal.js'
+import { Journal, readJournal, removeJournals } from './journal.js'
 import type { Row, Table } from './row.js'
 import { StoreError, isOutOfSpace } from '../store-error.js'
 import type { StoreLock } from './lock.js'
@@ -13,9 +13,8 @@ export interface WriteAheadOptions {
   readonly databases: Databases
   readonly lock: StoreLock
   readonly space: DiskSpace
-  /** @default createJournalFile */
-  readonly createFile?: ((path: string) => Promise<JournalFile>) | undefined
-  /** What gathers in the journal before it goes to the databases. @default 8 MiB */
+  readonly journal: Journal
+  /** What gathers in memory before it goes to the databases. @default 8 MiB */
   readonly journalBytes?: number | undefined
 }
 
@@ -25,28 +24,26 @@ export interface WriteAheadOptions {
  */
 export class WriteAhead {
   readonly #options: WriteAheadOptions
-  readonly #backlog = new Memtable()
+  readonly #memtable = new Memtable()
   readonly #journal: Journal
-  readonly #run: number
+  readonly #base: number
   readonly #layerBytes: number
-  /** Writes the older layer to the databases. */
-  #emptying: Promise<void> | undefined
-  #leavingSequence = 0
+  /** Writes the flushing layer to the databases. */
+  #flush: Promise<void> | undefined
+  #flushedSequence = 0
   #failure: StoreError | undefined
 
   /** To be made once `recover` has resolved. */
   constructor (options: WriteAheadOptions) {
     this.#options = options
-    const { directory, createFile, journalBytes = 8 * 1024 * 1024 } = options
-    this.#layerBytes = journalBytes
-    const progress = readProgress(options.databases)
-    this.#run = progress.run
-    this.#journal = new Journal({ directory, createFile, progress })
+    this.#layerBytes = options.journalBytes ?? 8 * 1024 * 1024
+    this.#journal = options.journal
+    this.#base = this.#flushedSequence = this.#journal.sequence
   }
 
   /** The record's newest state, when the databases do not have it yet: undefined when it is removed, null when they have it. */
   get (table: Table, key: string | number): Buffer | undefined | null {
-    return this.#backlog.get(table, key)
+    return this.#memtable.get(table, key)
   }
 
   /**
@@ -56,12 +53,12 @@ export class WriteAhead {
    */
   async write (rows: readonly Row[], shrinks: boolean): Promise<void> {
     const { directory, lock, space } = this.#options
-    if (this.#emptying !== undefined && this.#isFull(MOST_LAYERS)) await this.#emptying
+    if (this.#flush !== undefined && this.#isFull(MOST_LAYERS)) await this.#flush
     if (this.#failure !== undefined) throw this.#failure
-    let bytes = this.#backlog.bytes
+    let bytes = this.#memtable.bytes
     for (const [, , value] of rows) bytes += value?.length ?? 0
     space.check(bytes, shrinks)
-    if (this.#emptying === undefined && this.#isFull(1)) this.#empty()
+    if (this.#flush === undefined && this.#isFull(1)) this.#startFlush()
     try {
       await this.#journal.append(rows)
     } catch (error) {
@@ -69,44 +66,57 @@ export class WriteAhead {
     }
     // Not before: who takes the directory over reads the journal after that, so what was written until then is not lost.
     if (!lock.isHeld()) throw this.#failure = takenOver(directory)
-    this.#backlog.taking.add(rows)
+    this.#memtable.active.add(rows)
   }
 
   /** Writes everything to the databases, if that can still be done; else the next start does it. */
   async close (): Promise<void> {
-    await this.#emptying
+    await this.#flush
     // Twice: an older layer that has failed for lack of space, then the last one.
-    for (let layers = 0; layers < 2 && this.#failure === undefined && !this.#backlog.isEmpty; layers++) {
-      this.#empty()
-      await this.#emptying
+    for (let layers = 0; layers < 2 && this.#failure === undefined && !this.#memtable.isEmpty; layers++) {
+      this.#startFlush()
+      await this.#flush
     }
     await this.#journal.close()
-    if (this.#failure === undefined && this.#backlog.isEmpty) await this.#journal.remove()
+    if (this.#failure !== undefined || !this.#memtable.isEmpty) return
+    if (await this.#writeRows([], this.#journal.sequence, false)) await this.#journal.remove()
   }
 
   #isFull (layers: number): boolean {
-    return this.#journal.bytes >= layers * this.#layerBytes || this.#backlog.taking.size >= layers * LAYER_ROWS
+    const { active } = this.#memtable
+    return active.bytes >= layers * this.#layerBytes || active.size >= layers * LAYER_ROWS ||
+      this.#journal.bytes >= layers * JOURNAL_FACTOR * this.#layerBytes
   }
 
-  /** Begins to write the older layer to the databases, once more if that has failed for lack of space. */
-  #empty (): void {
-    if (this.#backlog.leaving === undefined) {
-      this.#backlog.complete()
-      this.#leavingSequence = this.#journal.sequence
-      this.#journal.turn()
+  /** Begins to write a layer to the databases, once more if that has failed for lack of space. */
+  #startFlush (): void {
+    if (this.#memtable.flushing === undefined) {
+      this.#memtable.complete()
+      this.#flushedSequence = this.#journal.sequence
+      this.#journal.rotate()
     }
-    this.#emptying = this.#store(this.#backlog.leaving!, this.#leavingSequence).finally(() => { this.#emptying = undefined })
+    this.#flush = this.#store(this.#memtable.flushing!).finally(() => { this.#flush = undefined })
   }
 
-  /** Never rejects. */
-  async #store (layer: Layer, sequence: number): Promise<void> {
-    const { databases, space, directory } = this.#options
+  async #store (layer: Layer): Promise<void> {
+    if (await this.#writeRows(layer.rows(), this.#flushedSequence, true)) this.#memtable.drop()
+  }
+
+  /** Never rejects. Resolves with whether all is written. */
+  async #writeRows (rows: Iterable<Row>, sequence: number, isOpen: boolean): Promise<boolean> {
+    const { databases, space, directory, lock } = this.#options
+    const progress: Progress = { sequence, run: this.#journal.run, base: this.#base, isOpen }
     try {
-      const written = await writeRows(databases, layer.rows(), { sequence, run: this.#run }, bytes => { space.check(bytes, true) })
+      const written = await writeRows(databases, rows, progress, bytes => {
+        // Who takes the directory over looks at the file; the sooner nothing changes there, the better.
+        if (!lock.isHeld()) throw takenOver(directory)
+        space.check(bytes, true)
+      })
       if (!written) throw takenOver(directory)
-      this.#backlog.drop()
+      return true
     } catch (error) {
       this.#explain(error)
+      return false
     }
   }
 
@@ -121,13 +131,19 @@ export class WriteAhead {
   }
 }
 
+export interface RecoveryOptions extends Pick<WriteAheadOptions, 'directory' | 'databases' | 'space'> {
+  /** The run that begins. */
+  readonly run: number
+  /** @default createJournalFile */
+  readonly createFile?: ((path: string) => Promise<JournalFile>) | undefined
+  readonly onProgress: OnProgress
+}
+
 /**
  * Writes to the databases what former runs left in the journal, and begins this one's.
  * @throws StoreError damaged, full, broken, inUse
  */
-export async function recover (
-  directory: string, databases: Databases, space: DiskSpace, run: number, onProgress: OnProgress = () => {}
-): Promise<void> {
+export async function recover ({ directory, databases, space, run, createFile, onProgress }: RecoveryOptions): Promise<Journal> {
   const before = readProgress(databases)
   const frames = await readJournal(directory, before, run)
   const layer = new Layer()
@@ -140,15 +156,24 @@ export async function recover (
   }
   const { sequence } = frames.at(-1) ?? before
   try {
-    const written = await writeRows(databases, layer.rows(), { sequence, run }, bytes => { space.check(bytes, true) })
-    if (!written) throw takenOver(directory)
-    await removeJournal(directory)
+    const journal = await Journal.create({ directory, sequence, run, createFile })
+    try {
+      const progress: Progress = { sequence, run, base: sequence, isOpen: true }
+      const written = await writeRows(databases, layer.rows(), progress, bytes => { space.check(bytes, true) })
+      if (!written) throw takenOver(directory)
+    } catch (error) {
+      // Its files stay, as nobody knows whether the databases expect them by now; else the next start removes them.
+      await journal.close()
+      throw error
+    }
+    await removeJournals(directory, run)
+    return journal
   } catch (error) {
     throw problemOf(error)
   }
 }
 
-function takenOver (directory: string): StoreError {
+export function takenOver (directory: string): StoreError {
   return new StoreError('inUse', `${directory} was taken over by another process`)
 }
 
@@ -163,5 +188,7 @@ function problemOf (error: unknown): StoreError {
 const FRAMES_PER_TURN = 100
 /** What a layer takes at most before it goes to the databases, besides its bytes. */
 const LAYER_ROWS = 20_000
+/** The journal may be so many times as large as what is in memory of it: every commit begins at a sector. */
+const JOURNAL_FACTOR = 2
 /** What one takes while the older is on its way; then commits wait. */
 const MOST_LAYERS = 4

@@ -178,7 +178,8 @@ export function taskId (name: string, id: string): string {
   return `${hash('sha256', `${name}\n${id}`, 'hex').slice(0, 32)}-${readable}`
 }
 
-function outgoingTask (task: RegisteredTask, text: string, options: EnqueueOptions, now: number) {
+/** A task as its transport takes it. @param text the payload's JSON */
+export function outgoingTask (task: RegisteredTask, text: string, options: EnqueueOptions, now: number) {
   const deadlineSeconds = options.dispatchDeadlineSeconds ?? task.dispatchDeadlineSeconds
   const headers: Record<string, string> = { ...options.headers, 'content-type': 'application/json' }
   // Cloud Tasks does not tell a worker how long it will wait, so the task does.

@@ -151,7 +151,31 @@ export const FST_TASKS_INVALID_PAGE = errorClass<[problem: string]>()(
 /** This call of `app.tasks` reaches the embedded queue only, and the transport is `cloud`. */
 export const FST_TASKS_LOCAL_ONLY = createServerError<'FST_TASKS_LOCAL_ONLY', [call: string]>(
   'FST_TASKS_LOCAL_ONLY', 501, 'Not available for queues that other processes share',
-  "app.tasks.%s reaches the embedded queue only; for queues in Google Cloud use 'gcloud tasks list', 'gcloud tasks queues' or Google's console")
+  "app.tasks.%s reaches the embedded queue only; for queues in Google Cloud use 'gcloud tasks list', 'gcloud tasks queues' or " +
+  "Google's console")
+
+// In the test kit
+
+/** There is nothing that a test kit could be made for, or not yet: the message says why. */
+export const FST_TASKS_KIT_UNAVAILABLE = errorClass<[problem: string]>()(
+  'FST_TASKS_KIT_UNAVAILABLE', 'The test kit finds no tasks to test: %s', 500)
+
+/** The registration has a test kit already. */
+export const FST_TASKS_KIT_EXISTS = errorClass<[]>()(
+  'FST_TASKS_KIT_EXISTS', 'This app has a test kit already; use that one, or dispose of it first: await kit.dispose()', 500)
+
+/** The test kit was disposed of, or its app is closed. */
+export const FST_TASKS_KIT_DISPOSED = errorClass<[]>()(
+  'FST_TASKS_KIT_DISPOSED', 'This test kit was disposed of, or its app was closed; make a new one with testTasks(app)', 500)
+
+/** A test kit was asked for something impossible: a bad duration, a clock set back, an unknown option. */
+export const FST_TASKS_INVALID_KIT_CALL = errorClass<[call: string, problem: string]>()(
+  'FST_TASKS_INVALID_KIT_CALL', 'The call of %s was refused: %s', 400)
+
+/** `drain` or `advance` of a test kit has run as many attempts as it may, and more tasks are due. */
+export const FST_TASKS_DRAIN_UNBOUNDED = errorClass<[call: string, attempts: number, name: string]>()(
+  'FST_TASKS_DRAIN_UNBOUNDED', "%s has run %d attempts, the last of task '%s', and more are due: a handler may enqueue its own task " +
+  "for ever; raise 'maxAttempts' where there are so many", 500)
 
 // In the console
 

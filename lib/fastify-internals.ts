@@ -46,6 +46,18 @@ export function fieldOf (app: object, description: string): unknown {
   return undefined
 }
 
+/** Whether the server is ready, so that no more plugins can be registered. */
+export function isReady (app: FastifyInstance): boolean {
+  return (fieldOf(app, 'fastify.state') as { readonly ready?: boolean } | undefined)?.ready === true
+}
+
+/** The server itself: `ready` of an encapsulated instance does not wait for the onReady hooks of those beside it. */
+export function rootOf (app: FastifyInstance): FastifyInstance {
+  let root: object = app
+  for (const instance of chainOf(app)) root = instance
+  return root as FastifyInstance
+}
+
 /** An instance and those above it, from the inside to the root: each inherits from the next. */
 export function * chainOf (app: object): Generator<object, void> {
   let instance: object | null = app

@@ -22,5 +22,7 @@ export type {
 } from './registry/definitions.js'
 export type { PayloadSchema } from './registry/schema.js'
 export type { Enqueue, EnqueueOptions, EnqueueResult } from './enqueue.js'
-export type { EnqueueItem, TaskClient, PendingQuery, PendingPage, PendingTask, TransportCounts, TaskListing, Tasks } from './tasks.js'
+export type {
+  EnqueueItem, TaskClient, PendingQuery, PendingPage, PendingTask, RunOptions, TransportCounts, TaskListing, Tasks
+} from './tasks.js'
 export type { Around, AttemptEvent, EnqueueEvent, ExpiredEvent, QueueCountsEvent, SentTask, TraceHeaders } from './events.js'

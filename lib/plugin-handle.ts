@@ -1,11 +1,12 @@
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import type { SwitchableClock } from './clock/switchable-clock.js'
 import type { Engine } from './engine/engine.js'
-import { chainOf } from './fastify-internals.js'
+import { chainOf, rootOf } from './fastify-internals.js'
 import type { Config } from './options/config.js'
 import type { CloudTasksOptions } from './options/options.js'
 import type { PayloadCodec } from './registry/payload.js'
 import type { RegisteredTask, Registry } from './registry/registry.js'
+import type { SwitchableTransport } from './transport/switchable-transport.js'
 import type { RunResult } from './worker/attempt-result.js'
 import type { AttemptWatchers } from './worker/watchers.js'
 
@@ -24,6 +25,8 @@ export interface PluginHandle {
   readonly registry: Registry
   readonly payloads: PayloadCodec
   readonly watchers: AttemptWatchers
+  /** Where `enqueue` sends tasks; a test kit may hold it. */
+  readonly transport: SwitchableTransport
   /** Undefined where the queues are in Google Cloud, and where a loader keeps the embedded queue closed. */
   readonly local: LocalQueues | undefined
   /** Runs a handler as `app.tasks.run` does, with a parsed payload and the caller's logger. */
@@ -63,7 +66,22 @@ export function loaderOf (app: FastifyInstance): Loader | undefined {
 /** Makes a registration reachable by `handleOf`, and known to the loader of its app. The plugin calls it once. */
 export function expose (handle: PluginHandle): void {
   byInstance.set(handle.app, handle)
+  const tree = treeOf(handle.app)
+  tree.handles.push(handle)
   loaderOf(handle.app)?.registered(handle)
+  for (const listener of tree.listeners) listener(handle)
+}
+
+/** The registrations in the server of `app` so far, in their order. */
+export function registrationsOf (app: FastifyInstance): readonly PluginHandle[] {
+  return treeOf(app).handles
+}
+
+/** Calls `listener` for each further registration in the server of `app`, which fails with what it throws. Returns what ends that. */
+export function onRegistration (app: FastifyInstance, listener: (handle: PluginHandle) => void): () => void {
+  const { listeners } = treeOf(app)
+  listeners.add(listener)
+  return () => { listeners.delete(listener) }
 }
 
 /** The handle of the plugin that `app`, or an instance above it, has. */
@@ -76,3 +94,19 @@ export function handleOf (app: FastifyInstance): PluginHandle | undefined {
 }
 
 const byInstance = new WeakMap<object, PluginHandle>()
+
+/** All registrations in one server. */
+interface Tree {
+  readonly handles: PluginHandle[]
+  readonly listeners: Set<(handle: PluginHandle) => void>
+}
+
+/** By root instance. */
+const trees = new WeakMap<object, Tree>()
+
+function treeOf (app: FastifyInstance): Tree {
+  const root = rootOf(app)
+  let tree = trees.get(root)
+  if (tree === undefined) trees.set(root, tree = { handles: [], listeners: new Set() })
+  return tree
+}

@@ -8,16 +8,18 @@ import { resolveConfig, type Config } from './options/config.js'
 import { Producer, type Enqueue } from './enqueue.js'
 import { FST_TASKS_ALREADY_REGISTERED, FST_TASKS_INVALID_DEFINITION } from './errors.js'
 import { countsChannel, type QueueCountsEvent } from './events.js'
-import { chainOf } from './fastify-internals.js'
+import { rootOf } from './fastify-internals.js'
 import { expose, loaderOf, type Loader } from './plugin-handle.js'
 import type { Task } from './cloud-tasks/task.js'
 import type { CloudTasksOptions } from './options/options.js'
+import { embeddedTarget } from './options/target.js'
 import { OneTimeSecrets } from './delivery/one-time-secrets.js'
 import { PayloadCodec } from './registry/payload.js'
 import type { KnownKeys, RegisteredTasks, RegisteredTypeProvider, TaskDefinitions } from './registry/definitions.js'
 import { createRegistry, type Registry } from './registry/registry.js'
 import { createTasks, type Tasks } from './tasks.js'
 import { LocalTransport, type LocalTransportOptions } from './transport/local.js'
+import { SwitchableTransport } from './transport/switchable-transport.js'
 import type { Transport } from './transport/transport.js'
 import { settleExpired } from './worker/expired.js'
 import { createAuthenticator, warnAboutCallers } from './worker/auth/authenticator.js'
@@ -69,7 +71,10 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
   const payloads = new PayloadCodec(app)
   const onExpired = async (task: Task, path: string): Promise<void> =>
     await settleExpired({ app, config, clock, registry, payloads, runs, settlement, limits }, task, path)
-  const transport = await createTransport({ app, config, clock, scope, registry, secrets, onExpired, loader })
+  const parts = { app, config, clock, scope, registry, secrets, onExpired, loader }
+  const own = await createTransport(parts)
+  const local = own instanceof LocalTransport ? own : undefined
+  const transport = new SwitchableTransport(own, local, () => new LocalTransport(substituteOptions(parts)))
   const producer = new Producer(registry, config, payloads, transport, clock)
   const runs = new Runs(clock, scope)
   const watchers = new AttemptWatchers()
@@ -81,7 +86,8 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
     logRequestTimeout(app.log, registry, config, process.env)
   }
   if (hasHandlers) {
-    const authenticate = await createAuthenticator(app, config.callers, secrets, clock)
+    const isSubstituted = (): boolean => transport.isSubstituted
+    const authenticate = await createAuthenticator({ app, callers: config.callers, secrets, clock, isSubstituted })
     if (limits instanceof RemoteLimits && loader === undefined) {
       const queues = new Set([...registry.values()].filter(task => task.handler !== undefined).map(task => task.queue ?? config.queue))
       app.addHook('onListen', () => { limits.prepare(queues) })
@@ -96,6 +102,7 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
 
   const stopCounting = answerCounts(transport)
   await transport.open()
+  app.addHook('onListen', () => { transport.warmUp() })
   expose({
     app,
     config,
@@ -104,7 +111,8 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
     registry,
     payloads,
     watchers,
-    local: transport instanceof LocalTransport ? transport : undefined,
+    transport,
+    local,
     run: async (task, value, log) =>
       await runHandler({ app, config, clock, scope, runs, limits, signal: loader?.signal }, task, value, log)
   })
@@ -162,8 +170,17 @@ async function createTransport ({ app, config, clock, scope, registry, secrets, 
     const { ClosedTransport } = await import('./transport/closed.js')
     return new ClosedTransport()
   }
-  const queueIds = [...registry.values()].flatMap(task => task.queue ?? [])
-  return new LocalTransport({ app, config, clock, scope, secrets, onExpired, queueIds })
+  return new LocalTransport({ app, config, clock, scope, secrets, onExpired, queueIds: queuesOf(registry) })
+}
+
+/** Of an embedded queue in memory that stands in for Cloud Tasks, which may have queues that no option names. */
+function substituteOptions ({ config, registry, ...parts }: TransportParts): LocalTransportOptions {
+  const embedded = { ...config, directory: undefined, target: embeddedTarget(config.target) }
+  return { ...parts, config: embedded, queueIds: queuesOf(registry), createsQueues: true }
+}
+
+function queuesOf (registry: Registry): string[] {
+  return [...registry.values()].flatMap(task => task.queue ?? [])
 }
 
 interface LimitsParts {
@@ -188,13 +205,6 @@ function logLocalQueue (app: FastifyInstance, { directory }: Config, registry: R
   app.log.info(`tasks run on the embedded queue of this process, ${directory === undefined ? 'in memory' : `kept in ${directory}`}`)
   const tasks = [...registry.values()].filter(task => task.handler === undefined).map(task => task.name)
   if (tasks.length > 0) app.log.warn({ tasks }, "these tasks have no handler in this process, and the transport 'local' reaches no other")
-}
-
-/** The server itself: `ready` of an encapsulated instance does not wait for the onReady hooks of those beside it. */
-function rootOf (app: FastifyInstance): FastifyInstance {
-  let root: object = app
-  for (const instance of chainOf(app)) root = instance
-  return root as FastifyInstance
 }
 
 /** What a target grants depends on its type, and that is known only now. */

@@ -15,6 +15,7 @@ import { jsonSchemaOf } from './registry/json-schema.js'
 import type { PayloadCodec } from './registry/payload.js'
 import type { RegisteredTasks, RegisteredTypeProvider, TaskDefinitions, TaskPayload } from './registry/definitions.js'
 import type { Registry } from './registry/registry.js'
+import { MAX_ATTEMPT } from './cloud-tasks/headers.js'
 import { routePath } from './delivery/path.js'
 import type { Inspection, PendingQuery, PendingTask, TransportCounts, Transport } from './transport/transport.js'
 import type { OutcomeCounts, Settlement } from './worker/settlement.js'
@@ -33,9 +34,9 @@ export interface Tasks<M = RegisteredTasks, F = RegisteredTypeProvider> {
    * returns and throws what it throws: the way to step through a handler with a debugger, so no deadline aborts it. As in an attempt,
    * the async context is that of the plugin's registration, not the caller's.
    * @throws FST_TASKS_NOT_REGISTERED, FST_TASKS_NO_HANDLER, FST_TASKS_PAYLOAD_NOT_JSON, FST_TASKS_INVALID_PAYLOAD,
-   * FST_TASKS_DROPPED, FST_TASKS_ABORTED
+   * FST_TASKS_INVALID_ENQUEUE_OPTION, FST_TASKS_DROPPED, FST_TASKS_ABORTED
    */
-  run<N extends keyof M & string>(name: N, payload: TaskPayload<M, N, F>): Promise<unknown>
+  run<N extends keyof M & string>(name: N, payload: TaskPayload<M, N, F>, options?: RunOptions): Promise<unknown>
   /**
    * Enqueues many, a bounded number of them at once (`enqueueConcurrency`). Answers come in the order of `items`, in the
    * form of `Promise.allSettled`: one bad item fails alone. Reads `items` no faster than it enqueues. Where reading them
@@ -77,6 +78,11 @@ export interface Tasks<M = RegisteredTasks, F = RegisteredTypeProvider> {
    * @throws FST_TASKS_LOCAL_ONLY, FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_INVALID_PAGE
    */
   pending(queue?: string, page?: PendingQuery): PendingPage
+}
+
+export interface RunOptions {
+  /** Which attempt the handler takes this for, from 1. @default 1 */
+  readonly attempt?: number
 }
 
 export interface PendingPage {
@@ -180,11 +186,12 @@ export function createTasks ({
       }))
     },
 
-    async run (name, payload) {
+    async run (name, payload, options = {}) {
       const task = lookUp(registry, name)
+      const { attempt } = readOptions(runOptions, options, { refuse: problem => new FST_TASKS_INVALID_ENQUEUE_OPTION(name, problem) })
       if (task.handler === undefined) throw new FST_TASKS_NO_HANDLER(name)
       const value = await payloads.read(task, payloads.print(task, payload))
-      const run = await runHandler({ app, config, clock, scope, runs, limits, signal }, task, value, app.log)
+      const run = await runHandler({ app, config, clock, scope, runs, limits, signal }, task, value, app.log, attempt)
       if (run.result === 'done') return run.value
       throw run.error
     },
@@ -236,6 +243,10 @@ export function createTasks ({
   registries.set(tasks, registry)
   return tasks
 }
+
+const runOptions = {
+  attempt: integer(1, MAX_ATTEMPT, { default: 1 })
+} satisfies Declared<RunOptions>
 
 const pageOptions = {
   pageSize: integer(1, 1000, { default: 1000 }),

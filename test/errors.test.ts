@@ -15,7 +15,7 @@ type AnyError = new (...words: string[]) => {
   readonly explanation?: string
 }
 
-/** Thrown while plugins load: there is no web client yet. */
+/** Thrown while plugins load, or in tests: there is no web client. */
 const AT_REGISTRATION = [
   'INVALID_OPTION',
   'MISSING_SETTING',
@@ -28,7 +28,11 @@ const AT_REGISTRATION = [
   'PLUGIN_MISSING',
   'PAGE_MISSING',
   'ROUTE_TAKEN',
-  'INVALID_SCHEMA'
+  'INVALID_SCHEMA',
+  'KIT_UNAVAILABLE',
+  'KIT_EXISTS',
+  'KIT_DISPOSED',
+  'DRAIN_UNBOUNDED'
 ]
 
 t.test('no message of an error that Fastify answers with 5xx while it serves repeats what it was made with', async t => {

@@ -216,6 +216,7 @@ t.test('types resolve from both module systems, and Register can be filled', asy
     import taskConsole from 'fastify-cloud-tasks/console'
     import { createEmulator } from 'fastify-cloud-tasks/emulator'
     import { CloudTasksInstrumentation, type CloudTasksInstrumentationConfig } from 'fastify-cloud-tasks/otel'
+    import { testTasks, type TestKit } from 'fastify-cloud-tasks/testing'
     cloudTasks.defineTasks satisfies Function
     // @ts-expect-error not exported
     cloudTasks.defineTask
@@ -226,7 +227,12 @@ t.test('types resolve from both module systems, and Register can be filled', asy
     export type Code = errors.TaskError<'FST_TASKS_CLOSING'>
     export const link: CloudTasksInstrumentationConfig = { propagation: 'link' }
     export const instrumentation: CloudTasksInstrumentation = new CloudTasksInstrumentation(link)
-    export default [plugin, tasksOf, taskConsole, createEmulator]
+    export const test = (kit: TestKit<NonNullable<Register['tasks']>>) => {
+      kit.assertEnqueued('greet', { name: 'Ada' })
+      // @ts-expect-error wrong type of a field
+      kit.assertEnqueued('greet', { name: 1 })
+    }
+    export default [plugin, tasksOf, taskConsole, createEmulator, testTasks]
   `)
   write(
     app,

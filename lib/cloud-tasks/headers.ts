@@ -20,6 +20,9 @@ export interface AttemptHeaders {
   readonly retryReason?: string
 }
 
+/** The number of the last attempt that its headers can count. */
+export const MAX_ATTEMPT = 1_000_000_000
+
 /**
  * The headers of an attempt: the task's own, less those that the service ignores or replaces, then the service's.
  * `task` is its state after dispatch, so its `dispatchCount` includes this attempt. The sender of the request adds

@@ -28,6 +28,7 @@ export class DispatchLoop {
   #offset = -Infinity
   #immediate: unknown
   #started = false
+  #held = false
   #serving = false
 
   /**
@@ -44,15 +45,39 @@ export class DispatchLoop {
     return this.#started
   }
 
+  /** Whether it starts nothing by itself, although it may be started. */
+  get held (): boolean {
+    return this.#held
+  }
+
   start (queues: Iterable<TaskQueue>): void {
     if (this.#started) return
     this.#started = true
-    this.#scope.runInAsyncScope(this.#update, this, queues)
+    if (!this.#held) this.#scope.runInAsyncScope(this.#update, this, queues)
   }
 
   /** Forgets all queues and leaves no timer. */
   stop (): void {
     this.#started = false
+    this.#rest()
+  }
+
+  /** Dispatches nothing until `release`, whether it is started meanwhile or not. */
+  hold (): void {
+    this.#held = true
+    this.#rest()
+  }
+
+  release (queues: Iterable<TaskQueue>): void {
+    this.#held = false
+    if (this.#started) this.#scope.runInAsyncScope(this.#update, this, queues)
+  }
+
+  get #active (): boolean {
+    return this.#started && !this.#held
+  }
+
+  #rest (): void {
     this.#clearTimer()
     this.#clock.clearImmediate(this.#immediate)
     this.#immediate = undefined
@@ -67,7 +92,7 @@ export class DispatchLoop {
 
   /** To be called after anything that may let a queue dispatch sooner or later than before. Dispatches at once if it may. */
   changed (queue: TaskQueue): void {
-    if (this.#started && !queue.ready) this.#scope.runInAsyncScope(this.#update, this, [queue])
+    if (this.#active && !queue.ready) this.#scope.runInAsyncScope(this.#update, this, [queue])
   }
 
   #update (queues: Iterable<TaskQueue>): void {
@@ -129,7 +154,7 @@ export class DispatchLoop {
       queue.limiter.take(monotonic)
       this.#dispatch(queue)
     }
-    if (this.#started && !queue.ready) this.#place(queue, now, monotonic)
+    if (this.#active && !queue.ready) this.#place(queue, now, monotonic)
   }
 
   #spend (monotonic: number): void {
@@ -146,7 +171,7 @@ export class DispatchLoop {
   }
 
   #setTimer (): void {
-    const first = this.#started ? this.#waiting.first : undefined
+    const first = this.#active ? this.#waiting.first : undefined
     if (first === undefined) {
       this.#clearTimer()
       return

@@ -170,6 +170,16 @@ export class Engine {
     await this.#writeBehind.settle()
   }
 
+  /** Dispatches nothing by itself until `release`, whether it is started meanwhile or not. Tasks then run by `runTask` alone. */
+  hold (): void {
+    this.#dispatchLoop.hold()
+  }
+
+  /** Dispatches again by itself, if it is started. */
+  release (): void {
+    this.#dispatchLoop.release(this.#queues.all())
+  }
+
   /** Stops, then closes the store. Leaves no timer behind. */
   close (): Promise<void> {
     this.#closed ??= this.#close()
@@ -287,10 +297,21 @@ export class Engine {
     await this.#tasks.delete(name)
   }
 
-  /** Dispatches a task now, regardless of its schedule and of its queue's state and limits. Returns its state after dispatch. */
-  async runTask (name: string): Promise<Task> {
+  /**
+   * Dispatches a task now, regardless of its schedule and of its queue's state and limits. Returns its state after dispatch.
+   * @param forced whether it is RunTask's, after which a retry counts from the call; otherwise from the attempt's end
+   */
+  async runTask (name: string, forced = true): Promise<Task> {
     this.#checkOpen()
-    return await this.#tasks.run(name)
+    return await this.#tasks.run(name, forced)
+  }
+
+  /** Deletes all tasks, out of sight at once, and forgets the names of those that have ended: when it resolves, they are free. */
+  async clear (): Promise<void> {
+    this.#checkOpen()
+    await Promise.all(Array.from(this.#queues.all(), async queue => await this.#queues.purge(queue.name)))
+    await this.#writeBehind.settle()
+    await this.#store.forget(this.#writeBehind.names.withdrawAll(name => name.includes('/tasks/')))
   }
 
   /** Works also after `close`, with what was left. */

@@ -109,11 +109,11 @@ export class Tasks {
     if (!observers.none) observers.notify('ended', name, 'deleted')
   }
 
-  async run (name: string): Promise<Task> {
+  async run (name: string, forced: boolean): Promise<Task> {
     const { attempts, dispatchLoop, scope } = this.#options
     const { queue, entry } = this.#find(name)
-    if (!dispatchLoop.started) throw statusErrors.notStarted()
-    const task = scope.runInAsyncScope(attempts.start, attempts, queue, entry, true)
+    if (!dispatchLoop.started && !dispatchLoop.held) throw statusErrors.notStarted()
+    const task = scope.runInAsyncScope(attempts.start, attempts, queue, entry, forced)
     if (task === undefined) throw statusErrors.notFound()
     dispatchLoop.changed(queue)
     return task

@@ -57,6 +57,15 @@ export class Tombstones {
     this.#untils.delete(name)
   }
 
+  /** Takes back all names that `which` accepts, and returns them. */
+  withdrawAll (which: (name: string) => boolean): string[] {
+    const withdrawn: string[] = []
+    for (const names of this.#minutes.values()) {
+      for (const name of names) if (which(name) && this.#untils.delete(name)) withdrawn.push(name)
+    }
+    return withdrawn
+  }
+
   /** Drops at most `limit` expired names and returns them. */
   sweep (limit: number): string[] {
     const now = this.#clock.monotonic()

@@ -78,7 +78,7 @@ export function cloudTarget (given: GivenTarget, emulatorHost: string | undefine
 }
 
 /** The target of a task on the embedded queue: a route of this process, and no token. */
-export function embeddedTarget ({ type }: GivenTarget): ResolvedTarget {
+export function embeddedTarget ({ type }: Pick<GivenTarget, 'type'>): ResolvedTarget {
   return type === 'appEngine' ? { type } : { type, url: EMBEDDED_ORIGIN, audience: EMBEDDED_ORIGIN }
 }
 

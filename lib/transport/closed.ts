@@ -14,6 +14,8 @@ export class ClosedTransport implements Transport {
 
   start (): void {}
 
+  warmUp (): void {}
+
   async createTask (): Promise<Failure> {
     return refusal()
   }

@@ -1,8 +1,9 @@
 import type { AsyncResource } from 'node:async_hooks'
 import type { FastifyInstance } from 'fastify'
 import { systemClock, type Clock } from '../clock/clock.js'
-import { DEFAULT_QUEUE_SETTINGS } from '../cloud-tasks/limits.js'
+import { DEFAULT_DISPATCH_DEADLINE_MS, DEFAULT_QUEUE_SETTINGS } from '../cloud-tasks/limits.js'
 import { isExhausted } from '../cloud-tasks/backoff.js'
+import { dispatchHeaders } from '../cloud-tasks/headers.js'
 import { shortId } from '../cloud-tasks/names.js'
 import { withStoredDefaults } from '../cloud-tasks/new-task.js'
 import { MAX_TASK_BYTES, storedSize } from '../cloud-tasks/size.js'
@@ -38,6 +39,8 @@ export interface LocalTransportOptions {
   readonly onExpired: (task: Task, path: string) => Promise<void>
   /** Queues that the registry names; they exist in addition to those of `config.queues`. */
   readonly queueIds: Iterable<string>
+  /** Creates any other queue when a task is enqueued there, instead of refusing the task. @default false */
+  readonly createsQueues?: boolean
 }
 
 /** The embedded queue: the engine in this process, whose attempts reach the task routes without a network. */
@@ -50,7 +53,8 @@ export class LocalTransport implements Transport {
   readonly #deliver: (app: FastifyInstance, clock: Clock, request: RouteRequest) => RouteCall
   readonly #onExpired: LocalTransportOptions['onExpired']
   readonly #parent: string
-  readonly #queueIds: ReadonlySet<string>
+  readonly #queueIds: Set<string>
+  readonly #createsQueues: boolean
   #engine!: Engine
   #opening!: Promise<void>
   #isOpen = false
@@ -59,7 +63,7 @@ export class LocalTransport implements Transport {
   readonly retrySettings = undefined
   readonly inspection: Inspection
 
-  constructor ({ app, config, clock, scope, secrets, onExpired, queueIds }: LocalTransportOptions) {
+  constructor ({ app, config, clock, scope, secrets, onExpired, queueIds, createsQueues = false }: LocalTransportOptions) {
     const isReady = (): boolean => this.#isOpen
     this.inspection = {
       get ready () { return isReady() },
@@ -76,6 +80,7 @@ export class LocalTransport implements Transport {
     this.#onExpired = onExpired
     this.#parent = `projects/${config.project ?? 'local'}/locations/${config.location}`
     this.#queueIds = new Set([config.queue, ...config.queues.keys(), ...queueIds])
+    this.#createsQueues = createsQueues
   }
 
   async open (): Promise<void> {
@@ -83,7 +88,7 @@ export class LocalTransport implements Transport {
       store: await createStore(this.#config.directory),
       clock: this.#clock,
       scope: this.#scope,
-      dispatch: attempt => this.#dispatch(attempt),
+      dispatch: attempt => this.deliver(attempt),
       taskTombstoneMs: this.#config.taskTombstoneMs,
       maxDispatchesPerSecond: LOCAL_MAX_DISPATCHES_PER_SECOND,
       onExpired: task => this.#onExpired(task, pathOf(task)),
@@ -120,6 +125,11 @@ export class LocalTransport implements Transport {
     return this.#isOpen
   }
 
+  /** Undefined once it is open; rejects where it cannot be. */
+  get opening (): Promise<void> | undefined {
+    return this.#isOpen ? undefined : this.#opening
+  }
+
   /** From `open` on; it answers once that has ended. */
   get engine (): Engine {
     return this.#engine
@@ -134,12 +144,16 @@ export class LocalTransport implements Transport {
     else this.#opening.then(() => { if (!this.#closing) this.#engine.start() }, () => {}) // Reported by `opened`.
   }
 
+  warmUp (): void {}
+
   async createTask (queue: string, task: OutgoingTask): Promise<Sent> {
     if (this.#refusing) return { outcome: 'closing' }
     // A directory may hold queues that the options named once.
-    if (!this.#queueIds.has(queue)) return this.#failure(queue, statusErrors.queueNotFound())
+    if (!this.#queueIds.has(queue) && !this.#createsQueues) return this.#failure(queue, statusErrors.queueNotFound())
     try {
       if (!this.#isOpen) await this.#opening
+      if (!this.#queueIds.has(queue)) await this.#createQueue(queue)
+      if (!this.#queueIds.has(queue)) await this.#createQueue(queue)
       const created = await this.#engine.createTask(this.queueName(queue), this.#newTask(queue, task))
       return { outcome: 'created', id: created.name.slice(created.name.lastIndexOf('/') + 1), scheduleAt: created.scheduleAt }
     } catch (error) {
@@ -177,6 +191,11 @@ export class LocalTransport implements Transport {
       this.#app.log.warn({ waiting }, 'tasks were still waiting in the embedded queue; it keeps them in memory, so they are lost')
     }
     await this.#engine.close()
+  }
+
+  async #createQueue (id: string): Promise<void> {
+    await this.#engine.updateQueue(this.queueName(id), this.#config.queues.get(id) ?? DEFAULT_QUEUE_SETTINGS)
+    this.#queueIds.add(id)
   }
 
   #newTask (queue: string, task: OutgoingTask): NewTask {
@@ -258,7 +277,18 @@ export class LocalTransport implements Transport {
     }
   }
 
-  async #dispatch (attempt: Attempt): Promise<Answer | 'undelivered'> {
+  /** Delivers the attempt of that number of a task that no queue has. */
+  async deliverOnce (queue: string, outgoing: OutgoingTask, number: number): Promise<Answer | 'undelivered'> {
+    const now = this.#clock.now()
+    const stored = withStoredDefaults(this.queueName(queue), this.#newTask(queue, outgoing), now)
+    const task = { ...stored, dispatchCount: number, responseCount: number - 1, ...(number > 1 ? { previousResponse: 500 } : {}) }
+    const deadlineMs = task.dispatchDeadlineMs ?? DEFAULT_DISPATCH_DEADLINE_MS
+    const attempt = { task, queue, headers: dispatchHeaders(task), deadlineMs, deadlineAt: now + deadlineMs }
+    return await this.#scope.runInAsyncScope(() => this.deliver(attempt))
+  }
+
+  /** Delivers an attempt to its route. */
+  async deliver (attempt: Attempt): Promise<Answer | 'undelivered'> {
     const { task, headers } = attempt
     const request = task.httpRequest ?? task.appEngineHttpRequest
     const secret = this.#secrets.issue()
@@ -322,7 +352,8 @@ function progressLogger (app: FastifyInstance, directory: string | undefined): (
 
 const PROGRESS_MS = 1000
 
-function pathOf ({ httpRequest, appEngineHttpRequest }: Task): string {
+/** URL path of the attempts of an embedded queue's task. */
+export function pathOf ({ httpRequest, appEngineHttpRequest }: Task): string {
   return httpRequest?.url.slice(EMBEDDED_ORIGIN.length) ?? appEngineHttpRequest?.relativeUri ?? '/'
 }
 

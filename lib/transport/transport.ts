@@ -13,8 +13,10 @@ export interface Transport {
   open (): Promise<void>
   /** As `open`, before the server is ready. What takes even longer goes on in the background. */
   opened (): Promise<void>
-  /** Begins to deliver, or to warm up, as soon as it is open; returns at once. */
+  /** Begins to deliver as soon as it is open; returns at once. */
   start (): void
+  /** The server listens: makes the connections that tasks will need, in the background. */
+  warmUp (): void
   /** Never rejects: what came of it is a value. `created` only when the task is safe with the receiver. */
   createTask (queue: string, task: OutgoingTask): Promise<Sent>
   /** True when the task was still queued. */

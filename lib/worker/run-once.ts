@@ -26,16 +26,17 @@ export interface RunOnceParts {
 
 /**
  * Runs a handler outside of any queue: no request, no deadline, nothing is settled.
+ * @param attempt the number that the handler sees
  * @throws FST_TASKS_NO_HANDLER
  */
 export async function runHandler (
-  parts: RunOnceParts, task: RegisteredTask, payload: unknown, log: FastifyBaseLogger
+  parts: RunOnceParts, task: RegisteredTask, payload: unknown, log: FastifyBaseLogger, attempt = 1
 ): Promise<RunResult> {
   const { app, config, clock, scope, runs, limits, signal } = parts
   const { handler, name } = task
   if (handler === undefined) throw new FST_TASKS_NO_HANDLER(name)
   const queue = task.queue ?? config.queue
-  const headers = { id: `run-${randomUUID()}`, queue, retryCount: 0, executionCount: 0, scheduledAt: clock.now() }
+  const headers = { id: `run-${randomUUID()}`, queue, retryCount: attempt - 1, executionCount: 0, scheduledAt: clock.now() }
   const deadlineMs = task.dispatchDeadlineSeconds === undefined ? DEFAULT_DISPATCH_DEADLINE_MS : task.dispatchDeadlineSeconds * 1000
   const deadlineAt = clock.now() + deadlineMs
   // As Fastify does for a route with a level of its own.

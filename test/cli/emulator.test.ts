@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { parseDuration } from '../../lib/cli/duration.js'
+import { parseDuration } from '../../lib/clock/duration.js'
 import { transpile } from '../support/transpile.js'
 import { command } from './terminal.js'
 

@@ -1,10 +1,10 @@
+import { parseDuration } from '../../clock/duration.js'
 import { CloudTasksError } from '../../cloud-tasks/status.js'
 import { engineConsole } from '../../console/plugin.js'
 import type { EmulatorLogger, EmulatorOptions } from '../../emulator/index.js'
 import { emulatorConfig, type EmulatorConfig } from '../../emulator/options.js'
 import { Emulator } from '../../emulator/server.js'
 import { CommandError, UsageError, interruption, type Arguments, type Command, type Io } from '../command.js'
-import { parseDuration } from '../duration.js'
 
 const emulator: Command = {
   usage: '[--host HOST] [--port PORT] [--data DIR] [--queue NAME]... [--auto-create-queues] [--app-engine-url URL] ' +

@@ -43,13 +43,16 @@ export class CloudTransport implements Transport {
   /** Loads the library now, so that one that does not load keeps the app from starting, and not each task from being enqueued. */
   async open (): Promise<void> {
     await this.#clients.load()
-    this.#app.addHook('onListen', () => { this.#clients.warmUp() })
   }
 
   async opened (): Promise<void> {}
 
   /** Nothing yet: connections are made once the server listens. */
   start (): void {}
+
+  warmUp (): void {
+    this.#clients.warmUp()
+  }
 
   async createTask (queue: string, outgoing: OutgoingTask): Promise<Sent> {
     const large = this.#tooLarge(queue, outgoing)

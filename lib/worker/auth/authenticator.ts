@@ -10,18 +10,31 @@ import { SECRET_HEADER } from '../../delivery/headers.js'
 /** Accepts a request, or throws FST_TASKS_UNAUTHENTICATED or FST_TASKS_FORBIDDEN. Reads headers only, before the body is received. */
 export type Authenticator = (request: FastifyRequest) => void | Promise<void>
 
-export async function createAuthenticator (
-  app: FastifyInstance, callers: Callers, secrets: OneTimeSecrets, clock: Clock
-): Promise<Authenticator> {
+export interface AuthenticatorParts {
+  readonly app: FastifyInstance
+  readonly callers: Callers
+  readonly secrets: OneTimeSecrets
+  readonly clock: Clock
+  /** Whether an embedded queue stands in for Cloud Tasks: its attempts prove themselves by their secret, whoever else may call. */
+  readonly isSubstituted: () => boolean
+}
+
+export async function createAuthenticator (parts: AuthenticatorParts): Promise<Authenticator> {
+  const bySecret = secretAuthenticator(parts.secrets)
+  if (parts.callers.verify === 'secret') return bySecret
+  const ofCallers = await callersAuthenticator(parts)
+  return request => parts.isSubstituted() && request.headers[SECRET_HEADER] !== undefined ? bySecret(request) : ofCallers(request)
+}
+
+async function callersAuthenticator ({ app, callers, clock, isSubstituted }: AuthenticatorParts): Promise<Authenticator> {
   switch (callers.verify) {
-    case 'none': return () => {}
-    case 'secret': return bySecret(secrets)
+    case 'oidc': return await byOidc(app, callers, clock, isSubstituted)
     case 'appEngine': return byAppEngine
-    case 'oidc': return await byOidc(app, callers, clock)
+    default: return () => {}
   }
 }
 
-function bySecret (secrets: OneTimeSecrets): Authenticator {
+function secretAuthenticator (secrets: OneTimeSecrets): Authenticator {
   return request => {
     const given = request.headers[SECRET_HEADER]
     // Handlers get the request, and must not get the secret.
@@ -31,10 +44,10 @@ function bySecret (secrets: OneTimeSecrets): Authenticator {
   }
 }
 
-async function byOidc (app: FastifyInstance, callers: OidcCallers, clock: Clock): Promise<Authenticator> {
+async function byOidc (app: FastifyInstance, callers: OidcCallers, clock: Clock, isSubstituted: () => boolean): Promise<Authenticator> {
   const { OidcVerifier } = await import('./oidc.js')
   const verifier = new OidcVerifier(callers, { clock })
-  app.addHook('onListen', () => { verifier.warmUp() })
+  app.addHook('onListen', () => { if (!isSubstituted()) verifier.warmUp() })
   app.addHook('onClose', async () => { await verifier.close() })
   return async request => { await verifier.verify(request.raw) }
 }

@@ -1,0 +1,171 @@
+import { AssertionError } from 'node:assert'
+import { inspect } from 'node:util'
+import { isPlainObject, option, readOptions, string, type Declared } from '../checks.js'
+import { taskId } from '../enqueue.js'
+import { compared, differences, sendable } from './comparison.js'
+
+/** A task that waits. */
+export interface EnqueuedTask<N extends string = string, P = unknown> {
+  /** Name in the registry. */
+  readonly name: N
+  /** What `enqueue` returned as `id`. */
+  readonly id: string
+  /** What was sent, parsed: before the defaults and transforms that its handler gets. */
+  readonly payload: P
+  readonly queue: string
+  /** When its next attempt is due. */
+  readonly scheduleTime: Date
+  /** Those that were given to `enqueue`. */
+  readonly headers: Readonly<Record<string, string>>
+  /** Attempts so far. */
+  readonly attempts: number
+}
+
+/** A payload, as far as it matters: objects may have more fields than named here, lists have as many items. */
+export type PartOf<P> = 0 extends 1 & P ? any : P extends object ? { readonly [K in keyof P]?: PartOf<P[K]> | undefined } : P
+
+/** What is expected of a task besides its payload. */
+export interface EnqueuedWith {
+  /** Either the one that was given to `enqueue` or the one that it returned. */
+  readonly id?: string
+  readonly queue?: string
+  /** When its next attempt is due, to the second. */
+  readonly scheduleTime?: Date
+  /** The task may have more than these. */
+  readonly headers?: Readonly<Record<string, string>>
+  /** How many such tasks there are. @default at least one */
+  readonly times?: number
+}
+
+export const enqueuedWith = {
+  id: string(),
+  queue: string(),
+  scheduleTime: option<Date>(time => time instanceof Date && !Number.isNaN(time.getTime()) ? undefined : 'must be a valid Date'),
+  headers: option<Readonly<Record<string, string>>>(headers => isPlainObject(headers) ? undefined : 'must be an object of strings'),
+  times: option<number>(times => {
+    return Number.isInteger(times) && Number(times) >= 1 ? undefined : 'must be a whole number, at least 1; for none use refuteEnqueued'
+  })
+} satisfies Declared<EnqueuedWith>
+
+/** What a test says about enqueued tasks, with all that its failure shows. */
+export interface Expectation {
+  readonly call: 'assertEnqueued' | 'refuteEnqueued'
+  readonly name: string
+  /** Part of the payload, or a function that decides about it; undefined: any. */
+  readonly payload: unknown
+  readonly facts: EnqueuedWith
+  /** Where the stack of its error begins. */
+  readonly from: (...args: never) => unknown
+}
+
+export function readExpectation (expected: Omit<Expectation, 'facts'>, given: unknown, refuse: (problem: string) => Error): Expectation {
+  const payload = typeof expected.payload === 'function' ? expected.payload : sendable(expected.payload)
+  return { ...expected, payload, facts: readOptions(enqueuedWith, given, { refuse }) }
+}
+
+/**
+ * The tasks of `enqueued` that are as expected.
+ * @param ran how many tasks of the name have had attempts in this test
+ * @throws AssertionError
+ */
+export function assertEnqueued (enqueued: readonly EnqueuedTask[], expectation: Expectation, ran: number): EnqueuedTask[] {
+  const { name, facts: { times } } = expectation
+  const named = enqueued.filter(task => task.name === name)
+  const found = named.filter(task => distance(task, expectation) === 0)
+  if (times === undefined ? found.length > 0 : found.length === times) return found
+
+  const closest = found.length > 0 ? undefined : nearestOf(named, expectation)
+  const actual = closest === undefined ? enqueued.map(brief) : factsOf(closest, expectation)
+  const expected = closest === undefined ? { name, ...expectedFacts(expectation) } : expectedFacts(expectation)
+  const lines = [
+    `Expected ${times === undefined ? 'a task' : counted(times)} ${describe(expectation)} to be enqueued, ` +
+      `but found ${found.length || 'none'}.`,
+    ...(closest === undefined ? [] : ['', `Closest is number ${enqueued.indexOf(closest) + 1} below:`, diff(actual, expected), '']),
+    listing(enqueued),
+    ...(ran === 0 ? [] : [`${counted(ran)} of this name ended before; drain() and advance() have returned the attempts.`])
+  ]
+  throw new AssertionError({ message: lines.join('\n'), actual, expected, operator: expectation.call, stackStartFn: expectation.from })
+}
+
+/** @throws AssertionError where any task of `enqueued` is as expected */
+export function refuteEnqueued (enqueued: readonly EnqueuedTask[], expectation: Expectation): void {
+  const found = enqueued.filter(task => task.name === expectation.name && distance(task, expectation) === 0)
+  if (found.length === 0) return
+  throw new AssertionError({
+    message: `Expected no task ${describe(expectation)} to be enqueued.\n${listing(found)}`,
+    actual: found.map(brief),
+    expected: [],
+    operator: expectation.call,
+    stackStartFn: expectation.from
+  })
+}
+
+/** How far a task is from what is expected; 0: it is as expected. */
+function distance (task: EnqueuedTask, expectation: Expectation): number {
+  const { payload } = expectation
+  const refused = typeof payload === 'function' && payload(task.payload) as boolean !== true ? 1 : 0
+  return refused + differences(factsOf(task, expectation), expectedFacts(expectation))
+}
+
+function nearestOf (tasks: readonly EnqueuedTask[], expectation: Expectation): EnqueuedTask | undefined {
+  const ranked = tasks.map(task => ({ task, distance: distance(task, expectation) }))
+  return ranked.sort((a, b) => a.distance - b.distance)[0]?.task
+}
+
+/** Of a task, what the expectation names: in the same form, so that the two can be compared and shown side by side. */
+function factsOf (task: EnqueuedTask, { name, payload, facts }: Expectation): object {
+  return {
+    ...(payload === undefined ? {} : { payload: typeof payload === 'function' ? task.payload : compared(task.payload, payload) }),
+    ...(facts.id === undefined ? {} : { id: task.id === taskId(name, facts.id) ? facts.id : task.id }),
+    ...(facts.queue === undefined ? {} : { queue: task.queue }),
+    ...(facts.scheduleTime === undefined ? {} : { scheduleTime: sameSecond(task.scheduleTime, facts.scheduleTime).toISOString() }),
+    ...(facts.headers === undefined ? {} : { headers: compared(task.headers, facts.headers) })
+  }
+}
+
+function expectedFacts ({ payload, facts: { times, scheduleTime, ...facts } }: Expectation): object {
+  return {
+    ...(payload === undefined || typeof payload === 'function' ? {} : { payload }),
+    ...facts,
+    ...(scheduleTime === undefined ? {} : { scheduleTime: scheduleTime.toISOString() })
+  }
+}
+
+/** The expected time where the actual one is that to the second: two clocks were read one after the other. */
+function sameSecond (actual: Date, expected: Date): Date {
+  return Math.abs(actual.getTime() - expected.getTime()) <= 1000 ? expected : actual
+}
+
+function describe ({ name, payload, ...rest }: Expectation): string {
+  const facts = expectedFacts({ name, payload: undefined, ...rest })
+  const wanted = payload === undefined ? '' : typeof payload === 'function' ? ' that the function accepts' : ` with ${print(payload)}`
+  return `'${name}'${wanted}${Object.keys(facts).length === 0 ? '' : ` and ${print(facts)}`}`
+}
+
+function listing (tasks: readonly EnqueuedTask[]): string {
+  if (tasks.length === 0) return 'Nothing is enqueued.'
+  const lines = tasks.slice(0, MAX_LISTED).map(({ name, payload, queue, scheduleTime }, index) =>
+    `  ${index + 1}. ${name} ${print(payload)}, queue '${queue}', due ${scheduleTime.toISOString()}`)
+  const more = tasks.length > MAX_LISTED ? [`  and ${tasks.length - MAX_LISTED} more`] : []
+  return [`${counted(tasks.length)} enqueued:`, ...lines, ...more].join('\n')
+}
+
+function brief ({ name, payload }: EnqueuedTask): object {
+  return { name, payload }
+}
+
+function print (value: unknown): string {
+  return inspect(value, { breakLength: Infinity, depth: 4, maxArrayLength: 10, maxStringLength: 100 })
+}
+
+/** As node:assert shows it, less its first line. */
+function diff (actual: unknown, expected: unknown): string {
+  const { message } = new AssertionError({ actual, expected, operator: 'deepStrictEqual' })
+  return message.slice(message.indexOf('\n') + 1)
+}
+
+function counted (tasks: number): string {
+  return `${tasks} ${tasks === 1 ? 'task' : 'tasks'}`
+}
+
+const MAX_LISTED = 20

@@ -1,0 +1,122 @@
+import type { LocalTransport } from './local.js'
+import type { Deleted, Inspection, OutgoingTask, RetrySettings, Sent, Transport } from './transport.js'
+
+/**
+ * The transport of a registration, which a test kit can hold: the embedded queue then dispatches nothing by itself, and where tasks go
+ * elsewhere, an embedded queue in memory stands in for that, so that nothing leaves this process. The time before `open` and after
+ * `close` is the registration's.
+ */
+export class SwitchableTransport implements Transport {
+  readonly #own: Transport
+  readonly #local: LocalTransport | undefined
+  readonly #createSubstitute: () => LocalTransport
+  #substitute: Promise<LocalTransport> | undefined
+  #onStop: (() => void) | undefined
+  readonly inspection: Inspection | undefined
+  readonly retrySettings: RetrySettings | undefined
+
+  /**
+   * @param own the registration's
+   * @param local the same, where it is the embedded queue
+   * @param createSubstitute makes an embedded queue for tasks that go elsewhere
+   */
+  constructor (own: Transport, local: LocalTransport | undefined, createSubstitute: () => LocalTransport) {
+    this.#own = own
+    this.#local = local
+    this.#createSubstitute = createSubstitute
+    this.inspection = own.inspection
+    this.retrySettings = own.retrySettings === undefined ? undefined : this.#switchable(own.retrySettings)
+  }
+
+  /** Whether an embedded queue stands in for the registration's own transport. */
+  get isSubstituted (): boolean {
+    return this.#substitute !== undefined
+  }
+
+  /**
+   * Holds what is enqueued, and what waits already.
+   * @param onStop called when the server closes, before anything waits for attempts
+   * @returns the queue that has the tasks: at once, or as soon as it can accept some
+   */
+  hold (onStop: () => void): LocalTransport | Promise<LocalTransport> {
+    this.#onStop = onStop
+    const local = this.#local
+    if (local !== undefined) {
+      local.engine.hold()
+      return local.opening?.then(() => local) ?? local
+    }
+    this.#substitute = openHeld(this.#createSubstitute())
+    return this.#substitute
+  }
+
+  /** Goes on as before `hold`. What an embedded queue in place of another transport still has is discarded. */
+  async release (): Promise<void> {
+    this.#onStop = undefined
+    this.#local?.engine.release()
+    const substitute = await this.#takeSubstitute()
+    await substitute?.engine.close()
+  }
+
+  async open (): Promise<void> {
+    await this.#own.open()
+  }
+
+  async opened (): Promise<void> {
+    await this.#own.opened()
+  }
+
+  start (): void {
+    this.#own.start()
+  }
+
+  warmUp (): void {
+    if (!this.isSubstituted) this.#own.warmUp()
+  }
+
+  async createTask (queue: string, task: OutgoingTask): Promise<Sent> {
+    return await (this.#substitute === undefined ? this.#own : await this.#substitute).createTask(queue, task)
+  }
+
+  async deleteTask (queue: string, id: string): Promise<Deleted> {
+    return await (this.#substitute === undefined ? this.#own : await this.#substitute).deleteTask(queue, id)
+  }
+
+  async stop (): Promise<void> {
+    this.#onStop?.()
+    await Promise.all([this.#own.stop(), this.#substitute?.then(async substitute => { await substitute.stop() })])
+  }
+
+  async close (): Promise<void> {
+    this.#onStop?.()
+    const substitute = this.#takeSubstitute()
+    await Promise.all([this.#own.close(), substitute.then(async substitute => { await substitute?.engine.close() })])
+  }
+
+  async #takeSubstitute (): Promise<LocalTransport | undefined> {
+    const substitute = this.#substitute
+    this.#substitute = undefined
+    return await substitute
+  }
+
+  #switchable (own: RetrySettings): RetrySettings {
+    return {
+      ofQueue: async queue => {
+        if (this.#substitute === undefined) return await own.ofQueue(queue)
+        const substitute = await this.#substitute
+        const stored = substitute.engine.findQueue(substitute.queueName(queue))
+        return stored === undefined ? { outcome: 'missing' } : { outcome: 'read', retryConfig: stored.settings.retryConfig }
+      },
+      // Tasks that this package makes have no settings of their own.
+      ofTask: own.ofTask === undefined
+        ? undefined
+        : async (queue, id) => this.isSubstituted ? { outcome: 'missing' } : await own.ofTask!(queue, id)
+    }
+  }
+}
+
+async function openHeld (transport: LocalTransport): Promise<LocalTransport> {
+  await transport.open()
+  await transport.opening
+  transport.engine.hold()
+  return transport
+}

@@ -1,48 +1,28 @@
-import { execFile, execFileSync, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import {
-  appendFileSync,
-  chmodSync,
-  cpSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  readdirSync,
-  realpathSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync
-} from 'node:fs'
+import { appendFileSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { basename, dirname, join, relative } from 'node:path'
-import { promisify } from 'node:util'
+import { basename, join, relative } from 'node:path'
 import t from 'tap'
 import { browserTests } from './console/browser/chromium.js'
-import { compile, root } from './support/compiler.js'
+import { compile } from './support/compiler.js'
+import { alone, install, manifest, pack } from './support/package.js'
+import { TYPEBOXES, writeProgram } from './support/published-types.js'
 
 t.setTimeout(180_000)
 
-const run = promisify(execFile)
-const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
-  name: string
-  version: string
-  exports: Record<string, string | Record<string, string | Record<string, string>>>
-  bin?: Record<string, string>
-  dependencies: Record<string, string>
-  peerDependencies: Record<string, string>
-}
 const folder = realpathSync(mkdtempSync(join(tmpdir(), 'fastify-cloud-tasks-package-')))
 t.teardown(() => { rmSync(folder, { recursive: true }) })
 
 const { skip, open } = browserTests(t)
 
-const tarball = join(folder, `${manifest.name}-${manifest.version}.tgz`)
+let tarball: string
 const app = join(folder, 'app')
 const installed = join(app, 'node_modules', manifest.name)
 
 t.before(async () => {
-  await pack()
-  install(app, () => true)
+  tarball = await pack(folder)
+  install(tarball, app)
 })
 
 t.test('the package holds what it exports and what a reader looks for, and no tests', async t => {
@@ -82,7 +62,7 @@ t.test('the declarations in the package are those that its entries lead to', asy
 
 t.test('import works, and a task runs, without what only Cloud Tasks, a disk or token verification need', async t => {
   const lean = join(folder, 'lean')
-  install(lean, name => !['@google-cloud/tasks', 'lmdb', 'jose'].includes(name))
+  install(tarball, lean, name => !['@google-cloud/tasks', 'lmdb', 'jose'].includes(name))
   t.equal(await node(lean, 'main.js', `
     import { Type } from '@sinclair/typebox'
     import Fastify from 'fastify'
@@ -184,6 +164,23 @@ t.test('the command line runs a handler of an app in JavaScript, and tells how t
   await t.rejects(program('list', '-a', 'plugin.ts'), { code: 1, stdout: '', stderr: /npm i -D tsx/ })
 })
 
+t.test('the published types hold in every kind of project', async t => {
+  const resolutions = ['node16', 'nodenext', 'bundler'] as const
+  const cells = TYPEBOXES.map((typebox, index) => ({
+    typebox,
+    resolution: resolutions[index % 3]!,
+    // A CommonJS module may import typebox 1.x, which is an ES module, by 'nodenext' only.
+    type: typebox === '@sinclair/typebox' || typebox === 'none' ? 'commonjs' as const : 'module' as const,
+    exactOptionalPropertyTypes: index % 2 === 0
+  }))
+  for (const cell of cells) {
+    const program = join(folder, `types-${cell.typebox.replace('/', '-')}`)
+    install(tarball, program, name => !/typebox/.test(name))
+    writeProgram(program, cell, Object.keys(manifest.exports))
+    t.strictSame((await compile(program)).filter(({ file }) => !file.startsWith('..')), [], JSON.stringify(cell))
+  }
+})
+
 t.test('types resolve from both module systems, and Register can be filled', async t => {
   write(app, 'tasks.ts', `
     import { Type } from '@sinclair/typebox'
@@ -259,36 +256,6 @@ t.test('types resolve from both module systems, and Register can be filled', asy
   )
 })
 
-/** Builds and packs a copy of the checkout. */
-async function pack (): Promise<void> {
-  const checkout = join(folder, 'checkout')
-  const left = new Set(['node_modules', 'dist', '.git', '.tap'])
-  cpSync(root, checkout, { recursive: true, filter: source => !left.has(relative(root, source)) })
-  symlinkSync(join(root, 'node_modules'), join(checkout, 'node_modules'))
-  await alone('npm', ['pack', '--pack-destination', folder, '--no-update-notifier', '--logs-max=0', '--offline'], checkout)
-    .catch((error: { stdout: string, stderr: string }) => { throw new Error(`npm pack failed: ${error.stdout}${error.stderr}`) })
-}
-
-/** Makes an app with the package unpacked in it as npm would; beside it lies what it declares and `wanted` wants, nothing else. */
-function install (app: string, wanted: (dependency: string) => boolean): void {
-  const modules = join(app, 'node_modules')
-  const installed = join(modules, manifest.name)
-  mkdirSync(installed, { recursive: true })
-  execFileSync('tar', ['-xzf', tarball, '--strip-components=1', '-C', installed])
-  for (const [name, file] of Object.entries(manifest.bin ?? {})) {
-    mkdirSync(join(modules, '.bin'), { recursive: true })
-    symlinkSync(join('..', manifest.name, file), join(modules, '.bin', name))
-    chmodSync(join(installed, file), 0o755)
-  }
-  for (const dependency of [...Object.keys(manifest.dependencies), ...Object.keys(manifest.peerDependencies), '@types/node'].filter(
-    wanted
-  )) {
-    mkdirSync(dirname(join(modules, dependency)), { recursive: true })
-    symlinkSync(join(root, 'node_modules', dependency), join(modules, dependency))
-  }
-  write(app, 'package.json', '{ "type": "module" }')
-}
-
 function filesIn (folder: string): string[] {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter(entry => entry.isFile())
@@ -304,12 +271,4 @@ async function node (app: string, file: string, code: string): Promise<string> {
   write(app, file, code)
   const { stdout } = await alone(process.execPath, [file], app)
   return stdout
-}
-
-/**
- * Runs a program without the loaders of the test runner, which would do for the package what it must do by itself. The runner
- * puts them into the environment of every child, so that only the child can take them out.
- */
-async function alone (program: string, args: readonly string[], cwd: string): Promise<{ stdout: string }> {
-  return await run('env', ['-u', 'NODE_OPTIONS', program, ...args], { cwd })
 }

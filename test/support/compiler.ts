@@ -18,8 +18,13 @@ const tsc: string = getExePath()
 
 /** Runs the compiler in `folder` and returns what it complains of. Throws when that has no place in a file. */
 export async function compile (folder: string, ...args: string[]): Promise<Complaint[]> {
+  return await compileWith([tsc], folder, ...args)
+}
+
+/** As `compile`, by the compiler that `command` runs. */
+export async function compileWith ([program, ...before]: readonly string[], folder: string, ...args: string[]): Promise<Complaint[]> {
   const { code, output } = await new Promise<{ code: unknown, output: string }>(resolve => {
-    execFile(tsc, [...args, '--pretty', 'false'], { cwd: folder, maxBuffer: 2 ** 26 }, (error, stdout, stderr) => {
+    execFile(program!, [...before, ...args, '--pretty', 'false'], { cwd: folder, maxBuffer: 2 ** 26 }, (error, stdout, stderr) => {
       resolve({ code: error?.code ?? error?.signal ?? 0, output: stdout + stderr })
     })
   })

@@ -1,7 +1,9 @@
-import { hash } from 'node:crypto'
+import { hash, randomUUID } from 'node:crypto'
 import { checkOptions, isPlainObject, nearest, number, option, string, type Declared, type Option } from './checks.js'
 import type { Clock } from './clock/clock.js'
-import { DEADLINE_HEADER, reservedHeader } from './delivery/headers.js'
+import type { FastifyBaseLogger } from 'fastify'
+import { copySuffix } from './copies/names.js'
+import { DEADLINE_HEADER, LIFE_HEADER, reservedHeader } from './delivery/headers.js'
 import { MAX_SCHEDULE_AHEAD_MS, deadlineProblem } from './cloud-tasks/limits.js'
 import { isQueueId, isTaskId } from './cloud-tasks/names.js'
 import type { Config } from './options/config.js'
@@ -38,6 +40,13 @@ export interface EnqueueOptions {
   readonly headers?: Readonly<Record<string, string>>
 }
 
+export interface DeleteOptions {
+  /** @default the definition's, else the plugin's */
+  readonly queue?: string
+  /** `false` looks for no postponed or replayed copies. @default true */
+  readonly copies?: boolean
+}
+
 export interface EnqueueResult {
   /** Last part of the task's name in Cloud Tasks, and what its handler sees as `task.id`. */
   readonly id: string
@@ -67,14 +76,16 @@ export class Producer {
   readonly #transport: Transport
   readonly #options: ReturnType<typeof enqueueOptions>
   readonly #clock: Clock
+  readonly #log: FastifyBaseLogger
 
-  constructor (registry: Registry, config: Config, payloads: PayloadCodec, transport: Transport, clock: Clock) {
+  constructor (registry: Registry, config: Config, payloads: PayloadCodec, transport: Transport, clock: Clock, log: FastifyBaseLogger) {
     this.#registry = registry
     this.#config = config
     this.#payloads = payloads
     this.#transport = transport
     this.#options = enqueueOptions(config.target.type, clock)
     this.#clock = clock
+    this.#log = log
   }
 
   readonly enqueue = async (name: string, payload: unknown, options: EnqueueOptions = {}): Promise<EnqueueResult> => {
@@ -109,7 +120,7 @@ export class Producer {
   }
 
   /** Removes a task that is still queued. `id` is what `enqueue` took or returned. True if it was still there. */
-  readonly delete = async (name: string, id: string, options: { readonly queue?: string } = {}): Promise<boolean> => {
+  readonly delete = async (name: string, id: string, { copies = true, ...options }: DeleteOptions = {}): Promise<boolean> => {
     const task = lookUp(this.#registry, name)
     if (typeof id !== 'string') throw new FST_TASKS_INVALID_ENQUEUE_OPTION(name, "'id' must be a string")
     this.#check(task, { ...options, id })
@@ -117,6 +128,24 @@ export class Producer {
     const candidates = isTaskId(id) ? [taskId(name, id), id] : [taskId(name, id)]
     for (const candidate of candidates) {
       const deleted = await this.#transport.deleteTask(queue, candidate)
+      if (deleted.outcome === 'deleted') return true
+      if (deleted.outcome !== 'notFound') throw failure(name, queue, deleted)
+    }
+    return copies && await this.#deleteCopy(name, queue, candidates)
+  }
+
+  /** Of the copies of a task, postponed or replayed, one at most waits. */
+  async #deleteCopy (name: string, queue: string, roots: readonly string[]): Promise<boolean> {
+    const suffixes = roots.map(copySuffix)
+    // It may run, and be postponed again, in between.
+    for (let tries = 0; tries < 3; tries++) {
+      const found = await this.#transport.findTask(queue, suffixes)
+      if (found.outcome === 'unknown') {
+        const { problem } = found
+        this.#log.warn({ task: name, queue, problem }, 'not all tasks could be looked through for a postponed one to delete')
+      }
+      if (found.outcome !== 'found') return false
+      const deleted = await this.#transport.deleteTask(queue, found.id)
       if (deleted.outcome === 'deleted') return true
       if (deleted.outcome !== 'notFound') throw failure(name, queue, deleted)
     }
@@ -184,6 +213,7 @@ export function outgoingTask (task: RegisteredTask, text: string, options: Enque
   const headers: Record<string, string> = { ...options.headers, 'content-type': 'application/json' }
   // Cloud Tasks does not tell a worker how long it will wait, so the task does.
   if (deadlineSeconds !== undefined) headers[DEADLINE_HEADER] = String(deadlineSeconds)
+  if (options.id !== undefined) headers[LIFE_HEADER] = randomUUID()
   return {
     id: options.id === undefined ? undefined : taskId(task.name, options.id),
     method: task.method,

@@ -118,10 +118,10 @@ export const FST_TASKS_INVALID_PAYLOAD = errorClass<[name: string, problem: stri
 export const FST_TASKS_PAYLOAD_NOT_JSON = errorClass<[name: string, problem: string, options?: ErrorOptions]>()(
   'FST_TASKS_PAYLOAD_NOT_JSON', "The payload of task '%s' cannot travel as JSON: %s", 400)
 
-/** The task is larger than Cloud Tasks stores: 1,048,569 bytes with its name, URL and headers. */
+/** The task is larger than `enqueue` accepts: 1,046,521 bytes with its name, URL and headers, 2 KiB less than Cloud Tasks stores. */
 export const FST_TASKS_TOO_LARGE = errorClass<[name: string, bytes: number, limit: number]>()(
   'FST_TASKS_TOO_LARGE',
-  "Task '%s' takes %d bytes, more than the %d that Cloud Tasks stores; put the data elsewhere and enqueue a reference to it",
+  "Task '%s' takes %d bytes, more than the %d that are allowed; put the data elsewhere and enqueue a reference to it",
   413
 )
 
@@ -226,6 +226,23 @@ export const FST_TASKS_DISCONNECTED = errorClass<[name: string]>()(
 export const FST_TASKS_ABORTED = createServerError<'FST_TASKS_ABORTED', [name: string]>(
   'FST_TASKS_ABORTED', 503, 'The attempt was cut short because the server is closing',
   "An attempt of task '%s' was cut short because the server is closing")
+
+/** The handler called `task.retryAfter`: a copy of the task runs later. `app.tasks.run` rejects with it. */
+export const FST_TASKS_POSTPONED = createServerError<'FST_TASKS_POSTPONED', [name: string, until: string, reason: string]>(
+  'FST_TASKS_POSTPONED', 200, 'The task was postponed', // Not caught, Fastify makes a 500 of it.
+  "Task '%s' was postponed until %s%s")
+
+/** What `task.retryAfter` was given is no time from now to 30 days ahead. Thrown in the handler. */
+export const FST_TASKS_INVALID_DELAY = createServerError<'FST_TASKS_INVALID_DELAY', [name: string, problem: string]>(
+  'FST_TASKS_INVALID_DELAY', 500, 'The task cannot be postponed',
+  "task.retryAfter of task '%s' %s")
+
+/** The handler called `task.retryAfter`, and the task that would run later could not be created. The attempt fails and is retried. */
+export const FST_TASKS_POSTPONE_FAILED = createServerError<
+  'FST_TASKS_POSTPONE_FAILED', [name: string, problem: string, options?: ErrorOptions]
+>(
+  'FST_TASKS_POSTPONE_FAILED', 500, 'The task could not be postponed',
+  "Task '%s' could not be postponed: %s")
 
 /** The handler called `task.drop(reason)`: never retried. `app.tasks.run` rejects with it. */
 export const FST_TASKS_DROPPED = createServerError<'FST_TASKS_DROPPED', [name: string, reason: string]>(

@@ -61,7 +61,7 @@ export interface AttemptEvent extends TracedEvent {
   /** The trace headers that the producer's `headersOf` has added; undefined where callers are not verified. */
   readonly trace: TraceHeaders | undefined
   /** Undefined until the attempt has ended, like `status`. */
-  readonly result: 'done' | 'retry' | 'dropped' | undefined
+  readonly result: 'done' | 'retry' | 'dropped' | 'postponed' | undefined
   /** What the route answers. */
   readonly status: number | undefined
   /** How long the handler ran. */

@@ -1,6 +1,7 @@
 export { default, default as cloudTasks } from './plugin.js'
 export { defineTasks } from './registry/registry.js'
 export { tasksOf } from './tasks.js'
+export { parseRetryAfter } from './copies/retry-after.js'
 export * as errors from './errors.js'
 
 export type { CloudTasksClientLike, CloudTasksOptions, LocalOptions } from './options/options.js'
@@ -21,7 +22,7 @@ export type {
   TaskPayload
 } from './registry/definitions.js'
 export type { PayloadSchema } from './registry/schema.js'
-export type { Enqueue, EnqueueOptions, EnqueueResult } from './enqueue.js'
+export type { DeleteOptions, Enqueue, EnqueueOptions, EnqueueResult } from './enqueue.js'
 export type {
   EnqueueItem, TaskClient, PendingQuery, PendingPage, PendingTask, RunOptions, TransportCounts, TaskListing, Tasks
 } from './tasks.js'

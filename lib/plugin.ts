@@ -14,11 +14,13 @@ import type { Task } from './cloud-tasks/task.js'
 import type { CloudTasksOptions } from './options/options.js'
 import { embeddedTarget } from './options/target.js'
 import { OneTimeSecrets } from './delivery/one-time-secrets.js'
+import { Copies } from './copies/copies.js'
 import { PayloadCodec } from './registry/payload.js'
 import type { KnownKeys, RegisteredTasks, RegisteredTypeProvider, TaskDefinitions } from './registry/definitions.js'
 import { createRegistry, type Registry } from './registry/registry.js'
 import { createTasks, type Tasks } from './tasks.js'
 import { LocalTransport, type LocalTransportOptions } from './transport/local.js'
+import { newTask } from './transport/new-task.js'
 import { SwitchableTransport } from './transport/switchable-transport.js'
 import type { Transport } from './transport/transport.js'
 import { settleExpired } from './worker/expired.js'
@@ -75,11 +77,20 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
   const own = await createTransport(parts)
   const local = own instanceof LocalTransport ? own : undefined
   const transport = new SwitchableTransport(own, local, () => new LocalTransport(substituteOptions(parts)))
-  const producer = new Producer(registry, config, payloads, transport, clock)
+  const producer = new Producer(registry, config, payloads, transport, clock, app.log)
   const runs = new Runs(clock, scope)
   const watchers = new AttemptWatchers()
+  const copies = new Copies({
+    app,
+    config,
+    store: transport,
+    newTask: (route, request) => {
+      const unset = { id: undefined, path: '', scheduleAt: undefined, dispatchDeadlineMs: undefined }
+      return newTask('', config.target, route, { ...unset, ...request })
+    }
+  })
   const limits = createLimits({ app, options, config, clock, scope, transport })
-  const settlement = new Settlement(config, runs, watchers, limits)
+  const settlement = new Settlement(config, runs, watchers, limits, copies)
 
   if (hasHandlers && loader === undefined) {
     warnAboutCallers(app.log, config)
@@ -92,7 +103,7 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
       const queues = new Set([...registry.values()].filter(task => task.handler !== undefined).map(task => task.queue ?? config.queue))
       app.addHook('onListen', () => { limits.prepare(queues) })
     }
-    mountRoutes({ app, config, clock, registry, payloads, authenticate, runs, settlement, limits, watchers })
+    mountRoutes({ app, config, clock, registry, payloads, authenticate, runs, settlement, limits, watchers, copies })
   }
   app.decorate('enqueue', producer.enqueue as Enqueue<any>)
   app.decorate(

@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import { integer, isPlainObject, readOptions, string, type Declared } from './checks.js'
 import type { Clock } from './clock/clock.js'
 import type { Config } from './options/config.js'
-import { lookUp, type Enqueue, type EnqueueOptions, type EnqueueResult, type Producer } from './enqueue.js'
+import { lookUp, type DeleteOptions, type Enqueue, type EnqueueOptions, type EnqueueResult, type Producer } from './enqueue.js'
 import {
   FST_TASKS_INVALID_ENQUEUE_OPTION,
   FST_TASKS_INVALID_PAGE,
@@ -34,7 +34,7 @@ export interface Tasks<M = RegisteredTasks, F = RegisteredTypeProvider> {
    * returns and throws what it throws: the way to step through a handler with a debugger, so no deadline aborts it. As in an attempt,
    * the async context is that of the plugin's registration, not the caller's.
    * @throws FST_TASKS_NOT_REGISTERED, FST_TASKS_NO_HANDLER, FST_TASKS_PAYLOAD_NOT_JSON, FST_TASKS_INVALID_PAYLOAD,
-   * FST_TASKS_INVALID_ENQUEUE_OPTION, FST_TASKS_DROPPED, FST_TASKS_ABORTED
+   * FST_TASKS_INVALID_ENQUEUE_OPTION, FST_TASKS_DROPPED, FST_TASKS_POSTPONED, FST_TASKS_ABORTED
    */
   run<N extends keyof M & string>(name: N, payload: TaskPayload<M, N, F>, options?: RunOptions): Promise<unknown>
   /**
@@ -48,10 +48,12 @@ export interface Tasks<M = RegisteredTasks, F = RegisteredTypeProvider> {
     items: Iterable<EnqueueItem<TaskPayload<M, N, F>>>
   ): Promise<Array<PromiseSettledResult<EnqueueResult>>>
   /**
-   * Takes a task out of its queue. `id` is the one given to `enqueue` or the one it returned. True if it was still queued.
+   * Takes a task out of its queue. `id` is the one given to `enqueue` or the one it returned. True if it was still queued. Where it is
+   * not, its postponed or replayed copy is looked for and deleted; in Cloud Tasks that reads the queue's list, up to 10,000 tasks of it,
+   * and needs `cloudtasks.tasks.list`. What could not be looked through is logged.
    * @throws as `enqueue`
    */
-  delete<N extends keyof M & string>(name: N, id: string, options?: { readonly queue?: string }): Promise<boolean>
+  delete<N extends keyof M & string>(name: N, id: string, options?: DeleteOptions): Promise<boolean>
   /**
    * Tasks that wait, attempts that run, how long the oldest task has been due, and whether the queue is paused, by queue id, each in
    * constant time. Of the embedded queue only.

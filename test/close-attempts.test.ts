@@ -83,7 +83,7 @@ for (const [what, then] of [
     await closed
     t.ok(running > 1, `${running} attempts were on their way to their handlers`)
     t.strictSame([[...first.ran], first.exhausted, ends.ends, warnings(first.log)], [[], [], [], []])
-    t.strictSame(first.app.tasks.list()[0]!.counts, { done: 0, retry: 0, dropped: 0, exhausted: 0, expired: 0 })
+    t.strictSame(first.app.tasks.list()[0]!.counts, { done: 0, retry: 0, dropped: 0, postponed: 0, exhausted: 0, expired: 0 })
 
     const second = await create(t, { local })
     const pending = second.app.tasks.pending('default', { pageSize: 1000 }).tasks
@@ -248,7 +248,7 @@ t.test('with transport cloud, where every delivery counts', async t => {
     t.strictSame([status, headers.get('fastify-cloud-tasks-result'), headers.get('retry-after')], [503, 'closing', '1'])
     await closed
     t.strictSame([ran.size, exhausted], [0, []])
-    t.strictSame(app.tasks.list()[0]!.counts, { done: 0, retry: 0, dropped: 0, exhausted: 0, expired: 0 })
+    t.strictSame(app.tasks.list()[0]!.counts, { done: 0, retry: 0, dropped: 0, postponed: 0, exhausted: 0, expired: 0 })
     t.strictSame(warnings(log).filter(line => /last attempt/.test(line.msg)), [])
     t.equal(warnings(log).filter(line => /the server is closing/.test(line.msg)).length, 1)
   })

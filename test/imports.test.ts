@@ -30,17 +30,19 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'transport/local': [...base, 'engine', 'store', 'transport/transport', 'transport/new-task'],
   'transport/switchable-transport': ['transport/transport', 'type transport/local'],
   transport: [...base, 'transport/transport', 'transport/new-task'],
-  worker: [...base, 'type transport/transport'],
-  enqueue: [...base, 'transport/transport'],
+  copies: [...base, 'type transport/transport'],
+  worker: [...base, 'type transport/transport', 'copies'],
+  enqueue: [...base, 'transport/transport', 'copies'],
   tasks: [...base, 'enqueue', 'transport/transport', 'worker'],
   otel: [...base],
   'plugin-handle': [...base, 'type engine', 'type worker', 'type transport/switchable-transport'],
   console: [...base, 'browser-guard', 'enqueue', 'engine', 'plugin-handle', 'type worker'],
   emulator: [...base, 'browser-guard', 'engine', 'store'],
-  plugin: [...base, 'enqueue', 'tasks', 'engine', 'transport', 'transport/local', 'transport/transport', 'transport/switchable-transport', 'worker', 'plugin-handle'],
+  plugin: [...base, 'enqueue', 'tasks', 'engine', 'transport', 'transport/local', 'transport/transport', 'transport/switchable-transport',
+    'transport/new-task', 'copies', 'worker', 'plugin-handle'],
   testing: [...base, 'enqueue', 'engine', 'plugin-handle', 'transport/local', 'type worker'],
   cli: [...base, 'browser-guard', 'enqueue', 'tasks', 'plugin-handle', 'transport', 'emulator', 'console', 'plugin'],
-  index: ['errors', 'events', 'options', 'registry', 'enqueue', 'tasks', 'plugin']
+  index: ['errors', 'events', 'copies', 'options', 'registry', 'enqueue', 'tasks', 'plugin']
 }
 
 /** Packages that cost time and memory, or that not every app needs: loaded on demand, so statically only where named. */

@@ -4,6 +4,9 @@ import type { AppEngineHttpRequest, AppEngineRouting, HttpRequest, Task } from '
 /** The largest task that production was seen to accept, for both targets: 2^20 - 7. The documented 100 KB are not enforced. */
 export const MAX_TASK_BYTES = 1_048_569
 
+/** What `enqueue` leaves free, so that a copy of a task, which carries a header of up to 1 KiB more and a longer name, always fits. */
+export const COPY_RESERVE_BYTES = 2048
+
 /**
  * Bytes that production counts against `MAX_TASK_BYTES`: the serialized google.cloud.tasks.v2.Task as it is stored when
  * created, before any attempt. Nothing is encoded, so it costs little next to the task's body.

@@ -20,7 +20,7 @@ export function queueNamer ({ local, config }: PluginHandle): (id: string) => st
   return id => local?.queueName(id) ?? printQueueName({ project: config.project ?? '-', location: config.location, queue: id })
 }
 
-/** Adds to a history what only the worker knows of the attempts that an engine reports: log lines, errors and reasons of drops. */
+/** Adds to a history what only the worker knows of the attempts that an engine reports: log lines, errors, drops, postponements. */
 export function workerFeed ({ history, clock, queueName }: AttemptFeedParts): AttemptWatcher {
   const nameOf = ({ queue, id }: AttemptKey): string => `${queueName(queue)}/tasks/${id}`
   return {
@@ -30,6 +30,7 @@ export function workerFeed ({ history, clock, queueName }: AttemptFeedParts): At
     },
     settled: (attempt, result) => {
       if (result.result === 'dropped') history.dropped(nameOf(attempt), attempt.attempt, result.reason)
+      else if (result.result === 'postponed') history.postponed(nameOf(attempt), attempt.attempt, result.until, result.reason)
       else if (result.result !== 'done') history.failed(nameOf(attempt), attempt.attempt, result.error)
     }
   }

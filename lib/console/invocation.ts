@@ -32,6 +32,10 @@ export async function run (app: PluginHandle, name: string, text: string): Promi
   switch (result.result) {
     case 'done': return { outcome: 'done', ...report, ...printed(result.value) }
     case 'dropped': return { outcome: 'dropped', ...report, dropReason: result.reason }
+    case 'postponed': {
+      const { until, reason } = result
+      return { outcome: 'postponed', ...report, postponedUntil: until, ...(reason === undefined ? undefined : { postponeReason: reason }) }
+    }
     default: return { outcome: 'failed', ...report, error: errorInfo(result.error) }
   }
 }

@@ -8,7 +8,7 @@ import type { TaskRecord } from './history/task-record.js'
 export type StateFilter = TaskState | 'pending' | 'ended'
 
 export const STATE_FILTERS: readonly StateFilter[] = [
-  'pending', 'waiting', 'retrying', 'running', 'ended', 'done', 'dropped', 'failed', 'deleted', 'expired'
+  'pending', 'waiting', 'retrying', 'running', 'ended', 'done', 'dropped', 'postponed', 'failed', 'deleted', 'expired'
 ]
 
 export interface RowQuery {

@@ -15,6 +15,15 @@ export const RETRY_BY_QUEUE = 'queue'
 export const TRACE_PARENT_HEADER = 'fastify-cloud-tasks-traceparent'
 export const TRACE_STATE_HEADER = 'fastify-cloud-tasks-tracestate'
 
+/**
+ * On tasks that were enqueued with an `id`: a random value that tells this task from an earlier one of the same id, so that the copies
+ * of both have names of their own.
+ */
+export const LIFE_HEADER = 'fastify-cloud-tasks-life'
+
+/** On copies of tasks (postponed tasks, dead letters, replays): where they come from. Informs, never authorises. */
+export const ORIGIN_HEADER = 'fastify-cloud-tasks-origin'
+
 /** Proves that an attempt comes from the embedded queue of this very process: a secret that is valid once. */
 export const SECRET_HEADER = 'fastify-cloud-tasks-secret'
 

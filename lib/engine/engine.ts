@@ -285,6 +285,12 @@ export class Engine {
     return this.#tasks.list(queueName, page, bytesOf)
   }
 
+  /** The name of one of the queue's tasks, if its name is one that is looked for. Goes through memory only. */
+  findTask (queueName: string, matches: (name: string) => boolean): string | undefined {
+    for (const { name } of this.#queue(queueName).tasks.values()) if (matches(name)) return name
+    return undefined
+  }
+
   /** Attempts of a task under way: 0 while it waits. */
   running (name: string): number {
     this.#checkOpen()

@@ -87,6 +87,10 @@ export interface CloudTasksClientLike {
   deleteTask (...args: any[]): Promise<any>
   getQueue (...args: any[]): Promise<any>
   getProjectId (): Promise<string>
+  /** Without it a copy of a task is made of the request of its attempt. */
+  getTask? (...args: any[]): Promise<any>
+  /** Without it `app.tasks.delete` does not find postponed tasks. */
+  listTasks? (...args: any[]): Promise<any>
 }
 
 export interface LocalOptions {

@@ -108,6 +108,18 @@ export interface TaskContext {
   readonly log: FastifyBaseLogger
   /** The request that brought the attempt; undefined in `app.tasks.run`. */
   readonly request: FastifyRequest | undefined
+  /** Id of the task that was enqueued: differs from `id` once the task was postponed or replayed, which makes a new task each time. */
+  readonly originalId: string
+  /** How often `retryAfter` has postponed it. */
+  readonly postponements: number
   /** Ends the task for good: never retried, logged, reported to `onDropped`. Does not return. */
   drop (reason: string): never
+  /**
+   * Not now, but later: the task ends here without a failure, and an exact copy of it, a new task with attempts of its own, runs then.
+   * For the 429 of a third party: no backoff, and the queue keeps its pace. Does not return. If the copy cannot be created, the attempt
+   * fails and is retried.
+   * @param delay seconds from now, or when; at most 30 days ahead. `parseRetryAfter` reads it from an HTTP answer
+   * @throws FST_TASKS_INVALID_DELAY for a time that is negative, in the past, not a time, or more than 30 days ahead
+   */
+  retryAfter (delay: number | Date, reason?: string): never
 }

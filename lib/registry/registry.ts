@@ -5,7 +5,7 @@
  * - handler: the function that does the work.
  * - task: one enqueued unit, as Cloud Tasks stores it.
  * - attempt: one delivery of a task to its route.
- * - outcome: the result of an attempt: done, retry or dropped.
+ * - outcome: the result of an attempt: done, retry, dropped or postponed.
  * - transport: where `enqueue` sends tasks: `cloud` or `local`.
  * - engine: Cloud Tasks' behaviour in this process: queues, schedule, retry, rate limits, names. It knows no Fastify.
  * - store: where the engine keeps tasks: in memory or on disk.

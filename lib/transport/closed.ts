@@ -1,4 +1,4 @@
-import type { Failure, Transport } from './transport.js'
+import type { Failure, Found, Transport } from './transport.js'
 
 /**
  * Stands for the embedded queue in a process that does not serve. Opens nothing and refuses every task: what memory accepted
@@ -22,6 +22,18 @@ export class ClosedTransport implements Transport {
 
   async deleteTask (): Promise<Failure> {
     return refusal()
+  }
+
+  async readTask (): Promise<Failure> {
+    return refusal()
+  }
+
+  async putTask (): Promise<Failure> {
+    return refusal()
+  }
+
+  async findTask (): Promise<Found> {
+    return { outcome: 'notFound' }
   }
 
   async stop (): Promise<void> {}

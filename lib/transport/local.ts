@@ -6,7 +6,7 @@ import { isExhausted } from '../cloud-tasks/backoff.js'
 import { dispatchHeaders } from '../cloud-tasks/headers.js'
 import { shortId } from '../cloud-tasks/names.js'
 import { withStoredDefaults } from '../cloud-tasks/new-task.js'
-import { MAX_TASK_BYTES, storedSize } from '../cloud-tasks/size.js'
+import { COPY_RESERVE_BYTES, MAX_TASK_BYTES, storedSize } from '../cloud-tasks/size.js'
 import { CloudTasksError, statusErrors } from '../cloud-tasks/status.js'
 import type { NewTask, Task } from '../cloud-tasks/task.js'
 import type { Config } from '../options/config.js'
@@ -26,7 +26,9 @@ import { inject } from './local/inject.js'
 import { loopback } from './local/loopback.js'
 import { newTask } from './new-task.js'
 import type { RouteCall, RouteRequest, RouteResponse } from './local/route-call.js'
-import type { Deleted, Failure, Inspection, OutgoingTask, Page, PendingQuery, PendingTask, Sent, Transport } from './transport.js'
+import type {
+  Deleted, Failure, Found, Inspection, OutgoingTask, Page, PendingQuery, PendingTask, Sent, TaskContent, TaskReading, Transport
+} from './transport.js'
 
 export interface LocalTransportOptions {
   readonly app: FastifyInstance
@@ -147,20 +149,34 @@ export class LocalTransport implements Transport {
   warmUp (): void {}
 
   async createTask (queue: string, task: OutgoingTask): Promise<Sent> {
-    if (this.#refusing) return { outcome: 'closing' }
-    // A directory may hold queues that the options named once.
-    if (!this.#queueIds.has(queue) && !this.#createsQueues) return this.#failure(queue, statusErrors.queueNotFound())
+    const created = this.#newTask(queue, task)
+    // The rest of a task is far smaller than the difference, so only huge ones need measuring.
+    if (task.body.length > MAX_TASK_BYTES / 2) {
+      const bytes = this.#bytes(queue, created)
+      if (bytes > MAX_TASK_BYTES - COPY_RESERVE_BYTES) return { outcome: 'tooLarge', bytes, limit: MAX_TASK_BYTES - COPY_RESERVE_BYTES }
+    }
+    return await this.#create(queue, created)
+  }
+
+  async putTask (queue: string, id: string, task: TaskContent, scheduleAt?: number): Promise<Sent> {
+    const name = `${this.queueName(queue)}/tasks/${id}`
+    return await this.#create(queue, { ...task, name, ...(scheduleAt === undefined ? undefined : { scheduleAt }) })
+  }
+
+  async readTask (queue: string, id: string): Promise<TaskReading> {
     try {
       if (!this.#isOpen) await this.#opening
-      if (!this.#queueIds.has(queue)) await this.#createQueue(queue)
-      if (!this.#queueIds.has(queue)) await this.#createQueue(queue)
-      const created = await this.#engine.createTask(this.queueName(queue), this.#newTask(queue, task))
-      return { outcome: 'created', id: created.name.slice(created.name.lastIndexOf('/') + 1), scheduleAt: created.scheduleAt }
+      return { outcome: 'read', task: this.#engine.getTask(`${this.queueName(queue)}/tasks/${id}`) }
     } catch (error) {
-      return task.id !== undefined && error instanceof CloudTasksError && error.code === 'ALREADY_EXISTS'
-        ? { outcome: 'duplicate' }
-        : this.#failure(queue, error, task)
+      // No other process has tasks of these queues, so one that is not here was deleted.
+      return error instanceof CloudTasksError && error.code === 'NOT_FOUND' ? { outcome: 'gone' } : this.#failure(queue, error)
     }
+  }
+
+  async findTask (queue: string, suffixes: readonly string[]): Promise<Found> {
+    if (!this.#queueIds.has(queue) || !this.#isOpen) return { outcome: 'notFound' }
+    const name = this.#engine.findTask(this.queueName(queue), name => suffixes.some(suffix => name.endsWith(suffix)))
+    return name === undefined ? { outcome: 'notFound' } : { outcome: 'found', id: shortId(name) }
   }
 
   async deleteTask (queue: string, id: string): Promise<Deleted> {
@@ -196,6 +212,26 @@ export class LocalTransport implements Transport {
   async #createQueue (id: string): Promise<void> {
     await this.#engine.updateQueue(this.queueName(id), this.#config.queues.get(id) ?? DEFAULT_QUEUE_SETTINGS)
     this.#queueIds.add(id)
+  }
+
+  async #create (queue: string, task: NewTask): Promise<Sent> {
+    if (this.#refusing) return { outcome: 'closing' }
+    // A directory may hold queues that the options named once.
+    if (!this.#queueIds.has(queue) && !this.#createsQueues) return this.#failure(queue, statusErrors.queueNotFound())
+    try {
+      if (!this.#isOpen) await this.#opening
+      if (!this.#queueIds.has(queue)) await this.#createQueue(queue)
+      const { name, scheduleAt } = await this.#engine.createTask(this.queueName(queue), task)
+      return { outcome: 'created', id: name.slice(name.lastIndexOf('/') + 1), scheduleAt }
+    } catch (error) {
+      return task.name !== undefined && error instanceof CloudTasksError && error.code === 'ALREADY_EXISTS'
+        ? { outcome: 'duplicate' }
+        : this.#failure(queue, error, task)
+    }
+  }
+
+  #bytes (queue: string, task: NewTask): number {
+    return storedSize(withStoredDefaults(this.queueName(queue), task, this.#clock.now()))
   }
 
   #newTask (queue: string, task: OutgoingTask): NewTask {
@@ -324,15 +360,14 @@ export class LocalTransport implements Transport {
     )
   }
 
-  #failure (queue: string, error: unknown, task?: OutgoingTask): Failure {
+  #failure (queue: string, error: unknown, task?: NewTask): Failure {
     if (error instanceof FST_TASKS_STORE_UNAVAILABLE) return { outcome: 'failed', problem: explain(error), cause: error }
     if (!(error instanceof CloudTasksError)) return { outcome: 'failed', problem: 'the embedded queue could not store it', cause: error }
     if (error.code === 'NOT_FOUND') {
       return { outcome: 'queueNotFound', hint: queueHint(queue) }
     }
     if (task !== undefined && error.message === statusErrors.taskTooLarge().message) {
-      const stored = withStoredDefaults(this.queueName(queue), this.#newTask(queue, task), this.#clock.now())
-      return { outcome: 'tooLarge', bytes: storedSize(stored), limit: MAX_TASK_BYTES }
+      return { outcome: 'tooLarge', bytes: this.#bytes(queue, task), limit: MAX_TASK_BYTES }
     }
     const unavailable = storeUnavailable(error)
     return { outcome: 'failed', problem: explain(unavailable ?? error), cause: unavailable ?? error }

@@ -1,5 +1,5 @@
 import type { LocalTransport } from './local.js'
-import type { Deleted, Inspection, OutgoingTask, RetrySettings, Sent, Transport } from './transport.js'
+import type { Deleted, Found, Inspection, OutgoingTask, RetrySettings, Sent, TaskContent, TaskReading, Transport } from './transport.js'
 
 /**
  * The transport of a registration, which a test kit can hold: the embedded queue then dispatches nothing by itself, and where tasks go
@@ -74,11 +74,23 @@ export class SwitchableTransport implements Transport {
   }
 
   async createTask (queue: string, task: OutgoingTask): Promise<Sent> {
-    return await (this.#substitute === undefined ? this.#own : await this.#substitute).createTask(queue, task)
+    return await (await this.#current()).createTask(queue, task)
   }
 
   async deleteTask (queue: string, id: string): Promise<Deleted> {
-    return await (this.#substitute === undefined ? this.#own : await this.#substitute).deleteTask(queue, id)
+    return await (await this.#current()).deleteTask(queue, id)
+  }
+
+  async readTask (queue: string, id: string): Promise<TaskReading> {
+    return await (await this.#current()).readTask(queue, id)
+  }
+
+  async putTask (queue: string, id: string, task: TaskContent, scheduleAt?: number): Promise<Sent> {
+    return await (await this.#current()).putTask(queue, id, task, scheduleAt)
+  }
+
+  async findTask (queue: string, suffixes: readonly string[]): Promise<Found> {
+    return await (await this.#current()).findTask(queue, suffixes)
   }
 
   async stop (): Promise<void> {
@@ -90,6 +102,10 @@ export class SwitchableTransport implements Transport {
     this.#onStop?.()
     const substitute = this.#takeSubstitute()
     await Promise.all([this.#own.close(), substitute.then(async substitute => { await substitute?.engine.close() })])
+  }
+
+  #current (): Transport | Promise<Transport> {
+    return this.#substitute ?? this.#own
   }
 
   async #takeSubstitute (): Promise<LocalTransport | undefined> {

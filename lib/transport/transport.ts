@@ -1,4 +1,4 @@
-import type { QueueState, RetryConfig } from '../cloud-tasks/task.js'
+import type { NewTask, QueueState, RetryConfig, Task } from '../cloud-tasks/task.js'
 
 /**
  * Where `enqueue` puts tasks. Life: made while plugins load, where it also begins to open; `opened` before the server is ready; `start`
@@ -21,6 +21,12 @@ export interface Transport {
   createTask (queue: string, task: OutgoingTask): Promise<Sent>
   /** True when the task was still queued. */
   deleteTask (queue: string, id: string): Promise<Deleted>
+  /** Reads a whole task, its payload included. Never rejects. */
+  readTask (queue: string, id: string): Promise<TaskReading>
+  /** Stores a whole task under a name of its own. Never rejects. */
+  putTask (queue: string, id: string, task: TaskContent, scheduleAt?: number): Promise<Sent>
+  /** Finds a task by what its id ends with. Never rejects. */
+  findTask (queue: string, suffixes: readonly string[]): Promise<Found>
   /** What waits and runs, where the queues are this process's own; undefined for queues elsewhere. */
   readonly inspection: Inspection | undefined
   /** Reads how tasks are retried, where the service decides that; undefined where the options of this process do. */
@@ -114,6 +120,28 @@ export type Sent =
   /** A task of that id is queued, or was until recently. */
   | { readonly outcome: 'duplicate' }
   | Failure
+
+/** A task without its name and its schedule. */
+export type TaskContent = Pick<NewTask, 'httpRequest' | 'appEngineHttpRequest' | 'dispatchDeadlineMs' | 'retryConfig'>
+
+/** A task as it is stored. */
+export type StoredTask = TaskContent & Pick<Task, 'createdAt'>
+
+export type TaskReading =
+  | { readonly outcome: 'read', readonly task: StoredTask }
+  /** It has ended or was deleted, lately. */
+  | { readonly outcome: 'gone' }
+  /** No task of that name is known. */
+  | { readonly outcome: 'notFound' }
+  /** This process may not read it. */
+  | { readonly outcome: 'denied', readonly problem: string }
+  | Failure
+
+export type Found =
+  | { readonly outcome: 'found', readonly id: string }
+  | { readonly outcome: 'notFound' }
+  /** Not all tasks could be looked at. */
+  | { readonly outcome: 'unknown', readonly problem: string }
 
 export type Deleted = { readonly outcome: 'deleted' } | { readonly outcome: 'notFound' } | Failure
 

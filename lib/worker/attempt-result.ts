@@ -3,6 +3,8 @@ export type RunResult =
   | { readonly result: 'done', readonly value: unknown }
   /** `error` is the error that `drop` threw. */
   | { readonly result: 'dropped', readonly reason: string, readonly error?: Error | undefined }
+  /** `until`: epoch milliseconds. `error` is the error that `retryAfter` threw. */
+  | { readonly result: 'postponed', readonly until: number, readonly reason: string | undefined, readonly error: Error }
   | { readonly result: 'failed', readonly error: unknown }
   | { readonly result: 'deadline', readonly error: Error }
   | { readonly result: 'disconnected', readonly error: Error }

@@ -1,7 +1,12 @@
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import type { AttemptHeaders } from '../cloud-tasks/headers.js'
-import { FST_TASKS_DROPPED } from '../errors.js'
+import { systemClock, type Clock } from '../clock/clock.js'
+import { MAX_SCHEDULE_AHEAD_MS } from '../cloud-tasks/limits.js'
+import type { CopiedAttempt } from '../copies/copies.js'
+import type { Origin } from '../copies/facts.js'
+import { FST_TASKS_DROPPED, FST_TASKS_INVALID_DELAY, FST_TASKS_POSTPONED } from '../errors.js'
 import type { TaskContext } from '../registry/definitions.js'
+import type { RunResult } from './attempt-result.js'
 import { isLastAttempt, type LimitedAttempt, type RetryLimits } from './retry-limits.js'
 import type { AttemptWatchers } from './watchers.js'
 
@@ -9,6 +14,12 @@ export interface AttemptContextParts {
   /** Name of the task in the registry. */
   readonly name: string
   readonly headers: AttemptHeaders
+  /** Whether a queue has sent it. @default false */
+  readonly delivered?: boolean
+  /** Where its task comes from, if it is a copy. */
+  readonly origin?: Origin | undefined
+  /** @default systemClock */
+  readonly clock?: Clock
   /** See `LimitedAttempt`. @default false */
   readonly mayHaveOwnRetry?: boolean
   readonly limits: RetryLimits
@@ -19,11 +30,18 @@ export interface AttemptContextParts {
   readonly watchers?: AttemptWatchers
 }
 
+type HandlerEnding = Extract<RunResult, { readonly result: 'dropped' | 'postponed' }> & { readonly error: Error }
+
 /** What a handler knows of its attempt. Expensive fields are created lazily. */
-export class AttemptContext implements TaskContext, LimitedAttempt {
+export class AttemptContext implements TaskContext, LimitedAttempt, CopiedAttempt {
   readonly name: string
   readonly id: string
   readonly queue: string
+  readonly originalId: string
+  readonly postponements: number
+  readonly sourceQueue: string
+  readonly sourceId: string
+  readonly delivered: boolean
   readonly attempt: number
   readonly retryCount: number
   readonly executionCount: number
@@ -46,13 +64,21 @@ export class AttemptContext implements TaskContext, LimitedAttempt {
   #taskLog: FastifyBaseLogger | undefined
   #controller: AbortController | undefined
   #aborted: unknown
-  #dropError: InstanceType<typeof FST_TASKS_DROPPED> | undefined
-  #dropReason: string | undefined
+  readonly #clock: Clock
+  #ending: HandlerEnding | undefined
 
-  constructor ({ name, headers, mayHaveOwnRetry = false, limits, deadlineAt, log, request, watchers }: AttemptContextParts) {
+  constructor ({
+    name, headers, delivered = false, origin, clock = systemClock, mayHaveOwnRetry = false, limits, deadlineAt, log, request, watchers
+  }: AttemptContextParts) {
     this.name = name
     this.id = headers.id
     this.queue = headers.queue
+    this.sourceQueue = headers.queue
+    this.sourceId = headers.id
+    this.originalId = origin?.id ?? headers.id
+    this.postponements = origin?.postponements ?? 0
+    this.delivered = delivered
+    this.#clock = clock
     this.attempt = headers.retryCount + 1
     this.retryCount = Math.max(0, headers.retryCount)
     this.executionCount = headers.executionCount
@@ -105,17 +131,43 @@ export class AttemptContext implements TaskContext, LimitedAttempt {
   }
 
   drop (reason: string): never {
-    this.#dropReason ??= String(reason)
-    throw this.#dropError ??= new FST_TASKS_DROPPED(this.name, this.#dropReason)
+    const text = String(reason)
+    this.#ending ??= { result: 'dropped', reason: text, error: new FST_TASKS_DROPPED(this.name, text) }
+    throw this.#ending.error
   }
 
-  /** Set once `drop` was called, also where the handler caught what `drop` threw. */
-  get dropReason (): string | undefined {
-    return this.#dropReason
+  retryAfter (delay: number | Date, reason?: string): never {
+    const now = this.#clock.now()
+    const until = this.#timeOf(delay, now)
+    const text = reason === undefined ? undefined : String(reason)
+    this.#ending ??= {
+      result: 'postponed',
+      until,
+      reason: text,
+      error: new FST_TASKS_POSTPONED(this.name, new Date(until).toISOString(), text === undefined ? '' : `: ${text}`)
+    }
+    throw this.#ending.error
   }
 
-  get dropError (): Error | undefined {
-    return this.#dropError
+  /** What the handler has decided by `drop` or `retryAfter`, the first call counts; also where it caught what that threw. */
+  get ending (): HandlerEnding | undefined {
+    return this.#ending
+  }
+
+  #timeOf (delay: number | Date, now: number): number {
+    const refuse = (problem: string) => new FST_TASKS_INVALID_DELAY(this.name, problem)
+    if (delay instanceof Date) {
+      const at = delay.getTime()
+      if (Number.isNaN(at)) throw refuse('was given an invalid Date')
+      if (at < now) throw refuse(`was given a time in the past, ${delay.toISOString()}; 0 seconds is now`)
+      if (at > now + MAX_SCHEDULE_AHEAD_MS) throw refuse(`was given ${delay.toISOString()}; a task can wait for 30 days at most`)
+      return at
+    }
+    if (typeof delay !== 'number') throw refuse(`needs seconds or a Date, not ${typeof delay}`)
+    if (Number.isNaN(delay)) throw refuse('needs seconds or a Date, not NaN')
+    if (delay < 0) throw refuse(`was given ${delay} seconds; 0 is now`)
+    if (delay > MAX_SCHEDULE_AHEAD_MS / 1000) throw refuse(`was given ${delay} seconds; a task can wait for 2592000 (30 days) at most`)
+    return now + delay * 1000
   }
 
   abort (reason: Error): void {

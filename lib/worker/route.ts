@@ -8,6 +8,8 @@ import type { PayloadCodec } from '../registry/payload.js'
 import type { RegisteredTask, Registry } from '../registry/registry.js'
 import { CLOSING_RESULT, DEADLINE_HEADER, RESULT_HEADER, RETRY_BY_QUEUE, RETRY_HEADER } from '../delivery/headers.js'
 import { routePath } from '../delivery/path.js'
+import type { Copies } from '../copies/copies.js'
+import { readOrigin } from '../copies/facts.js'
 import type { Authenticator } from './auth/authenticator.js'
 import { AttemptConnection } from './connection.js'
 import { AttemptContext } from './context.js'
@@ -30,6 +32,7 @@ export interface TaskRoutes {
   readonly settlement: Settlement
   readonly limits: RetryLimitSource
   readonly watchers: AttemptWatchers
+  readonly copies: Copies
 }
 
 /**
@@ -49,10 +52,19 @@ export function mountRoutes (worker: TaskRoutes): void {
     // The host's parsers may keep bodies raw or refuse JSON. Here a body is JSON, whatever its content type says.
     scope.removeAllContentTypeParsers()
     const parse = scope.getDefaultJsonParser('error', 'error')
-    scope.addContentTypeParser('*', { parseAs: 'string' }, (request, body: string, done) => {
-      worker.watchers.received(request, body)
-      return parse(request, body, done)
-    })
+    if (worker.copies.keepsBodies) {
+      scope.addContentTypeParser('*', { parseAs: 'buffer' }, (request, body: Buffer, done) => {
+        worker.copies.received(request, body)
+        const text = body.toString()
+        worker.watchers.received(request, text)
+        return parse(request, text, done)
+      })
+    } else {
+      scope.addContentTypeParser('*', { parseAs: 'string' }, (request, body: string, done) => {
+        worker.watchers.received(request, body)
+        return parse(request, body, done)
+      })
+    }
     // For the whole scope, so that a call of an unknown path is verified, too, before its body is read.
     scope.addHook('onRequest', async request => {
       await worker.authenticate(request)
@@ -278,7 +290,17 @@ function contextOf (worker: TaskRoutes, task: RegisteredTask, request: FastifyRe
   }
   const mayHaveOwnRetry = delivered !== undefined && request.headers[RETRY_HEADER] !== RETRY_BY_QUEUE
   return new AttemptContext({
-    name: task.name, headers, mayHaveOwnRetry, limits: UNKNOWN_LIMITS, deadlineAt, log: request.log, request, watchers
+    name: task.name,
+    headers,
+    delivered: delivered !== undefined,
+    origin: readOrigin(request.headers),
+    clock,
+    mayHaveOwnRetry,
+    limits: UNKNOWN_LIMITS,
+    deadlineAt,
+    log: request.log,
+    request,
+    watchers
   })
 }
 

@@ -41,7 +41,7 @@ export async function runHandler (
   const deadlineAt = clock.now() + deadlineMs
   // As Fastify does for a route with a level of its own.
   const leveled = config.logLevel === undefined ? log : log.child({}, { level: config.logLevel })
-  const context = new AttemptContext({ name, headers, limits: limits.knownLimits(queue), deadlineAt, log: leveled })
+  const context = new AttemptContext({ name, headers, clock, limits: limits.knownLimits(queue), deadlineAt, log: leveled })
   const abort = (): void => { context.abort(new FST_TASKS_ABORTED(name)) }
   signal?.addEventListener('abort', abort)
   try {

@@ -8,8 +8,9 @@ import type { AttemptConnection } from './connection.js'
 import type { AttemptContext } from './context.js'
 
 /**
- * Handlers that are running. Each run ends in one of six ways: the handler returned, it dropped its task, it threw, its deadline
- * passed, its caller hung up, or the server closed. In the last three its signal has aborted, and how it ends later no longer counts.
+ * Handlers that are running. Each run ends in one of seven ways: the handler returned, it dropped or postponed its task, it threw,
+ * its deadline passed, its caller hung up, or the server closed. In the last three its signal has aborted, and how it ends later no
+ * longer counts.
  */
 export class Runs {
   readonly #clock: Clock
@@ -101,8 +102,8 @@ export class Runs {
       // Where the caller has disconnected already, the work could not be acknowledged: it is left to the next attempt.
       if (!this.#running.has(context)) return
       call(app, handler, payload, context).then(
-        value => { settle(droppedResult(context) ?? { result: 'done', value }) },
-        error => { settle(droppedResult(context) ?? { result: 'failed', error }) }
+        value => { settle(context.ending ?? { result: 'done', value }) },
+        error => { settle(context.ending ?? { result: 'failed', error }) }
       )
     })
   }
@@ -140,11 +141,6 @@ export class Runs {
       settle({ result: 'aborted', error })
     }
   }
-}
-
-/** A handler that called `drop` has dropped its task, also when it caught the error that `drop` throws. */
-function droppedResult ({ dropReason, dropError }: AttemptContext): RunResult | undefined {
-  return dropReason === undefined ? undefined : { result: 'dropped', reason: dropReason, error: dropError }
 }
 
 async function call (app: FastifyInstance, handler: HandlerFunction<any>, payload: unknown, context: AttemptContext): Promise<unknown> {

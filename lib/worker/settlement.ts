@@ -1,3 +1,5 @@
+import { problemOf, type Copies } from '../copies/copies.js'
+import { FST_TASKS_POSTPONE_FAILED } from '../errors.js'
 import type { Config } from '../options/config.js'
 import type { RegisteredTask } from '../registry/registry.js'
 import type { AttemptResult } from './attempt-result.js'
@@ -8,7 +10,7 @@ import type { AttemptWatchers } from './watchers.js'
 
 /** The outcome of an attempt, with the HTTP status that reports it to Cloud Tasks. */
 export interface Outcome {
-  readonly result: 'done' | 'retry' | 'dropped'
+  readonly result: 'done' | 'retry' | 'dropped' | 'postponed'
   readonly status: 200 | 204 | 400 | 499 | 500 | 503 | 504
   readonly error: unknown
   readonly code: string | undefined
@@ -19,21 +21,23 @@ export interface Outcome {
 /**
  * Attempts of a task that have ended in this process, by outcome. `expired` counts tasks that the embedded queue dropped for their age.
  */
-export interface OutcomeCounts { done: number, retry: number, dropped: number, exhausted: number, expired: number }
+export interface OutcomeCounts { done: number, retry: number, dropped: number, postponed: number, exhausted: number, expired: number }
 
 /** Turns the result of an attempt into its outcome: logs and counts it, and runs `onDropped` or `onExhausted` before it is answered. */
 export class Settlement {
   readonly #config: Config
   readonly #runs: Runs
   readonly #watchers: AttemptWatchers
+  readonly #copies: Copies
   readonly #limits: RetryLimitSource
   readonly #counts = new Map<string, OutcomeCounts>()
 
-  constructor (config: Config, runs: Runs, watchers: AttemptWatchers, limits: RetryLimitSource) {
+  constructor (config: Config, runs: Runs, watchers: AttemptWatchers, limits: RetryLimitSource, copies: Copies) {
     this.#config = config
     this.#runs = runs
     this.#limits = limits
     this.#watchers = watchers
+    this.#copies = copies
   }
 
   countsOf (name: string): Readonly<OutcomeCounts> {
@@ -41,7 +45,8 @@ export class Settlement {
   }
 
   /** Never rejects. */
-  async settle (task: RegisteredTask, payload: unknown, context: AttemptContext, attempt: AttemptResult): Promise<Outcome> {
+  async settle (task: RegisteredTask, payload: unknown, context: AttemptContext, ended: AttemptResult): Promise<Outcome> {
+    const attempt = ended.result === 'postponed' ? await this.#postponed(task, ended, context) : ended
     const settled = outcomeOf(attempt)
     const exhausted = settled.result === 'retry' && await this.#endsTask(context)
     const outcome = { ...settled, exhausted }
@@ -50,7 +55,10 @@ export class Settlement {
       this.#watchers.settled(context, attempt, { status: outcome.status, isLast: outcome.result !== 'retry' || exhausted })
     }
 
-    if (attempt.result === 'dropped') {
+    if (attempt.result === 'postponed') {
+      const { until, reason } = attempt
+      context.log.info({ until: new Date(until), reason, postponements: context.postponements + 1 }, 'task postponed')
+    } else if (attempt.result === 'dropped') {
       await this.#dropped(payload, attempt.reason, context)
     } else if (exhausted) {
       await this.#exhausted(payload, outcome.error, context)
@@ -62,6 +70,24 @@ export class Settlement {
       context.debug({ durationMs: context.durationMs }, 'task done')
     }
     return outcome
+  }
+
+  /** The successor is there before the attempt is answered, so that no task is lost between the two. */
+  async #postponed (task: RegisteredTask, postponed: PostponedResult, context: AttemptContext): Promise<AttemptResult> {
+    const { originalId, queue } = context
+    const origin = { id: originalId, postponements: context.postponements + 1 }
+    const copied = await this.#copies.copy(task, context, queue, origin, postponed.until)
+    switch (copied.outcome) {
+      case 'created':
+      case 'duplicate': return postponed
+      case 'gone':
+        context.log.info('the task was deleted while it ran, so it does not run later')
+        return postponed
+      default: {
+        const error = new FST_TASKS_POSTPONE_FAILED(task.name, problemOf(copied), { cause: 'cause' in copied ? copied.cause : undefined })
+        return { result: 'failed', error }
+      }
+    }
   }
 
   /** Whether the task ends with this failed attempt, and did not end in this process before. */
@@ -115,8 +141,10 @@ export class Settlement {
 }
 
 function noCounts (): OutcomeCounts {
-  return { done: 0, retry: 0, dropped: 0, exhausted: 0, expired: 0 }
+  return { done: 0, retry: 0, dropped: 0, postponed: 0, exhausted: 0, expired: 0 }
 }
+
+type PostponedResult = Extract<AttemptResult, { readonly result: 'postponed' }>
 
 /**
  * The table of outcomes. Cloud Tasks retries everything but 2xx, and slows the whole queue down on 429 and 503: only a closing server
@@ -126,6 +154,7 @@ function outcomeOf (attempt: AttemptResult): Omit<Outcome, 'exhausted'> {
   switch (attempt.result) {
     case 'done': return { result: 'done', status: 204, error: undefined, code: undefined }
     case 'dropped': return { result: 'dropped', status: 200, error: undefined, code: 'FST_TASKS_DROPPED' }
+    case 'postponed': return { result: 'postponed', status: 200, error: undefined, code: 'FST_TASKS_POSTPONED' }
     case 'failed': return { result: 'retry', status: 500, error: attempt.error, code: 'FST_TASKS_ATTEMPT_FAILED' }
     case 'deadline': return { result: 'retry', status: 504, error: attempt.error, code: 'FST_TASKS_DEADLINE_EXCEEDED' }
     // No answer can be sent any more. nginx logs such requests with this number.

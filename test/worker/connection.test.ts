@@ -310,7 +310,7 @@ t.test('a caller that closes the connection', async t => {
     t.equal((reason as { code: string }).code, 'FST_TASKS_DISCONNECTED')
     t.equal(end?.error, reason)
     t.strictSame([end?.result, end?.status, end?.exhausted], ['retry', 499, false])
-    t.strictSame(app.tasks.list()[0]?.counts, { done: 0, retry: 1, dropped: 0, exhausted: 0, expired: 0 })
+    t.strictSame(app.tasks.list()[0]?.counts, { done: 0, retry: 1, dropped: 0, postponed: 0, exhausted: 0, expired: 0 })
     await app.close()
     t.strictSame(
       log

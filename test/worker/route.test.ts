@@ -15,7 +15,7 @@ t.test('what an attempt comes to', async t => {
     const { app } = await start(t, { tasks, handlers: { work: () => 'discarded' } })
     await app.enqueue('work', { n: 1 })
     t.hasStrict(await attempts.ended(1), [{ task: 'work', queue: 'default', attempt: 1, result: 'done', status: 204, exhausted: false }])
-    t.hasStrict(app.tasks.list()[0]?.counts, { done: 1, retry: 0, dropped: 0, exhausted: 0, expired: 0 })
+    t.hasStrict(app.tasks.list()[0]?.counts, { done: 1, retry: 0, dropped: 0, postponed: 0, exhausted: 0, expired: 0 })
   })
 
   for (const thrown of [
@@ -515,7 +515,7 @@ t.test('the host', async t => {
       t.equal(response.statusCode, status)
       t.equal(response.headers['fastify-cloud-tasks-result'], result)
     }
-    t.strictSame(app.tasks.list()[0]?.counts, { done: 1, retry: 0, dropped: 1, exhausted: 0, expired: 0 })
+    t.strictSame(app.tasks.list()[0]?.counts, { done: 1, retry: 0, dropped: 1, postponed: 0, exhausted: 0, expired: 0 })
   })
 
   t.test('\'s hook that answers for the handler is told in the log, above all when the task ends of it', async t => {

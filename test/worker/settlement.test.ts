@@ -27,7 +27,7 @@ t.test('the last attempt', async t => {
     const ends = await attempts.ended(2)
     t.strictSame(last, [false, true])
     t.strictSame(ends.map(end => [end.result, end.exhausted]), [['retry', false], ['done', false]])
-    t.strictSame(app.tasks.list()[0]?.counts, { done: 1, retry: 1, dropped: 0, exhausted: 0, expired: 0 })
+    t.strictSame(app.tasks.list()[0]?.counts, { done: 1, retry: 1, dropped: 0, postponed: 0, exhausted: 0, expired: 0 })
     t.strictSame(log.filter(line => line.level >= 50), [])
   })
 

@@ -16,7 +16,7 @@ ${APP_HELP}
       --inspect[=[HOST:]PORT], --inspect-brk[=[HOST:]PORT]
                    lets a debugger attach, as node's flags do; -brk waits for it, and stops before the app loads
 
-Exit codes: 0 it returned, 1 it failed, 2 wrong usage, 3 it dropped its task, 130 or 143 it was interrupted.
+Exit codes: 0 it returned, 1 it failed, 2 wrong usage, 3 it dropped its task, 4 it postponed it, 130 or 143 it was interrupted.
 
 Examples:
   fastify-cloud-tasks run send-receipt '{"order":"42"}'
@@ -58,6 +58,7 @@ async function runHandler ({ name, registration }: FoundTask, payload: unknown, 
     value = await registration.app.tasks.run(name, payload)
   } catch (error) {
     if (codeOf(error) === 'FST_TASKS_DROPPED') throw new CommandError(explain(error as Error), 3)
+    if (codeOf(error) === 'FST_TASKS_POSTPONED') throw new CommandError(explain(error as Error), 4)
     // The stack as it is: it names the lines to look at.
     io.stderr.write(`${inspect(error)}\n`)
     return io.signal.aborted ? exitCodeOf(io.signal.reason as NodeJS.Signals) : 1

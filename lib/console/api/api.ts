@@ -48,7 +48,7 @@ export interface TaskInfo {
   readonly schema: unknown
   /** Whether this process can run it. */
   readonly handler: boolean
-  readonly counts: { readonly done: number, readonly retry: number, readonly dropped: number, readonly exhausted: number }
+  readonly counts: Readonly<Record<'done' | 'retry' | 'dropped' | 'postponed' | 'exhausted', number>>
 }
 
 export interface QueueInfo {
@@ -64,7 +64,7 @@ export interface QueueInfo {
 }
 
 /** `waiting` has not been tried; `retrying` waits after a failed attempt; from `done` on it has ended. `failed`: given up. */
-export type TaskState = 'waiting' | 'retrying' | 'running' | 'done' | 'dropped' | 'failed' | 'deleted' | 'expired'
+export type TaskState = 'waiting' | 'retrying' | 'running' | 'done' | 'dropped' | 'postponed' | 'failed' | 'deleted' | 'expired'
 
 export interface TaskRow {
   /** Full name. */
@@ -133,6 +133,9 @@ export interface AttemptInfo {
   readonly error?: ErrorInfo
   /** What `task.drop` was given. */
   readonly dropReason?: string
+  /** When a copy of the task runs. */
+  readonly postponedUntil?: number
+  readonly postponeReason?: string
   /** When it is tried again. */
   readonly retryAt?: number
 }
@@ -166,13 +169,16 @@ export interface FieldError {
 }
 
 export interface RunReport {
-  readonly outcome: 'done' | 'failed' | 'dropped' | 'invalid'
+  readonly outcome: 'done' | 'failed' | 'dropped' | 'postponed' | 'invalid'
   readonly durationMs: number
   /** JSON text of what the handler returned, cut; absent when it returned nothing. */
   readonly value?: string
   readonly faults?: readonly FieldError[]
   readonly error?: ErrorInfo
   readonly dropReason?: string
+  /** When it would run again. */
+  readonly postponedUntil?: number
+  readonly postponeReason?: string
   readonly logs: readonly LogLine[]
 }
 

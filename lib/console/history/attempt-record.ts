@@ -26,6 +26,8 @@ export class AttemptRecord {
   logs: LogLines | undefined
   error: ErrorInfo | undefined
   dropReason: string | undefined
+  postponedUntil: number | undefined
+  postponeReason: string | undefined
   retryAt: number | undefined
 
   /**
@@ -46,7 +48,8 @@ export class AttemptRecord {
   get chars (): number {
     const received = this.#received === undefined ? 0 : sizeOfHeaders(this.#received)
     const error = this.error === undefined ? 0 : sizeOf(this.error)
-    return (this.logs?.chars ?? 0) + (this.text?.length ?? 0) + (this.dropReason?.length ?? 0) + error + received
+    const texts = [this.text, this.dropReason, this.postponeReason].reduce((sum, text) => sum + (text?.length ?? 0), 0)
+    return (this.logs?.chars ?? 0) + texts + error + received
   }
 
   finish ({ how, endedAt, error, text, retryAt }: EndedAttempt): void {
@@ -66,7 +69,7 @@ export class AttemptRecord {
 
   /** @param task with the request that was sent, where it is known */
   info (task: SeenTask | undefined): AttemptInfo {
-    const { number, startedAt, endedAt, result, text, logs, error, dropReason, retryAt } = this
+    const { number, startedAt, endedAt, result, text, logs, error, dropReason, postponedUntil, postponeReason, retryAt } = this
     const made = task === undefined ? {} : attemptHeaders({ ...task, ...this.#then })
     return {
       number,
@@ -79,6 +82,8 @@ export class AttemptRecord {
       logsOmitted: logs?.omitted ?? 0,
       ...(error === undefined ? undefined : { error }),
       ...(dropReason === undefined ? undefined : { dropReason }),
+      ...(postponedUntil === undefined ? undefined : { postponedUntil }),
+      ...(postponeReason === undefined ? undefined : { postponeReason }),
       ...(retryAt === undefined ? undefined : { retryAt })
     }
   }

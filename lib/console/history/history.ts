@@ -178,6 +178,14 @@ export class History implements Observer {
     if (found !== undefined) found.dropReason = cut(reason, MAX_REASON)
   }
 
+  /** @param until epoch milliseconds */
+  postponed (name: string, attempt: number, until: number, reason: string | undefined): void {
+    const found = this.record(name)?.attempt(attempt)
+    if (found === undefined) return
+    found.postponedUntil = until
+    if (reason !== undefined) found.postponeReason = cut(reason, MAX_REASON)
+  }
+
   #newRecord (task: SeenTask): TaskRecord {
     return new TaskRecord(task, this.#isOnlyCopy)
   }

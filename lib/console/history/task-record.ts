@@ -47,7 +47,10 @@ export class TaskRecord {
   get state (): TaskState {
     switch (this.end) {
       case undefined: return this.running > 0 ? 'running' : this.attempts > 0 ? 'retrying' : 'waiting'
-      case 'done': return this.#list?.at(-1)?.dropReason === undefined ? 'done' : 'dropped'
+      case 'done': {
+        const last = this.#list?.at(-1)
+        return last?.postponedUntil !== undefined ? 'postponed' : last?.dropReason !== undefined ? 'dropped' : 'done'
+      }
       case 'givenUp': return 'failed'
       default: return this.end
     }

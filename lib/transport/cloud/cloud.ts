@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Clock } from '../../clock/clock.js'
 import { printQueueName, shortId } from '../../cloud-tasks/names.js'
 import { withStoredDefaults } from '../../cloud-tasks/new-task.js'
-import { MAX_TASK_BYTES, storedSize } from '../../cloud-tasks/size.js'
+import { COPY_RESERVE_BYTES, MAX_TASK_BYTES, storedSize } from '../../cloud-tasks/size.js'
 import type { NewTask } from '../../cloud-tasks/task.js'
 import type { Config } from '../../options/config.js'
 import { RETRY_BY_QUEUE, RETRY_HEADER } from '../../delivery/headers.js'
@@ -10,11 +10,11 @@ import { routePath } from '../../delivery/path.js'
 import { failureOf, type CallContext } from './advice.js'
 import { ClientSource, type ReadyClient } from './client.js'
 import { classifyError, type CloudFault } from './fault.js'
-import { parseTime, printTask } from './task.js'
+import { parseTask, parseTime, printTask } from './task.js'
 import { CloudRetrySettings } from './retry-settings.js'
 import { withRetries, type CallResult } from './call-retry.js'
 import { newTask } from '../new-task.js'
-import type { Deleted, Failure, OutgoingTask, Sent, Transport } from '../transport.js'
+import type { Deleted, Failure, Found, OutgoingTask, Sent, TaskContent, TaskReading, Transport } from '../transport.js'
 
 /** Google Cloud Tasks, or an emulator of it, by the official client. */
 export class CloudTransport implements Transport {
@@ -57,12 +57,67 @@ export class CloudTransport implements Transport {
   async createTask (queue: string, outgoing: OutgoingTask): Promise<Sent> {
     const large = this.#tooLarge(queue, outgoing)
     if (large !== undefined) return large
-    const tried = await this.#call(({ client, project }, timeout) => {
-      const parent = this.#queueName(project, queue)
-      return client.createTask({ parent, task: printTask(this.#newTask(parent, outgoing)) }, { timeout })
+    const { id, scheduleAt } = outgoing
+    return await this.#create(queue, parent => this.#newTask(parent, outgoing), id, scheduleAt)
+  }
+
+  async putTask (queue: string, id: string, content: TaskContent, scheduleAt?: number): Promise<Sent> {
+    const task = (parent: string): NewTask => ({
+      ...content, name: `${parent}/tasks/${id}`, ...(scheduleAt === undefined ? undefined : { scheduleAt })
+    })
+    return await this.#create(queue, task, id, scheduleAt)
+  }
+
+  async readTask (queue: string, id: string): Promise<TaskReading> {
+    const tried = await this.#call(async ({ client, project }, timeout) => {
+      // A client of the host's may be less than the official one.
+      if (client.getTask === undefined) return undefined
+      const name = `${this.#queueName(project, queue)}/tasks/${id}`
+      return await client.getTask({ name, responseView: 'FULL' }, { timeout, retry: null })
     })
     if (tried === undefined) return { outcome: 'closing' }
-    const { id, scheduleAt = this.#clock.now() } = outgoing
+    if (tried.ok) {
+      if (tried.value === undefined) return { outcome: 'denied', problem: 'the given client has no getTask' }
+      return { outcome: 'read', task: parseTask(tried.value[0]) }
+    }
+    const { fault } = tried
+    if (fault.code === 'NOT_FOUND') return { outcome: /existed recently/i.test(fault.details) ? 'gone' : 'notFound' }
+    const failure = this.#failure('viewTask', queue, tried)
+    return fault.code === 'PERMISSION_DENIED' && failure.outcome === 'failed' ? { outcome: 'denied', problem: failure.problem } : failure
+  }
+
+  /** Pages of the queue in BASIC view, a bounded number of them: Cloud Tasks allows 600 such calls a minute and has no filter. */
+  async findTask (queue: string, suffixes: readonly string[]): Promise<Found> {
+    let pageToken: string | undefined
+    for (let page = 0; page < FIND_PAGES; page++) {
+      const tried = await this.#call(async ({ client, project }, timeout) => {
+        if (client.listTasks === undefined) return undefined
+        const request = { parent: this.#queueName(project, queue), ...(pageToken === undefined ? undefined : { pageToken }) }
+        return await client.listTasks(request, { timeout, retry: null, autoPaginate: false })
+      })
+      if (tried === undefined) return { outcome: 'unknown', problem: 'the server is closing' }
+      if (!tried.ok) {
+        const failure = this.#failure('viewTask', queue, tried)
+        return { outcome: 'unknown', problem: failure.outcome === 'failed' ? failure.problem : tried.fault.details }
+      }
+      if (tried.value === undefined) return { outcome: 'unknown', problem: 'the given client has no listTasks' }
+      const [tasks, , response] = tried.value
+      const found = tasks.find(({ name }) => suffixes.some(suffix => name?.endsWith(suffix)))
+      if (found !== undefined) return { outcome: 'found', id: shortId(found.name!) }
+      pageToken = response?.nextPageToken || undefined
+      if (pageToken === undefined) return { outcome: 'notFound' }
+    }
+    return { outcome: 'unknown', problem: `the queue has more than ${FIND_PAGES} pages of tasks` }
+  }
+
+  /** @param id undefined lets the service pick one */
+  async #create (queue: string, task: (parent: string) => NewTask, id: string | undefined, givenAt: number | undefined): Promise<Sent> {
+    const tried = await this.#call(({ client, project }, timeout) => {
+      const parent = this.#queueName(project, queue)
+      return client.createTask({ parent, task: printTask(task(parent)) }, { timeout })
+    })
+    if (tried === undefined) return { outcome: 'closing' }
+    const scheduleAt = givenAt ?? this.#clock.now()
     if (tried.ok) {
       const [{ name, scheduleTime }] = tried.value
       return { outcome: 'created', id: id ?? shortId(name ?? ''), scheduleAt: scheduleTime ? parseTime(scheduleTime) : scheduleAt }
@@ -71,7 +126,7 @@ export class CloudTransport implements Transport {
       // After a try whose fate is unknown, what exists is most likely what that try made.
       return tried.ambiguous && id !== undefined ? { outcome: 'created', id, scheduleAt } : { outcome: 'duplicate' }
     }
-    return this.#failure('create', queue, tried, () => this.#bytes(queue, outgoing))
+    return this.#failure('create', queue, tried, () => this.#bytes(queue, task))
   }
 
   async deleteTask (queue: string, id: string): Promise<Deleted> {
@@ -119,14 +174,15 @@ export class CloudTransport implements Transport {
   #tooLarge (queue: string, outgoing: OutgoingTask): Failure | undefined {
     // The rest of a task is far smaller than the difference, so only huge ones need measuring.
     if (outgoing.body.length < MAX_TASK_BYTES / 2) return undefined
-    const bytes = this.#bytes(queue, outgoing)
-    return bytes > MAX_TASK_BYTES ? { outcome: 'tooLarge', bytes, limit: MAX_TASK_BYTES } : undefined
+    const bytes = this.#bytes(queue, parent => this.#newTask(parent, outgoing))
+    const limit = MAX_TASK_BYTES - COPY_RESERVE_BYTES
+    return bytes > limit ? { outcome: 'tooLarge', bytes, limit } : undefined
   }
 
   /** As stored. Where only the credentials know the project, it may be a few bytes more. */
-  #bytes (queue: string, outgoing: OutgoingTask): number {
+  #bytes (queue: string, task: (parent: string) => NewTask): number {
     const parent = this.#queueName(this.#config.project ?? this.#clients.ready?.project ?? '', queue)
-    return storedSize(withStoredDefaults(parent, this.#newTask(parent, outgoing), this.#clock.now()))
+    return storedSize(withStoredDefaults(parent, task(parent), this.#clock.now()))
   }
 
   #failure (
@@ -147,3 +203,6 @@ export class CloudTransport implements Transport {
     })
   }
 }
+
+/** Pages of a thousand tasks that are looked through for one. */
+const FIND_PAGES = 10

@@ -1,5 +1,6 @@
 import type { protos } from '@google-cloud/tasks'
-import type { NewTask } from '../../cloud-tasks/task.js'
+import type { AppEngineHttpRequest, HttpMethod, HttpRequest, NewTask } from '../../cloud-tasks/task.js'
+import type { StoredTask } from '../transport.js'
 
 type CloudTask = protos.google.cloud.tasks.v2.ITask
 
@@ -13,6 +14,48 @@ export function printTask ({ name, httpRequest, appEngineHttpRequest, scheduleAt
   if (dispatchDeadlineMs !== undefined) task.dispatchDeadline = printMs(dispatchDeadlineMs)
   return task
 }
+
+/** A task of the official client, in FULL view, as CreateTask accepts it again. */
+export function parseTask ({ httpRequest, appEngineHttpRequest, dispatchDeadline, createTime }: CloudTask): StoredTask {
+  return {
+    createdAt: createTime ? parseTime(createTime) : 0,
+    ...(httpRequest ? { httpRequest: parseHttp(httpRequest) } : undefined),
+    ...(appEngineHttpRequest ? { appEngineHttpRequest: parseAppEngine(appEngineHttpRequest) } : undefined),
+    ...(dispatchDeadline ? { dispatchDeadlineMs: parseTime(dispatchDeadline) } : undefined)
+  }
+}
+
+function parseHttp (request: protos.google.cloud.tasks.v2.IHttpRequest): HttpRequest {
+  const { url, oidcToken: oidc, oauthToken: oauth } = request
+  return {
+    url: url ?? '',
+    ...parseContent(request),
+    ...(oidc ? { oidcToken: { serviceAccountEmail: oidc.serviceAccountEmail ?? '', audience: oidc.audience ?? '' } } : undefined),
+    ...(oauth ? { oauthToken: { serviceAccountEmail: oauth.serviceAccountEmail ?? '', scope: oauth.scope ?? '' } } : undefined)
+  }
+}
+
+function parseAppEngine (request: protos.google.cloud.tasks.v2.IAppEngineHttpRequest): AppEngineHttpRequest {
+  const { service, version, instance } = request.appEngineRouting ?? {}
+  return {
+    relativeUri: request.relativeUri ?? '/',
+    ...parseContent(request),
+    appEngineRouting: { service: service ?? '', version: version ?? '', instance: instance ?? '' }
+  }
+}
+
+function parseContent ({ httpMethod, headers, body }: protos.google.cloud.tasks.v2.IHttpRequest) {
+  return {
+    httpMethod: (typeof httpMethod === 'number' ? METHODS[httpMethod] : httpMethod) as HttpMethod,
+    headers: { ...headers },
+    ...(body === undefined || body === null || body.length === 0
+      ? undefined
+      : { body: typeof body === 'string' ? Buffer.from(body, 'base64') : Buffer.from(body) })
+  }
+}
+
+/** By the numbers of google.cloud.tasks.v2.HttpMethod. Unspecified, it is POST. */
+const METHODS = ['POST', 'POST', 'GET', 'HEAD', 'PUT', 'DELETE', 'PATCH', 'OPTIONS']
 
 /** Epoch milliseconds of a google.protobuf.Timestamp. */
 export function parseTime ({ seconds, nanos }: protos.google.protobuf.ITimestamp): number {

@@ -4,16 +4,17 @@ import { html } from '../htm-preact.js'
 import { JsonText } from '../parts/json-text.js'
 import { LogList } from '../tasks/log-list.js'
 import { readable } from './pointer.js'
-import { duration } from '../tasks/quantity.js'
+import { duration, exactly } from '../tasks/quantity.js'
 import { visible } from '../parts/visible-text.js'
 
 /** What came of a run. */
 export function RunResult ({ report }) {
-  const { outcome, durationMs, value, faults = [], error, dropReason, logs } = report
+  const { outcome, durationMs, value, faults = [], error, dropReason, postponedUntil, postponeReason, logs } = report
   const [word, tone, text] = {
     done: ['Done', 'good', `in ${duration(durationMs)}`],
     failed: ['Failed', 'bad', `after ${duration(durationMs)}`],
     dropped: ['Dropped', 'warn', `after ${duration(durationMs)}: the handler gave it up, so it would not be retried`],
+    postponed: ['Postponed', 'warn', `after ${duration(durationMs)}: a copy of it would run at ${exactly(postponedUntil)}`],
     invalid: ['Not run', 'bad', 'the payload does not fit the schema']
   }[outcome]
   return html`
@@ -24,6 +25,7 @@ export function RunResult ({ report }) {
         ${outcome === 'invalid' ? html`<${Faults} faults=${faults} />` : null}
         ${error === undefined ? null : html`<${ErrorText} error=${error} />`}
         ${dropReason === undefined ? null : html`<p><bdi>${visible(dropReason)}</bdi></p>`}
+        ${postponeReason === undefined ? null : html`<p><bdi>${visible(postponeReason)}</bdi></p>`}
         ${outcome !== 'done'
           ? null
           : value === undefined

@@ -47,10 +47,11 @@ function Attempt ({ attempt, latest }) {
 }
 
 function AttemptBody ({ attempt }) {
-  const { startedAt, endedAt, result, error, text, logs, logsOmitted, dropReason, retryAt, headers } = attempt
+  const { startedAt, endedAt, result, error, text, logs, logsOmitted, dropReason, postponedUntil, retryAt, headers } = attempt
   return html`
     ${error === undefined ? null : html`<section aria-label="Error"><${ErrorText} error=${error} /></section>`}
     ${dropReason === undefined ? null : html`<section><h4>Why it was dropped</h4><p><bdi>${visible(dropReason)}</bdi></p></section>`}
+    ${postponedUntil === undefined ? null : html`<${Postponed} ...${attempt} />`}
     ${retryAt === undefined ? null : html`<p class="retry-at">${'Next attempt: '}<${Time} at=${retryAt} /></p>`}
     <section><h4>Log</h4><${LogList} logs=${logs} omitted=${logsOmitted} startedAt=${startedAt} /></section>
     ${text === undefined ? null : html`<${Answer} text=${text} />`}
@@ -63,6 +64,15 @@ function AttemptBody ({ attempt }) {
       </dl>
       <${Headers} headers=${headers} />
     </details>`
+}
+
+function Postponed ({ postponedUntil, postponeReason }) {
+  return html`
+    <section>
+      <h4>Postponed</h4>
+      <p>${'A copy of the task runs '}<${Time} at=${postponedUntil} />${'.'}</p>
+      ${postponeReason === undefined ? null : html`<p><bdi>${visible(postponeReason)}</bdi></p>`}
+    </section>`
 }
 
 /** What the target sent back, of which the beginning is kept. */
@@ -79,9 +89,10 @@ function Answer ({ text }) {
 /** The emulator keeps 4096 bytes, and a character may be cut off at their end. */
 const KEPT_BYTES = 4093
 
-function outcomeOf ({ endedAt, result, dropReason }) {
+function outcomeOf ({ endedAt, result, dropReason, postponedUntil }) {
   if (endedAt === undefined) return ['running', 'busy']
   if (dropReason !== undefined) return ['dropped', 'calm']
+  if (postponedUntil !== undefined) return ['postponed', 'calm']
   const success = typeof result === 'number' && result >= 200 && result < 300
   if (result === undefined) return ['ended', 'calm']
   return success ? [`done ${resultText(result)}`, 'good'] : [`failed ${resultText(result)}`, 'bad']

@@ -7,6 +7,7 @@ const STATES = {
   running: ['Running', 'busy', 'An attempt is running'],
   done: ['Done', 'good', 'Ended well'],
   dropped: ['Dropped', 'calm', 'The handler gave it up with task.drop'],
+  postponed: ['Postponed', 'calm', 'The handler postponed it with task.retryAfter; a copy of it runs later'],
   failed: ['Failed', 'bad', 'All its attempts failed; it will not be tried again'],
   deleted: ['Deleted', 'calm', 'Was deleted or purged before it was done'],
   expired: ['Expired', 'warn', 'Was kept for as long as a queue keeps tasks'],

@@ -75,7 +75,7 @@ function Row ({ task }) {
         title="Another process runs it; this one can only enqueue it">no handler here</span>`}</th>
       <td class="wide-only"><code>${method} <bdi>${visible(path)}</bdi></code></td>
       <td class="wide-only"><bdi>${visible(queue)}</bdi></td>
-      <td class="number">${count(counts.done + counts.dropped)}</td>
+      <td class="number">${count(counts.done + counts.dropped + counts.postponed)}</td>
       <td class="number ${counts.retry > 0 ? 'bad-number' : ''}"
         title=${`${count(counts.retry)} failed attempts, ${count(counts.exhausted)} given up`}>${count(counts.retry)}</td>
       <td class="actions-cell"><a class="button small" href=${address('run', { task: name })} aria-label=${`Run ${shown}`}>Run…</a></td>

@@ -13,6 +13,7 @@ const ENDED = [
   ['done', 'Done'],
   ['failed', 'Failed'],
   ['dropped', 'Dropped'],
+  ['postponed', 'Postponed'],
   ['deleted', 'Deleted'],
   ['expired', 'Expired']
 ]
@@ -129,6 +130,7 @@ const EMPTY = {
   ended: 'No task has ended since the server started',
   done: 'No task is done yet',
   dropped: 'No task was dropped',
+  postponed: 'No task was postponed',
   failed: 'No task has failed for good',
   deleted: 'No task was deleted',
   expired: 'No task has expired'

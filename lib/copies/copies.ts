@@ -1,0 +1,133 @@
+import { randomUUID } from 'node:crypto'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { NewTask } from '../cloud-tasks/task.js'
+import { DEADLINE_HEADER, LIFE_HEADER, ORIGIN_HEADER } from '../delivery/headers.js'
+import { routePath } from '../delivery/path.js'
+import type { Config } from '../options/config.js'
+import type { RegisteredTask } from '../registry/registry.js'
+import type { Failure, Sent, TaskContent, TaskReading } from '../transport/transport.js'
+import { printOrigin, type Origin } from './facts.js'
+import { copyId } from './names.js'
+import { contentOf, headersOf, ownHeaders, withHeaders } from './source.js'
+
+/** An attempt whose task is copied. */
+export interface CopiedAttempt {
+  /** Short id of the queue that the copied task is in. */
+  readonly sourceQueue: string
+  /** Short id of the copied task. */
+  readonly sourceId: string
+  /** Short id of the task that was enqueued. */
+  readonly originalId: string
+  readonly scheduledTime: Date
+  /** Whether it came from a queue. */
+  readonly delivered: boolean
+  /** The task may be one of another client. */
+  readonly mayHaveOwnRetry: boolean
+  readonly request: FastifyRequest | undefined
+}
+
+/** Where copies are stored. A transport is one. */
+export interface CopyStore {
+  readTask (queue: string, id: string): Promise<TaskReading>
+  putTask (queue: string, id: string, task: TaskContent, scheduleAt?: number): Promise<Sent>
+}
+
+export interface CopiesOptions {
+  readonly app: FastifyInstance
+  readonly config: Config
+  readonly store: CopyStore
+  /** A task of this app, as CreateTask accepts it. */
+  readonly newTask: (route: string, request: TaskRequest) => NewTask
+}
+
+export interface TaskRequest {
+  readonly method: RegisteredTask['method']
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: Buffer
+}
+
+export type Copied =
+  | { readonly outcome: 'created' }
+  /** The same copy was made before. */
+  | { readonly outcome: 'duplicate' }
+  /** The task has ended or was deleted meanwhile, so there is nothing to copy. */
+  | { readonly outcome: 'gone' }
+  | Failure
+
+/**
+ * Copies of tasks: exact ones where the task may be read (`cloudtasks.tasks.get` and `fullView`), also of tasks that other clients have
+ * created; otherwise made of the request of the attempt.
+ */
+export class Copies {
+  readonly #options: CopiesOptions
+  readonly #bodies = new WeakMap<FastifyRequest, Buffer>()
+  /** Whether the bodies of requests are to be kept: tasks of the embedded queue can always be read, calls without a queue cannot. */
+  readonly keepsBodies: boolean
+
+  constructor (options: CopiesOptions) {
+    this.#options = options
+    this.keepsBodies = !options.config.embedded || options.config.callers.verify === 'none'
+  }
+
+  /** The body of a request was read. */
+  received (request: FastifyRequest, body: Buffer): void {
+    this.#bodies.set(request, body)
+  }
+
+  /**
+   * Copies the task of an attempt. Its name is the same whenever the same task is copied again, over all its attempts, and another for a
+   * later task with the same id. Never rejects.
+   * @param queue short id of the queue that the copy goes to
+   */
+  async copy (task: RegisteredTask, attempt: CopiedAttempt, queue: string, origin: Origin, scheduleAt?: number): Promise<Copied> {
+    const { store } = this.#options
+    const { sourceQueue, sourceId, request } = attempt
+    const reading: TaskReading = attempt.delivered ? await store.readTask(sourceQueue, sourceId) : { outcome: 'notFound' }
+    let content: TaskContent
+    switch (reading.outcome) {
+      case 'read': content = contentOf(reading.task); break
+      case 'notFound':
+      case 'denied':
+        if (request === undefined) return { outcome: 'gone' }
+        content = this.#requested(task, request)
+        break
+      default: return reading
+    }
+    const life = this.#life(attempt, reading)
+    const id = copyId([sourceQueue, sourceId, life], attempt.originalId)
+    const sent = await store.putTask(queue, id, withHeaders(content, { [ORIGIN_HEADER]: printOrigin(origin) }), scheduleAt)
+    return sent.outcome === 'created' ? { outcome: 'created' } : sent
+  }
+
+  /** What tells a task from others of the same id. An id that the service has picked is never used again. */
+  #life ({ delivered, mayHaveOwnRetry, request, scheduledTime }: CopiedAttempt, reading: TaskReading): string {
+    if (!delivered) return randomUUID()
+    const chosen = reading.outcome === 'read' ? headersOf(reading.task)[LIFE_HEADER] : request?.headers[LIFE_HEADER]
+    if (typeof chosen === 'string') return chosen
+    if (this.#options.config.embedded || !mayHaveOwnRetry) return ''
+    // Of another client's task, the attempt is all that is known without reading it.
+    return reading.outcome === 'read' ? `created ${reading.task.createdAt}` : `due ${scheduledTime.getTime()}`
+  }
+
+  /** A task that makes the same request again. */
+  #requested (task: RegisteredTask, request: FastifyRequest): TaskContent {
+    const { app, config, newTask } = this.#options
+    const url = request.originalUrl
+    const query = url.includes('?') ? url.slice(url.indexOf('?')) : ''
+    const headers = ownHeaders(request)
+    const body = this.#bodies.get(request) ?? Buffer.alloc(0)
+    const seconds = Number(headers[DEADLINE_HEADER])
+    const made = newTask(routePath(app, config.prefix, task.path) + query, { method: task.method, headers, body })
+    return { ...made, ...(seconds >= 15 && seconds <= 86_415 ? { dispatchDeadlineMs: seconds * 1000 } : undefined) }
+  }
+}
+
+/** What went wrong, and what to do about it. */
+export function problemOf (failure: Failure): string {
+  switch (failure.outcome) {
+    case 'queueNotFound': return `its queue does not exist; ${failure.hint}`
+    case 'tooLarge': return `the copy takes ${failure.bytes} bytes, more than the ${failure.limit} that Cloud Tasks stores`
+    case 'closing': return 'the server is closing'
+    case 'failed': return failure.problem
+  }
+}

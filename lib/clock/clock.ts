@@ -1,3 +1,5 @@
+import timers from 'node:timers'
+
 /**
  * The only source of time in this package: one instance is passed down from the plugin, or from the emulator, to everything that
  * asks for the time or waits for it. Tests pass a `ManualClock`.
@@ -45,8 +47,8 @@ export function nextTurn (): Promise<void> {
   return new Promise(resolve => { realImmediate(resolve) })
 }
 
-/** As it was when this module was loaded: fake timers of a test runner must not stop it. */
-const { setImmediate: realImmediate } = globalThis
+/** Node's own, as they were when this module was loaded: fake timers of a test runner must not stop the event loop. */
+export const { setImmediate: realImmediate, clearImmediate: clearRealImmediate } = timers
 
 /** The longest that Node's `setTimeout` can wait; more than that fires at once. */
 export const MAX_TIMEOUT_MS = 2 ** 31 - 1

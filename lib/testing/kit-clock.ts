@@ -1,5 +1,4 @@
-import timers from 'node:timers'
-import { systemClock } from '../clock/clock.js'
+import { clearRealImmediate, realImmediate, systemClock } from '../clock/clock.js'
 import { ManualClock } from '../clock/manual-clock.js'
 
 /**
@@ -34,7 +33,7 @@ export class KitClock extends ManualClock {
   }
 
   override clearImmediate (handle: unknown): void {
-    realClearImmediate(handle as NodeJS.Immediate)
+    clearRealImmediate(handle as NodeJS.Immediate)
   }
 }
 
@@ -42,6 +41,3 @@ const CORRECTION_MS = 2000
 
 /** Far less than any time that is compared. */
 const ORDER_MS = 1e-6
-
-/** As they were when this module was loaded, under the fake timers of any test runner. */
-const { setImmediate: realImmediate, clearImmediate: realClearImmediate } = timers

@@ -387,6 +387,7 @@ export class Engine {
     await this.stop()
     await this.#queues.settle()
     await this.#writeBehind.settle()
+    this.#writeBehind.close()
     await this.#store.close()
   }
 

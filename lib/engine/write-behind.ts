@@ -9,6 +9,8 @@ export interface ErrorContext {
   readonly during: 'load' | 'dispatch' | 'store' | 'observe' | 'expire'
   /** Full name of the task or queue, where there is one. */
   readonly name?: string
+  /** How many errors of the same kind came since the last one that was reported, this one included. @default 1 */
+  readonly count?: number
 }
 
 export interface WriteBehindOptions {
@@ -24,13 +26,19 @@ export interface WriteBehindOptions {
 
 /**
  * Writes changes that no caller waits for, the results of attempts, to the store. Memory is changed first and is the truth; a change
- * that the store refuses is reported, and retried with the next one.
+ * that the store refuses is reported, and retried: a few with the next one, all of them every few seconds. Of errors of the same kind one
+ * a minute is reported, with their number.
  */
 export class WriteBehind {
   readonly names: Tombstones
   readonly #options: WriteBehindOptions
   /** Tasks whose last change the store has refused. */
   readonly #failedWrites = new Set<string>()
+  /** Unset: nothing to retry. */
+  #retryTimer: unknown
+  #closed = false
+  /** By kind, what came since the last report. */
+  readonly #reports = new Map<string, { at: number, count: number }>()
   #writing = 0
   #onIdle: Array<() => void> = []
 
@@ -84,6 +92,13 @@ export class WriteBehind {
     if (this.#writing > 0) await new Promise<void>(resolve => { this.#onIdle.push(resolve) })
   }
 
+  /** To be called after the last change. Leaves no timer behind. */
+  close (): void {
+    this.#closed = true
+    this.#options.clock.clearTimeout(this.#retryTimer)
+    this.#retryTimer = undefined
+  }
+
   /** Has `settle` wait for something whose failure is reported. Never rejects: resolves with whether it succeeded. */
   track (write: Promise<unknown>, name?: string): Promise<boolean> {
     this.#writing++
@@ -91,8 +106,11 @@ export class WriteBehind {
       this.#written()
       return true
     }, error => {
-      if (name !== undefined) this.#failedWrites.add(name)
-      this.#options.onError(error, { during: 'store', ...(name === undefined ? undefined : { name }) })
+      if (name !== undefined) {
+        this.#failedWrites.add(name)
+        this.#scheduleRetry()
+      }
+      this.#report(error, name)
       this.#written()
       return false
     })
@@ -109,6 +127,32 @@ export class WriteBehind {
   #write (name: string, write: Promise<void>): Promise<boolean> {
     this.#failedWrites.delete(name)
     return this.track(write, name)
+  }
+
+  /** Retries all after a while, and again for as long as some fail: nothing else may come that would. */
+  #scheduleRetry (): void {
+    if (this.#closed || this.#retryTimer !== undefined) return
+    this.#retryTimer = this.#options.clock.setTimeout(() => {
+      this.#retryTimer = undefined
+      this.#retryFailed(RETRIES_PER_TIMER)
+      if (this.#failedWrites.size > 0) this.#scheduleRetry()
+    }, RETRY_MS)
+  }
+
+  #report (error: unknown, name: string | undefined): void {
+    const { clock, onError } = this.#options
+    const { problem, message } = error as { readonly problem?: string, readonly message?: string }
+    const kind = problem ?? message ?? String(error)
+    const now = clock.monotonic()
+    const report = this.#reports.get(kind)
+    const count = (report?.count ?? 0) + 1
+    if (report !== undefined && now - report.at < REPORT_MS) {
+      report.count = count
+      return
+    }
+    if (this.#reports.size >= KINDS) this.#reports.clear()
+    this.#reports.set(kind, { at: now, count: 0 })
+    onError(error, { during: 'store', ...(name === undefined ? undefined : { name }), ...(count === 1 ? undefined : { count }) })
   }
 
   #retryFailed (limit: number = RETRIES_PER_WRITE): void {
@@ -142,3 +186,8 @@ export class WriteBehind {
 
 const NAMES_PER_SWEEP = 8
 const RETRIES_PER_WRITE = 8
+const RETRY_MS = 5000
+const RETRIES_PER_TIMER = 1000
+const REPORT_MS = 60_000
+/** Messages of a store that is not ours may differ each time. */
+const KINDS = 20

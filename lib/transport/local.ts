@@ -95,7 +95,7 @@ export class LocalTransport implements Transport {
       maxDispatchesPerSecond: LOCAL_MAX_DISPATCHES_PER_SECOND,
       onExpired: task => this.#onExpired(task, pathOf(task)),
       reportExpired: report => { this.#reportExpired(report) },
-      onError: err => { this.#app.log.error({ err }, 'embedded queue error') }
+      onError: (err, { count }) => { this.#app.log.error({ err, ...(count === undefined ? {} : { count }) }, 'embedded queue error') }
     })
     this.#opening = this.#openEngine()
     this.#opening.catch(() => {}) // Reported by `opened`.

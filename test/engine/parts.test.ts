@@ -5,6 +5,7 @@ import { DueHeap, type Due } from '../../lib/engine/due-heap.js'
 import { NameMap } from '../../lib/store/name-map.js'
 import { RateLimiter } from '../../lib/engine/rate-limiter.js'
 import { Tombstones } from '../../lib/engine/tombstones.js'
+import { FragileStore, httpRequest, queue, stage } from '../support/engine-harness.js'
 
 const limits = (maxDispatchesPerSecond: number, maxBurstSize: number) => ({
   maxDispatchesPerSecond,
@@ -178,4 +179,27 @@ t.test('a remembered name is refused for as long as it was to be, however the wa
   t.ok(names.has('x'), 'back')
   clock.step(1)
   t.notOk(names.has('x'))
+})
+
+t.test('what the store has refused is retried by itself, and reported once a minute with a count', async t => {
+  const store = new FragileStore()
+  const reported: Array<{ during: string, count?: number }> = []
+  const onError = (_: unknown, where: { during: string, count?: number }): void => { reported.push(where) }
+  const { engine, clock, attempts } = await stage({ store, onError })
+  for (let i = 0; i < 50; i++) await engine.createTask(queue, { httpRequest })
+  await clock.settle()
+  store.broken.add('removeTask')
+  for (const attempt of attempts) await attempt.answer(200)
+  t.equal(attempts.length, 50)
+  t.strictSame(reported.map(({ count }) => count), [undefined])
+  await clock.advance(59_000)
+  t.equal(reported.length, 1, 'tries go on without a word')
+  await clock.advance(10_000)
+  t.equal(reported.length, 2)
+  t.ok(reported[1]!.count! > 49, `${reported[1]!.count} more`)
+  store.broken.clear()
+  await clock.advance(5000)
+  t.equal([...(await store.load()).tasks].length, 0, 'with nothing else to set it off')
+  await engine.close()
+  t.equal(clock.pending, 0)
 })

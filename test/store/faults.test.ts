@@ -223,6 +223,22 @@ t.test('when the disk is full', async t => {
     t.match(next.engine.listTasks(queue).tasks.map(task => task.name.slice(-5)).sort(), ['-once', 'fused'])
   })
 
+  t.test('an empty queue takes tasks as soon as some space is free, whatever has ended before', async t => {
+    const directory = await folder(t)
+    let free = enough
+    const { engine, attempts, errors, add } = await engineOn(t, { directory, freeBytes: () => free })
+    const body = Buffer.alloc(100_000)
+    for (let i = 0; i < 90; i++) await engine.createTask(queue, { httpRequest: { url: 'http://localhost/', body } })
+    free = 2 ** 20
+    engine.start()
+    while (attempts.length < 90) await new Promise(resolve => setImmediate(resolve))
+    await t.rejects(add('refused'), { code: 'UNAVAILABLE', cause: { problem: 'full' } })
+    free = 22 * 2 ** 20
+    await add('a')
+    await engine.stop()
+    t.ok(errors.length <= 1, `${errors.length} errors were reported`)
+  })
+
   t.test('a real one', { skip: !(await canMount()) && 'needs root' }, async t => {
     const path = await folder(t)
     await run('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'tmpfs', path])
@@ -234,7 +250,8 @@ t.test('when the disk is full', async t => {
     await t.rejects(async () => { for (; added < 1000; added++) await big() }, { cause: { problem: 'full' } })
     t.ok(added > 20, `${added} tasks fitted`)
     let small = 0
-    await t.rejects(async () => { for (; small < 1000; small++) await add(`small-${small}`) }, { cause: { problem: 'full' } })
+    const less = { httpRequest: { url: 'http://localhost/', body: Buffer.alloc(20_000) } }
+    await t.rejects(async () => { for (; small < 1000; small++) await engine.createTask(queue, less) }, { cause: { problem: 'full' } })
     engine.start()
     while (attempts.length < added + small) await new Promise(resolve => setImmediate(resolve))
     await engine.stop()

@@ -52,12 +52,11 @@ export class WriteAhead {
    * @throws StoreError
    */
   async write (rows: readonly Row[], shrinks: boolean): Promise<void> {
-    const { directory, lock, space } = this.#options
+    const { directory, lock } = this.#options
     if (this.#flush !== undefined && this.#isFull(MOST_LAYERS)) await this.#flush
     if (this.#failure !== undefined) throw this.#failure
-    let bytes = this.#memtable.bytes
-    for (const [, , value] of rows) bytes += value?.length ?? 0
-    space.check(bytes, shrinks)
+    await this.#checkSpace(rows, shrinks)
+    if (this.#failure !== undefined) throw this.#failure
     if (this.#flush === undefined && this.#isFull(1)) this.#startFlush()
     try {
       await this.#journal.append(rows)
@@ -71,15 +70,33 @@ export class WriteAhead {
 
   /** Writes everything to the databases, if that can still be done; else the next start does it. */
   async close (): Promise<void> {
+    await this.#flushAll()
+    await this.#journal.close()
+    if (this.#failure !== undefined || !this.#memtable.isEmpty) return
+    if (await this.#writeRows([], this.#journal.sequence, false)) await this.#journal.remove()
+  }
+
+  /** What waits in memory needs room, too: where that is too much, it is written first. */
+  async #checkSpace (rows: readonly Row[], shrinks: boolean): Promise<void> {
+    const { space } = this.#options
+    let bytes = 0
+    for (const [, , value] of rows) bytes += value?.length ?? 0
+    try {
+      space.check(bytes + this.#memtable.bytes, shrinks)
+    } catch (error) {
+      if (this.#memtable.isEmpty) throw error
+      await this.#flushAll()
+      space.check(bytes + this.#memtable.bytes, shrinks)
+    }
+  }
+
+  /** The older layer, which may have failed for lack of space, then the last one, as far as that succeeds. */
+  async #flushAll (): Promise<void> {
     await this.#flush
-    // Twice: an older layer that has failed for lack of space, then the last one.
     for (let layers = 0; layers < 2 && this.#failure === undefined && !this.#memtable.isEmpty; layers++) {
       this.#startFlush()
       await this.#flush
     }
-    await this.#journal.close()
-    if (this.#failure !== undefined || !this.#memtable.isEmpty) return
-    if (await this.#writeRows([], this.#journal.sequence, false)) await this.#journal.remove()
   }
 
   #isFull (layers: number): boolean {

@@ -22,7 +22,9 @@ t.test('the recipes for node:test and tap succeed; npm run runners runs those fo
   await transpile(checkout)
   cpSync(recipes, join(checkout, 'recipes'), { recursive: true })
   for (const file of ['node-test.test.js', 'tap.test.js']) {
-    const { stdout } = await promisify(execFile)('env', ['-u', 'NODE_OPTIONS', '-u', 'NODE_TEST_CONTEXT', process.execPath, join('recipes', file)], { cwd: checkout })
-    t.match(stdout, /^(?:# |ℹ )?pass [12]$|^# \{ total: 1, pass: 1 \}$/m, file)
+    // It rejects where one fails.
+    const args = ['-u', 'NODE_OPTIONS', '-u', 'NODE_TEST_CONTEXT', process.execPath, join('recipes', file)]
+    const { stdout } = await promisify(execFile)('env', args, { cwd: checkout })
+    t.match(stdout, 'an order sends its receipt', file)
   }
 })

@@ -458,7 +458,10 @@ t.test('app.tasks', async t => {
     await app.enqueue('mail', mail)
     await started.opened
     for (let n = 0; n < 25; n++) await app.enqueue('mail', mail, { id: String(n), scheduleDelaySeconds: 60 + n })
-    t.strictSame(app.tasks.counts(), { default: { waiting: 0, running: 0, state: 'RUNNING' }, mail: { waiting: 25, running: 1, state: 'RUNNING' } })
+    t.strictSame(app.tasks.counts(), {
+      default: { waiting: 0, running: 0, oldestDueSeconds: 0, state: 'RUNNING' },
+      mail: { waiting: 25, running: 1, oldestDueSeconds: 0, state: 'RUNNING' }
+    })
 
     const seen = new Map<string, unknown>()
     let pageToken: string | undefined

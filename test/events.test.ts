@@ -22,7 +22,13 @@ function record<E extends object> (t: Test, name: string) {
     copies.push({ ...event })
   }
   const channel = tracingChannel<unknown, E>(name)
-  const subscribers = { start: note('start'), end: note('end'), asyncStart: note('asyncStart'), asyncEnd: note('asyncEnd'), error: note('error') }
+  const subscribers = {
+    start: note('start'),
+    end: note('end'),
+    asyncStart: note('asyncStart'),
+    asyncEnd: note('asyncEnd'),
+    error: note('error')
+  }
   channel.subscribe(subscribers)
   t.teardown(() => { channel.unsubscribe(subscribers) })
   return { channel, names, events, copies }
@@ -51,8 +57,12 @@ t.test('a duplicate is a result, and a refused payload an error', async t => {
   await t.rejects(enqueue('mail', {} as never))
   t.strictSame(names, ['start', 'end', 'error', 'asyncStart', 'asyncEnd'])
   t.hasStrict(copies.at(-1), { task: 'mail', queue: 'mail', id: undefined, sent: 0, error: { code: 'FST_TASKS_INVALID_PAYLOAD' } })
-  for (const bad of [['unknown', {}], ['mail', { to: 'a' }, { queue: 'no queue!' }], ['mail', { to: 'a' }, null]] as Array<[string, object, never]>) {
-    await t.rejects(app.enqueue(...bad as Parameters<typeof app.enqueue>))
+  for (const bad of [
+    ['unknown', {}],
+    ['mail', { to: 'a' }, { queue: 'no queue!' }],
+    ['mail', { to: 'a' }, null]
+  ] as Array<[string, object, never]>) {
+    await t.rejects(app.enqueue(...(bad as Parameters<typeof app.enqueue>)))
     t.equal(copies.at(-1)?.queue, bad[0] === 'mail' ? 'mail' : 'default', 'a queue that cannot be is not published')
   }
 })
@@ -63,7 +73,15 @@ t.test('enqueueMany is one event, whose items fail alone', async t => {
   const { enqueueMany } = tasksOf(app, tasks)
   await enqueueMany('mail', [{ payload: { to: 'ada' } }, { payload: {} as never }, { payload: { to: 'bob' }, queue: 'default' }])
   t.strictSame(names, ['start', 'end', 'asyncStart', 'asyncEnd'])
-  t.hasStrict(copies.at(-1), { task: 'mail', queue: 'mail', batch: true, id: undefined, sent: 2, failures: [{ code: 'FST_TASKS_INVALID_PAYLOAD' }], error: undefined })
+  t.hasStrict(copies.at(-1), {
+    task: 'mail',
+    queue: 'mail',
+    batch: true,
+    id: undefined,
+    sent: 2,
+    failures: [{ code: 'FST_TASKS_INVALID_PAYLOAD' }],
+    error: undefined
+  })
   function * broken () { yield { payload: { to: 'ada' } }; throw new Error('no more') }
   await t.rejects(enqueueMany('mail', broken()), { message: 'no more' })
   t.hasStrict(copies.at(-1), { batch: true, sent: 1 })
@@ -101,12 +119,32 @@ t.test('an attempt is one object from start to asyncEnd', async t => {
   const { names, events, copies } = record<AttemptEvent>(t, 'fastify-cloud-tasks:attempt')
   const attempts = watchAttempts(t)
   const order: string[] = []
-  const { app } = await start(t, { tasks, queues: once, handlers: { mail: ({ to }, task) => { order.push('handler'); if (to === 'drop') task.drop('unwanted') } } })
+  const { app } = await start(t, {
+    tasks,
+    queues: once,
+    handlers: {
+      mail: ({ to }, task) => {
+        order.push('handler')
+        if (to === 'drop') task.drop('unwanted')
+      }
+    }
+  })
   const { id } = await tasksOf(app, tasks).enqueue('mail', { to: 'ada' })
   await attempts.ended(1)
   t.strictSame(names, ['start', 'end', 'asyncStart', 'asyncEnd'])
   t.equal(new Set(events).size, 1)
-  t.hasStrict(copies[0], { task: 'mail', id, queue: 'mail', attempt: 1, bodySize: 12, trace: undefined, result: undefined, status: undefined, exhausted: false, error: undefined })
+  t.hasStrict(copies[0], {
+    task: 'mail',
+    id,
+    queue: 'mail',
+    attempt: 1,
+    bodySize: 12,
+    trace: undefined,
+    result: undefined,
+    status: undefined,
+    exhausted: false,
+    error: undefined
+  })
   t.hasStrict(copies[3], { id, result: 'done', status: 204, exhausted: false, error: undefined })
   t.ok(copies[3]!.durationMs > 0)
   await tasksOf(app, tasks).enqueue('mail', { to: 'drop' })
@@ -149,7 +187,12 @@ t.test('error is published at a deadline, although the handler never settles', a
   const { names, copies } = record<AttemptEvent>(t, 'fastify-cloud-tasks:attempt')
   const { app } = await start(t, { tasks, auth: false, handlers: { mail: async () => await new Promise(() => {}) } })
   handleOf(app)!.clock.switchTo(clock)
-  const answer = app.inject({ method: 'POST', url: '/tasks/mail', payload: { to: 'ada' }, headers: { 'fastify-cloud-tasks-deadline': '15' } })
+  const answer = app.inject({
+    method: 'POST',
+    url: '/tasks/mail',
+    payload: { to: 'ada' },
+    headers: { 'fastify-cloud-tasks-deadline': '15' }
+  })
   while (names.length < 5) await clock.advance(1000)
   t.equal((await answer).statusCode, 504)
   t.strictSame(names, ['start', 'end', 'error', 'asyncStart', 'asyncEnd'])
@@ -159,7 +202,16 @@ t.test('error is published at a deadline, although the handler never settles', a
 
 t.test('a payload that does not fit is an attempt, and so is one whose handler throws nothing at all', async t => {
   const { copies, names } = record<AttemptEvent>(t, 'fastify-cloud-tasks:attempt')
-  const { app } = await start(t, { tasks, auth: false, handlers: { async mail () { throw undefined } } }) // eslint-disable-line no-throw-literal
+  const { app } = await start(t, {
+    tasks,
+    auth: false,
+    handlers: {
+      async mail () {
+        // eslint-disable-next-line no-throw-literal
+        throw undefined
+      }
+    }
+  })
   t.equal((await app.inject({ method: 'POST', url: '/tasks/mail', payload: {} })).statusCode, 400)
   t.hasStrict(copies.at(-1), { result: 'retry', status: 400, error: { code: 'FST_TASKS_INVALID_PAYLOAD' } })
   names.length = 0
@@ -194,12 +246,17 @@ t.test('a subscriber runs the attempt inside a function of its own, and puts fie
   await tasksOf(app, tasks).enqueue('mail', { to: 'ada' })
   await attempts.ended(1)
   t.strictSame(seen, ['inside', 'inside'])
-  t.strictSame(log.filter(({ msg }) => ['by the log', 'by the request', 'task dropped'].includes(msg)).map(({ traceId }) => traceId), ['abc', 'abc', 'abc'])
+  t.strictSame(
+    log.filter(({ msg }) => ['by the log', 'by the request', 'task dropped'].includes(msg)).map(({ traceId }) => traceId),
+    ['abc', 'abc', 'abc']
+  )
 })
 
 t.test('the trace headers of a task are shown for verified callers only', async t => {
   const { channel } = record<EnqueueEvent>(t, 'fastify-cloud-tasks:enqueue')
-  const begin = (event: EnqueueEvent): void => { event.headersOf = () => ({ 'fastify-cloud-tasks-traceparent': 'parent', 'fastify-cloud-tasks-tracestate': 'state' }) }
+  const begin = (event: EnqueueEvent): void => {
+    event.headersOf = () => ({ 'fastify-cloud-tasks-traceparent': 'parent', 'fastify-cloud-tasks-tracestate': 'state' })
+  }
   channel.start.subscribe(begin as never)
   t.teardown(() => { channel.start.unsubscribe(begin as never) })
   for (const [auth, trace] of [[undefined, { parent: 'parent', state: 'state' }], [false, undefined]] as const) {

@@ -192,14 +192,17 @@ function heavyLoads (sources: Sources): string[] {
   return loads
 }
 
-function fileGraph (sources: Sources): Map<string, Set<string>> {
-  return new Map([...sources].map(([path, text]) => [path, new Set(importsOf(path, text).filter(one => one.local).map(one => one.to))]))
+function fileGraph (sources: Sources, kinds: ReadonlyArray<Import['kind']> = ['static', 'type', 'dynamic']): Map<string, Set<string>> {
+  return new Map([...sources].map(([path, text]) => {
+    return [path, new Set(importsOf(path, text).filter(one => one.local && kinds.includes(one.kind)).map(one => one.to))]
+  }))
 }
 
 function roomGraph (sources: Sources): Map<string, Set<string>> {
   const graph = new Map<string, Set<string>>()
   const folder = (path: string): string => posix.dirname(path) === '.' ? path : posix.dirname(path)
-  for (const [path, files] of fileGraph(sources)) {
+  // The command line loads its commands by their names, which build on it.
+  for (const [path, files] of fileGraph(sources, ['static', 'type'])) {
     const room = folder(path)
     const rooms = graph.get(room) ?? new Set()
     graph.set(room, rooms)

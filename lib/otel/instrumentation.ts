@@ -4,6 +4,7 @@ import {
   type Attributes, type Context, type Link, type MeterProvider, type Span, type SpanContext, type Tracer, type TracerProvider
 } from '@opentelemetry/api'
 import { boolean, oneOf, readOptions, type Declared } from '../checks.js'
+import { systemClock } from '../clock/clock.js'
 import { FST_TASKS_INVALID_OPTION } from '../errors.js'
 import { attemptChannel, enqueueChannel, type Around, type AttemptEvent, type EnqueueEvent, type SentTask } from '../events.js'
 import { Measurements } from './measurements.js'
@@ -117,7 +118,7 @@ export class CloudTasksInstrumentation {
     // A batch is no message: each of its messages has a span of its own to refer to.
     const kind = batch ? SpanKind.CLIENT : SpanKind.PRODUCER
     const span = this.#startSpan('send', kind, queue, { [names.task]: event.task }, parent)
-    this.#traced.set(event, { span, startedAt: performance.now() })
+    this.#traced.set(event, { span, startedAt: systemClock.monotonic() })
     const headersOf = this.#safely((task: SentTask) => batch ? this.#created(event, span, task, parent) : this.#sending(span, task))
     const before = event.headersOf
     event.headersOf = before === undefined ? headersOf : task => ({ ...before(task), ...headersOf(task) })
@@ -155,7 +156,7 @@ export class CloudTasksInstrumentation {
     }
     span.end()
     const attributes = this.#metricAttributes('send', event.queue)
-    const seconds = (performance.now() - startedAt) / 1000
+    const seconds = (systemClock.monotonic() - startedAt) / 1000
     this.#measurements?.sendEnded(seconds, error === undefined ? attributes : { ...attributes, [names.errorType]: errorType(error) })
     this.#countSent(event, attributes)
   }
@@ -178,7 +179,7 @@ export class CloudTasksInstrumentation {
     if (bodySize !== undefined) attributes[names.bodySize] = bodySize
     const { parent, links } = this.#ancestry(active, event.trace === undefined ? undefined : readTrace(event.trace))
     const span = this.#startSpan('process', SpanKind.CONSUMER, queue, attributes, parent, links)
-    this.#traced.set(event, { span, startedAt: performance.now() })
+    this.#traced.set(event, { span, startedAt: systemClock.monotonic() })
     const { traceId, spanId } = span.spanContext()
     if (isSpanContextValid(span.spanContext())) event.logFields = { ...event.logFields, traceId, spanId }
     event.around = inside(trace.setSpan(active, span), event.around)
@@ -208,7 +209,7 @@ export class CloudTasksInstrumentation {
     }
     span.end()
     const attributes = this.#metricAttributes('process', event.queue)
-    const seconds = (performance.now() - startedAt) / 1000
+    const seconds = (systemClock.monotonic() - startedAt) / 1000
     this.#measurements?.processEnded(seconds, failed ? { ...attributes, [names.errorType]: errorType(event.error) } : attributes)
   }
 

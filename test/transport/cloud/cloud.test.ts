@@ -10,6 +10,7 @@ import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { ManualClock } from '../../../lib/clock/manual-clock.js'
+import { LIFE_HEADER } from '../../../lib/delivery/headers.js'
 import { resolveConfig } from '../../../lib/options/config.js'
 import cloudTasks, { defineTasks, type CloudTasksOptions } from '../../../lib/index.js'
 import { explain } from '../../../lib/server-error.js'
@@ -177,6 +178,8 @@ t.test('a task for an HTTP target', async t => {
     t.match(result.id, /^[0-9a-f]{32}-order-42$/)
     t.strictSame(result, { id: result.id, name: 'mail', queue: 'fast', scheduleTime: at, duplicate: false })
     const [call] = server.calls
+    const life = (call?.request as { task: { httpRequest: { headers: Record<string, string> } } }).task.httpRequest.headers[LIFE_HEADER]
+    t.match(life, /^[0-9a-f-]{36}$/)
     t.strictSame(call?.request, {
       parent: `${PARENT}/fast`,
       task: {
@@ -188,7 +191,8 @@ t.test('a task for an HTTP target', async t => {
             'x-trace': 'abc',
             'content-type': 'application/json',
             'fastify-cloud-tasks-deadline': '20.5',
-            'fastify-cloud-tasks-retry': 'queue'
+            'fastify-cloud-tasks-retry': 'queue',
+            [LIFE_HEADER]: life
           },
           body: Buffer.from(JSON.stringify(payload)),
           oidcToken: { serviceAccountEmail: ACCOUNT, audience: 'https://worker.example.com' }
@@ -425,9 +429,9 @@ t.test('a call that fails for good', async t => {
 
   t.test('because the task is too large is told before anything is sent', async t => {
     server.calls.length = 0
-    await t.rejects(app.enqueue('mail', { to: 'a', body: 'x'.repeat(1_048_300) }), { code: 'FST_TASKS_TOO_LARGE' })
+    await t.rejects(app.enqueue('mail', { to: 'a', body: 'x'.repeat(1_046_300) }), { code: 'FST_TASKS_TOO_LARGE' })
     t.equal(server.calls.length, 0)
-    await app.enqueue('mail', { to: 'a', body: 'x'.repeat(1_047_900) })
+    await app.enqueue('mail', { to: 'a', body: 'x'.repeat(1_045_800) })
     t.equal(server.calls.length, 1)
   })
 })

@@ -29,7 +29,20 @@ function slowStores (t: Test) {
 t.test('a directory that takes longer than pluginTimeout opens in the background, and tasks wait for it', async t => {
   const { open } = slowStores(t)
   const ran = gate()
-  const { app, log } = await create(t, { tasks, local: { directory: await folder(t) }, handlers: { work: async () => { ran.open() } } }, () => {}, { pluginTimeout: 250 })
+  const { app, log } = await create(
+    t,
+    {
+      tasks,
+      local: { directory: await folder(t) },
+      handlers: {
+        work: async () => {
+          ran.open()
+        }
+      }
+    },
+    () => {},
+    { pluginTimeout: 250 }
+  )
   await app.ready()
   t.equal(log.filter(line => line.msg.includes('still being opened')).length, 1)
   t.throws(() => app.tasks.counts(), { code: 'FST_TASKS_STORE_UNAVAILABLE', explanation: /still being opened/ })
@@ -62,7 +75,10 @@ t.test('what keeps it from opening in the background is logged as fatal, and eve
 t.test('within pluginTimeout, the boot fails with it', async t => {
   t.intercept(LmdbStore.prototype, 'load', { value: async () => { throw new StoreError('damaged', 'tasks.mdb is damaged') } })
   const directory = await folder(t)
-  await t.rejects(create(t, { tasks, local: { directory } }), { code: 'FST_TASKS_STORE_UNAVAILABLE', explanation: /tasks\.mdb is damaged/ })
+  await t.rejects(create(t, { tasks, local: { directory } }), {
+    code: 'FST_TASKS_STORE_UNAVAILABLE',
+    explanation: /tasks\.mdb is damaged/
+  })
 })
 
 t.test('a server that closes while its directory is being opened leaves it to the next', async t => {
@@ -142,7 +158,10 @@ t.test('a queue that is paused over a restart is told at boot, in counts, and ca
   await first.app.tasks.pauseQueue('slow')
   await first.app.tasks.pauseQueue()
   await first.app.enqueue('work' as never, {} as never, { queue: 'slow', id: 'a' })
-  t.hasStrict(first.app.tasks.counts(), { default: { waiting: 0, running: 0, state: 'PAUSED' }, slow: { waiting: 1, running: 0, state: 'PAUSED' } })
+  t.hasStrict(first.app.tasks.counts(), {
+    default: { waiting: 0, running: 0, state: 'PAUSED' },
+    slow: { waiting: 1, running: 0, state: 'PAUSED' }
+  })
   await t.rejects(first.app.tasks.pauseQueue('none'), { code: 'FST_TASKS_QUEUE_NOT_FOUND', explanation: /'none'/ })
   await first.app.tasks.resumeQueue()
   await first.app.close()
@@ -152,7 +171,11 @@ t.test('a queue that is paused over a restart is told at boot, in counts, and ca
   const warnings = log.filter(line => line.level === 40 && line.waiting !== undefined)
   t.strictSame(warnings.map(({ queue, waiting }) => ({ queue, waiting })), [{ queue: 'slow', waiting: 1 }])
   t.match(warnings[0]!.msg, /app\.tasks\.resumeQueue\('slow'\)/)
-  t.hasStrict(app.tasks.counts(), { default: { waiting: 0, running: 0, state: 'RUNNING' }, slow: { waiting: 1, running: 0, state: 'PAUSED' } }, 'also one that the options no longer name')
+  t.hasStrict(
+    app.tasks.counts(),
+    { default: { waiting: 0, running: 0, state: 'RUNNING' }, slow: { waiting: 1, running: 0, state: 'PAUSED' } },
+    'also one that the options no longer name'
+  )
   await app.tasks.resumeQueue('slow')
   await ran.opened
   t.equal(app.tasks.counts()['slow']!.state, 'RUNNING')

@@ -1,5 +1,6 @@
-import { context, metrics, SpanKind, trace, type HrTime } from '@opentelemetry/api'
+import { context, metrics, propagation, SpanKind, trace, type HrTime } from '@opentelemetry/api'
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
+import { W3CTraceContextPropagator } from '@opentelemetry/core'
 import { registerInstrumentations } from '@opentelemetry/instrumentation'
 import { AggregationTemporality, InMemoryMetricExporter, MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics'
 import {
@@ -34,6 +35,7 @@ export function startSdk (t: Test, config: CloudTasksInstrumentationConfig = {},
   const contextManager = new AsyncLocalStorageContextManager().enable()
   context.setGlobalContextManager(contextManager)
   trace.setGlobalTracerProvider(tracerProvider)
+  propagation.setGlobalPropagator(new W3CTraceContextPropagator())
   metrics.setGlobalMeterProvider(meterProvider)
   const instrumentation = new CloudTasksInstrumentation(config)
   const unregister = registerInstrumentations({ instrumentations: [instrumentation], tracerProvider, meterProvider })
@@ -42,6 +44,7 @@ export function startSdk (t: Test, config: CloudTasksInstrumentationConfig = {},
     await tracerProvider.shutdown()
     await meterProvider.shutdown()
     trace.disable()
+    propagation.disable()
     metrics.disable()
     context.disable()
   })

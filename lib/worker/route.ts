@@ -304,10 +304,10 @@ function contextOf (worker: TaskRoutes, task: RegisteredTask, request: FastifyRe
   })
 }
 
-async function traced (
+function traced (
   { config }: TaskRoutes, request: FastifyRequest, context: AttemptContext, work: () => Promise<Outcome>
 ): Promise<Outcome> {
-  return await tracedAttempt(context, request.headers, config.callers.verify !== 'none', work)
+  return tracedAttempt(context, request.headers, config.callers.verify !== 'none', work)
 }
 
 /** Learns how often the task is retried, which may have to be read first. */

@@ -8,10 +8,16 @@ import type { Outcome } from './settlement.js'
  * Does the work of an attempt, and publishes it. `around` and `logFields` are known once `start` is published.
  * @param verified whether the caller is, so that what its headers say of a trace may be used
  */
-export async function tracedAttempt (
+export function tracedAttempt (
   context: AttemptContext, headers: IncomingHttpHeaders, verified: boolean, work: () => Promise<Outcome>
 ): Promise<Outcome> {
-  if (!attemptChannel.hasSubscribers) return await work()
+  // Without a promise of its own: every attempt takes this way.
+  return attemptChannel.hasSubscribers ? publish(context, headers, verified, work) : work()
+}
+
+async function publish (
+  context: AttemptContext, headers: IncomingHttpHeaders, verified: boolean, work: () => Promise<Outcome>
+): Promise<Outcome> {
   const event = newEvent(context, headers, verified)
   let outcome: Outcome | undefined
   const attempt = async (): Promise<Outcome['result']> => {

@@ -227,6 +227,20 @@ export const FST_TASKS_ABORTED = createServerError<'FST_TASKS_ABORTED', [name: s
   'FST_TASKS_ABORTED', 503, 'The attempt was cut short because the server is closing',
   "An attempt of task '%s' was cut short because the server is closing")
 
+/** There are no dead letters: the option `deadLetterQueue` is not set. */
+export const FST_TASKS_NO_DEAD_LETTERS = createServerError<'FST_TASKS_NO_DEAD_LETTERS', []>(
+  'FST_TASKS_NO_DEAD_LETTERS', 500, 'Dead letters are not kept here',
+  "No dead letters are kept; set the option 'deadLetterQueue' or CLOUD_TASKS_DEAD_LETTER_QUEUE to the id of a queue for them")
+
+/** What dead letters were asked for is malformed. */
+export const FST_TASKS_INVALID_LETTER_QUERY = errorClass<[problem: string]>()(
+  'FST_TASKS_INVALID_LETTER_QUERY', 'Which dead letters? %s', 400)
+
+/** The dead-letter queue could not be read; `explanation` and `cause` say why. */
+export const FST_TASKS_DEAD_LETTERS_FAILED = createServerError<'FST_TASKS_DEAD_LETTERS_FAILED', [problem: string, options?: ErrorOptions]>(
+  'FST_TASKS_DEAD_LETTERS_FAILED', 503, 'The dead letters cannot be read',
+  'The dead letters cannot be read: %s')
+
 /** The handler called `task.retryAfter`: a copy of the task runs later. `app.tasks.run` rejects with it. */
 export const FST_TASKS_POSTPONED = createServerError<'FST_TASKS_POSTPONED', [name: string, until: string, reason: string]>(
   'FST_TASKS_POSTPONED', 200, 'The task was postponed', // Not caught, Fastify makes a 500 of it.

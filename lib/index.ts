@@ -21,6 +21,10 @@ export type {
   TaskMethod,
   TaskPayload
 } from './registry/definitions.js'
+export type {
+  DeadLetter, DeadLetterFilter, DeadLetterOptions, DeadLetterPage, DeadLetterQuery, DeadLetterResult, DeadLetters, DeadLetterSelection,
+  ReplayOptions
+} from './dead-letters/dead-letters.js'
 export type { PayloadSchema } from './registry/schema.js'
 export type { DeleteOptions, Enqueue, EnqueueOptions, EnqueueResult } from './enqueue.js'
 export type {

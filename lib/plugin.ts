@@ -6,15 +6,17 @@ import type { Clock } from './clock/clock.js'
 import { SwitchableClock } from './clock/switchable-clock.js'
 import { resolveConfig, type Config } from './options/config.js'
 import { Producer, type Enqueue } from './enqueue.js'
-import { FST_TASKS_ALREADY_REGISTERED, FST_TASKS_INVALID_DEFINITION } from './errors.js'
+import { FST_TASKS_ALREADY_REGISTERED, FST_TASKS_INVALID_DEFINITION, FST_TASKS_INVALID_OPTION } from './errors.js'
 import { countsChannel, type QueueCountsEvent } from './events.js'
 import { rootOf } from './fastify-internals.js'
 import { expose, loaderOf, type Loader } from './plugin-handle.js'
-import type { Task } from './cloud-tasks/task.js'
+import type { NewTask, Task } from './cloud-tasks/task.js'
 import type { CloudTasksOptions } from './options/options.js'
 import { embeddedTarget } from './options/target.js'
 import { OneTimeSecrets } from './delivery/one-time-secrets.js'
-import { Copies } from './copies/copies.js'
+import { Copies, type TaskRequest } from './copies/copies.js'
+import { createDeadLetters } from './dead-letters/dead-letters.js'
+import { routePath } from './delivery/path.js'
 import { PayloadCodec } from './registry/payload.js'
 import type { KnownKeys, RegisteredTasks, RegisteredTypeProvider, TaskDefinitions } from './registry/definitions.js'
 import { createRegistry, type Registry } from './registry/registry.js'
@@ -65,6 +67,7 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
   const hasHandlers = [...registry.values()].some(task => task.handler !== undefined)
   const config = resolveConfig(options, process.env, hasHandlers)
   checkTarget(registry, config)
+  checkDeadLetterQueue(registry, config)
 
   const clock = new SwitchableClock()
   // Attempts start in the async context of this registration, not in that of the request that enqueued their task or freed a slot.
@@ -80,17 +83,18 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
   const producer = new Producer(registry, config, payloads, transport, clock, app.log)
   const runs = new Runs(clock, scope)
   const watchers = new AttemptWatchers()
+  const newTaskOf = (route: string, request: TaskRequest): NewTask => {
+    const unset = { id: undefined, path: '', scheduleAt: undefined, dispatchDeadlineMs: undefined }
+    return newTask('', config.target, route, { ...unset, ...request })
+  }
   const copies = new Copies({
     app,
     config,
     store: transport,
-    newTask: (route, request) => {
-      const unset = { id: undefined, path: '', scheduleAt: undefined, dispatchDeadlineMs: undefined }
-      return newTask('', config.target, route, { ...unset, ...request })
-    }
+    newTask: newTaskOf
   })
   const limits = createLimits({ app, options, config, clock, scope, transport })
-  const settlement = new Settlement(config, runs, watchers, limits, copies)
+  const settlement = new Settlement(config, runs, watchers, limits, copies, () => clock.now())
 
   if (hasHandlers && loader === undefined) {
     warnAboutCallers(app.log, config)
@@ -106,9 +110,19 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
     mountRoutes({ app, config, clock, registry, payloads, authenticate, runs, settlement, limits, watchers, copies })
   }
   app.decorate('enqueue', producer.enqueue as Enqueue<any>)
+  const deadLetters = createDeadLetters({
+    queue: config.deadLetterQueue,
+    transport,
+    newTask: newTaskOf,
+    targets: [...registry.values()].map(task => ({
+      name: task.name, method: task.method, route: routePath(app, config.prefix, task.path), queue: task.queue ?? config.queue
+    }))
+  })
   app.decorate(
     'tasks',
-    createTasks({ app, config, clock, scope, registry, payloads, producer, runs, settlement, limits, transport, signal: loader?.signal })
+    createTasks({
+      app, config, clock, scope, registry, payloads, producer, runs, settlement, limits, transport, deadLetters, signal: loader?.signal
+    })
   )
 
   const stopCounting = answerCounts(transport)
@@ -229,4 +243,14 @@ function checkTarget (registry: Registry, { target }: Config): void {
       )
     }
   }
+}
+
+/** A paused queue that runs nothing would hold up tasks of its own. */
+function checkDeadLetterQueue (registry: Registry, { deadLetterQueue, queue, queues }: Config): void {
+  if (deadLetterQueue === undefined) return
+  const refuse = (what: string) => new FST_TASKS_INVALID_OPTION(
+    `'deadLetterQueue' (or CLOUD_TASKS_DEAD_LETTER_QUEUE) is '${deadLetterQueue}', ${what}; give the dead letters a queue of their own`)
+  if (queue === deadLetterQueue) throw refuse("the plugin's own 'queue'")
+  if (queues.has(deadLetterQueue)) throw refuse("which the option 'queues' names")
+  for (const task of registry.values()) if (task.queue === deadLetterQueue) throw refuse(`the queue of task '${task.name}'`)
 }

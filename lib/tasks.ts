@@ -2,6 +2,7 @@ import type { AsyncResource } from 'node:async_hooks'
 import type { FastifyInstance } from 'fastify'
 import { integer, isPlainObject, readOptions, string, type Declared } from './checks.js'
 import type { Clock } from './clock/clock.js'
+import type { DeadLetters } from './dead-letters/dead-letters.js'
 import type { Config } from './options/config.js'
 import { lookUp, type DeleteOptions, type Enqueue, type EnqueueOptions, type EnqueueResult, type Producer } from './enqueue.js'
 import {
@@ -54,6 +55,8 @@ export interface Tasks<M = RegisteredTasks, F = RegisteredTypeProvider> {
    * @throws as `enqueue`
    */
   delete<N extends keyof M & string>(name: N, id: string, options?: DeleteOptions): Promise<boolean>
+  /** Tasks that ended with a failure, kept by the option `deadLetterQueue`. */
+  readonly deadLetters: DeadLetters<keyof M & string>
   /**
    * Tasks that wait, attempts that run, how long the oldest task has been due, and whether the queue is paused, by queue id, each in
    * constant time. Of the embedded queue only.
@@ -152,6 +155,7 @@ export interface TasksParts {
   readonly settlement: Settlement
   readonly limits: RetryLimitSource
   readonly transport: Transport
+  readonly deadLetters: DeadLetters
   /** Aborts the signals of handlers that run without a queue. */
   readonly signal: AbortSignal | undefined
 }
@@ -168,6 +172,7 @@ export function createTasks ({
   settlement,
   limits,
   transport,
+  deadLetters,
   signal
 }: TasksParts): Tasks<any> {
   const byPath = new Map([...registry.values()].map(task => [routePath(app, config.prefix, task.path), task.name]))
@@ -224,6 +229,7 @@ export function createTasks ({
     },
 
     delete: producer.delete,
+    deadLetters,
 
     counts () {
       return inspection('counts').counts()

@@ -31,18 +31,19 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'transport/switchable-transport': ['transport/transport', 'type transport/local'],
   transport: [...base, 'transport/transport', 'transport/new-task'],
   copies: [...base, 'type transport/transport'],
+  'dead-letters': [...base, 'copies', 'type transport/transport'],
   worker: [...base, 'type transport/transport', 'copies'],
   enqueue: [...base, 'transport/transport', 'copies'],
-  tasks: [...base, 'enqueue', 'transport/transport', 'worker'],
+  tasks: [...base, 'type dead-letters', 'enqueue', 'transport/transport', 'worker'],
   otel: [...base],
   'plugin-handle': [...base, 'type engine', 'type worker', 'type transport/switchable-transport'],
   console: [...base, 'browser-guard', 'enqueue', 'engine', 'plugin-handle', 'type worker'],
   emulator: [...base, 'browser-guard', 'engine', 'store'],
   plugin: [...base, 'enqueue', 'tasks', 'engine', 'transport', 'transport/local', 'transport/transport', 'transport/switchable-transport',
-    'transport/new-task', 'copies', 'worker', 'plugin-handle'],
+    'transport/new-task', 'copies', 'dead-letters', 'worker', 'plugin-handle'],
   testing: [...base, 'enqueue', 'engine', 'plugin-handle', 'transport/local', 'type worker'],
   cli: [...base, 'browser-guard', 'enqueue', 'tasks', 'plugin-handle', 'transport', 'emulator', 'console', 'plugin'],
-  index: ['errors', 'events', 'copies', 'options', 'registry', 'enqueue', 'tasks', 'plugin']
+  index: ['errors', 'events', 'copies', 'dead-letters', 'options', 'registry', 'enqueue', 'tasks', 'plugin']
 }
 
 /** Packages that cost time and memory, or that not every app needs: loaded on demand, so statically only where named. */

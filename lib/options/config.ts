@@ -9,7 +9,8 @@ type Given = Read<typeof pluginOptions>
 
 /** Options that are used as they were given. */
 type Unchanged =
-  'prefix' | 'queue' | 'client' | 'enqueueConcurrency' | 'invalidPayload' | 'exposeRoutes' | 'logLevel' | 'onExhausted' | 'onDropped'
+  | 'prefix' | 'queue' | 'deadLetterQueue' |
+  'client' | 'enqueueConcurrency' | 'invalidPayload' | 'exposeRoutes' | 'logLevel' | 'onExhausted' | 'onDropped'
 
 /** The options and the environment, resolved: complete, checked and frozen. */
 export interface Config extends TransportFacts, Pick<Given, Unchanged> {

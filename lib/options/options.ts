@@ -33,6 +33,12 @@ export interface CloudTasksOptions<M extends TaskDefinitions = TaskDefinitions, 
    * queues have settings of their own: `queues sync` writes these there, and handlers learn from the queue which attempt is the last.
    */
   readonly queues?: Readonly<Record<string, QueueOptions>>
+  /**
+   * Id of the queue that keeps tasks whose last attempt has failed, for `app.tasks.deadLetters`: paused, with unlimited attempts, and no
+   * task's own. Cloud Tasks keeps tasks for 31 days; `queues sync` creates the queue. Environment: `CLOUD_TASKS_DEAD_LETTER_QUEUE`.
+   * @default none: such tasks end
+   */
+  readonly deadLetterQueue?: string
   /** How Cloud Tasks reaches the task routes. @default App Engine if `GAE_SERVICE` is set, else HTTP from the environment */
   readonly target?: AppEngineTarget | HttpTarget
   /** Settings of the embedded queue. */
@@ -139,6 +145,11 @@ export const pluginOptions = {
     must: 'must be a queue id: 1 to 100 letters, digits or hyphens',
     variable: 'CLOUD_TASKS_QUEUE',
     default: 'default'
+  }),
+  deadLetterQueue: string({
+    valid: isQueueId,
+    must: 'must be a queue id: 1 to 100 letters, digits or hyphens',
+    variable: 'CLOUD_TASKS_DEAD_LETTER_QUEUE'
   }),
   queues: queuesOption,
   target: targetOption,

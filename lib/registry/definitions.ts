@@ -16,6 +16,8 @@ export interface TaskDefinition<S extends PayloadSchema = PayloadSchema> {
   readonly queue?: string
   /** Seconds an attempt may take: 15 to 1800, on App Engine 15 to 86415. @default 600, as in Cloud Tasks */
   readonly dispatchDeadlineSeconds?: number
+  /** `false` keeps no dead letter of this task, such as for payloads that may not be kept. @default the plugin's `deadLetterQueue` */
+  readonly deadLetterQueue?: false
 }
 
 export type TaskMethod = 'POST' | 'PUT' | 'PATCH'

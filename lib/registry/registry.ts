@@ -25,6 +25,7 @@ export interface RegisteredTask {
   readonly payload: PayloadSchema
   readonly queue: string | undefined
   readonly dispatchDeadlineSeconds: number | undefined
+  readonly deadLetterQueue: false | undefined
   readonly handler: HandlerFunction<any> | undefined
 }
 
@@ -79,7 +80,10 @@ export const definitionOptions = {
   payload: option<PayloadSchema>(value => isSchema(value) ? undefined : 'must be a schema, such as Type.Object({ order: Type.String() })'),
   queue: string({ valid: isQueueId, must: 'must be a queue id: 1 to 100 letters, digits or hyphens' }),
   // The plugin refuses what its target does not allow.
-  dispatchDeadlineSeconds: option<number>(value => deadlineProblem(value, undefined))
+  dispatchDeadlineSeconds: option<number>(value => deadlineProblem(value, undefined)),
+  deadLetterQueue: option<false>(
+    value => value === false ? undefined : "must be false, or left out: the plugin's option names the queue"
+  )
 } satisfies Declared<TaskDefinition>
 
 function complete (name: string, definition: unknown, handler: HandlerFunction | undefined): RegisteredTask {
@@ -87,10 +91,11 @@ function complete (name: string, definition: unknown, handler: HandlerFunction |
   if (name === '' || name.length > 200 || /[\p{Cc}\s]/u.test(name)) throw refuse('a task name has 1 to 200 characters and no white space')
   if (!isPlainObject(definition)) throw refuse('a definition is an object such as { payload: Type.Object({}) }')
 
-  const { path = `/${name}`, method, payload, queue, dispatchDeadlineSeconds } = readOptions(definitionOptions, definition, { refuse })
+  const read = readOptions(definitionOptions, definition, { refuse })
+  const { path = `/${name}`, method, payload, queue, dispatchDeadlineSeconds, deadLetterQueue } = read
   if (!isTaskPath(path)) throw refuse(`its name makes no path, so it needs a 'path': ${PATH_RULE}`)
   if (payload === undefined) throw refuse("it needs a 'payload', a schema such as Type.Object({ order: Type.String() })")
-  return Object.freeze({ name, path, method, payload, queue, dispatchDeadlineSeconds, handler })
+  return Object.freeze({ name, path, method, payload, queue, dispatchDeadlineSeconds, deadLetterQueue, handler })
 }
 
 /** No parameters, wildcards, queries or dot segments: what is called is exactly what is mounted. */

@@ -32,6 +32,10 @@ export class ClosedTransport implements Transport {
     return refusal()
   }
 
+  async listTasks (): Promise<Failure> {
+    return refusal()
+  }
+
   async findTask (): Promise<Found> {
     return { outcome: 'notFound' }
   }

@@ -27,7 +27,7 @@ import { loopback } from './local/loopback.js'
 import { newTask } from './new-task.js'
 import type { RouteCall, RouteRequest, RouteResponse } from './local/route-call.js'
 import type {
-  Deleted, Failure, Found, Inspection, OutgoingTask, Page, PendingQuery, PendingTask, Sent, TaskContent, TaskReading, Transport
+  Deleted, Failure, Found, Inspection, Listed, OutgoingTask, Page, PendingQuery, PendingTask, Sent, TaskContent, TaskReading, Transport
 } from './transport.js'
 
 export interface LocalTransportOptions {
@@ -82,6 +82,7 @@ export class LocalTransport implements Transport {
     this.#onExpired = onExpired
     this.#parent = `projects/${config.project ?? 'local'}/locations/${config.location}`
     this.#queueIds = new Set([config.queue, ...config.queues.keys(), ...queueIds])
+    if (config.deadLetterQueue !== undefined) this.#queueIds.add(config.deadLetterQueue)
     this.#createsQueues = createsQueues
   }
 
@@ -173,6 +174,17 @@ export class LocalTransport implements Transport {
     }
   }
 
+  async listTasks (queue: string, pageSize: number, pageToken?: string): Promise<Listed> {
+    try {
+      if (!this.#isOpen) await this.#opening
+      const page = { pageSize, ...(pageToken === undefined ? {} : { pageToken }) }
+      const { tasks, nextPageToken } = this.#engine.listTasks(this.queueName(queue), page)
+      return { outcome: 'listed', tasks: tasks.map(task => ({ id: shortId(task.name), ...task })), nextPageToken }
+    } catch (error) {
+      return this.#failure(queue, error)
+    }
+  }
+
   async findTask (queue: string, suffixes: readonly string[]): Promise<Found> {
     if (!this.#queueIds.has(queue) || !this.#isOpen) return { outcome: 'notFound' }
     const name = this.#engine.findTask(this.queueName(queue), name => suffixes.some(suffix => name.endsWith(suffix)))
@@ -240,12 +252,15 @@ export class LocalTransport implements Transport {
   }
 
   async #openEngine (): Promise<void> {
-    const { directory, queues } = this.#config
+    const { deadLetterQueue, directory, queues } = this.#config
     const logProgress = progressLogger(this.#app, directory)
     try {
       await this.#engine.open(logProgress)
-      const settings = [...this.#queueIds].map(id => [this.queueName(id), queues.get(id) ?? DEFAULT_QUEUE_SETTINGS] as const)
+      const settings = [...this.#queueIds].map(id => {
+        return [this.queueName(id), id === deadLetterQueue ? LETTER_SETTINGS : queues.get(id) ?? DEFAULT_QUEUE_SETTINGS] as const
+      })
       await this.#engine.updateQueues(new Map(settings))
+      if (deadLetterQueue !== undefined) await this.#engine.pauseQueue(this.queueName(deadLetterQueue))
       this.#isOpen = true
     } catch (error) {
       await this.#engine.close()
@@ -257,7 +272,7 @@ export class LocalTransport implements Transport {
   /** A pause outlives restarts, and nothing else shows why tasks wait. */
   #warnAboutPaused (): void {
     for (const [queue, { state, waiting }] of Object.entries(this.#counts())) {
-      if (state === 'RUNNING') continue
+      if (state === 'RUNNING' || queue === this.#config.deadLetterQueue) continue
       this.#app.log.warn({ queue, waiting },
         `queue '${queue}' is paused since an earlier run, and ${waiting} tasks wait in it; to run them, call ` +
         `app.tasks.resumeQueue('${queue}'), use the console, or stop the server and run 'fastify-cloud-tasks queues resume ${queue}'`)
@@ -422,3 +437,6 @@ function storeUnavailable (error: unknown): Error | undefined {
   const problem = error instanceof CloudTasksError ? error.cause : error
   return problem instanceof StoreError ? new FST_TASKS_STORE_UNAVAILABLE(problem.message, { cause: problem }) : undefined
 }
+
+/** A letter that is run by hand must not be lost by failing. */
+const LETTER_SETTINGS = { ...DEFAULT_QUEUE_SETTINGS, retryConfig: { ...DEFAULT_QUEUE_SETTINGS.retryConfig, maxAttempts: -1 } }

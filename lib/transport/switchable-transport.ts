@@ -1,5 +1,7 @@
 import type { LocalTransport } from './local.js'
-import type { Deleted, Found, Inspection, OutgoingTask, RetrySettings, Sent, TaskContent, TaskReading, Transport } from './transport.js'
+import type {
+  Deleted, Found, Inspection, Listed, OutgoingTask, RetrySettings, Sent, TaskContent, TaskReading, Transport
+} from './transport.js'
 
 /**
  * The transport of a registration, which a test kit can hold: the embedded queue then dispatches nothing by itself, and where tasks go
@@ -87,6 +89,10 @@ export class SwitchableTransport implements Transport {
 
   async putTask (queue: string, id: string, task: TaskContent, scheduleAt?: number): Promise<Sent> {
     return await (await this.#current()).putTask(queue, id, task, scheduleAt)
+  }
+
+  async listTasks (queue: string, pageSize: number, pageToken?: string): Promise<Listed> {
+    return await (await this.#current()).listTasks(queue, pageSize, pageToken)
   }
 
   async findTask (queue: string, suffixes: readonly string[]): Promise<Found> {

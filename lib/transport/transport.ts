@@ -25,6 +25,8 @@ export interface Transport {
   readTask (queue: string, id: string): Promise<TaskReading>
   /** Stores a whole task under a name of its own. Never rejects. */
   putTask (queue: string, id: string, task: TaskContent, scheduleAt?: number): Promise<Sent>
+  /** A page of the tasks of a queue, without their payloads. Never rejects. */
+  listTasks (queue: string, pageSize: number, pageToken?: string): Promise<Listed>
   /** Finds a task by what its id ends with. Never rejects. */
   findTask (queue: string, suffixes: readonly string[]): Promise<Found>
   /** What waits and runs, where the queues are this process's own; undefined for queues elsewhere. */
@@ -135,6 +137,12 @@ export type TaskReading =
   | { readonly outcome: 'notFound' }
   /** This process may not read it. */
   | { readonly outcome: 'denied', readonly problem: string }
+  | Failure
+
+export type ListedTask = TaskContent & { /** Short id. */ readonly id: string }
+
+export type Listed =
+  | { readonly outcome: 'listed', readonly tasks: readonly ListedTask[], readonly nextPageToken: string | undefined }
   | Failure
 
 export type Found =

@@ -3,7 +3,7 @@ import type { AttemptHeaders } from '../cloud-tasks/headers.js'
 import { systemClock, type Clock } from '../clock/clock.js'
 import { MAX_SCHEDULE_AHEAD_MS } from '../cloud-tasks/limits.js'
 import type { CopiedAttempt } from '../copies/copies.js'
-import type { Origin } from '../copies/facts.js'
+import type { LetterFacts, Origin } from '../copies/facts.js'
 import { FST_TASKS_DROPPED, FST_TASKS_INVALID_DELAY, FST_TASKS_POSTPONED } from '../errors.js'
 import type { TaskContext } from '../registry/definitions.js'
 import type { RunResult } from './attempt-result.js'
@@ -18,6 +18,8 @@ export interface AttemptContextParts {
   readonly delivered?: boolean
   /** Where its task comes from, if it is a copy. */
   readonly origin?: Origin | undefined
+  /** What it says of itself, where it is a dead letter that somebody runs. */
+  readonly letter?: LetterFacts | undefined
   /** @default systemClock */
   readonly clock?: Clock
   /** See `LimitedAttempt`. @default false */
@@ -42,6 +44,7 @@ export class AttemptContext implements TaskContext, LimitedAttempt, CopiedAttemp
   readonly sourceQueue: string
   readonly sourceId: string
   readonly delivered: boolean
+  readonly isLetter: boolean
   readonly attempt: number
   readonly retryCount: number
   readonly executionCount: number
@@ -68,11 +71,14 @@ export class AttemptContext implements TaskContext, LimitedAttempt, CopiedAttemp
   #ending: HandlerEnding | undefined
 
   constructor ({
-    name, headers, delivered = false, origin, clock = systemClock, mayHaveOwnRetry = false, limits, deadlineAt, log, request, watchers
+    name, headers, delivered = false, origin, letter, clock = systemClock,
+    mayHaveOwnRetry = false, limits, deadlineAt, log, request, watchers
   }: AttemptContextParts) {
     this.name = name
-    this.id = headers.id
-    this.queue = headers.queue
+    // A dead letter runs as the task that it is a copy of.
+    this.id = letter === undefined ? headers.id : letter.id ?? origin!.id
+    this.queue = letter?.queue ?? headers.queue
+    this.isLetter = letter !== undefined
     this.sourceQueue = headers.queue
     this.sourceId = headers.id
     this.originalId = origin?.id ?? headers.id

@@ -31,7 +31,8 @@ export interface ExpiryParts {
 export async function settleExpired (parts: ExpiryParts, stored: Task, path: string): Promise<void> {
   const { app, config, clock, registry, payloads, runs, settlement, limits } = parts
   const task = [...registry.values()].find(one => routePath(app, config.prefix, one.path) === path)
-  if (task === undefined) return
+  // A dead letter has ended before; that it is gone is logged with the others.
+  if (task === undefined || shortId(queueNameOf(stored.name)) === config.deadLetterQueue) return
   const queue = shortId(queueNameOf(stored.name))
   const headers = {
     id: shortId(stored.name),

@@ -256,7 +256,7 @@ function refuseWhileClosing ({ config }: TaskRoutes, task: RegisteredTask, reque
 
 /** The result of an attempt whose handler cannot run because of its payload. */
 function invalidPayloadResult ({ config }: TaskRoutes, error: Error): AttemptResult {
-  return config.invalidPayload === 'drop' ? { result: 'dropped', reason: error.message } : { result: 'invalid', error }
+  return config.invalidPayload === 'drop' ? { result: 'dropped', reason: error.message, invalid: error } : { result: 'invalid', error }
 }
 
 /** As Fastify decides it. */
@@ -289,11 +289,13 @@ function contextOf (worker: TaskRoutes, task: RegisteredTask, request: FastifyRe
     id: request.id, queue: task.queue ?? config.queue, retryCount: 0, executionCount: 0, scheduledAt: clock.now()
   }
   const mayHaveOwnRetry = delivered !== undefined && request.headers[RETRY_HEADER] !== RETRY_BY_QUEUE
+  const origin = readOrigin(request.headers)
   return new AttemptContext({
     name: task.name,
     headers,
     delivered: delivered !== undefined,
-    origin: readOrigin(request.headers),
+    origin,
+    letter: delivered?.queue === config.deadLetterQueue ? origin?.letter : undefined,
     clock,
     mayHaveOwnRetry,
     limits: UNKNOWN_LIMITS,
@@ -312,8 +314,10 @@ function traced (
 
 /** Learns how often the task is retried, which may have to be read first. */
 async function begin ({ limits, watchers }: TaskRoutes, request: FastifyRequest, context: AttemptContext): Promise<void> {
-  const known = limits.limitsOf(context)
-  context.limits = known instanceof Promise ? await known : known
+  if (!context.isLetter) {
+    const known = limits.limitsOf(context)
+    context.limits = known instanceof Promise ? await known : known
+  }
   watchers.started(context, request)
 }
 

@@ -1,4 +1,5 @@
 import { problemOf, type Copies } from '../copies/copies.js'
+import type { LetterFacts } from '../copies/facts.js'
 import { FST_TASKS_POSTPONE_FAILED } from '../errors.js'
 import type { Config } from '../options/config.js'
 import type { RegisteredTask } from '../registry/registry.js'
@@ -29,15 +30,17 @@ export class Settlement {
   readonly #runs: Runs
   readonly #watchers: AttemptWatchers
   readonly #copies: Copies
+  readonly #now: () => number
   readonly #limits: RetryLimitSource
   readonly #counts = new Map<string, OutcomeCounts>()
 
-  constructor (config: Config, runs: Runs, watchers: AttemptWatchers, limits: RetryLimitSource, copies: Copies) {
+  constructor (config: Config, runs: Runs, watchers: AttemptWatchers, limits: RetryLimitSource, copies: Copies, now: () => number) {
     this.#config = config
     this.#runs = runs
     this.#limits = limits
     this.#watchers = watchers
     this.#copies = copies
+    this.#now = now
   }
 
   countsOf (name: string): Readonly<OutcomeCounts> {
@@ -46,7 +49,12 @@ export class Settlement {
 
   /** Never rejects. */
   async settle (task: RegisteredTask, payload: unknown, context: AttemptContext, ended: AttemptResult): Promise<Outcome> {
-    const attempt = ended.result === 'postponed' ? await this.#postponed(task, ended, context) : ended
+    let attempt = ended
+    if (attempt.result === 'postponed') attempt = await this.#postponed(task, attempt, context)
+    // A payload that does not fit ends no letter either.
+    else if (attempt.result === 'dropped' && attempt.invalid !== undefined && context.isLetter) {
+      attempt = { result: 'invalid', error: attempt.invalid }
+    }
     const settled = outcomeOf(attempt)
     const exhausted = settled.result === 'retry' && await this.#endsTask(context)
     const outcome = { ...settled, exhausted }
@@ -55,6 +63,8 @@ export class Settlement {
       this.#watchers.settled(context, attempt, { status: outcome.status, isLast: outcome.result !== 'retry' || exhausted })
     }
 
+    const lastError = exhausted ? outcome.error : attempt.result === 'dropped' ? attempt.invalid : undefined
+    if (exhausted || lastError !== undefined) await this.#bury(task, context, lastError)
     if (attempt.result === 'postponed') {
       const { until, reason } = attempt
       context.log.info({ until: new Date(until), reason, postponements: context.postponements + 1 }, 'task postponed')
@@ -90,8 +100,33 @@ export class Settlement {
     }
   }
 
+  /** The letter is there before the last attempt is answered, so that no task is lost between the two. */
+  async #bury (task: RegisteredTask, context: AttemptContext, cause: unknown): Promise<void> {
+    const { deadLetterQueue } = this.#config
+    if (deadLetterQueue === undefined || task.deadLetterQueue === false || context.isLetter) return
+    const { originalId, id, queue, attempt, postponements } = context
+    const letter = {
+      queue,
+      task: task.name,
+      attempts: attempt,
+      at: this.#now(),
+      error: describeError(cause),
+      ...(id === originalId ? undefined : { id })
+    }
+    const copied = await this.#copies.copy(task, context, deadLetterQueue, { id: originalId, postponements, letter })
+    if (copied.outcome === 'created' || copied.outcome === 'duplicate') {
+      context.log.info({ deadLetterQueue }, 'kept as a dead letter')
+    } else if (copied.outcome !== 'gone') {
+      const err = 'cause' in copied ? copied.cause : undefined
+      const problem = problemOf(copied)
+      context.log.error({ err, queue, deadLetterQueue, problem }, 'the task ends and could not be kept as a dead letter')
+    }
+  }
+
   /** Whether the task ends with this failed attempt, and did not end in this process before. */
   async #endsTask (context: AttemptContext): Promise<boolean> {
+    // A dead letter that somebody runs stays until it succeeds.
+    if (context.isLetter) return false
     const limits = this.#limits.limitsOfFailed(context)
     context.limits = limits instanceof Promise ? await limits : limits
     return context.isLastAttempt && this.#limits.recordEnd(context)
@@ -142,6 +177,12 @@ export class Settlement {
 
 function noCounts (): OutcomeCounts {
   return { done: 0, retry: 0, dropped: 0, postponed: 0, exhausted: 0, expired: 0 }
+}
+
+function describeError (error: unknown): LetterFacts['error'] {
+  if (!(error instanceof Error)) return { name: 'Error', message: String(error) }
+  const { name, message, code } = error as Error & { readonly code?: unknown }
+  return { name: String(name), ...(typeof code === 'string' ? { code } : undefined), message: String(message) }
 }
 
 type PostponedResult = Extract<AttemptResult, { readonly result: 'postponed' }>

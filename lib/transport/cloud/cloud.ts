@@ -14,7 +14,7 @@ import { parseTask, parseTime, printTask } from './task.js'
 import { CloudRetrySettings } from './retry-settings.js'
 import { withRetries, type CallResult } from './call-retry.js'
 import { newTask } from '../new-task.js'
-import type { Deleted, Failure, Found, OutgoingTask, Sent, TaskContent, TaskReading, Transport } from '../transport.js'
+import type { Deleted, Failure, Found, Listed, OutgoingTask, Sent, TaskContent, TaskReading, Transport } from '../transport.js'
 
 /** Google Cloud Tasks, or an emulator of it, by the official client. */
 export class CloudTransport implements Transport {
@@ -86,25 +86,33 @@ export class CloudTransport implements Transport {
     return fault.code === 'PERMISSION_DENIED' && failure.outcome === 'failed' ? { outcome: 'denied', problem: failure.problem } : failure
   }
 
+  async listTasks (queue: string, pageSize: number, pageToken?: string): Promise<Listed> {
+    const tried = await this.#call(async ({ client, project }, timeout) => {
+      if (client.listTasks === undefined) return undefined
+      const request = { parent: this.#queueName(project, queue), pageSize, ...(pageToken === undefined ? undefined : { pageToken }) }
+      return await client.listTasks(request, { timeout, retry: null, autoPaginate: false })
+    })
+    if (tried === undefined) return { outcome: 'closing' }
+    if (!tried.ok) return this.#failure('viewTask', queue, tried)
+    if (tried.value === undefined) return { outcome: 'failed', problem: 'the given client has no listTasks', cause: undefined }
+    const [tasks, , response] = tried.value
+    return {
+      outcome: 'listed',
+      tasks: tasks.map(task => ({ id: shortId(task.name ?? ''), ...parseTask(task) })),
+      nextPageToken: response?.nextPageToken || undefined
+    }
+  }
+
   /** Pages of the queue in BASIC view, a bounded number of them: Cloud Tasks allows 600 such calls a minute and has no filter. */
   async findTask (queue: string, suffixes: readonly string[]): Promise<Found> {
     let pageToken: string | undefined
     for (let page = 0; page < FIND_PAGES; page++) {
-      const tried = await this.#call(async ({ client, project }, timeout) => {
-        if (client.listTasks === undefined) return undefined
-        const request = { parent: this.#queueName(project, queue), ...(pageToken === undefined ? undefined : { pageToken }) }
-        return await client.listTasks(request, { timeout, retry: null, autoPaginate: false })
-      })
-      if (tried === undefined) return { outcome: 'unknown', problem: 'the server is closing' }
-      if (!tried.ok) {
-        const failure = this.#failure('viewTask', queue, tried)
-        return { outcome: 'unknown', problem: failure.outcome === 'failed' ? failure.problem : tried.fault.details }
-      }
-      if (tried.value === undefined) return { outcome: 'unknown', problem: 'the given client has no listTasks' }
-      const [tasks, , response] = tried.value
-      const found = tasks.find(({ name }) => suffixes.some(suffix => name?.endsWith(suffix)))
-      if (found !== undefined) return { outcome: 'found', id: shortId(found.name!) }
-      pageToken = response?.nextPageToken || undefined
+      const listed = await this.listTasks(queue, 1000, pageToken)
+      if (listed.outcome === 'failed') return { outcome: 'unknown', problem: listed.problem }
+      if (listed.outcome !== 'listed') return { outcome: 'unknown', problem: listed.outcome }
+      const found = listed.tasks.find(({ id }) => suffixes.some(suffix => id.endsWith(suffix)))
+      if (found !== undefined) return { outcome: 'found', id: found.id }
+      pageToken = listed.nextPageToken
       if (pageToken === undefined) return { outcome: 'notFound' }
     }
     return { outcome: 'unknown', problem: `the queue has more than ${FIND_PAGES} pages of tasks` }

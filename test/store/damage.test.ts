@@ -5,9 +5,9 @@ import { damage } from './damage.js'
 const COMMIT = 50
 
 t.test('a damaged store is refused, or nothing acknowledged is missing but what the documentation names', async t => {
-  const seed = Date.now() % 1_000_000
+  const seed = 77
   const { refused, unnoticed, raw, crashed } = await damage(40, seed)
-  t.comment({ seed, unnoticed })
+  t.comment({ unnoticed })
   t.strictSame(crashed, [], 'no process dies of it')
   t.strictSame(raw, [], 'every error is the store\'s own')
   t.ok(Object.keys(refused).length > 3)

@@ -175,6 +175,9 @@ export class Producer {
     if (options.scheduleTime !== undefined && options.scheduleDelaySeconds !== undefined) {
       throw refuse("'scheduleTime' and 'scheduleDelaySeconds' exclude each other; give one of them")
     }
+    if (options.queue !== undefined && options.queue === this.#config.deadLetterQueue) {
+      throw refuse(`'queue' is '${options.queue}', the paused queue of the dead letters, which would never run it`)
+    }
   }
 
   async #send (task: RegisteredTask, queue: string, outgoing: OutgoingTask): Promise<EnqueueResult> {

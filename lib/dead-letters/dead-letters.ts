@@ -248,7 +248,16 @@ const CHECKS: Readonly<Record<string, (value: unknown) => boolean>> = {
   pageToken: value => typeof value === 'string'
 }
 
-/** A misspelt condition would select all. */
+const EXPECTED: Readonly<Record<string, string>> = {
+  task: 'a string',
+  code: 'a string',
+  before: 'a valid Date',
+  after: 'a valid Date',
+  pageSize: 'an integer from 1 to 1000',
+  pageToken: 'a string'
+}
+
+/** A condition that is misspelt or undefined would select all. */
 function checkFilter (filter: unknown): void {
   if (!isPlainObject(filter)) {
     throw new FST_TASKS_INVALID_LETTER_QUERY('give an id, a list of ids, or a filter such as { task }; {} is all of them')
@@ -257,7 +266,9 @@ function checkFilter (filter: unknown): void {
     if (!Object.hasOwn(CHECKS, key)) {
       throw new FST_TASKS_INVALID_LETTER_QUERY(`'${key}' is not known here; known are ${Object.keys(CHECKS).join(', ')}`)
     }
-    if (value !== undefined && !CHECKS[key]!(value)) throw new FST_TASKS_INVALID_LETTER_QUERY(`'${key}' has a wrong value`)
+    // `list({ pageToken: page.nextPageToken })` is how one reads on.
+    if (value === undefined && key.startsWith('page')) continue
+    if (!CHECKS[key]!(value)) throw new FST_TASKS_INVALID_LETTER_QUERY(`'${key}' must be ${EXPECTED[key]!}; leave it out for all`)
   }
 }
 

@@ -75,28 +75,28 @@ export class SwitchableTransport implements Transport {
     if (!this.isSubstituted) this.#own.warmUp()
   }
 
-  async createTask (queue: string, task: OutgoingTask): Promise<Sent> {
-    return await (await this.#current()).createTask(queue, task)
+  createTask (queue: string, task: OutgoingTask): Promise<Sent> {
+    return this.#call(transport => transport.createTask(queue, task))
   }
 
-  async deleteTask (queue: string, id: string): Promise<Deleted> {
-    return await (await this.#current()).deleteTask(queue, id)
+  deleteTask (queue: string, id: string): Promise<Deleted> {
+    return this.#call(transport => transport.deleteTask(queue, id))
   }
 
-  async readTask (queue: string, id: string): Promise<TaskReading> {
-    return await (await this.#current()).readTask(queue, id)
+  readTask (queue: string, id: string): Promise<TaskReading> {
+    return this.#call(transport => transport.readTask(queue, id))
   }
 
-  async putTask (queue: string, id: string, task: TaskContent, scheduleAt?: number): Promise<Sent> {
-    return await (await this.#current()).putTask(queue, id, task, scheduleAt)
+  putTask (queue: string, id: string, task: TaskContent, scheduleAt?: number): Promise<Sent> {
+    return this.#call(transport => transport.putTask(queue, id, task, scheduleAt))
   }
 
-  async listTasks (queue: string, pageSize: number, pageToken?: string): Promise<Listed> {
-    return await (await this.#current()).listTasks(queue, pageSize, pageToken)
+  listTasks (queue: string, pageSize: number, pageToken?: string): Promise<Listed> {
+    return this.#call(transport => transport.listTasks(queue, pageSize, pageToken))
   }
 
-  async findTask (queue: string, suffixes: readonly string[]): Promise<Found> {
-    return await (await this.#current()).findTask(queue, suffixes)
+  findTask (queue: string, suffixes: readonly string[]): Promise<Found> {
+    return this.#call(transport => transport.findTask(queue, suffixes))
   }
 
   async stop (): Promise<void> {
@@ -110,8 +110,9 @@ export class SwitchableTransport implements Transport {
     await Promise.all([this.#own.close(), substitute.then(async substitute => { await substitute?.engine.close() })])
   }
 
-  #current (): Transport | Promise<Transport> {
-    return this.#substitute ?? this.#own
+  /** By the registration's own transport without another turn: every task that is enqueued goes through here. */
+  #call<T> (call: (transport: Transport) => Promise<T>): Promise<T> {
+    return this.#substitute === undefined ? call(this.#own) : this.#substitute.then(call)
   }
 
   async #takeSubstitute (): Promise<LocalTransport | undefined> {

@@ -180,7 +180,10 @@ t.test('bad options and questions are refused', async t => {
   await t.rejects(app.tasks.deadLetters.list(), { code: 'FST_TASKS_NO_DEAD_LETTERS' })
   await t.rejects(app.tasks.deadLetters.discard('x'), { code: 'FST_TASKS_NO_DEAD_LETTERS' })
   const { app: kept } = await places.embedded(t, {})
-  for (const bad of [{ tsk: 'work' }, { before: 'now' }, null, 4]) {
+  await t.rejects(kept.enqueue('work', 1, { queue: 'dead' }), {
+    code: 'FST_TASKS_INVALID_ENQUEUE_OPTION', message: /'queue' is 'dead', the paused queue of the dead letters/
+  })
+  for (const bad of [{ tsk: 'work' }, { task: undefined }, { before: 'now' }, null, 4]) {
     await t.rejects(kept.tasks.deadLetters.discard(bad as never), { code: 'FST_TASKS_INVALID_LETTER_QUERY' })
   }
   await t.rejects(kept.tasks.deadLetters.list({ pageSize: 0 }), { code: 'FST_TASKS_INVALID_LETTER_QUERY' })

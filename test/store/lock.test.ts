@@ -2,9 +2,10 @@ import { once } from 'node:events'
 import fs, { existsSync } from 'node:fs'
 import { mkdir, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { syncBuiltinESMExports } from 'node:module'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import t, { type Test } from 'tap'
+import { FORMAT_VERSION, prepareDirectory } from '../../lib/store/lmdb/directory.js'
 import { LmdbStore } from '../../lib/store/lmdb/lmdb-store.js'
 import { folder } from '../support/folder.js'
 import { transpile } from '../support/transpile.js'
@@ -82,6 +83,23 @@ t.test('a worker thread that was terminated has let go of it', { skip: !existsSy
   const store = new LmdbStore({ directory })
   t.teardown(() => store.close())
   t.equal([...(await store.load()).tasks].length, 3)
+})
+
+t.test('a store that another process has completed meanwhile is not called new again, which would empty it at its next start', async t => {
+  const directory = await folder(t)
+  const write = fs.writeFileSync as (...args: unknown[]) => void
+  const complete = `{"format":"fastify-cloud-tasks","version":${FORMAT_VERSION}}\n`
+  t.intercept(fs, 'writeFileSync', {
+    value: (...args: unknown[]) => {
+      write(...args)
+      if (basename(String(args[0])).startsWith('.format')) write(join(directory, 'format.json'), complete)
+    }
+  })
+  syncBuiltinESMExports()
+  t.teardown(syncBuiltinESMExports)
+  prepareDirectory(directory)
+  t.equal(await readFile(join(directory, 'format.json'), 'utf8'), complete)
+  t.strictSame((await readdir(directory)).sort(), ['.gitignore', 'format.json'], 'no draft is left')
 })
 
 t.test('a start on a full disk leaves nothing behind', async t => {

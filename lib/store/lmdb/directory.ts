@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import {
-  accessSync, closeSync, constants, fsyncSync, mkdirSync, openSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync
+  accessSync, closeSync, constants, fsyncSync, linkSync, mkdirSync, openSync, readFileSync, readdirSync, renameSync, rmSync, statSync,
+  writeFileSync
 } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { StoreError } from '../store-error.js'
@@ -48,7 +49,9 @@ export function clearNew (directory: string, { format, data }: StoreFiles): bool
 /** To be called when the store is open for the first time: from then on, files that are missing are a loss. */
 export function completeFormat ({ format }: StoreFiles): void {
   const directory = dirname(format)
-  if (readFormat(directory, format)?.state !== undefined) writeFormat(directory, format, {})
+  if (readFormat(directory, format)?.state === undefined) return
+  replaceFile(format, printFormat({}), 0o600)
+  syncDirectory(directory)
 }
 
 /** What the system says against a file, in terms of the directory. */
@@ -98,11 +101,11 @@ function readFormat (directory: string, file: string): Format | undefined {
 function create (directory: string, { format }: StoreFiles): void {
   // A .gitignore that hides everything must not come to lie among somebody's own files. Hidden ones are left aside: the
   // leftovers of a start that was cut short, and what systems put into an empty volume.
-  const strangers = readdirSync(directory).filter(name => !name.startsWith('.') && name !== 'lost+found')
+  const others = readdirSync(directory).filter(name => !name.startsWith('.') && name !== 'lost+found')
   // Another process makes the same directory a store at the same time.
   if (readFormat(directory, format) !== undefined) return
-  if (strangers.length > 0) {
-    const some = strangers.slice(0, 3).join(', ')
+  if (others.length > 0) {
+    const some = others.slice(0, 3).join(', ')
     throw new StoreError('foreign', `${directory} holds other files (${some}); choose an empty directory or one that does not exist`)
   }
   const gitignore = join(directory, '.gitignore')
@@ -110,25 +113,45 @@ function create (directory: string, { format }: StoreFiles): void {
   const isMissing = (statSync(gitignore, { throwIfNoEntry: false })?.size ?? 0) === 0
   try {
     if (isMissing) replaceFile(gitignore, '*\n', 0o644)
-    writeFormat(directory, format, { state: 'new' })
+    createFormat(directory, format)
   } catch (error) {
     if (isMissing) rmSync(gitignore, { force: true })
     throw error
   }
 }
 
-function writeFormat (directory: string, file: string, more: Format): void {
-  replaceFile(file, JSON.stringify({ format: FORMAT, version: FORMAT_VERSION, ...more }) + '\n', 0o600)
+/**
+ * Marks the store as new, unless another process has made it one meanwhile: that may be complete by now and have tasks, which a store that
+ * is called new would lose at its next start.
+ */
+function createFormat (directory: string, file: string): void {
+  writeDraft(file, printFormat({ state: 'new' }), 0o600, draft => {
+    try {
+      linkSync(draft, file)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    }
+    rmSync(draft)
+  })
   syncDirectory(directory)
+}
+
+function printFormat (more: Format): string {
+  return JSON.stringify({ format: FORMAT, version: FORMAT_VERSION, ...more }) + '\n'
 }
 
 /** Whole or not at all, also for others that read or write it at the same time. */
 function replaceFile (file: string, text: string, mode: number): void {
+  writeDraft(file, text, mode, draft => { renameSync(draft, file) })
+}
+
+/** Writes a file beside its place; `place` moves it there. */
+function writeDraft (file: string, text: string, mode: number, place: (draft: string) => void): void {
   const draft = join(dirname(file), `.${basename(file)}-${randomUUID()}`)
   try {
     // 'wx' follows no link.
     writeFileSync(draft, text, { flush: true, flag: 'wx', mode })
-    renameSync(draft, file)
+    place(draft)
   } catch (error) {
     rmSync(draft, { force: true })
     throw error

@@ -99,6 +99,7 @@ export class LmdbStore implements Store {
       })
       const journal = await recover({ directory, databases, space, run, createFile, onProgress })
       this.#writeAhead = new WriteAhead({ directory, databases, space, lock, journal, journalBytes })
+      if (!lock.isHeld()) throw takenOver(directory)
       completeFormat(files)
     } catch (error) {
       await opened?.root.close()

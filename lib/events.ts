@@ -1,7 +1,7 @@
 import { channel, tracingChannel } from 'node:diagnostics_channel'
 
 /**
- * Diagnostics channels: `node:diagnostics_channel` brings these events to whoever subscribes. Where nobody does, nothing is allocated.
+ * Diagnostics channels: `node:diagnostics_channel` delivers these events to their subscribers. Without any, nothing is allocated.
  * On a tracing channel one object goes from `start` to `asyncEnd`: it has all its keys from the beginning, and is filled in on the way.
  * Payloads are never in it. An error of a subscriber is an uncaught exception, as Node.js documents.
  */
@@ -126,5 +126,5 @@ export const attemptChannel = tracingChannel<unknown, AttemptEvent>('fastify-clo
 /** `fastify-cloud-tasks:expired`: the embedded queue has dropped tasks that were older than 31 days; at most one message a second. */
 export const expiredChannel = channel('fastify-cloud-tasks:expired')
 
-/** `fastify-cloud-tasks:counts`: published by whoever wants to know the counts of all embedded queues, such as a metrics exporter. */
+/** `fastify-cloud-tasks:counts`: published to ask for the counts of all embedded queues, as a metrics exporter does. */
 export const countsChannel = channel('fastify-cloud-tasks:counts')

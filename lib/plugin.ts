@@ -164,7 +164,7 @@ export default fp(cloudTasks as unknown as FastifyPluginAsync<CloudTasksOptions>
   fastify: '5.x'
 }) as CloudTasksPlugin
 
-/** Answers whoever asks for the counts of embedded queues in this process. Returns what ends that. */
+/** Answers questions for the counts of embedded queues in this process. Returns what ends that. */
 function answerCounts ({ inspection }: Transport): () => void {
   if (inspection === undefined) return () => {}
   const answer = (question: unknown): void => {

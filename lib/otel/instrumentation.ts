@@ -298,6 +298,11 @@ function readConfig (config: CloudTasksInstrumentationConfig): Required<CloudTas
   return readOptions(configOptions, config, { refuse: problem => new FST_TASKS_INVALID_OPTION(`CloudTasksInstrumentation: ${problem}`) })
 }
 
+/** Empty in a bundle, which has no package.json at that place: a version that is not known must not keep an app from starting. */
 function packageVersion (): string {
-  return (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { readonly version: string }).version
+  try {
+    return (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { readonly version: string }).version
+  } catch {
+    return ''
+  }
 }

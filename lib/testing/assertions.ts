@@ -24,7 +24,7 @@ export interface EnqueuedTask<N extends string = string, P = unknown> {
 /** A payload, as far as it matters: objects may have more fields than named here, lists have as many items. */
 export type PartOf<P> = 0 extends 1 & P ? any : P extends object ? { readonly [K in keyof P]?: PartOf<P[K]> | undefined } : P
 
-/** What is expected of a task besides its payload. */
+/** What is expected of a task in addition to its payload. */
 export interface EnqueuedWith {
   /** Either the one that was given to `enqueue` or the one that it returned. */
   readonly id?: string

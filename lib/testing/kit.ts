@@ -234,7 +234,7 @@ export class Kit implements Omit<TestKit<Any>, typeof Symbol.dispose | typeof Sy
   }
 
   [dispose] (): void {
-    // A failure is an unhandled rejection: there is nobody who waits.
+    // A failure is an unhandled rejection: no caller waits for it.
     this.dispose()
   }
 

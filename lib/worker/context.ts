@@ -57,7 +57,7 @@ export class AttemptContext implements TaskContext, LimitedAttempt, CopiedAttemp
   readonly mayHaveOwnRetry: boolean
   /** How long the handler ran. */
   durationMs = 0
-  /** On every line of the log, besides those that name the task. To be set before the first line. */
+  /** On every line of the log, in addition to those that name the task. To be set before the first line. */
   logFields: Readonly<Record<string, string>> | undefined
   #limits: RetryLimits
   readonly #request: FastifyRequest | undefined

@@ -181,7 +181,7 @@ async function settled (
   const deadline = deadlineOf(worker, request)
   deadlines.set(request, deadline)
   const connection = new AttemptConnection(request.raw, reply.raw, deadline.ms + ANSWER_MS)
-  // A run that does not begin, because the server is closing, leaves nobody who waits for it.
+  // A run that does not begin, because the server is closing, does not wait for it.
   payload.catch(() => {})
   try {
     const context = contextOf(worker, task, request, deadline.at)

@@ -136,7 +136,7 @@ function startOf (pid: number, thread: number | undefined): string {
   }
 }
 
-/** Which boot, and ticks since that. A process that has ended and that nobody has waited for still has its pid. */
+/** Which boot, and ticks since that. A process that has ended still has its pid until its parent has waited for it. */
 function linuxStart (pid: number, thread: number | undefined): string {
   let stat: string
   try {

@@ -179,7 +179,7 @@ export async function recover ({ directory, databases, space, run, createFile, o
       const written = await writeRows(databases, layer.rows(), progress, bytes => { space.check(bytes, true) })
       if (!written) throw takenOver(directory)
     } catch (error) {
-      // Its files stay, as nobody knows whether the databases expect them by now; else the next start removes them.
+      // Its files stay, because the databases may expect them by now; if they do not, the next start removes them.
       await journal.close()
       throw error
     }

@@ -15,7 +15,7 @@ export interface AuthenticatorParts {
   readonly callers: Callers
   readonly secrets: OneTimeSecrets
   readonly clock: Clock
-  /** Whether an embedded queue stands in for Cloud Tasks: its attempts prove themselves by their secret, whoever else may call. */
+  /** Whether an embedded queue stands in for Cloud Tasks: its attempts prove themselves by their secret, in addition to other callers. */
   readonly isSubstituted: () => boolean
 }
 

@@ -5,7 +5,7 @@ import { DueHeap, type Due } from '../../lib/engine/due-heap.js'
 import { NameMap } from '../../lib/store/name-map.js'
 import { RateLimiter } from '../../lib/engine/rate-limiter.js'
 import { Tombstones } from '../../lib/engine/tombstones.js'
-import { FragileStore, httpRequest, queue, stage } from '../support/engine-harness.js'
+import { FragileStore, httpRequest, queue, startEngine } from '../support/engine-harness.js'
 
 const limits = (maxDispatchesPerSecond: number, maxBurstSize: number) => ({
   maxDispatchesPerSecond,
@@ -185,7 +185,7 @@ t.test('what the store has refused is retried by itself, and reported once a min
   const store = new FragileStore()
   const reported: Array<{ during: string, count?: number }> = []
   const onError = (_: unknown, where: { during: string, count?: number }): void => { reported.push(where) }
-  const { engine, clock, attempts } = await stage({ store, onError })
+  const { engine, clock, attempts } = await startEngine({ store, onError })
   for (let i = 0; i < 50; i++) await engine.createTask(queue, { httpRequest })
   await clock.settle()
   store.broken.add('removeTask')

@@ -2,7 +2,7 @@ import t from 'tap'
 import { CloudTasksError } from '../../lib/cloud-tasks/status.js'
 import { MemoryStore } from '../../lib/store/memory-store.js'
 import { ManualClock } from '../../lib/clock/manual-clock.js'
-import { httpRequest, parent, stage, type OpenAttempt } from '../support/engine-harness.js'
+import { httpRequest, parent, startEngine, type OpenAttempt } from '../support/engine-harness.js'
 
 // The whole engine against a model that knows no heap, no timer and no store: thousands of random operations, after each of
 // which both must agree. SEED=n repeats a run.
@@ -149,7 +149,7 @@ async function run (seed: number, steps: number): Promise<{ dispatches: number }
   const faults: string[] = []
   const open: OpenAttempt[] = []
   let dispatches = 0
-  const { engine, store, errors } = await stage({
+  const { engine, store, errors } = await startEngine({
     clock,
     store: new MemoryStore(),
     taskTombstoneMs: TOMBSTONE_MS,

@@ -8,7 +8,7 @@ import { rest, restServerOptions } from '../../lib/emulator/rest/rest.js'
 import { Service, type ServiceOptions } from '../../lib/emulator/service/service.js'
 import type { EngineOptions } from '../../lib/engine/engine.js'
 import type { MemoryStore } from '../../lib/store/memory-store.js'
-import { stage, type Stage } from './engine-harness.js'
+import { startEngine, type EngineHarness } from './engine-harness.js'
 
 /** The result of a call over either interface. */
 export interface Answer {
@@ -25,7 +25,7 @@ export interface RestAnswer extends Answer {
 
 export type Http = (method: string, url: string, body?: unknown, headers?: Record<string, string>) => Promise<RestAnswer>
 
-export interface ServedService extends Stage {
+export interface ServedService extends EngineHarness {
   readonly service: Service
   readonly app: FastifyInstance
   /** Where gRPC is served, on 127.0.0.1. */
@@ -45,7 +45,7 @@ export async function serveBoth (
   options: ServiceOptions & { engine?: Partial<EngineOptions> & { store?: MemoryStore, started?: boolean } } = {}
 ): Promise<ServedService> {
   const { engine: engineOptions, ...serviceOptions } = options
-  const staged = await stage(engineOptions)
+  const staged = await startEngine(engineOptions)
   const faults: unknown[] = []
   const service = new Service(staged.engine, {
     onError: error => {

@@ -13,7 +13,7 @@ export interface OpenAttempt extends Attempt {
 }
 
 /** An engine with a queue `q`, a clock that the test turns, and attempts that the test answers. */
-export interface Stage {
+export interface EngineHarness {
   readonly engine: Engine
   readonly clock: ManualClock
   readonly store: MemoryStore
@@ -59,9 +59,9 @@ export class FragileStore extends MemoryStore {
   }
 }
 
-export async function stage<S extends MemoryStore = MemoryStore> (
+export async function startEngine<S extends MemoryStore = MemoryStore> (
   options: Partial<EngineOptions> & { store?: S, started?: boolean, keepQueue?: boolean } = {}
-): Promise<Stage & { store: S }> {
+): Promise<EngineHarness & { store: S }> {
   const { started = true, keepQueue = false, ...engineOptions } = options
   const clock = (options.clock as ManualClock | undefined) ?? new ManualClock()
   const store = options.store ?? new MemoryStore() as S

@@ -6,7 +6,7 @@ import { systemClock } from '../../../lib/clock/clock.js'
 import { RESULT_HEADER } from '../../../lib/delivery/headers.js'
 import { defineTasks } from '../../../lib/index.js'
 import { loopback } from '../../../lib/transport/local/loopback.js'
-import { queue, httpRequest, stage } from '../../support/engine-harness.js'
+import { queue, httpRequest, startEngine } from '../../support/engine-harness.js'
 import { start, watchAttempts } from '../../support/app.js'
 
 const tasks = defineTasks({ work: { payload: Type.Object({}) } })
@@ -119,7 +119,7 @@ t.test('a delivery that does not exist is refused', async t => {
 
 t.test('an attempt whose deadline passes is given up', async t => {
   const given: string[] = []
-  const { engine, clock } = await stage({
+  const { engine, clock } = await startEngine({
     dispatch: attempt => {
       attempt.onDeadline = () => { given.push(attempt.task.name) }
       return new Promise(() => {})

@@ -1,0 +1,335 @@
+import t from 'tap'
+import { MemoryStore } from '../../lib/store/memory-store.js'
+import { ManualClock } from '../../lib/clock/manual-clock.js'
+import { FragileStore, httpRequest, queue, startEngine } from '../support/engine-harness.js'
+
+const day = 24 * 3600 * 1000
+const named = (id: string) => ({ name: `${queue}/tasks/${id}`, httpRequest })
+
+t.test('a task is given up after its last attempt, or 31 days after creation', async t => {
+  const { engine, clock, attempts, last } = await startEngine()
+  await engine.updateQueue(queue, { retryConfig: { maxAttempts: 2 } })
+  const { name } = await engine.createTask(queue, { httpRequest })
+  await last().answer(500)
+  await clock.advance(100)
+  await last().answer(500)
+  t.throws(() => engine.getTask(name), { code: 'NOT_FOUND' })
+  clock.pass(day)
+  await clock.settle()
+  t.equal(attempts.length, 2)
+
+  await engine.updateQueue(queue, {
+    retryConfig: { maxAttempts: -1, minBackoffSeconds: 20 * 24 * 3600, maxBackoffSeconds: 20 * 24 * 3600 }
+  })
+  const old = await engine.createTask(queue, named('old'))
+  await last().answer(500)
+  clock.pass(20 * day)
+  await clock.settle()
+  await last().answer(500)
+  t.equal(attempts.length, 4)
+  clock.pass(old.createdAt + 31 * day - 1 - clock.now())
+  t.equal(engine.getTask(old.name).dispatchCount, 2)
+  await clock.advance(1)
+  t.throws(() => engine.getTask(old.name), { code: 'NOT_FOUND', message: /^The task no longer exists/ })
+  t.same(engine.counts(queue), { waiting: 0, running: 0 })
+
+  await engine.pauseQueue(queue)
+  const paused = await engine.createTask(queue, named('paused'))
+  clock.pass(31 * day)
+  t.same(engine.listTasks(queue).tasks, [])
+  t.throws(() => engine.getTask(paused.name), { code: 'NOT_FOUND' })
+  await engine.createTask(queue, named('old'))
+  await engine.close()
+})
+
+t.test('a task that is deleted or purged, or whose queue is, ignores what its attempt comes to', async t => {
+  for (const end of ['deleteTask', 'purgeQueue', 'deleteQueue'] as const) {
+    for (const status of [200, 500]) {
+      const { engine, clock, store, attempts, last } = await startEngine({ queueTombstoneMs: 0 })
+      const { name } = await engine.createTask(queue, named('t'))
+      await engine[end](end === 'deleteTask' ? name : queue)
+      if (end === 'deleteQueue') await engine.createQueue(queue)
+      await last().answer(status)
+      await clock.advance(day)
+      t.equal(attempts.length, 1)
+      t.throws(() => engine.getTask(name), { code: 'NOT_FOUND' })
+      t.equal(store.getTask(name), undefined)
+      t.same(engine.counts(queue), { waiting: 0, running: 0 })
+      await engine.close()
+    }
+  }
+})
+
+t.test('purge takes what was there, in slices, and nothing that came after', async t => {
+  const { engine, clock, store } = await startEngine({ started: false })
+  for (let i = 0; i < 1200; i++) await engine.createTask(queue, named(`t${i}`))
+  let done = false
+  const purge = engine.purgeQueue(queue).then(stored => {
+    done = true
+    return stored
+  })
+  t.same(engine.listTasks(queue).tasks, [])
+  t.throws(() => engine.getTask(`${queue}/tasks/t1199`), { code: 'NOT_FOUND', message: /^The task no longer exists/ })
+  await t.rejects(engine.createTask(queue, named('t1198')), { code: 'ALREADY_EXISTS' })
+  const later = await engine.createTask(queue, named('later'))
+  await Promise.resolve()
+  t.equal(done, false, 'some are still in the store')
+  t.ok([...(await store.load()).tasks].length > 500)
+  await clock.settle()
+  t.match(await purge, { purgedAt: clock.now(), state: 'RUNNING' })
+  t.same([...(await store.load()).tasks].map(task => task.name), [later.name])
+  t.same(engine.listTasks(queue).tasks.map(task => task.name), [later.name])
+  await engine.close()
+})
+
+t.test('an attempt that was not delivered counts as not made', async t => {
+  const undelivered = async () => await Promise.resolve('undelivered' as const)
+
+  t.test('its task is as it was before, and due again after a second', async t => {
+    const dispatched: number[] = []
+    const { engine, clock, store, errors } = await startEngine({
+      dispatch: async ({ task }) => {
+        dispatched.push(task.dispatchCount)
+        return await undelivered()
+      }
+    })
+    await engine.updateQueue(queue, { retryConfig: { maxAttempts: 1 } })
+    const task = await engine.createTask(queue, named('a'))
+    await clock.settle()
+    t.strictSame(engine.getTask(task.name), task)
+    t.strictSame(store.getTask(task.name), task)
+    t.strictSame(engine.counts(queue), { waiting: 1, running: 0 })
+    await clock.advance(999)
+    t.strictSame(dispatched, [1])
+    await clock.advance(1)
+    t.strictSame(dispatched, [1, 1])
+    await engine.close()
+    t.strictSame(errors, [])
+  })
+
+  t.test('its earlier attempts still count', async t => {
+    const answers = [{ status: 500 }, 'undelivered' as const]
+    const { engine, clock } = await startEngine({ dispatch: async () => answers.shift() ?? { status: 200 } })
+    const { name } = await engine.createTask(queue, named('a'))
+    await clock.settle()
+    const failed = engine.getTask(name)
+    t.equal(failed.dispatchCount, 1)
+    await clock.advance(100)
+    t.strictSame([answers.length, engine.getTask(name)], [0, failed])
+    await engine.close()
+  })
+
+  t.test('another attempt of the task that runs meanwhile counts', async t => {
+    const answers: Array<(answer: { status: number } | 'undelivered') => void> = []
+    const { engine, clock } = await startEngine({ dispatch: async () => await new Promise(resolve => { answers.push(resolve) }) })
+    const { name } = await engine.createTask(queue, named('a'))
+    await engine.runTask(name)
+    t.equal(engine.getTask(name).dispatchCount, 2)
+    answers[0]!('undelivered')
+    await clock.settle()
+    t.strictSame([engine.getTask(name).dispatchCount, engine.running(name)], [1, 1])
+    answers[1]!({ status: 500 })
+    await clock.settle()
+    t.match(engine.getTask(name), { dispatchCount: 1, responseCount: 1, previousResponse: 500 })
+    await engine.close()
+  })
+
+  t.test('what the store has refused before is still stored later', async t => {
+    const store = new FragileStore()
+    const answers = [{ status: 500 }, 'undelivered' as const]
+    const { engine, clock } = await startEngine({ store, dispatch: async () => answers.shift() ?? { status: 200 } })
+    const { name } = await engine.createTask(queue, named('a'))
+    store.broken.add('putTask')
+    await clock.advance(200)
+    t.equal(answers.length, 0)
+    store.broken.delete('putTask')
+    await engine.stop()
+    t.match(store.getTask(name), { dispatchCount: 1, previousResponse: 500 })
+    await engine.close()
+  })
+
+  t.test('observers are told, and a deleted task stays deleted', async t => {
+    let answer = (_: 'undelivered'): void => {}
+    const { engine, clock } = await startEngine({ dispatch: async () => await new Promise(resolve => { answer = resolve }) })
+    const heard: string[] = []
+    engine.observe({
+      started () { heard.push('started') },
+      undelivered ({ task }) { heard.push(`undelivered ${task.dispatchCount}`) },
+      attempted () { heard.push('attempted') },
+      ended (_, why) { heard.push(why) }
+    })
+    const { name } = await engine.createTask(queue, named('a'))
+    await engine.deleteTask(name)
+    answer('undelivered')
+    await clock.settle()
+    t.strictSame(heard, ['started', 'deleted', 'undelivered 1'])
+    t.strictSame(engine.counts(queue), { waiting: 0, running: 0 })
+    t.throws(() => engine.getTask(name), { code: 'NOT_FOUND' })
+    await engine.close()
+  })
+})
+
+t.test('tasks that have outlived their retention', async t => {
+  const expired: Array<[string, number]> = []
+  const aged = async (options: Parameters<typeof startEngine>[0] = {}) => {
+    expired.length = 0
+    const reports: unknown[] = []
+    const set = await startEngine({
+      onExpired: task => { expired.push([task.name.slice(queue.length + 7), task.dispatchCount]) },
+      reportExpired: report => { reports.push(report) },
+      ...options
+    })
+    return { ...set, reports }
+  }
+
+  t.test('are reported once a second, with their number and the names of the first, and each is passed on once', async t => {
+    const { engine, clock, attempts, reports } = await aged()
+    await engine.pauseQueue(queue)
+    for (let task = 0; task < 25; task++) await engine.createTask(queue, named(`t${task}`))
+    clock.pass(31 * day)
+    t.strictSame([reports, expired], [[], []])
+    await engine.resumeQueue(queue)
+    await clock.settle()
+    t.equal(expired.length, 25)
+    t.strictSame(expired.slice(0, 2), [['t0', 0], ['t1', 0]])
+    await clock.advance(1000)
+    t.strictSame(reports, [{ count: 25, names: Array.from({ length: 10 }, (_, task) => `${queue}/tasks/t${task}`) }])
+    t.equal(attempts.length, 0)
+    t.strictSame(engine.counts(queue), { waiting: 0, running: 0 })
+    await engine.close()
+    t.equal(reports.length, 1)
+    t.equal(clock.pending, 0)
+  })
+
+  t.test('are reported at the latest when the engine stops', async t => {
+    const { engine, clock, reports } = await aged()
+    await engine.pauseQueue(queue)
+    await engine.createTask(queue, named('a'))
+    clock.pass(31 * day)
+    t.throws(() => engine.getTask(`${queue}/tasks/a`), { code: 'NOT_FOUND' })
+    await engine.close()
+    t.match(reports, [{ count: 1 }])
+    t.strictSame(expired, [['a', 0]])
+  })
+
+  t.test('after failed attempts are passed on with these, but not when the last one has ended them', async t => {
+    const { engine, clock, last, reports } = await aged()
+    await engine.updateQueue(queue, { retryConfig: { maxAttempts: 2 } })
+    await engine.createTask(queue, { ...named('old'), dispatchDeadlineMs: 15_000 })
+    const first = last()
+    clock.set(clock.now() + 9 * day)
+    for (let week = 0; week < 3; week++) {
+      await engine.createTask(queue, named(`w${week}`)).then(async () => {
+        await last().answer(200)
+        clock.set(clock.now() + 9 * day)
+      })
+    }
+    await first.answer(500)
+    t.strictSame(expired, [['old', 1]])
+    await engine.createTask(queue, named('given-up'))
+    await last().answer(500)
+    await clock.advance(100)
+    for (let week = 0; week < 4; week++) clock.set(clock.now() + 9 * day)
+    await last().answer(500)
+    t.strictSame(expired, [['old', 1]])
+    await clock.advance(1000)
+    t.match(reports, [{ count: 1 }])
+    await engine.close()
+  })
+
+  t.test('have a slot while they are passed on, and errors of that are reported', async t => {
+    let running = 0
+    let most = 0
+    const { engine, clock, errors } = await aged({
+      async onExpired () {
+        most = Math.max(most, ++running)
+        await new Promise(resolve => { setImmediate(resolve) })
+        running--
+        throw new Error('not today')
+      }
+    })
+    await engine.updateQueue(queue, { rateLimits: { maxConcurrentDispatches: 3 } })
+    await engine.pauseQueue(queue)
+    for (let task = 0; task < 20; task++) await engine.createTask(queue, named(`t${task}`))
+    clock.pass(31 * day)
+    await engine.resumeQueue(queue)
+    while (errors.length < 20) await clock.advance(1000)
+    t.equal(most, 3)
+    t.match(errors, Array.from({ length: 20 }, () => ({ message: 'not today' })))
+    await engine.close()
+  })
+
+  t.test('are not passed on when their end could not be stored, which the next start would do', async t => {
+    const store = new FragileStore()
+    const { engine, clock } = await aged({ store })
+    await engine.pauseQueue(queue)
+    await engine.createTask(queue, named('a'))
+    clock.pass(31 * day)
+    store.broken.add('removeTask')
+    await engine.resumeQueue(queue)
+    await clock.settle()
+    t.strictSame(expired, [])
+    // Killed here.
+    store.broken.clear()
+    const next = await aged({ store, clock, keepQueue: true })
+    await next.clock.settle()
+    t.strictSame(expired, [['a', 0]])
+    await next.engine.close()
+  })
+
+  t.test('are run instead while the clock is not believed, because it has jumped by weeks', async t => {
+    const { engine, clock, attempts, errors, last, reports } = await aged()
+    await engine.updateQueue(queue, { retryConfig: { maxAttempts: 3 } })
+    await engine.createTask(queue, { ...named('a'), scheduleAt: clock.now() + 3_600_000 })
+    clock.set(clock.now() + 60 * day)
+    await clock.advance(60_000)
+    t.equal(attempts.length, 1)
+    await last().answer(500)
+    t.equal(attempts.length, 1, 'its retries wait for their backoff')
+    await clock.advance(100)
+    t.equal(attempts.length, 2)
+    await last().answer(200)
+    t.match(errors, [{ message: /^The clock says .*, 60 days after the last time that is known; tasks older than 31 days are run/ }])
+    t.strictSame([expired, reports], [[], []])
+    await engine.close()
+  })
+
+  t.test('are run at a start at which the clock is weeks ahead of the store, and dropped where it is not', async t => {
+    for (const [ahead, dropped] of [[40 * day, false], [11 * day, false], [9 * day, true], [-day, true]] as const) {
+      const clock = new ManualClock()
+      const store = new MemoryStore()
+      const first = await aged({ store, clock, started: false })
+      await first.engine.createTask(queue, named('a'))
+      await first.engine.close()
+      clock.set(clock.now() + 40 * day)
+      const load = store.load.bind(store)
+      store.load = async () => ({ ...await load(), lastKnownAt: clock.now() - ahead })
+      const next = await aged({ store, clock, keepQueue: true })
+      await clock.settle()
+      t.equal(next.attempts.length, dropped ? 0 : 1, `${ahead / day} days`)
+      t.equal(next.errors.length, dropped ? 0 : 1)
+      t.equal(expired.length, dropped ? 1 : 0)
+      for (const attempt of next.attempts) await attempt.answer(200)
+      await next.engine.close()
+    }
+  })
+
+  t.test('do not free their names at a start at which the clock is weeks ahead', async t => {
+    const clock = new ManualClock()
+    const store = new MemoryStore()
+    const first = await aged({ store, clock })
+    await first.engine.createTask(queue, named('done'))
+    await first.last().answer(200)
+    await first.engine.close()
+    const lastKnownAt = clock.now()
+    const load = store.load.bind(store)
+    store.load = async () => ({ ...await load(), lastKnownAt })
+    clock.set(clock.now() + 60 * day)
+    const next = await aged({ store, clock, keepQueue: true })
+    await t.rejects(next.engine.createTask(queue, named('done')), { code: 'ALREADY_EXISTS' })
+    await clock.advance(3_600_000)
+    await next.engine.createTask(queue, named('done'))
+    await next.last().answer(200)
+    await next.engine.close()
+  })
+})

@@ -1,0 +1,121 @@
+import t from 'tap'
+import { httpRequest, parent, queue, startEngine } from '../support/engine-harness.js'
+
+const day = 24 * 3600 * 1000
+const named = (id: string) => ({ name: `${queue}/tasks/${id}`, httpRequest })
+
+t.test('queues refuse what production refuses, in its words', async t => {
+  const { engine, clock } = await startEngine({ queueTombstoneMs: 7 * day })
+  const missing = `${parent}/queues/missing`
+  await t.rejects(engine.createQueue(queue), { code: 'ALREADY_EXISTS', message: 'Queue already exists' })
+  const named = /^Queue name must be formatted: "projects\/<PROJECT_ID>\/locations\/<LOCATION_ID>\/queues\/<QUEUE_ID>"\.$/
+  await t.rejects(engine.createQueue('q'), { code: 'INVALID_ARGUMENT', message: named })
+  await t.rejects(engine.createQueue(missing, { rateLimits: { maxDispatchesPerSecond: 501 } }), { code: 'INVALID_ARGUMENT' })
+  const notFound = {
+    code: 'NOT_FOUND',
+    message: 'Queue does not exist. If you just created the queue, wait at least a minute for the queue to initialize.'
+  }
+  await t.rejects(engine.pauseQueue(missing), notFound)
+  await t.rejects(engine.resumeQueue(missing), notFound)
+  await t.rejects(engine.purgeQueue(missing), notFound)
+  await t.rejects(engine.createTask(missing, { httpRequest }), notFound)
+  t.throws(() => engine.getQueue(missing), notFound)
+  t.throws(() => engine.listTasks(missing), notFound)
+  await t.rejects(engine.deleteQueue(missing), { code: 'NOT_FOUND', message: 'Requested entity was not found.' })
+  await t.rejects(engine.createTask('q', { httpRequest }), { code: 'INVALID_ARGUMENT', message: named })
+  await t.rejects(engine.createTask(queue, {}), { code: 'INVALID_ARGUMENT' })
+  await t.rejects(engine.createTask(queue, { httpRequest: { ...httpRequest, body: Buffer.alloc(2 ** 20) } }), {
+    code: 'INVALID_ARGUMENT',
+    message: 'Task size too large'
+  })
+  t.throws(() => engine.getTask('t'), { code: 'INVALID_ARGUMENT', message: /^Task name must be formatted/ })
+  t.throws(() => engine.getTask(`${queue}/tasks/a b`), { code: 'INVALID_ARGUMENT', message: /^Task ID "a b"/ })
+  t.throws(() => engine.getTask(`${missing}/tasks/a`), { code: 'NOT_FOUND', message: 'Requested entity was not found.' })
+
+  await engine.deleteQueue(queue)
+  t.throws(() => engine.getQueue(queue), notFound)
+  const recent = {
+    code: 'FAILED_PRECONDITION',
+    message: 'The queue cannot be created because a queue with this name existed too recently.'
+  }
+  await t.rejects(engine.createQueue(queue), recent)
+  await t.rejects(engine.updateQueue(queue), recent)
+  await clock.advance(7 * day)
+  t.match(await engine.createQueue(queue), { name: queue, state: 'RUNNING' })
+  const both = await Promise.allSettled([engine.createQueue(missing), engine.createQueue(missing)])
+  t.match(both, [{ status: 'fulfilled' }, { status: 'rejected', reason: { code: 'ALREADY_EXISTS' } }])
+  await engine.close()
+})
+
+t.test('changes of a queue that are asked for at once all hold', async t => {
+  const { engine } = await startEngine()
+  await Promise.all([
+    engine.pauseQueue(queue),
+    engine.updateQueue(queue, { rateLimits: { maxDispatchesPerSecond: 7 } }),
+    engine.purgeQueue(queue)
+  ])
+  t.match(engine.getQueue(queue), { state: 'PAUSED', settings: { rateLimits: { maxDispatchesPerSecond: 7 } }, purgedAt: Number })
+  await engine.close()
+})
+
+t.test('queues are listed in lexicographic order, page by page', async t => {
+  const { engine } = await startEngine()
+  for (const id of ['b', 'a', 'c']) await engine.createQueue(`${parent}/queues/${id}`)
+  await engine.createQueue('projects/p/locations/other/queues/x')
+  const ids = (page: { queues: ReadonlyArray<{ name: string }> }): string => page.queues.map(queue => queue.name.at(-1)).join('')
+  t.equal(ids(engine.listQueues(parent)), 'abcq')
+  const first = engine.listQueues(parent, { pageSize: 3 })
+  t.equal(ids(first), 'abc')
+  const second = engine.listQueues(parent, { pageSize: 3, pageToken: first.nextPageToken! })
+  t.equal(ids(second), 'q')
+  t.equal(second.nextPageToken, undefined)
+  t.throws(() => engine.listQueues(parent, { pageToken: 'nonsense' }), { code: 'INVALID_ARGUMENT' })
+  t.throws(() => engine.listQueues('nowhere'), { code: 'INVALID_ARGUMENT' })
+  await engine.close()
+})
+
+t.test('a page of tasks ends early at 3 MiB, has one task at least, and its token leads on', async t => {
+  const { engine } = await startEngine({ started: false })
+  const megabyte = Buffer.alloc(1_048_000)
+  for (let i = 0; i < 8; i++) {
+    await engine.createTask(queue, { name: `${queue}/tasks/large${i}`, httpRequest: { url: 'https://example.com/', body: megabyte } })
+  }
+  for (let i = 0; i < 5; i++) await engine.createTask(queue, named(`small${i}`))
+  const pages: string[][] = []
+  let pageToken = ''
+  do {
+    const { tasks, nextPageToken = '' } = engine.listTasks(queue, { pageToken })
+    pages.push(tasks.map(task => task.name))
+    pageToken = nextPageToken
+  } while (pageToken !== '')
+  t.ok(pages.every(names => names.filter(name => name.includes('large')).length <= 3))
+  t.ok(pages.every(names => names.length > 0))
+  t.equal(new Set(pages.flat()).size, 13)
+  t.equal(pages.flat().length, 13)
+  t.equal(engine.listTasks(queue, {}, () => 10 * 1024 * 1024).tasks.length, 1)
+  await engine.close()
+})
+
+t.test('tasks are listed page by page, each once, while others come and go', async t => {
+  const { engine, clock } = await startEngine({ started: false })
+  for (let i = 0; i < 2500; i++) await engine.createTask(queue, named(`t${i}`))
+  const first = engine.listTasks(queue)
+  t.equal(first.tasks.length, 1000)
+  const before = engine.listTasks(queue, { pageToken: first.nextPageToken! })
+  t.equal(before.tasks.length, 1000)
+  for (const gone of [0, 500, 999]) await engine.deleteTask(before.tasks[gone]!.name)
+  const second = engine.listTasks(queue, { pageToken: first.nextPageToken! })
+  t.equal(second.tasks.length, 997, 'a token can be asked for again, and shows no task that is gone by then')
+  const third = engine.listTasks(queue, { pageToken: second.nextPageToken!, pageSize: 5000 })
+  t.equal(third.nextPageToken, undefined)
+  const seen = [first, second, third].flatMap(page => page.tasks.map(task => task.name))
+  t.equal(seen.length, 2497)
+  t.equal(new Set(seen).size, 2497)
+  t.equal(engine.listTasks(queue, { pageSize: 7 }).tasks.length, 7)
+  t.throws(() => engine.listTasks(queue, { pageToken: 'nonsense' }), { code: 'INVALID_ARGUMENT' })
+  await engine.createQueue(`${parent}/queues/other`)
+  t.throws(() => engine.listTasks(`${parent}/queues/other`, { pageToken: first.nextPageToken! }), { code: 'INVALID_ARGUMENT' })
+  await clock.advance(2 * 3600 * 1000)
+  t.throws(() => engine.listTasks(queue, { pageToken: first.nextPageToken! }), { code: 'INVALID_ARGUMENT' }, 'a token lasts two hours')
+  await engine.close()
+})

@@ -1,0 +1,185 @@
+import t from 'tap'
+import { Engine } from '../../lib/engine/engine.js'
+import { MemoryStore } from '../../lib/store/memory-store.js'
+import { ManualClock } from '../../lib/clock/manual-clock.js'
+import { FragileStore, httpRequest, parent, queue, startEngine } from '../support/engine-harness.js'
+
+const day = 24 * 3600 * 1000
+const named = (id: string) => ({ name: `${queue}/tasks/${id}`, httpRequest })
+
+t.test('what a store refuses after an attempt is reported, true in memory, and stored with the next settle', async t => {
+  const { engine, clock, store, errors, attempts, last } = await startEngine({ store: new FragileStore() })
+  const done = await engine.createTask(queue, named('done'))
+  const retried = await engine.createTask(queue, named('retried'))
+  store.broken.add('removeTask').add('putTask')
+  await attempts[0]!.answer(200)
+  await attempts[1]!.answer(500)
+  t.match(
+    errors,
+    [{ message: 'removeTask broke' }, { message: 'putTask broke' }],
+    'the removal was tried again meanwhile, and of its two errors one is reported'
+  )
+  t.throws(() => engine.getTask(done.name), { code: 'NOT_FOUND' })
+  t.match(engine.getTask(retried.name), { dispatchCount: 1, previousResponse: 500 })
+  t.match(store.getTask(retried.name), { dispatchCount: 0 })
+  t.ok(store.getTask(done.name))
+
+  store.broken.clear()
+  await engine.createTask(queue, named('other'))
+  await last().answer(200)
+  t.match(store.getTask(retried.name), { dispatchCount: 1, previousResponse: 500 })
+  t.equal(store.getTask(done.name), undefined)
+  await t.rejects(engine.createTask(queue, named('done')), { code: 'ALREADY_EXISTS' })
+
+  store.broken.add('removeTask')
+  await clock.advance(100)
+  await last().answer(200)
+  t.ok(store.getTask(retried.name))
+  store.broken.clear()
+  await engine.close()
+  t.equal(store.getTask(retried.name), undefined, 'closing tries once more')
+})
+
+t.test('a change that the store refuses did not happen', async t => {
+  const { engine, clock, store, attempts, last } = await startEngine({ store: new FragileStore() })
+  const waiting = await engine.createTask(queue, { ...named('waiting'), scheduleAt: clock.now() + 1000 })
+  const running = await engine.createTask(queue, named('running'))
+  for (const method of ['putTask', 'removeTask', 'putQueue', 'removeQueue']) store.broken.add(method)
+  const refused = { code: 'UNAVAILABLE' }
+  await t.rejects(engine.createTask(queue, named('new')), refused)
+  await t.rejects(engine.deleteTask(waiting.name), refused)
+  await t.rejects(engine.pauseQueue(queue), refused)
+  await t.rejects(engine.createQueue(`${parent}/queues/new`), refused)
+  t.throws(() => engine.getQueue(`${parent}/queues/new`), { code: 'NOT_FOUND' })
+  for (const [i, remove] of [() => engine.deleteTask(running.name), () => engine.deleteQueue(queue)].entries()) {
+    let open = () => {}
+    store.gate = new Promise(resolve => { open = resolve })
+    const removal = t.rejects(remove(), refused)
+    await clock.settle()
+    t.throws(() => engine.getTask(running.name), { code: 'NOT_FOUND' }, 'gone while it looks like success')
+    await attempts[i]!.answer(500)
+    open()
+    store.gate = undefined
+    await removal
+    t.match(engine.getTask(running.name), { dispatchCount: i + 2 }, 'back, and dispatched anew, since nobody knows what came of it')
+    await clock.settle()
+  }
+  store.broken.clear()
+  t.equal(engine.getQueue(queue).state, 'RUNNING')
+  t.equal(engine.getTask(waiting.name).dispatchCount, 0)
+  await clock.advance(1000)
+  t.same(attempts.slice(2).map(attempt => attempt.task.name).sort(), [running.name, waiting.name].sort(), 'both are dispatched')
+  await engine.createTask(queue, named('new'))
+  for (const attempt of attempts) await attempt.answer(200)
+  t.equal(last().task.name, `${queue}/tasks/new`)
+  await engine.close()
+})
+
+t.test('a task that the store has lost is reported, not dispatched', async t => {
+  const { engine, clock, store, errors, attempts, last } = await startEngine()
+  const { name } = await engine.createTask(queue, { ...named('lost'), scheduleAt: clock.now() + 1000 })
+  await store.removeTask(name)
+  await clock.advance(1000)
+  t.equal(attempts.length, 0)
+  t.match(errors, [{ message: /has lost task/ }])
+
+  const unreadable = await engine.createTask(queue, { ...named('unreadable'), scheduleAt: clock.now() + 1000 })
+  store.getTask = () => { throw new Error('bad record') }
+  await clock.advance(1000)
+  t.match(errors[1], { message: 'bad record' })
+  store.getTask = MemoryStore.prototype.getTask
+  await clock.advance(1000)
+  t.equal(last().task.name, unreadable.name, 'tried again after a second')
+  await last().answer(200)
+  await engine.close()
+})
+
+t.test('an engine that is opened on what another left behind goes on where that one stood', async t => {
+  const store = new MemoryStore()
+  const clock = new ManualClock()
+  const first = await startEngine({ store, clock, queueTombstoneMs: 7 * day })
+  await first.engine.createQueue(`${parent}/queues/gone`)
+  await first.engine.deleteQueue(`${parent}/queues/gone`)
+  await first.engine.updateQueue(queue, { rateLimits: { maxDispatchesPerSecond: 5 } })
+  await first.engine.createTask(queue, named('done'))
+  await first.last().answer(200)
+  await first.engine.createTask(queue, named('failed'))
+  await first.last().answer(500)
+  await first.engine.createTask(queue, named('running'))
+  const generated = await first.engine.createTask(queue, { httpRequest, scheduleAt: clock.now() + 1000 })
+  // Not closed: this is a crash while `running` runs.
+
+  const attempts: string[] = []
+  const second = new Engine({
+    store,
+    clock,
+    dispatch: async ({ task }) => {
+      attempts.push(`${task.name.slice(queue.length + 7)} ${task.dispatchCount}`)
+      return { status: 200 }
+    }
+  })
+  await second.open()
+  t.match(second.getQueue(queue), { settings: { rateLimits: { maxDispatchesPerSecond: 5 } } })
+  await t.rejects(second.createTask(queue, named('done')), { code: 'ALREADY_EXISTS', message: /too recently/ })
+  await t.rejects(second.createTask(queue, named('failed')), { code: 'ALREADY_EXISTS', message: 'Requested entity already exists' })
+  await t.rejects(second.createQueue(`${parent}/queues/gone`), { code: 'FAILED_PRECONDITION' })
+  t.same(second.counts(queue), { waiting: 3, running: 0 })
+  second.start()
+  await clock.advance(1000)
+  t.same(attempts, ['running 1', 'failed 2', `${generated.name.slice(queue.length + 7)} 1`])
+  t.throws(
+    () => second.getTask(generated.name),
+    { message: 'Requested entity was not found.' },
+    'its id was generated, so it is not remembered'
+  )
+  await second.close()
+})
+
+t.test('an observer hears of every step of a task, and what it throws changes nothing', async t => {
+  const { engine, clock, last, errors } = await startEngine()
+  await engine.updateQueue(queue, { retryConfig: { maxAttempts: 2 } })
+  const heard: unknown[] = []
+  const stop = engine.observe({
+    added: task => {
+      heard.push(['added', task.name.slice(queue.length + 7)])
+    },
+    started: ({ task }) => {
+      heard.push(['started', task.dispatchCount])
+    },
+    attempted: ({ how, retryAt, error }) => {
+      heard.push(['attempted', how, retryAt === undefined ? undefined : retryAt - clock.now(), (error as Error | undefined)?.message])
+    },
+    ended: (name, why) => {
+      heard.push(['ended', name.slice(queue.length + 7), why])
+    },
+    emptied: name => {
+      heard.push(['emptied', name])
+    },
+    changed: name => {
+      heard.push(['changed', name])
+    }
+  })
+  engine.observe({ added () { throw new Error('a bad observer') } })
+  await engine.createTask(queue, named('a'))
+  await last().answer(503)
+  await clock.advance(100)
+  await last().fail(new Error('no route'))
+  t.same(heard.splice(0), [
+    ['added', 'a'],
+    ['started', 1],
+    ['attempted', 503, 100, undefined],
+    ['started', 2],
+    ['attempted', 'unreachable', undefined, 'no route'],
+    ['ended', 'a', 'givenUp']
+  ])
+  await engine.pauseQueue(queue)
+  await engine.createTask(queue, named('b'))
+  await engine.deleteTask(`${queue}/tasks/b`)
+  await engine.purgeQueue(queue)
+  t.same(heard.splice(0), [['changed', queue], ['added', 'b'], ['ended', 'b', 'deleted'], ['emptied', queue], ['changed', queue]])
+  t.match(errors.map(error => (error as Error).message), ['a bad observer', 'no route', 'a bad observer'])
+  stop()
+  await engine.resumeQueue(queue)
+  t.same(heard, [])
+  await engine.close()
+})

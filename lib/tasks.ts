@@ -20,7 +20,7 @@ import { MAX_ATTEMPT } from './cloud-tasks/headers.js'
 import { routePath } from './delivery/path.js'
 import type { Inspection, PendingQuery, PendingTask, TransportCounts, Transport } from './transport/transport.js'
 import type { OutcomeCounts, Settlement } from './worker/settlement.js'
-import type { RetryLimitSource } from './worker/retry-limits.js'
+import type { RetryLimitSource } from './worker/limits/retry-limits.js'
 import type { Runs } from './worker/run.js'
 import { runHandler } from './worker/run-once.js'
 

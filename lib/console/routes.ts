@@ -12,7 +12,7 @@ import { SECURITY_HEADERS, type Guard } from './access/guard.js'
 import { enqueue, run, validate } from './invocation.js'
 import { mountPage } from './page/routes.js'
 import { quietRoute } from './page/quiet-route.js'
-import { STATE_FILTERS, type RowQuery } from './row-pages.js'
+import { STATE_FILTERS, type RowQuery } from './history/row-pages.js'
 
 export interface ConsoleContext {
   readonly guard: Guard

@@ -6,11 +6,11 @@ import type { PluginHandle } from '../plugin-handle.js'
 import type { LiveMessage, Overview, QueueInfo, TaskDetail, TaskPage, TaskRow } from './api/api.js'
 import { requestError } from './api/request-error.js'
 import { bodyOf, queueNameOf, shortId, type SeenTask } from './api/task-view.js'
-import { queueNamer, servedFeed, workerFeed } from './attempt-feed.js'
+import { queueNamer, servedFeed, workerFeed } from './history/attempt-feed.js'
 import { History } from './history/history.js'
 import { Timeline } from './history/timeline.js'
 import { LiveStream } from './live-stream.js'
-import { RowPages, type RowQuery } from './row-pages.js'
+import { RowPages, type RowQuery } from './history/row-pages.js'
 
 /** What a console shows: an engine, an app with a registry, or both. */
 export interface Subject {

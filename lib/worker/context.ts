@@ -7,7 +7,7 @@ import type { LetterFacts, Origin } from '../copies/facts.js'
 import { FST_TASKS_DROPPED, FST_TASKS_INVALID_DELAY, FST_TASKS_POSTPONED } from '../errors.js'
 import type { TaskContext } from '../registry/definitions.js'
 import type { RunResult } from './attempt-result.js'
-import { isLastAttempt, type LimitedAttempt, type RetryLimits } from './retry-limits.js'
+import { isLastAttempt, type LimitedAttempt, type RetryLimits } from './limits/retry-limits.js'
 import type { AttemptWatchers } from './watchers.js'
 
 export interface AttemptContextParts {

@@ -8,7 +8,7 @@ import type { Config } from '../options/config.js'
 import type { PayloadCodec } from '../registry/payload.js'
 import type { RegisteredTask, Registry } from '../registry/registry.js'
 import { AttemptContext } from './context.js'
-import type { RetryLimitSource } from './retry-limits.js'
+import type { RetryLimitSource } from './limits/retry-limits.js'
 import type { Runs } from './run.js'
 import type { Settlement } from './settlement.js'
 

@@ -1,39 +1,12 @@
-import type { FastifyContextConfig, FastifyError, FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
-import { MAX_TIMEOUT_MS, type Clock } from '../clock/clock.js'
-import { readAttempt } from '../cloud-tasks/headers.js'
-import { DEFAULT_DISPATCH_DEADLINE_MS } from '../cloud-tasks/limits.js'
-import type { Config } from '../options/config.js'
-import { FST_TASKS_ATTEMPT_FAILED, FST_TASKS_NOT_REGISTERED, FST_TASKS_ROUTE_TAKEN } from '../errors.js'
-import type { PayloadCodec } from '../registry/payload.js'
-import type { RegisteredTask, Registry } from '../registry/registry.js'
-import { CLOSING_RESULT, DEADLINE_HEADER, RESULT_HEADER, RETRY_BY_QUEUE, RETRY_HEADER } from '../delivery/headers.js'
+import type { FastifyContextConfig, FastifyError, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import { MAX_TIMEOUT_MS } from '../clock/clock.js'
 import { routePath } from '../delivery/path.js'
-import type { Copies } from '../copies/copies.js'
-import { readOrigin } from '../copies/facts.js'
-import type { Authenticator } from './auth/authenticator.js'
-import { AttemptConnection } from './connection.js'
-import { AttemptContext } from './context.js'
+import { FST_TASKS_ATTEMPT_FAILED, FST_TASKS_NOT_REGISTERED, FST_TASKS_ROUTE_TAKEN } from '../errors.js'
+import type { RegisteredTask } from '../registry/registry.js'
+import { answer, describe, refuseWhileClosing, rejectCall } from './answers.js'
 import type { AttemptResult, RunResult } from './attempt-result.js'
-import { UNKNOWN_LIMITS, type RetryLimitSource } from './retry-limits.js'
-import type { Outcome, Settlement } from './settlement.js'
-import type { Runs } from './run.js'
-import { tracedAttempt } from './traced-attempt.js'
-import type { AttemptWatchers } from './watchers.js'
-
-export interface TaskRoutes {
-  /** The instance that handlers get as `this`. */
-  readonly app: FastifyInstance
-  readonly config: Config
-  readonly clock: Clock
-  readonly registry: Registry
-  readonly payloads: PayloadCodec
-  readonly authenticate: Authenticator
-  readonly runs: Runs
-  readonly settlement: Settlement
-  readonly limits: RetryLimitSource
-  readonly watchers: AttemptWatchers
-  readonly copies: Copies
-}
+import { attempt, settleRefused, settleValidation, type TaskRoutes } from './served-attempt.js'
+import type { Outcome } from './settlement.js'
 
 /**
  * Mounts a route for every task that has a handler, in an instance of its own. An attempt goes through it from top to
@@ -88,24 +61,11 @@ const verified = new WeakSet<FastifyRequest>()
 /** How an attempt ended whose payload was not accepted. Other hooks may throw errors that look alike. */
 const endedBefore = new WeakMap<FastifyRequest, AttemptResult>()
 
-/** Deadlines that began with an asynchronous validation. */
-const deadlines = new WeakMap<FastifyRequest, Deadline>()
-
-interface Deadline {
-  readonly ms: number
-  readonly at: number
-  /** In monotonic time, which no correction of the wall clock moves. */
-  readonly endsAt: number
-}
-
 /** The outcome of a request's attempt. A hook of the host that throws afterwards does not change it. */
 const outcomes = new WeakMap<FastifyRequest, Outcome>()
 
 /** A payload has at most the size of a task, so the limit of the host must not be lower. */
 const BODY_LIMIT = 1_048_576
-
-/** How long settling may take beyond the deadline (`onExhausted`, `onDropped`, the answer itself) before an idle connection is closed. */
-const ANSWER_MS = 30_000
 
 function attemptRoute (worker: TaskRoutes, task: RegisteredTask): RouteOptions {
   return {
@@ -127,7 +87,9 @@ function attemptRoute (worker: TaskRoutes, task: RegisteredTask): RouteOptions {
       try {
         if (!hasBody(request)) throw missingPayload(worker, task)
         const payload = worker.payloads.validate(task, request.body)
-        result = payload instanceof Promise ? await settled(worker, task, payload, request, reply) : { result: 'done', value: payload }
+        result = payload instanceof Promise
+          ? await settleValidation(worker, task, payload, request, reply)
+          : { result: 'done', value: payload }
       } catch (error) {
         result = { result: 'failed', error }
       }
@@ -157,59 +119,6 @@ function attemptRoute (worker: TaskRoutes, task: RegisteredTask): RouteOptions {
   }
 }
 
-async function attempt (worker: TaskRoutes, task: RegisteredTask, request: FastifyRequest, reply: FastifyReply): Promise<Outcome> {
-  const { ms, at, endsAt } = deadlines.get(request) ?? deadlineOf(worker, request)
-  const connection = new AttemptConnection(request.raw, reply.raw, ms + ANSWER_MS)
-  try {
-    const context = contextOf(worker, task, request, at)
-    return await traced(worker, request, context, async () => {
-      await begin(worker, request, context)
-      return await runAndSettle(worker, task, request, context, connection, endsAt)
-    })
-  } finally {
-    connection.release()
-  }
-}
-
-/**
- * How an asynchronous validation ends: as a run of a handler does, since a validator that never settles would hold the attempt, and a
- * closing server, for ever.
- */
-async function settled (
-  worker: TaskRoutes, task: RegisteredTask, payload: Promise<unknown>, request: FastifyRequest, reply: FastifyReply
-): Promise<RunResult> {
-  const deadline = deadlineOf(worker, request)
-  deadlines.set(request, deadline)
-  const connection = new AttemptConnection(request.raw, reply.raw, deadline.ms + ANSWER_MS)
-  // A run that does not begin, because the server is closing, does not wait for it.
-  payload.catch(() => {})
-  try {
-    const context = contextOf(worker, task, request, deadline.at)
-    return await worker.runs.attempt(
-      async () => await worker.runs.run(worker.app, async () => await payload, undefined, context, deadline.ms, connection)
-    )
-  } finally {
-    connection.release()
-  }
-}
-
-/** @param endsAt the deadline in monotonic time, which no correction of the wall clock moves */
-async function runAndSettle (
-  worker: TaskRoutes, task: RegisteredTask, request: FastifyRequest, context: AttemptContext, connection: AttemptConnection, endsAt: number
-): Promise<Outcome> {
-  const { clock } = worker
-  const startedAt = clock.monotonic()
-  const run = await worker.runs.run(worker.app, task.handler!, request.body, context, endsAt - startedAt, connection)
-  context.durationMs = clock.monotonic() - startedAt
-  return await worker.settlement.settle(task, request.body, context, run)
-}
-
-function answer (reply: FastifyReply, { status, result, code }: Outcome): FastifyReply {
-  reply.code(status).header(RESULT_HEADER, result)
-  if (status === 503) reply.header('retry-after', '1')
-  return result === 'done' ? reply.send() : reply.send(describe(status, result, code))
-}
-
 /** Answers a request that did not reach its handler: an unverified caller, an invalid payload, a hook of the host that threw. */
 async function refuse (
   worker: TaskRoutes, task: RegisteredTask, error: FastifyError, request: FastifyRequest, reply: FastifyReply
@@ -217,41 +126,8 @@ async function refuse (
   // A hook of the host that comes before the verification may throw the parser's errors, too.
   const ended = verified.has(request) && isParserError(error) ? invalidPayloadResult(worker, error) : endedBefore.get(request)
   if (ended?.result === 'aborted') return refuseWhileClosing(worker, task, request, reply)
-  if (ended !== undefined) {
-    return answer(reply, await worker.runs.attempt(async () => {
-      const begun = deadlines.get(request)
-      const { at, endsAt, ms } = begun ?? deadlineOf(worker, request)
-      const context = contextOf(worker, task, request, at)
-      return await traced(worker, request, context, async () => {
-        await begin(worker, request, context)
-        if (begun !== undefined) context.durationMs = worker.clock.monotonic() - (endsAt - ms)
-        return await worker.settlement.settle(task, request.body, context, ended)
-      })
-    }))
-  }
+  if (ended !== undefined) return answer(reply, await settleRefused(worker, task, ended, request))
   return rejectCall(task.name, error, request, reply)
-}
-
-/** The caller gets a code; the reason is for the log. */
-function rejectCall (task: string | undefined, error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const status = error.statusCode !== undefined && error.statusCode >= 400 ? error.statusCode : 500
-  const level = status >= 500 ? 'error' : 'warn'
-  request.log[level]({ err: error, task }, 'task call refused')
-  if (status === 401) reply.header('www-authenticate', 'Bearer')
-  return reply.code(status).header(RESULT_HEADER, 'refused').send(describe(status, 'refused', error.code))
-}
-
-/**
- * Answers an attempt that arrives when no handler starts any more: nothing is settled or counted, and it is never the last attempt. The
- * embedded queue takes it back. Cloud Tasks counts it, and slows its queue for a while.
- */
-function refuseWhileClosing ({ config }: TaskRoutes, task: RegisteredTask, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  if (!config.embedded) {
-    request.log.warn({ task: task.name },
-      'attempt refused: the server is closing and its grace period has passed; Cloud Tasks counts the attempt')
-  }
-  return reply.code(503).header(RESULT_HEADER, CLOSING_RESULT).header('retry-after', '1')
-    .send(describe(503, CLOSING_RESULT, 'FST_TASKS_CLOSING'))
 }
 
 /** The result of an attempt whose handler cannot run because of its payload. */
@@ -279,59 +155,4 @@ async function unknownTask (request: FastifyRequest, reply: FastifyReply): Promi
   const error = new FST_TASKS_NOT_REGISTERED(request.url.slice(0, 200), ' here')
   request.log.error({ err: error }, 'a task arrived that has no handler here; it will be retried')
   return reply.code(404).send(describe(404, 'retry', error.code))
-}
-
-function contextOf (worker: TaskRoutes, task: RegisteredTask, request: FastifyRequest, deadlineAt: number): AttemptContext {
-  const { config, clock, watchers } = worker
-  const delivered = readAttempt(request.headers, config.target.type)
-  // Cloud Scheduler and people call without the headers of a queue; that is a first attempt.
-  const headers = delivered ?? {
-    id: request.id, queue: task.queue ?? config.queue, retryCount: 0, executionCount: 0, scheduledAt: clock.now()
-  }
-  const mayHaveOwnRetry = delivered !== undefined && request.headers[RETRY_HEADER] !== RETRY_BY_QUEUE
-  const origin = readOrigin(request.headers)
-  return new AttemptContext({
-    name: task.name,
-    headers,
-    delivered: delivered !== undefined,
-    origin,
-    letter: delivered?.queue === config.deadLetterQueue ? origin?.letter : undefined,
-    clock,
-    mayHaveOwnRetry,
-    limits: UNKNOWN_LIMITS,
-    deadlineAt,
-    log: request.log,
-    request,
-    watchers
-  })
-}
-
-function traced (
-  { config }: TaskRoutes, request: FastifyRequest, context: AttemptContext, work: () => Promise<Outcome>
-): Promise<Outcome> {
-  return tracedAttempt(context, request.headers, config.callers.verify !== 'none', work)
-}
-
-/** Learns how often the task is retried, which may have to be read first. */
-async function begin ({ limits, watchers }: TaskRoutes, request: FastifyRequest, context: AttemptContext): Promise<void> {
-  if (!context.isLetter) {
-    const known = limits.limitsOf(context)
-    context.limits = known instanceof Promise ? await known : known
-  }
-  watchers.started(context, request)
-}
-
-/** Begins now. */
-function deadlineOf ({ clock }: TaskRoutes, request: FastifyRequest): Deadline {
-  const ms = deadlineMs(request)
-  return { ms, at: clock.now() + ms, endsAt: clock.monotonic() + ms }
-}
-
-function deadlineMs (request: FastifyRequest): number {
-  const seconds = Number(request.headers[DEADLINE_HEADER])
-  return seconds >= 15 && seconds <= 86_415 ? seconds * 1000 : DEFAULT_DISPATCH_DEADLINE_MS
-}
-
-function describe (statusCode: number, result: string, code: string | undefined) {
-  return { statusCode, result, ...(code === undefined ? {} : { code }) }
 }

@@ -8,7 +8,7 @@ import type { Config } from '../options/config.js'
 import type { RegisteredTask } from '../registry/registry.js'
 import type { RunResult } from './attempt-result.js'
 import { AttemptContext } from './context.js'
-import type { RetryLimitSource } from './retry-limits.js'
+import type { RetryLimitSource } from './limits/retry-limits.js'
 import type { Runs } from './run.js'
 
 export interface RunOnceParts {

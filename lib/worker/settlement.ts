@@ -5,7 +5,7 @@ import type { Config } from '../options/config.js'
 import type { RegisteredTask } from '../registry/registry.js'
 import type { AttemptResult } from './attempt-result.js'
 import type { AttemptContext } from './context.js'
-import { isRetried, type RetryLimitSource } from './retry-limits.js'
+import { isRetried, type RetryLimitSource } from './limits/retry-limits.js'
 import type { Runs } from './run.js'
 import type { AttemptWatchers } from './watchers.js'
 

@@ -1,5 +1,5 @@
 import { History, type HistoryOptions } from '../../lib/console/history/history.js'
-import { RowPages } from '../../lib/console/row-pages.js'
+import { RowPages } from '../../lib/console/history/row-pages.js'
 import { Timeline } from '../../lib/console/history/timeline.js'
 import { httpRequest, queue, startEngine, type EngineHarness } from './engine-harness.js'
 

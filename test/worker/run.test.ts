@@ -2,7 +2,7 @@ import { AsyncResource } from 'node:async_hooks'
 import t, { type Test } from 'tap'
 import { ManualClock } from '../../lib/clock/manual-clock.js'
 import { AttemptContext } from '../../lib/worker/context.js'
-import { retryLimits } from '../../lib/worker/retry-limits.js'
+import { retryLimits } from '../../lib/worker/limits/retry-limits.js'
 import { Runs } from '../../lib/worker/run.js'
 import { gate } from '../support/app.js'
 

@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import { History } from '../../../lib/console/history/history.js'
-import { RowPages, type RowQuery } from '../../../lib/console/row-pages.js'
+import { RowPages, type RowQuery } from '../../../lib/console/history/row-pages.js'
 import { Timeline } from '../../../lib/console/history/timeline.js'
 import { httpRequest, parent, queue, startEngine } from '../../support/engine-harness.js'
 import { watch, names } from '../../support/watched-engine.js'

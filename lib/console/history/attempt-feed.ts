@@ -1,11 +1,11 @@
-import type { Clock } from '../clock/clock.js'
-import { printQueueName } from '../cloud-tasks/names.js'
-import type { HttpMethod } from '../cloud-tasks/task.js'
-import type { PluginHandle } from '../plugin-handle.js'
-import type { AttemptKey, AttemptRequest, AttemptWatcher, StartedAttempt } from '../worker/watchers.js'
-import type { SeenTask } from './api/task-view.js'
-import type { History } from './history/history.js'
-import { teeLog } from './history/log-tee.js'
+import type { Clock } from '../../clock/clock.js'
+import { printQueueName } from '../../cloud-tasks/names.js'
+import type { HttpMethod } from '../../cloud-tasks/task.js'
+import type { PluginHandle } from '../../plugin-handle.js'
+import type { AttemptKey, AttemptRequest, AttemptWatcher, StartedAttempt } from '../../worker/watchers.js'
+import type { SeenTask } from '../api/task-view.js'
+import type { History } from './history.js'
+import { teeLog } from './log-tee.js'
 
 /** What a feed needs to name the tasks of a history, and to date their log lines. */
 export interface AttemptFeedParts {

@@ -1,8 +1,8 @@
-import type { Engine } from '../engine/engine.js'
-import { FST_TASKS_CONSOLE_REQUEST, FST_TASKS_INVALID_PAGE } from '../errors.js'
-import type { TaskRow, TaskState } from './api/api.js'
-import type { History } from './history/history.js'
-import type { TaskRecord } from './history/task-record.js'
+import type { Engine } from '../../engine/engine.js'
+import { FST_TASKS_CONSOLE_REQUEST, FST_TASKS_INVALID_PAGE } from '../../errors.js'
+import type { TaskRow, TaskState } from '../api/api.js'
+import type { History } from './history.js'
+import type { TaskRecord } from './task-record.js'
 
 /** `pending`: all that have not ended; `ended`: all that have. */
 export type StateFilter = TaskState | 'pending' | 'ended'

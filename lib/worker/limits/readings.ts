@@ -1,5 +1,5 @@
 import type { AsyncResource } from 'node:async_hooks'
-import type { Clock } from '../clock/clock.js'
+import type { Clock } from '../../clock/clock.js'
 
 export type Reading<V> = { readonly outcome: 'read', readonly value: V } | Unread
 

@@ -1,4 +1,4 @@
-import type { QueueSettings, RetryConfig } from '../cloud-tasks/task.js'
+import type { QueueSettings, RetryConfig } from '../../cloud-tasks/task.js'
 
 /** How long a task is retried, and where that is known from. */
 export interface RetryLimits {

@@ -1,0 +1,161 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Clock } from '../clock/clock.js'
+import { readAttempt } from '../cloud-tasks/headers.js'
+import { DEFAULT_DISPATCH_DEADLINE_MS } from '../cloud-tasks/limits.js'
+import type { Copies } from '../copies/copies.js'
+import { readOrigin } from '../copies/facts.js'
+import { DEADLINE_HEADER, RETRY_BY_QUEUE, RETRY_HEADER } from '../delivery/headers.js'
+import type { Config } from '../options/config.js'
+import type { PayloadCodec } from '../registry/payload.js'
+import type { RegisteredTask, Registry } from '../registry/registry.js'
+import type { AttemptResult, RunResult } from './attempt-result.js'
+import type { Authenticator } from './auth/authenticator.js'
+import { AttemptConnection } from './connection.js'
+import { AttemptContext } from './context.js'
+import { UNKNOWN_LIMITS, type RetryLimitSource } from './limits/retry-limits.js'
+import type { Runs } from './run.js'
+import type { Outcome, Settlement } from './settlement.js'
+import { tracedAttempt } from './traced-attempt.js'
+import type { AttemptWatchers } from './watchers.js'
+
+export interface TaskRoutes {
+  /** The instance that handlers get as `this`. */
+  readonly app: FastifyInstance
+  readonly config: Config
+  readonly clock: Clock
+  readonly registry: Registry
+  readonly payloads: PayloadCodec
+  readonly authenticate: Authenticator
+  readonly runs: Runs
+  readonly settlement: Settlement
+  readonly limits: RetryLimitSource
+  readonly watchers: AttemptWatchers
+  readonly copies: Copies
+}
+
+export async function attempt (worker: TaskRoutes, task: RegisteredTask, request: FastifyRequest, reply: FastifyReply): Promise<Outcome> {
+  const { ms, at, endsAt } = deadlines.get(request) ?? deadlineOf(worker, request)
+  const connection = new AttemptConnection(request.raw, reply.raw, ms + ANSWER_MS)
+  try {
+    const context = contextOf(worker, task, request, at)
+    return await traced(worker, request, context, async () => {
+      await begin(worker, request, context)
+      return await runAndSettle(worker, task, request, context, connection, endsAt)
+    })
+  } finally {
+    connection.release()
+  }
+}
+
+/**
+ * How an asynchronous validation ends: as a run of a handler does, since a validator that never settles would hold the attempt, and a
+ * closing server, for ever.
+ */
+export async function settleValidation (
+  worker: TaskRoutes, task: RegisteredTask, payload: Promise<unknown>, request: FastifyRequest, reply: FastifyReply
+): Promise<RunResult> {
+  const deadline = deadlineOf(worker, request)
+  deadlines.set(request, deadline)
+  const connection = new AttemptConnection(request.raw, reply.raw, deadline.ms + ANSWER_MS)
+  // A run that does not begin, because the server is closing, does not wait for it.
+  payload.catch(() => {})
+  try {
+    const context = contextOf(worker, task, request, deadline.at)
+    return await worker.runs.attempt(
+      async () => await worker.runs.run(worker.app, async () => await payload, undefined, context, deadline.ms, connection)
+    )
+  } finally {
+    connection.release()
+  }
+}
+
+/** @param endsAt the deadline in monotonic time, which no correction of the wall clock moves */
+async function runAndSettle (
+  worker: TaskRoutes, task: RegisteredTask, request: FastifyRequest, context: AttemptContext, connection: AttemptConnection, endsAt: number
+): Promise<Outcome> {
+  const { clock } = worker
+  const startedAt = clock.monotonic()
+  const run = await worker.runs.run(worker.app, task.handler!, request.body, context, endsAt - startedAt, connection)
+  context.durationMs = clock.monotonic() - startedAt
+  return await worker.settlement.settle(task, request.body, context, run)
+}
+
+/** Settles an attempt whose payload was not accepted: `ended` is how. */
+export async function settleRefused (
+  worker: TaskRoutes, task: RegisteredTask, ended: AttemptResult, request: FastifyRequest
+): Promise<Outcome> {
+  return await worker.runs.attempt(async () => {
+    const begun = deadlines.get(request)
+    const { at, endsAt, ms } = begun ?? deadlineOf(worker, request)
+    const context = contextOf(worker, task, request, at)
+    return await traced(worker, request, context, async () => {
+      await begin(worker, request, context)
+      if (begun !== undefined) context.durationMs = worker.clock.monotonic() - (endsAt - ms)
+      return await worker.settlement.settle(task, request.body, context, ended)
+    })
+  })
+}
+
+function contextOf (worker: TaskRoutes, task: RegisteredTask, request: FastifyRequest, deadlineAt: number): AttemptContext {
+  const { config, clock, watchers } = worker
+  const delivered = readAttempt(request.headers, config.target.type)
+  // Cloud Scheduler and people call without the headers of a queue; that is a first attempt.
+  const headers = delivered ?? {
+    id: request.id, queue: task.queue ?? config.queue, retryCount: 0, executionCount: 0, scheduledAt: clock.now()
+  }
+  const mayHaveOwnRetry = delivered !== undefined && request.headers[RETRY_HEADER] !== RETRY_BY_QUEUE
+  const origin = readOrigin(request.headers)
+  return new AttemptContext({
+    name: task.name,
+    headers,
+    delivered: delivered !== undefined,
+    origin,
+    letter: delivered?.queue === config.deadLetterQueue ? origin?.letter : undefined,
+    clock,
+    mayHaveOwnRetry,
+    limits: UNKNOWN_LIMITS,
+    deadlineAt,
+    log: request.log,
+    request,
+    watchers
+  })
+}
+
+function traced (
+  { config }: TaskRoutes, request: FastifyRequest, context: AttemptContext, work: () => Promise<Outcome>
+): Promise<Outcome> {
+  return tracedAttempt(context, request.headers, config.callers.verify !== 'none', work)
+}
+
+/** Learns how often the task is retried, which may have to be read first. */
+async function begin ({ limits, watchers }: TaskRoutes, request: FastifyRequest, context: AttemptContext): Promise<void> {
+  if (!context.isLetter) {
+    const known = limits.limitsOf(context)
+    context.limits = known instanceof Promise ? await known : known
+  }
+  watchers.started(context, request)
+}
+
+/** Begins now. */
+function deadlineOf ({ clock }: TaskRoutes, request: FastifyRequest): Deadline {
+  const ms = deadlineMs(request)
+  return { ms, at: clock.now() + ms, endsAt: clock.monotonic() + ms }
+}
+
+function deadlineMs (request: FastifyRequest): number {
+  const seconds = Number(request.headers[DEADLINE_HEADER])
+  return seconds >= 15 && seconds <= 86_415 ? seconds * 1000 : DEFAULT_DISPATCH_DEADLINE_MS
+}
+
+/** Deadlines that began with an asynchronous validation. */
+const deadlines = new WeakMap<FastifyRequest, Deadline>()
+
+interface Deadline {
+  readonly ms: number
+  readonly at: number
+  /** In monotonic time, which no correction of the wall clock moves. */
+  readonly endsAt: number
+}
+
+/** How long settling may take beyond the deadline (`onExhausted`, `onDropped`, the answer itself) before an idle connection is closed. */
+const ANSWER_MS = 30_000

@@ -4,7 +4,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import { systemClock } from '../clock/clock.js'
 import { Engine, type Answer, type Attempt, type ErrorContext } from '../engine/engine.js'
 import { isSuccess } from '../engine/transitions.js'
-import { MemoryStore } from '../store/memory-store.js'
+import { createStore } from '../store/create-store.js'
 import type { Store } from '../store/store.js'
 import { CloudTasksError } from '../cloud-tasks/status.js'
 import { AttemptLog } from './dispatch/attempt-log.js'
@@ -189,13 +189,6 @@ function logged ({ task, deadlineMs }: Attempt, answer: Answer, log: AttemptLog)
   if (answer.status === 0) log.late(task.name, deadlineMs)
   else if (!isSuccess(answer.status)) log.refused(task, answer.status)
   return answer
-}
-
-/** Loads lmdb only where there is a directory. */
-async function createStore (directory: string | undefined): Promise<Store> {
-  if (directory === undefined) return new MemoryStore()
-  const { LmdbStore } = await import('../store/lmdb/lmdb-store.js')
-  return new LmdbStore({ directory })
 }
 
 async function createMissingQueue (engine: Engine, name: string): Promise<void> {

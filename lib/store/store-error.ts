@@ -2,11 +2,11 @@
  * What is wrong with a store.
  * inUse: another engine has it. foreign: the directory holds something else. version: made by another version.
  * damaged: its data cannot be relied on. access: the system denies it. full: no space is left. broken: a write failed, and
- * nothing is known of the disk since. closed: `close` was called.
+ * nothing is known of the disk since. closed: `close` was called. unloadable: the package lmdb cannot be loaded.
  */
-export type StoreProblem = 'inUse' | 'foreign' | 'version' | 'damaged' | 'access' | 'full' | 'broken' | 'closed'
+export type StoreProblem = 'inUse' | 'foreign' | 'version' | 'damaged' | 'access' | 'full' | 'broken' | 'closed' | 'unloadable'
 
-/** A store cannot be opened, or refuses a change. Says what is wrong and how to mend it. */
+/** A store cannot be opened, or refuses a change. Says what is wrong and what to do. */
 export class StoreError extends Error {
   readonly problem: StoreProblem
 

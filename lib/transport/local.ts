@@ -13,9 +13,9 @@ import type { Config } from '../options/config.js'
 import { LOCAL_MAX_DISPATCHES_PER_SECOND } from '../options/queues.js'
 import { EMBEDDED_ORIGIN } from '../options/target.js'
 import { Engine, type Answer, type Attempt, type ExpiryReport } from '../engine/engine.js'
-import { MemoryStore } from '../store/memory-store.js'
+import { createStore } from '../store/create-store.js'
 import { StoreError } from '../store/store-error.js'
-import type { LoadProgress, Store } from '../store/store.js'
+import type { LoadProgress } from '../store/store.js'
 import { expiredChannel, type ExpiredEvent } from '../events.js'
 import { FST_TASKS_INVALID_PAGE, FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_STORE_UNAVAILABLE } from '../errors.js'
 import { explain } from '../server-error.js'
@@ -88,7 +88,7 @@ export class LocalTransport implements Transport {
 
   async open (): Promise<void> {
     this.#engine = new Engine({
-      store: await createStore(this.#config.directory),
+      store: await createStore(this.#config.directory).catch(error => { throw storeUnavailable(error) ?? error }),
       clock: this.#clock,
       scope: this.#scope,
       dispatch: attempt => this.deliver(attempt),
@@ -414,22 +414,6 @@ function isUndelivered ({ status, result }: RouteResponse): boolean {
 
 function queueHint (queue: string): string {
   return `add it to the option 'queues', as in queues: { '${queue}': {} }`
-}
-
-/** Loads lmdb only where there is a directory. */
-async function createStore (directory: string | undefined): Promise<Store> {
-  if (directory === undefined) return new MemoryStore()
-  try {
-    const { LmdbStore } = await import('../store/lmdb/lmdb-store.js')
-    return new LmdbStore({ directory })
-  } catch (error) {
-    const [reason] = (error as Error).message.split('\n', 1)
-    throw new FST_TASKS_STORE_UNAVAILABLE(
-      `the package lmdb does not load here (${reason}); if a bundler made this program, it must stay external, ` +
-        "see docs/bundlers.md, or leave out 'local.directory' to keep tasks in memory",
-      { cause: error }
-    )
-  }
 }
 
 /** What the plugin's users see of a store's error; undefined for any other. */

@@ -1,7 +1,7 @@
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { CompactSign, calculateJwkThumbprint, compactVerify, exportJWK, generateKeyPair, importJWK, type CryptoKey, type JWK } from 'jose'
-import { syncDirectory } from '../../store/lmdb/directory.js'
+import { replaceFile } from '../../store/durable-file.js'
 import { StoreError } from '../../store/store-error.js'
 
 export interface KeyPair {
@@ -48,7 +48,8 @@ export class SigningKey {
   async #make (): Promise<KeyPair> {
     const { privateKey } = await generateKeyPair('RS256', { extractable: true })
     const jwk = await exportJWK(privateKey)
-    if (this.#directory !== undefined) keep(this.#directory, jwk)
+    // Readable by this user only.
+    if (this.#directory !== undefined) replaceFile(join(this.#directory, FILE), JSON.stringify(jwk) + '\n', 0o600)
     return await pairOf(jwk)
   }
 }
@@ -85,15 +86,6 @@ function readKept (file: string): JWK | undefined {
 
 function damaged (file: string, cause?: unknown): StoreError {
   return new StoreError('damaged', `${file} does not hold a private RSA key; delete it, and the next start creates another`, cause)
-}
-
-/** Written atomically, and readable by this user only. */
-function keep (directory: string, jwk: JWK): void {
-  const draft = join(directory, `.${FILE}`)
-  rmSync(draft, { force: true })
-  writeFileSync(draft, JSON.stringify(jwk) + '\n', { flush: true, flag: 'wx', mode: 0o600 })
-  renameSync(draft, join(directory, FILE))
-  syncDirectory(directory)
 }
 
 function parse (text: string): unknown {

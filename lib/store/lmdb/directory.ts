@@ -1,9 +1,6 @@
-import { randomUUID } from 'node:crypto'
-import {
-  accessSync, closeSync, constants, fsyncSync, linkSync, mkdirSync, openSync, readFileSync, readdirSync, renameSync, rmSync, statSync,
-  writeFileSync
-} from 'node:fs'
-import { basename, dirname, join, resolve } from 'node:path'
+import { accessSync, constants, mkdirSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { createFile, replaceFile, syncDirectory } from '../durable-file.js'
 import { StoreError } from '../store-error.js'
 
 /** Version of everything in the directory: files, databases, keys and records. */
@@ -51,7 +48,6 @@ export function completeFormat ({ format }: StoreFiles): void {
   const directory = dirname(format)
   if (readFormat(directory, format)?.state === undefined) return
   replaceFile(format, printFormat({}), 0o600)
-  syncDirectory(directory)
 }
 
 /** What the system says against a file, in terms of the directory. */
@@ -113,49 +109,16 @@ function create (directory: string, { format }: StoreFiles): void {
   const isMissing = (statSync(gitignore, { throwIfNoEntry: false })?.size ?? 0) === 0
   try {
     if (isMissing) replaceFile(gitignore, '*\n', 0o644)
-    createFormat(directory, format)
+    // Not over that of another process: it may be complete by now and have tasks, which a store that is called new would lose.
+    createFile(format, printFormat({ state: 'new' }), 0o600)
   } catch (error) {
     if (isMissing) rmSync(gitignore, { force: true })
     throw error
   }
 }
 
-/**
- * Marks the store as new, unless another process has made it one meanwhile: that may be complete by now and have tasks, which a store that
- * is called new would lose at its next start.
- */
-function createFormat (directory: string, file: string): void {
-  writeDraft(file, printFormat({ state: 'new' }), 0o600, draft => {
-    try {
-      linkSync(draft, file)
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
-    }
-    rmSync(draft)
-  })
-  syncDirectory(directory)
-}
-
 function printFormat (more: Format): string {
   return JSON.stringify({ format: FORMAT, version: FORMAT_VERSION, ...more }) + '\n'
-}
-
-/** Whole or not at all, also for others that read or write it at the same time. */
-function replaceFile (file: string, text: string, mode: number): void {
-  writeDraft(file, text, mode, draft => { renameSync(draft, file) })
-}
-
-/** Writes a file beside its place; `place` moves it there. */
-function writeDraft (file: string, text: string, mode: number, place: (draft: string) => void): void {
-  const draft = join(dirname(file), `.${basename(file)}-${randomUUID()}`)
-  try {
-    // 'wx' follows no link.
-    writeFileSync(draft, text, { flush: true, flag: 'wx', mode })
-    place(draft)
-  } catch (error) {
-    rmSync(draft, { force: true })
-    throw error
-  }
 }
 
 /** When the newest of the files that hold tasks was written; undefined where there is none. */
@@ -164,18 +127,6 @@ export function lastWriteAt (directory: string): number | undefined {
     .filter(name => name === 'tasks.mdb' || name.endsWith('.journal'))
     .map(name => statSync(join(directory, name), { throwIfNoEntry: false })?.mtimeMs ?? 0)
   return times.length === 0 ? undefined : Math.max(...times)
-}
-
-/** Makes names in a directory durable. */
-export function syncDirectory (directory: string): void {
-  // Windows has no such thing: there names are durable with their files.
-  if (process.platform === 'win32') return
-  const fd = openSync(directory, 'r')
-  try {
-    fsyncSync(fd)
-  } finally {
-    closeSync(fd)
-  }
 }
 
 function parse (text: string): unknown {

@@ -1,4 +1,4 @@
-import type { Row } from './row.js'
+import type { Row } from './record-format.js'
 import { StoreError } from '../store-error.js'
 
 /** What goes in one commit, and who is to be told how it went. */

@@ -1,5 +1,5 @@
 import { crc32 } from 'node:zlib'
-import type { Row, Table } from './row.js'
+import type { Row, Table } from './record-format.js'
 
 /**
  * How changes stand in a journal: in frames, one for each commit, that begin at multiples of 4096 bytes, so that one that a

@@ -5,8 +5,8 @@ import { nextTurn } from '../../clock/clock.js'
 import type { Progress } from './databases.js'
 import { createJournalFile, type JournalFile } from './journal-file.js'
 import { SECTOR, decodeFile, decodeFileHead, encodeFileHead, encodeFrame, wholeSectors, type Frame } from './journal-frame.js'
-import type { Row } from './row.js'
-import { syncDirectory } from './directory.js'
+import type { Row } from './record-format.js'
+import { syncDirectory } from '../durable-file.js'
 import { StoreError, isOutOfSpace } from '../store-error.js'
 
 export interface JournalOptions {

@@ -1,28 +1,14 @@
 import type { Task } from '../../cloud-tasks/task.js'
 import { GroupCommit, type Batch } from './group-commit.js'
-import { beginRun, entriesOf, openDatabases, printQueue, type Databases, type OnProgress } from './databases.js'
-import { DiskSpace } from './disk-space.js'
-import type { JournalFile } from './journal-file.js'
-import { RecordIndex, idOf, type IndexedQueue } from './record-index.js'
-import { NameMap } from '../name-map.js'
+import { printQueue, type OnProgress } from './databases.js'
+import { NameIndex, RecordIndex, idOf, type IndexedQueue } from './record-index.js'
 import { OrphanCleaner } from './orphans.js'
-import { decodeState, decodeTask, encodeState, encodeTask, encodeTombstone } from './record-format.js'
-import { accessProblem, completeFormat, lastWriteAt, prepareDirectory } from './directory.js'
+import { decodeState, decodeTask, encodeState, encodeTask } from './record-format.js'
+import { openDirectory, type LmdbStoreOptions, type OpenDirectory } from './opening.js'
 import { StoreError } from '../store-error.js'
-import { StoreLock } from './lock.js'
 import type { LoadProgress, Store, StoredQueue, StoredState, Tombstone } from '../store.js'
-import { WriteAhead, recover, takenOver } from './write-ahead.js'
 
-export interface LmdbStoreOptions {
-  /** Made where there is none. One engine at a time. */
-  readonly directory: string
-  /** Bytes that the disk still has room for. @default asks the file system */
-  readonly freeBytes?: () => number
-  /** Makes the files that changes are written to first. @default files that sync */
-  readonly createJournalFile?: (path: string) => Promise<JournalFile>
-  /** What gathers in those files before it goes to the databases. @default 8 MiB */
-  readonly journalBytes?: number
-}
+export type { LmdbStoreOptions }
 
 /** What the open batches change, so that reading sees it at once and a failed commit can be taken back. */
 interface Change {
@@ -45,15 +31,10 @@ interface TaskBatch extends Batch {
  * Tasks are kept under ascending numbers, not names: new ones then land side by side, on few pages, however many are waiting.
  */
 export class LmdbStore implements Store {
-  readonly #directory: string
   readonly #options: LmdbStoreOptions
   readonly #queues = new RecordIndex()
-  /** Where names are remembered. */
-  readonly #names = new NameMap<number>()
-  #lastName = 0
-  #lock!: StoreLock
-  #databases!: Databases
-  #writeAhead!: WriteAhead
+  readonly #names = new NameIndex()
+  #opened!: OpenDirectory
   #commits!: GroupCommit<TaskBatch>
   /** The last batch that was committed. Most tasks are dispatched as soon as they are stored, so most reads end here. */
   #recent: TaskBatch | undefined
@@ -65,7 +46,6 @@ export class LmdbStore implements Store {
   #closed: Promise<void> | undefined
 
   constructor (options: LmdbStoreOptions) {
-    this.#directory = options.directory
     this.#options = options
   }
 
@@ -79,44 +59,18 @@ export class LmdbStore implements Store {
   }
 
   async #load (onProgress: OnProgress): Promise<StoredState> {
-    const { freeBytes, createJournalFile: createFile, journalBytes } = this.#options
-    const directory = this.#directory
-    const files = prepareDirectory(directory)
-    const lock = this.#lock = new StoreLock(files.lock)
-    let opened: Databases | undefined
-    let lastKnownAt: number | undefined
-    try {
-      // First of all: a former holder that this process cannot see stores nothing from here on, and the files come to rest.
-      lock.take()
-      lastKnownAt = lastWriteAt(directory)
-      const databases = this.#databases = opened = await openDatabases(directory, files, onProgress)
-      const space = new DiskSpace(directory, databases, freeBytes)
-      space.check(0, true)
-      // Nobody else is inside: lmdb lets one transaction write at a time, of all processes.
-      const run = databases.root.transactionSync(() => {
-        if (!lock.isHeld()) throw takenOver(directory)
-        return beginRun(databases)
-      })
-      const journal = await recover({ directory, databases, space, run, createFile, onProgress })
-      this.#writeAhead = new WriteAhead({ directory, databases, space, lock, journal, journalBytes })
-      if (!lock.isHeld()) throw takenOver(directory)
-      completeFormat(files)
-    } catch (error) {
-      await opened?.root.close()
-      lock.release()
-      throw error instanceof StoreError ? error : accessProblem(directory, error)
-    }
-    const databases = this.#databases
+    const opened = this.#opened = await openDirectory(this.#options, onProgress)
+    const { databases, writeAhead, lastKnownAt } = opened
     this.#commits = new GroupCommit<TaskBatch>({
       begin: batch => ({ ...batch, changes: new Map(), undo: [] }),
-      write: ({ rows, shrinks }) => this.#writeAhead.write(rows, shrinks),
+      write: ({ rows, shrinks }) => writeAhead.write(rows, shrinks),
       onDone: (batch, failed) => { this.#done(batch, failed) }
     })
     return {
       queues: this.#queues.loadQueues(databases),
       tasks: this.#queues.loadTasks(databases, orphans => { this.#orphans.add(orphans) }),
       taskCount: (databases.tasks.getStats() as { readonly entryCount: number }).entryCount,
-      tombstones: this.#loadTombstones(),
+      tombstones: this.#names.load(databases),
       ...(lastKnownAt === undefined ? undefined : { lastKnownAt })
     }
   }
@@ -154,7 +108,7 @@ export class LmdbStore implements Store {
 
   removeTask (name: string, tombstone?: Tombstone): Promise<void> {
     return this.#change(batch => {
-      this.#remember(batch, tombstone)
+      if (tombstone !== undefined) this.#names.remember(batch, tombstone)
       const queue = this.#queues.ofTask(name)
       const number = queue?.tasks.get(name)
       if (queue === undefined || number === undefined) return
@@ -181,7 +135,7 @@ export class LmdbStore implements Store {
   removeQueue (name: string, tombstone?: Tombstone): Promise<void> {
     const queue = this.#queues.get(name)
     const removed = this.#change(batch => {
-      this.#remember(batch, tombstone)
+      if (tombstone !== undefined) this.#names.remember(batch, tombstone)
       if (queue === undefined) return
       this.#queues.remove(queue)
       batch.undo.push(() => { this.#queues.restore(queue) })
@@ -193,13 +147,7 @@ export class LmdbStore implements Store {
 
   forget (names: readonly string[]): Promise<void> {
     return this.#change(batch => {
-      for (const name of names) {
-        const number = this.#names.get(name)
-        if (number === undefined) continue
-        this.#names.delete(name)
-        batch.rows.push(['names', number, undefined])
-        batch.undo.push(() => { if (!this.#names.has(name)) this.#names.set(name, number) })
-      }
+      for (const name of names) this.#names.forget(batch, name)
     })
   }
 
@@ -214,9 +162,7 @@ export class LmdbStore implements Store {
     if (opened !== true) return
     this.#orphans.stop()
     await this.#commits.close()
-    await this.#writeAhead.close()
-    await this.#databases.root.close()
-    this.#lock.release()
+    await this.#opened.close()
   }
 
   /** `edit` throws before it changes anything, or not at all. */
@@ -237,20 +183,6 @@ export class LmdbStore implements Store {
     batch.changes.set(name, earlier?.queue === change.queue ? { ...change, before: earlier.before } : change)
   }
 
-  #remember (batch: TaskBatch, tombstone: Tombstone | undefined): void {
-    if (tombstone === undefined) return
-    const { name } = tombstone
-    const [before, number] = [this.#names.get(name), ++this.#lastName]
-    this.#names.set(name, number)
-    batch.rows.push(['names', number, encodeTombstone(tombstone), true])
-    if (before !== undefined) batch.rows.push(['names', before, undefined])
-    batch.undo.push(() => {
-      if (this.#names.get(name) !== number) return
-      if (before === undefined) this.#names.delete(name)
-      else this.#names.set(name, before)
-    })
-  }
-
   #erase (batch: TaskBatch, kept: number): void {
     batch.rows.push(['tasks', Math.abs(kept), undefined])
     if (kept < 0) batch.rows.push(['states', -kept, undefined])
@@ -266,8 +198,9 @@ export class LmdbStore implements Store {
   }
 
   #record (table: 'tasks' | 'states', number: number): Buffer | undefined {
-    const recent = this.#writeAhead.get(table, number)
-    return recent === null ? this.#databases[table].getBinaryFast(number) : recent
+    const { writeAhead, databases } = this.#opened
+    const recent = writeAhead.get(table, number)
+    return recent === null ? databases[table].getBinaryFast(number) : recent
   }
 
   #done (batch: TaskBatch, failed: boolean): void {
@@ -281,14 +214,6 @@ export class LmdbStore implements Store {
       if (later.some(({ changes }) => changes.has(name))) continue
       if (before === undefined) queue.tasks.delete(name)
       else queue.tasks.set(name, before)
-    }
-  }
-
-  * #loadTombstones (): Generator<Tombstone, void> {
-    for (const { key: number, value: tombstone } of entriesOf(this.#databases.names)) {
-      this.#lastName = number
-      this.#names.set(tombstone.name, number)
-      yield tombstone
     }
   }
 }

@@ -1,4 +1,4 @@
-import type { Row, Table } from './row.js'
+import type { Row, Table } from './record-format.js'
 
 /** Changes of the records of one table, the last of each record only. */
 interface Changes {

@@ -11,6 +11,15 @@ import type { Tombstone } from '../store.js'
  *   name    until f64, the name
  */
 
+/** The databases of a store. */
+export type Table = 'queues' | 'tasks' | 'states' | 'names'
+
+/**
+ * A change of one record. A value of undefined removes it. `created`: nothing of that key has been written before, so that
+ * a removal can undo it without a trace. Keys of `queues` are names, all others are numbers.
+ */
+export type Row = readonly [table: Table, key: string | number, value: Buffer | undefined, created?: true]
+
 /** What the front of a task's record tells without a look at its request. */
 export interface TaskHeader {
   /** The queue's number in this store. */

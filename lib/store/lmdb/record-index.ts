@@ -1,7 +1,8 @@
 import { queueNameOf } from '../../cloud-tasks/names.js'
 import { entriesOf, parseQueue, type Databases } from './databases.js'
 import { NameMap } from '../name-map.js'
-import type { StoredQueue, TaskIndexEntry } from '../store.js'
+import { encodeTombstone, type Row } from './record-format.js'
+import type { StoredQueue, TaskIndexEntry, Tombstone } from '../store.js'
 
 /** A queue, and where its tasks are kept. A queue that is deleted and made anew is another queue. */
 export interface IndexedQueue {
@@ -84,6 +85,48 @@ export class RecordIndex {
       yield { name, scheduleAt: dueAgainAt ?? head.scheduleAt, createdAt: head.createdAt, ...generated }
     }
     onOrphans(orphans)
+  }
+}
+
+/** A commit that changes names. */
+export interface NameChanges {
+  readonly rows: Row[]
+  /** What to do where it fails, the last one first. */
+  readonly undo: Array<() => void>
+}
+
+/** Which record remembers which name. */
+export class NameIndex {
+  readonly #numbers = new NameMap<number>()
+  #last = 0
+
+  remember ({ rows, undo }: NameChanges, tombstone: Tombstone): void {
+    const { name } = tombstone
+    const [before, number] = [this.#numbers.get(name), ++this.#last]
+    this.#numbers.set(name, number)
+    rows.push(['names', number, encodeTombstone(tombstone), true])
+    if (before !== undefined) rows.push(['names', before, undefined])
+    undo.push(() => {
+      if (this.#numbers.get(name) !== number) return
+      if (before === undefined) this.#numbers.delete(name)
+      else this.#numbers.set(name, before)
+    })
+  }
+
+  forget ({ rows, undo }: NameChanges, name: string): void {
+    const number = this.#numbers.get(name)
+    if (number === undefined) return
+    this.#numbers.delete(name)
+    rows.push(['names', number, undefined])
+    undo.push(() => { if (!this.#numbers.has(name)) this.#numbers.set(name, number) })
+  }
+
+  * load ({ names }: Databases): Generator<Tombstone, void> {
+    for (const { key: number, value: tombstone } of entriesOf(names)) {
+      this.#last = number
+      this.#numbers.set(tombstone.name, number)
+      yield tombstone
+    }
   }
 }
 

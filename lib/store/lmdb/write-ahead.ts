@@ -4,9 +4,9 @@ import { readProgress, writeRows, type Databases, type OnProgress, type Progress
 import type { DiskSpace } from './disk-space.js'
 import type { JournalFile } from './journal-file.js'
 import { Journal, readJournal, removeJournals } from './journal.js'
-import type { Row, Table } from './row.js'
+import type { Row, Table } from './record-format.js'
 import { StoreError, isOutOfSpace } from '../store-error.js'
-import type { StoreLock } from './lock.js'
+import type { StoreLock } from '../lock.js'
 
 export interface WriteAheadOptions {
   readonly directory: string

@@ -1,4 +1,8 @@
 import { open, type FileHandle } from 'node:fs/promises'
+import {
+  BRANCH, Damage, LEAF, NAMED_DATABASE, NODE, OVERFLOW, OVERFLOW_PAGE, PAGE, childOf, compareIn, inOrder, keyOf, nodesOf, u16
+} from './page.js'
+import { treeIn, type Tree } from './tree.js'
 
 /**
  * Says what is wrong with an lmdb file that nobody has open; undefined when nothing shows. lmdb maps its file and trusts
@@ -32,18 +36,6 @@ export async function lmdbFileProblem (
   }
 }
 
-class Damage extends Error {}
-
-interface Tree {
-  readonly root: number
-  /** 1: the root is a leaf. */
-  readonly depth: number
-  readonly branchPages: number
-  readonly leafPages: number
-  readonly overflowPages: number
-  readonly entries: number
-}
-
 /** What was found of a tree. */
 interface Found {
   readonly tree: Tree
@@ -60,7 +52,6 @@ interface Leaf {
   readonly to: Buffer | undefined
 }
 
-/** Offsets and flags are those of lmdb's data format 2, in the system's byte order: little-endian wherever Node runs. */
 class LmdbFile {
   readonly #handle: FileHandle
   readonly #size: number
@@ -261,76 +252,9 @@ class LmdbFile {
   }
 }
 
-/** Where the nodes of a page begin. */
-function nodesOf (page: Buffer): number[] {
-  const count = Math.min(page.readUInt16LE(PAGE.lower), page.length - PAGE.end) >> 1
-  const nodes: number[] = new Array(count)
-  for (let i = 0; i < count; i++) nodes[i] = page.readUInt16LE(PAGE.end + 2 * i) + PAGE.end
-  return nodes
-}
-
-function keyOf (page: Buffer, node: number): Buffer {
-  const end = node + NODE.data + page.readUInt16LE(node + NODE.keySize)
-  if (end > page.length) throw new Damage('a key is damaged')
-  return page.subarray(node + NODE.data, end)
-}
-
-/** NaN beyond the page, which compares as no number does. */
-function u16 (page: Buffer, at: number): number {
-  return page[at]! + page[at + 1]! * 256
-}
-
-/** The page that a node of a branch points at. */
-function childOf (page: Buffer, node: number): number {
-  return u16(page, node) + u16(page, node + 2) * 2 ** 16 + u16(page, node + 4) * 2 ** 32
-}
-
-/** Compares two keys of a page, each from its beginning to its end. */
-function compareIn (page: Buffer, a: number, aEnd: number, b: number, bEnd: number): number {
-  while (a < aEnd && b < bEnd) {
-    const difference = page[a++]! - page[b++]!
-    if (difference !== 0) return difference
-  }
-  return (aEnd - a) - (bEnd - b)
-}
-
-function inOrder (a: Buffer | undefined, b: Buffer | undefined): boolean {
-  return a === undefined || b === undefined || a.compare(b) < 0
-}
-
-/** The tree whose description lies at `offset`; undefined for an empty one. */
-function treeIn (page: Buffer, offset: number, flags: number): Tree | undefined {
-  if (offset + TREE.root + 8 > page.length) throw new Damage('the root of a database is lost')
-  const at = (field: number): number => Number(page.readBigUInt64LE(offset + field))
-  if ((page.readUInt16LE(offset + TREE.flags) & KINDS) !== flags) throw new Damage('the kind of a database is damaged')
-  if (page.readBigUInt64LE(offset + TREE.root) === NO_PAGE) {
-    if (at(TREE.entries) !== 0) throw new Damage('the root of a database is lost')
-    return undefined
-  }
-  return {
-    root: at(TREE.root),
-    depth: page.readUInt16LE(offset + TREE.depth),
-    branchPages: at(TREE.branchPages),
-    leafPages: at(TREE.leafPages),
-    overflowPages: at(TREE.overflowPages),
-    entries: at(TREE.entries)
-  }
-}
-
 const PAGES_PER_READ = 256
 
 const MAGIC = 0xBEEFC0DE
-const NO_PAGE = 0xFFFFFFFFFFFFFFFFn
 const META_PAGES = 2
 const META = { magic: 24, version: 28, pageSize: 48, free: 48, main: 96, transaction: 152 }
-const PAGE = { transaction: 8, flags: 18, lower: 20, upper: 22, end: 24 }
-const NODE = { flags: 4, keySize: 6, data: 8 }
-const TREE = { flags: 4, depth: 6, branchPages: 8, leafPages: 16, overflowPages: 24, entries: 32, root: 40 }
-const BRANCH = 1
-const LEAF = 2
-const OVERFLOW_PAGE = 4
-const OVERFLOW = 1
-const NAMED_DATABASE = 2
 const INTEGER_KEYS = 8
-/** The flags that say how keys and values are kept. */
-const KINDS = 0x7f

@@ -1,0 +1,21 @@
+import { MemoryStore } from './memory-store.js'
+import { StoreError } from './store-error.js'
+import type { Store } from './store.js'
+
+/**
+ * A store that keeps tasks in that directory, or in memory where there is none. Loads lmdb only where there is one.
+ * @throws StoreError unloadable
+ */
+export async function createStore (directory: string | undefined): Promise<Store> {
+  if (directory === undefined) return new MemoryStore()
+  try {
+    const { LmdbStore } = await import('./lmdb/lmdb-store.js')
+    return new LmdbStore({ directory })
+  } catch (error) {
+    const [reason] = (error as Error).message.split('\n', 1)
+    throw new StoreError('unloadable',
+      `the package lmdb does not load here (${reason}); if a bundler made this program, it must stay external, ` +
+      'see docs/bundlers.md, or name no directory to keep tasks in memory',
+      error)
+  }
+}

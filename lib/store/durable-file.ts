@@ -1,0 +1,46 @@
+import { randomUUID } from 'node:crypto'
+import { closeSync, fsyncSync, linkSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+
+/** Writes a small file durably and atomically: after a crash, and for other processes, it is the former one or the new one. */
+export function replaceFile (file: string, text: string, mode: number): void {
+  writeDraft(file, text, mode, draft => { renameSync(draft, file) })
+}
+
+/** As `replaceFile`, and leaves alone what is there, also when that comes meanwhile. */
+export function createFile (file: string, text: string, mode: number): void {
+  writeDraft(file, text, mode, draft => {
+    try {
+      linkSync(draft, file)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    }
+    rmSync(draft)
+  })
+}
+
+/** Makes names in a directory durable. */
+export function syncDirectory (directory: string): void {
+  // Windows has no such thing: there names are durable with their files.
+  if (process.platform === 'win32') return
+  const fd = openSync(directory, 'r')
+  try {
+    fsyncSync(fd)
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** Writes a file beside its place; `place` moves it there. */
+function writeDraft (file: string, text: string, mode: number, place: (draft: string) => void): void {
+  const draft = join(dirname(file), `.${basename(file)}-${randomUUID()}`)
+  try {
+    // 'wx' follows no link.
+    writeFileSync(draft, text, { flush: true, flag: 'wx', mode })
+    place(draft)
+  } catch (error) {
+    rmSync(draft, { force: true })
+    throw error
+  }
+  syncDirectory(dirname(file))
+}

@@ -1,0 +1,71 @@
+import { StoreError } from '../store-error.js'
+import { StoreLock } from '../lock.js'
+import { beginRun, openDatabases, type Databases, type OnProgress } from './databases.js'
+import { accessProblem, completeFormat, lastWriteAt, prepareDirectory } from './directory.js'
+import { DiskSpace } from './disk-space.js'
+import type { JournalFile } from './journal-file.js'
+import { WriteAhead, recover, takenOver } from './write-ahead.js'
+
+export interface LmdbStoreOptions {
+  /** Made where there is none. One engine at a time. */
+  readonly directory: string
+  /** Bytes that the disk still has room for. @default asks the file system */
+  readonly freeBytes?: () => number
+  /** Makes the files that changes are written to first. @default files that sync */
+  readonly createJournalFile?: (path: string) => Promise<JournalFile>
+  /** What gathers in those files before it goes to the databases. @default 8 MiB */
+  readonly journalBytes?: number
+}
+
+/** A directory that is open. */
+export interface OpenDirectory {
+  readonly databases: Databases
+  readonly writeAhead: WriteAhead
+  /** When the former process wrote last. */
+  readonly lastKnownAt: number | undefined
+  /** To be called once, when nothing is being written any more. */
+  close (): Promise<void>
+}
+
+/**
+ * Locks the directory, checks its files, and brings the databases up to what was acknowledged. Leaves nothing open or locked where
+ * that fails.
+ * @throws StoreError
+ */
+export async function openDirectory (options: LmdbStoreOptions, onProgress: OnProgress): Promise<OpenDirectory> {
+  const { directory, freeBytes, createJournalFile: createFile, journalBytes } = options
+  const files = prepareDirectory(directory)
+  const lock = new StoreLock(files.lock)
+  let databases: Databases | undefined
+  try {
+    // First of all: a former holder that this process cannot see stores nothing from here on, and the files come to rest.
+    lock.take()
+    const lastKnownAt = lastWriteAt(directory)
+    const { root } = databases = await openDatabases(directory, files, onProgress)
+    const space = new DiskSpace(directory, databases, freeBytes)
+    space.check(0, true)
+    const run = beginOwnRun(databases, lock, directory)
+    const journal = await recover({ directory, databases, space, run, createFile, onProgress })
+    const writeAhead = new WriteAhead({ directory, databases, space, lock, journal, journalBytes })
+    if (!lock.isHeld()) throw takenOver(directory)
+    completeFormat(files)
+    const close = async (): Promise<void> => {
+      await writeAhead.close()
+      await root.close()
+      lock.release()
+    }
+    return { databases, writeAhead, lastKnownAt, close }
+  } catch (error) {
+    await databases?.root.close()
+    lock.release()
+    throw error instanceof StoreError ? error : accessProblem(directory, error)
+  }
+}
+
+function beginOwnRun (databases: Databases, lock: StoreLock, directory: string): number {
+  // Nobody else is inside: lmdb lets one transaction write at a time, of all processes.
+  return databases.root.transactionSync(() => {
+    if (!lock.isHeld()) throw takenOver(directory)
+    return beginRun(databases)
+  })
+}

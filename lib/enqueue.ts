@@ -19,7 +19,7 @@ import { enqueueChannel, newEnqueueEvent, type EnqueueEvent, type Filled } from 
 import type { PayloadCodec } from './registry/payload.js'
 import type { RegisteredTypeProvider, TaskPayload } from './registry/definitions.js'
 import type { RegisteredTask, Registry } from './registry/registry.js'
-import type { Failure, OutgoingTask, Transport } from './transport/transport.js'
+import type { Failure, OutgoingTask, Sent, Transport } from './transport/transport.js'
 
 /** Named as in firebase-admin's `TaskOptions`. */
 export interface EnqueueOptions {
@@ -68,6 +68,16 @@ export interface Enqueue<M, F = RegisteredTypeProvider> {
   <N extends keyof M & string>(name: N, payload: TaskPayload<M, N, F>, options?: EnqueueOptions): Promise<EnqueueResult>
 }
 
+/** A checked task, ready to be sent. */
+export interface Prepared {
+  readonly task: RegisteredTask
+  readonly queue: string
+  readonly outgoing: OutgoingTask
+}
+
+/** The event of `enqueueMany`. */
+export type BatchEvent = Filled<EnqueueEvent> & { readonly failures: unknown[] }
+
 /** Name + payload + options -> checked task -> transport. */
 export class Producer {
   readonly #registry: Registry
@@ -101,22 +111,13 @@ export class Producer {
   }
 
   /**
-   * Several calls of `enqueue` for one task, which are one event.
-   * @param work makes the calls by `add`
+   * Enqueues many tasks of one kind, which are one event.
+   * @param work makes the tasks by `prepare` with the event that it is called with, if anybody listens, and sends them
    */
-  async batch<T> (name: string, work: (add: Producer['enqueue']) => Promise<T>): Promise<T> {
-    if (!enqueueChannel.hasSubscribers) return await work(async (...item) => await this.#add(...item))
-    const event = newEnqueueEvent(name, this.#queueOf(name, {}), true)
-    const failures: unknown[] = []
-    event.failures = failures
-    return await traced(event, async () => await work(async (name, payload, options = {}) => {
-      try {
-        return await this.#add(name, payload, options, event)
-      } catch (error) {
-        failures.push(error)
-        throw error
-      }
-    }))
+  async batch<T> (name: string, work: (event: BatchEvent | undefined) => Promise<T>): Promise<T> {
+    if (!enqueueChannel.hasSubscribers) return await work(undefined)
+    const event: BatchEvent = { ...newEnqueueEvent(name, this.#queueOf(name, {}), true), failures: [] }
+    return await traced(event, async () => await work(event))
   }
 
   /** Removes a task that is still queued. `id` is what `enqueue` took or returned. True if it was still there. */
@@ -152,15 +153,40 @@ export class Producer {
     return false
   }
 
-  async #add (name: string, payload: unknown, options: EnqueueOptions = {}, event?: Filled<EnqueueEvent>): Promise<EnqueueResult> {
-    const task = lookUp(this.#registry, name)
+  /**
+   * Checks a task that is to be sent; a promise where its validator is asynchronous.
+   * @throws as `enqueue`
+   */
+  prepare (task: RegisteredTask, payload: unknown, options: EnqueueOptions, event?: Filled<EnqueueEvent>): Prepared | Promise<Prepared> {
     const text = this.#payloads.print(task, payload)
-    await this.#payloads.read(task, text)
+    const read = this.#payloads.read(task, text)
+    return read instanceof Promise
+      ? read.then(() => this.#prepared(task, text, options, event))
+      : this.#prepared(task, text, options, event)
+  }
+
+  /** What a caller gets. @throws as `enqueue` */
+  resultOf ({ task: { name }, queue, outgoing }: Prepared, sent: Sent): EnqueueResult {
+    if (sent.outcome === 'created') return { id: sent.id, name, queue, scheduleTime: new Date(sent.scheduleAt), duplicate: false }
+    if (sent.outcome === 'duplicate' && outgoing.id !== undefined) {
+      return { id: outgoing.id, name, queue, scheduleTime: new Date(outgoing.scheduleAt ?? this.#clock.now()), duplicate: true }
+    }
+    if (sent.outcome === 'duplicate') throw new FST_TASKS_SEND_FAILED(name, 'the queue answered that a task without an id exists already')
+    throw failure(name, queue, sent)
+  }
+
+  async #add (name: string, payload: unknown, options: EnqueueOptions, event?: Filled<EnqueueEvent>): Promise<EnqueueResult> {
+    const checked = this.prepare(lookUp(this.#registry, name), payload, options, event)
+    const prepared = checked instanceof Promise ? await checked : checked
+    return this.resultOf(prepared, await this.#transport.createTask(prepared.queue, prepared.outgoing))
+  }
+
+  #prepared (task: RegisteredTask, text: string, options: EnqueueOptions, event: Filled<EnqueueEvent> | undefined): Prepared {
     this.#check(task, options)
     const queue = options.queue ?? task.queue ?? this.#config.queue
     const outgoing = outgoingTask(task, text, options, this.#clock.now())
     if (event !== undefined) announce(event, queue, outgoing)
-    return await this.#send(task, queue, outgoing)
+    return { task, queue, outgoing }
   }
 
   /** The queue that a call names, as far as it can be known before it is checked. */
@@ -178,17 +204,6 @@ export class Producer {
     if (options.queue !== undefined && options.queue === this.#config.deadLetterQueue) {
       throw refuse(`'queue' is '${options.queue}', the paused queue of the dead letters, which would never run it`)
     }
-  }
-
-  async #send (task: RegisteredTask, queue: string, outgoing: OutgoingTask): Promise<EnqueueResult> {
-    const sent = await this.#transport.createTask(queue, outgoing)
-    const { name } = task
-    if (sent.outcome === 'created') return { id: sent.id, name, queue, scheduleTime: new Date(sent.scheduleAt), duplicate: false }
-    if (sent.outcome === 'duplicate' && outgoing.id !== undefined) {
-      return { id: outgoing.id, name, queue, scheduleTime: new Date(outgoing.scheduleAt ?? this.#clock.now()), duplicate: true }
-    }
-    if (sent.outcome === 'duplicate') throw new FST_TASKS_SEND_FAILED(name, 'the queue answered that a task without an id exists already')
-    throw failure(name, queue, sent)
   }
 }
 

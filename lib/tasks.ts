@@ -1,10 +1,11 @@
 import type { AsyncResource } from 'node:async_hooks'
 import type { FastifyInstance } from 'fastify'
-import { integer, isPlainObject, readOptions, string, type Declared } from './checks.js'
+import { integer, readOptions, string, type Declared } from './checks.js'
 import type { Clock } from './clock/clock.js'
 import type { DeadLetters } from './dead-letters/dead-letters.js'
 import type { Config } from './options/config.js'
-import { lookUp, type DeleteOptions, type Enqueue, type EnqueueOptions, type EnqueueResult, type Producer } from './enqueue.js'
+import { lookUp, type DeleteOptions, type Enqueue, type EnqueueResult, type Producer } from './enqueue.js'
+import { enqueueMany, type EnqueueItem } from './enqueue-many.js'
 import {
   FST_TASKS_INVALID_ENQUEUE_OPTION,
   FST_TASKS_INVALID_PAGE,
@@ -24,7 +25,7 @@ import type { RetryLimitSource } from './worker/limits/retry-limits.js'
 import type { Runs } from './worker/run.js'
 import { runHandler } from './worker/run-once.js'
 
-export type { PendingQuery, PendingTask, TransportCounts }
+export type { EnqueueItem, PendingQuery, PendingTask, TransportCounts }
 
 /** `app.tasks`: what can be done with the tasks of an app besides enqueueing one. */
 export interface Tasks<M = RegisteredTasks, F = RegisteredTypeProvider> {
@@ -39,9 +40,9 @@ export interface Tasks<M = RegisteredTasks, F = RegisteredTypeProvider> {
    */
   run<N extends keyof M & string>(name: N, payload: TaskPayload<M, N, F>, options?: RunOptions): Promise<unknown>
   /**
-   * Enqueues many, a bounded number of them at once (`enqueueConcurrency`). Answers come in the order of `items`, in the
-   * form of `Promise.allSettled`: one bad item fails alone. Reads `items` no faster than it enqueues. Where reading them
-   * throws, that error comes once the calls under way have ended; what they enqueued stays.
+   * Enqueues many: in the embedded queue with one write for up to 500 of them, in Cloud Tasks with a bounded number of calls at once
+   * (`enqueueConcurrency`). Answers come in the order of `items`, in the form of `Promise.allSettled`: one bad item fails alone. Reads
+   * `items` no faster than it enqueues. Where reading them throws, that error comes once what was read before it is enqueued.
    * @throws FST_TASKS_NOT_REGISTERED, FST_TASKS_INVALID_ENQUEUE_OPTION when `items` is no list
    */
   enqueueMany<N extends keyof M & string>(
@@ -94,10 +95,6 @@ export interface PendingPage {
   /** `name` is that in the registry; undefined when no task of it has this path any more. */
   readonly tasks: ReadonlyArray<PendingTask & { readonly name: string | undefined }>
   readonly nextPageToken: string | undefined
-}
-
-export interface EnqueueItem<P> extends EnqueueOptions {
-  readonly payload: P
 }
 
 export interface TaskListing {
@@ -204,28 +201,7 @@ export function createTasks ({
     },
 
     async enqueueMany (name, items) {
-      const task = lookUp(registry, name)
-      if (typeof items !== 'object' || items === null || !(Symbol.iterator in items)) {
-        throw new FST_TASKS_INVALID_ENQUEUE_OPTION(task.name, 'the items must be a list of { payload, ...options }')
-      }
-      return await producer.batch(task.name, async add => {
-        const results: Array<PromiseSettledResult<EnqueueResult>> = []
-        const iterator = items[Symbol.iterator]()
-        let next = 0
-        const worker = async (): Promise<void> => {
-          for (let step = iterator.next(); step.done !== true; step = iterator.next()) {
-            const index = next++
-            try {
-              results[index] = { status: 'fulfilled', value: await add(task.name, ...readItem(task.name, step.value)) }
-            } catch (reason) {
-              results[index] = { status: 'rejected', reason }
-            }
-          }
-        }
-        const ends = await Promise.allSettled(Array.from({ length: config.enqueueConcurrency }, worker))
-        for (const end of ends) if (end.status === 'rejected') throw end.reason
-        return results
-      })
+      return await enqueueMany({ producer, transport, concurrency: config.enqueueConcurrency }, lookUp(registry, name), items)
     },
 
     delete: producer.delete,
@@ -263,13 +239,4 @@ const pageOptions = {
 
 function readPage (page: unknown): PendingQuery {
   return readOptions(pageOptions, page, { refuse: problem => new FST_TASKS_INVALID_PAGE(problem) })
-}
-
-/** @throws FST_TASKS_INVALID_ENQUEUE_OPTION */
-function readItem (name: string, item: unknown): [payload: unknown, options: EnqueueOptions] {
-  if (!isPlainObject(item) || !Object.hasOwn(item, 'payload')) {
-    throw new FST_TASKS_INVALID_ENQUEUE_OPTION(name, 'an item must be an object with its payload: { payload, ...options }')
-  }
-  const { payload, ...options } = item
-  return [payload, options]
 }

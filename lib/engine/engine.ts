@@ -271,6 +271,12 @@ export class Engine {
     return await this.#tasks.create(queueName, newTask)
   }
 
+  /** As `createTask` for each of them, stored in one step. Results come in their order; what is wrong with one ends that one alone. */
+  async createTasks (queueName: string, newTasks: readonly NewTask[]): Promise<Array<PromiseSettledResult<Task>>> {
+    this.#checkOpen()
+    return await this.#tasks.createAll(queueName, newTasks)
+  }
+
   getTask (name: string): Task {
     this.#checkOpen()
     return this.#tasks.get(name)

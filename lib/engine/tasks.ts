@@ -60,12 +60,50 @@ export class Tasks {
     // Whether the name is taken depends on whether the task before it is stored successfully.
     for (let first = this.#creating.get(name); first !== undefined; first = this.#creating.get(name)) await first
     const queue = queues.get(queueName)
-    if (this.#entry(queue, name) !== undefined) throw statusErrors.taskExists()
-    if (writeBehind.names.has(name)) throw statusErrors.taskExistedRecently()
+    this.#checkFree(queue, name)
     const creation = this.#add(queue, newTask, now)
     const forget = (): void => { this.#creating.delete(name) }
     this.#creating.set(name, creation.then(forget, forget))
     return await creation
+  }
+
+  /** Rejects only where there is no such queue: what is wrong with one task ends that one alone. */
+  async createAll (queueName: string, newTasks: readonly NewTask[]): Promise<Array<PromiseSettledResult<Task>>> {
+    const { clock, queues, writeBehind } = this.#options
+    const now = clock.now()
+    const queue = queues.get(queueName)
+    writeBehind.sweep(newTasks.length)
+    const results: Array<PromiseSettledResult<Task>> = new Array(newTasks.length)
+    const added = new Map<number, Task>()
+    const waiting: number[] = []
+    let release!: () => void
+    const released = new Promise<void>(resolve => { release = resolve })
+    for (const [index, newTask] of newTasks.entries()) {
+      const { name } = newTask
+      try {
+        checkNewTask(queueName, newTask, now)
+        if (name !== undefined && this.#creating.has(name)) {
+          waiting.push(index)
+          continue
+        }
+        if (name !== undefined) this.#checkFree(queue, name)
+        added.set(index, storable(queue, newTask, now))
+        if (name !== undefined) this.#creating.set(name, released)
+      } catch (reason) {
+        results[index] = { status: 'rejected', reason }
+      }
+    }
+    const reason = await this.#addAll(queue, added)
+    for (const [index, task] of added) {
+      results[index] = reason === undefined ? { status: 'fulfilled', value: task } : { status: 'rejected', reason }
+      const { name } = newTasks[index]!
+      if (name !== undefined) this.#creating.delete(name)
+    }
+    release()
+    await Promise.all(waiting.map(async index => {
+      [results[index]] = await Promise.allSettled([this.create(queueName, newTasks[index]!)])
+    }))
+    return results
   }
 
   get (name: string): Task {
@@ -120,19 +158,40 @@ export class Tasks {
   }
 
   async #add (queue: TaskQueue, newTask: NewTask, now: number): Promise<Task> {
-    const { dispatchLoop, observers, store } = this.#options
-    const task = withStoredDefaults(queue.name, newTask, now)
-    if (storedSize(task) > MAX_TASK_BYTES) throw statusErrors.taskTooLarge()
+    const task = storable(queue, newTask, now)
     try {
-      await store.putTask(task)
+      await this.#options.store.putTask(task)
     } catch (error) {
       throw statusErrors.notStored(error)
     }
-    // Even if the queue was deleted meanwhile: should the store fail to delete it, it is still this queue.
+    this.#admit(queue, task)
+    this.#options.dispatchLoop.changed(queue)
+    return task
+  }
+
+  /** Stores them in one step, and wakes the queue once. Never rejects: resolves with why they are not stored. */
+  async #addAll (queue: TaskQueue, tasks: ReadonlyMap<number, Task>): Promise<Error | undefined> {
+    if (tasks.size === 0) return undefined
+    try {
+      await this.#options.store.putTasks([...tasks.values()])
+    } catch (error) {
+      return statusErrors.notStored(error)
+    }
+    for (const task of tasks.values()) this.#admit(queue, task)
+    this.#options.dispatchLoop.changed(queue)
+    return undefined
+  }
+
+  /** Takes up a task that is stored, also if its queue was deleted meanwhile: should the store fail to do that, it is still this queue. */
+  #admit (queue: TaskQueue, task: Task): void {
+    const { observers } = this.#options
     queue.add(new TaskEntry(task))
     if (!observers.none) observers.notify('added', task)
-    dispatchLoop.changed(queue)
-    return task
+  }
+
+  #checkFree (queue: TaskQueue, name: string): void {
+    if (this.#entry(queue, name) !== undefined) throw statusErrors.taskExists()
+    if (this.#options.writeBehind.names.has(name)) throw statusErrors.taskExistedRecently()
   }
 
   #find (name: string): { queue: TaskQueue, entry: TaskEntry } {
@@ -155,4 +214,11 @@ export class Tasks {
     scope.runInAsyncScope(attempts.expire, attempts, queue, entry)
     return undefined
   }
+}
+
+/** The task as it is stored. */
+function storable (queue: TaskQueue, newTask: NewTask, now: number): Task {
+  const task = withStoredDefaults(queue.name, newTask, now)
+  if (storedSize(task) > MAX_TASK_BYTES) throw statusErrors.taskTooLarge()
+  return task
 }

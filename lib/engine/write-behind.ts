@@ -80,9 +80,12 @@ export class WriteBehind {
     return this.names.get(entry.name)
   }
 
-  /** Forgets a few names whose time has passed. */
-  sweep (): void {
-    const names = this.names.sweep(NAMES_PER_SWEEP)
+  /**
+   * Forgets a few names whose time has passed.
+   * @param operations how many operations of the engine it goes with
+   */
+  sweep (operations: number = 1): void {
+    const names = this.names.sweep(NAMES_PER_SWEEP * operations)
     if (names.length > 0) this.track(this.#options.store.forget(names))
   }
 

@@ -56,7 +56,7 @@ export interface CloudTasksOptions<M extends TaskDefinitions = TaskDefinitions, 
    * without an `id` may then be enqueued twice, when a try arrived and its answer did not. @default 10
    */
   readonly sendTimeoutSeconds?: number
-  /** Calls that `enqueueMany` has under way at once, 1 to 1000. @default 64 */
+  /** Calls to Cloud Tasks, and of an asynchronous validator, that `enqueueMany` has under way at once, 1 to 1000. @default 64 */
   readonly enqueueConcurrency?: number
   /**
    * Seconds that running attempts get at close before their signal aborts, 0 to 86400. Cloud Run kills a container 10 s after

@@ -49,11 +49,12 @@ export class PayloadCodec {
   }
 
   /**
-   * What the handler gets from `text`: parsed and validated, with the defaults, coercions and transforms of its validator.
+   * What the handler gets from `text`: parsed and validated, with the defaults, coercions and transforms of its validator. A promise of it
+   * where the validator is asynchronous.
    * @throws FST_TASKS_PAYLOAD_NOT_JSON, FST_TASKS_INVALID_PAYLOAD
    */
-  async read (task: RegisteredTask, text: string): Promise<unknown> {
-    return await this.validate(task, this.#parsed(task, text))
+  read (task: RegisteredTask, text: string): unknown {
+    return this.validate(task, this.#parsed(task, text))
   }
 
   /**

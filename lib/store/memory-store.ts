@@ -19,10 +19,12 @@ export class MemoryStore implements Store {
   }
 
   putTask (task: Task): Promise<void> {
-    const queue = queueNameOf(task.name)
-    let tasks = this.#tasks.get(queue)
-    if (tasks === undefined) this.#tasks.set(queue, tasks = new NameMap())
-    tasks.set(task.name, task)
+    this.#put(task)
+    return done
+  }
+
+  putTasks (tasks: readonly Task[]): Promise<void> {
+    for (const task of tasks) this.#put(task)
     return done
   }
 
@@ -55,6 +57,13 @@ export class MemoryStore implements Store {
 
   close (): Promise<void> {
     return done
+  }
+
+  #put (task: Task): void {
+    const queue = queueNameOf(task.name)
+    let tasks = this.#tasks.get(queue)
+    if (tasks === undefined) this.#tasks.set(queue, tasks = new NameMap())
+    tasks.set(task.name, task)
   }
 }
 

@@ -63,6 +63,8 @@ export interface Store {
   load (onProgress?: (progress: LoadProgress) => void): Promise<StoredState>
   /** Adds a task, or replaces it after an attempt. */
   putTask (task: Task): Promise<void>
+  /** Adds tasks in one step: all of them, or none. */
+  putTasks (tasks: readonly Task[]): Promise<void>
   /** Synchronous, because the engine asks at the moment of dispatch. */
   getTask (name: string): Task | undefined
   /** Ends a task and, in the same step, remembers its name. */

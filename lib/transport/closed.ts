@@ -6,6 +6,7 @@ import type { Failure, Found, Transport } from './transport.js'
  */
 export class ClosedTransport implements Transport {
   readonly inspection = undefined
+  readonly createTasks = undefined
   readonly retrySettings = undefined
 
   async open (): Promise<void> {}

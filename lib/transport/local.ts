@@ -151,12 +151,15 @@ export class LocalTransport implements Transport {
 
   async createTask (queue: string, task: OutgoingTask): Promise<Sent> {
     const created = this.#newTask(queue, task)
-    // The rest of a task is far smaller than the difference, so only huge ones need measuring.
-    if (task.body.length > MAX_TASK_BYTES / 2) {
-      const bytes = this.#bytes(queue, created)
-      if (bytes > MAX_TASK_BYTES - COPY_RESERVE_BYTES) return { outcome: 'tooLarge', bytes, limit: MAX_TASK_BYTES - COPY_RESERVE_BYTES }
-    }
-    return await this.#create(queue, created)
+    return this.#tooLarge(queue, created, task) ?? await this.#create(queue, created)
+  }
+
+  readonly createTasks = async (queue: string, tasks: readonly OutgoingTask[]): Promise<readonly Sent[]> => {
+    const created = tasks.map(task => this.#newTask(queue, task))
+    const answers = created.map((task, index) => this.#tooLarge(queue, task, tasks[index]!))
+    const stored = await this.#createAll(queue, created.filter((_, index) => answers[index] === undefined))
+    let next = 0
+    return answers.map(refused => refused ?? stored[next++]!)
   }
 
   async putTask (queue: string, id: string, task: TaskContent, scheduleAt?: number): Promise<Sent> {
@@ -227,19 +230,54 @@ export class LocalTransport implements Transport {
   }
 
   async #create (queue: string, task: NewTask): Promise<Sent> {
+    try {
+      const refused = this.#isReady(queue) ? undefined : await this.#admits(queue)
+      if (refused !== undefined) return refused
+      return created(await this.#engine.createTask(this.queueName(queue), task))
+    } catch (error) {
+      return this.#refusal(queue, error, task)
+    }
+  }
+
+  async #createAll (queue: string, tasks: readonly NewTask[]): Promise<readonly Sent[]> {
+    try {
+      const refused = this.#isReady(queue) ? undefined : await this.#admits(queue)
+      if (refused !== undefined) return tasks.map(() => refused)
+      const results = await this.#engine.createTasks(this.queueName(queue), tasks)
+      return results.map((result, index) => {
+        return result.status === 'fulfilled' ? created(result.value) : this.#refusal(queue, result.reason, tasks[index]!)
+      })
+    } catch (error) {
+      return tasks.map(task => this.#refusal(queue, error, task))
+    }
+  }
+
+  /** Whether tasks can be stored there without a further look, as almost always. */
+  #isReady (queue: string): boolean {
+    return this.#isOpen && !this.#refusing && this.#queueIds.has(queue)
+  }
+
+  /** Resolves with why the queue accepts no task, once it could. */
+  async #admits (queue: string): Promise<Failure | undefined> {
     if (this.#refusing) return { outcome: 'closing' }
     // A directory may hold queues that the options named once.
     if (!this.#queueIds.has(queue) && !this.#createsQueues) return this.#failure(queue, statusErrors.queueNotFound())
-    try {
-      if (!this.#isOpen) await this.#opening
-      if (!this.#queueIds.has(queue)) await this.#createQueue(queue)
-      const { name, scheduleAt } = await this.#engine.createTask(this.queueName(queue), task)
-      return { outcome: 'created', id: name.slice(name.lastIndexOf('/') + 1), scheduleAt }
-    } catch (error) {
-      return task.name !== undefined && error instanceof CloudTasksError && error.code === 'ALREADY_EXISTS'
-        ? { outcome: 'duplicate' }
-        : this.#failure(queue, error, task)
-    }
+    if (!this.#isOpen) await this.#opening
+    if (!this.#queueIds.has(queue)) await this.#createQueue(queue)
+    return undefined
+  }
+
+  /** The rest of a task is far smaller than the difference, so only huge ones are measured. */
+  #tooLarge (queue: string, task: NewTask, { body }: OutgoingTask): Failure | undefined {
+    if (body.length <= MAX_TASK_BYTES / 2) return undefined
+    const [bytes, limit] = [this.#bytes(queue, task), MAX_TASK_BYTES - COPY_RESERVE_BYTES]
+    return bytes > limit ? { outcome: 'tooLarge', bytes, limit } : undefined
+  }
+
+  #refusal (queue: string, error: unknown, task: NewTask): Sent {
+    return task.name !== undefined && error instanceof CloudTasksError && error.code === 'ALREADY_EXISTS'
+      ? { outcome: 'duplicate' }
+      : this.#failure(queue, error, task)
   }
 
   #bytes (queue: string, task: NewTask): number {
@@ -387,6 +425,10 @@ export class LocalTransport implements Transport {
     const unavailable = storeUnavailable(error)
     return { outcome: 'failed', problem: explain(unavailable ?? error), cause: unavailable ?? error }
   }
+}
+
+function created ({ name, scheduleAt }: Task): Sent {
+  return { outcome: 'created', id: shortId(name), scheduleAt }
 }
 
 /** Logs how far opening is, from its second second on. */

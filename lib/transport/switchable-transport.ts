@@ -79,6 +79,13 @@ export class SwitchableTransport implements Transport {
     return this.#call(transport => transport.createTask(queue, task))
   }
 
+  get createTasks (): Transport['createTasks'] {
+    const substitute = this.#substitute
+    if (substitute !== undefined) return async (queue, tasks) => await (await substitute).createTasks(queue, tasks)
+    const own = this.#own
+    return own.createTasks === undefined ? undefined : (queue, tasks) => own.createTasks!(queue, tasks)
+  }
+
   deleteTask (queue: string, id: string): Promise<Deleted> {
     return this.#call(transport => transport.deleteTask(queue, id))
   }

@@ -19,6 +19,11 @@ export interface Transport {
   warmUp (): void
   /** Never rejects: what came of it is a value. `created` only when the task is safe with the receiver. */
   createTask (queue: string, task: OutgoingTask): Promise<Sent>
+  /**
+   * As `createTask` for many, stored in one step: the answers come in their order, and one that is refused is refused alone. Undefined
+   * where each task takes a call of its own.
+   */
+  readonly createTasks: ((queue: string, tasks: readonly OutgoingTask[]) => Promise<readonly Sent[]>) | undefined
   /** True when the task was still queued. */
   deleteTask (queue: string, id: string): Promise<Deleted>
   /** Reads a whole task, its payload included. Never rejects. */

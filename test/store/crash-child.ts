@@ -15,7 +15,7 @@
 import { openSync, readFileSync, writeSync } from 'node:fs'
 import { Engine, type Attempt } from '../../lib/engine/engine.js'
 import { LmdbStore } from '../../lib/store/lmdb/lmdb-store.js'
-import type { Task } from '../../lib/cloud-tasks/task.js'
+import type { NewTask, Task } from '../../lib/cloud-tasks/task.js'
 import type { Tombstone } from '../../lib/store/store.js'
 
 const [directory, logFile, round, mode] = process.argv.slice(2) as [string, string, string, 'load' | 'hasty' | 'drain']
@@ -37,6 +37,12 @@ class WatchedStore extends LmdbStore {
     }
     await stored
     if (dispatchCount > 0) say(`retry ${bodyOf(task)} ${dispatchCount} ${scheduleAt}`)
+  }
+
+  override async putTasks (tasks: readonly Task[]): Promise<void> {
+    const stored = super.putTasks(tasks)
+    if (mode !== 'hasty') await stored
+    else stored.catch(() => {})
   }
 
   override async removeTask (name: string, tombstone?: Tombstone): Promise<void> {
@@ -76,7 +82,7 @@ for (const queue of queues) await configure(queue, setting)
 process.stdout.write('open\n')
 engine.start()
 if (mode === 'drain') await drain()
-else await Promise.all([addTwice(), changeSettings(), ...Array.from({ length: 64 }, (_, worker) => add(worker))])
+else await Promise.all([addTwice(), changeSettings(), ...Array.from({ length: 64 }, (_, worker) => worker < 8 ? addMany() : add(worker))])
 
 function bodyOf (task: Task): string {
   const body = Buffer.from(task.httpRequest!.body!).toString('latin1')
@@ -107,16 +113,30 @@ async function changeSettings (): Promise<never> {
   }
 }
 
+function newTask (id: number): NewTask {
+  return {
+    ...(id % 10 === 0 ? { name: nameOf(id) } : {}),
+    httpRequest: { url: 'http://localhost/', body: Buffer.from(`${id} ${'x'.repeat(id % 500)}`) },
+    // Some are due a little later.
+    ...(id % 7 === 0 ? { scheduleAt: Date.now() + id % 300 } : {})
+  }
+}
+
+/** Thirty at a time, in one write. */
+async function addMany (): Promise<never> {
+  for (;;) {
+    const ids = Array.from({ length: 30 }, (_, index) => next + 1 + index * queues.length)
+    next += ids.length * queues.length
+    for (const { status } of await engine.createTasks(queueOf(ids[0]!), ids.map(newTask))) if (status === 'rejected') say('error of many')
+    for (const id of ids) say(`ack ${id}`)
+    while (engine.counts(queueOf(ids[0]!)).waiting > 1000) await new Promise(resolve => setImmediate(resolve))
+  }
+}
+
 async function add (worker: number): Promise<never> {
   for (;;) {
     const id = ++next
-    const named = id % 10 === 0
-    await engine.createTask(queueOf(id), {
-      ...(named ? { name: nameOf(id) } : {}),
-      httpRequest: { url: 'http://localhost/', body: Buffer.from(`${id} ${'x'.repeat(id % 500)}`) },
-      // Some are due a little later.
-      ...(id % 7 === 0 ? { scheduleAt: Date.now() + id % 300 } : {})
-    })
+    await engine.createTask(queueOf(id), newTask(id))
     say(`ack ${id}`)
     // Leaves the kill a backlog, and the last process one that it can run.
     if (worker === 0 || engine.counts(queueOf(id)).waiting > 1000) await new Promise(resolve => setImmediate(resolve))

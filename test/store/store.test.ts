@@ -131,6 +131,25 @@ for (const [name, create] of Object.entries(stores)) {
       t.equal(next.getTask('projects/p/locations/l/queues/other/tasks/plain'), undefined)
     })
 
+    t.test('adds many tasks in one step, or none of them', async t => {
+      const { store, reopen } = await opened(t)
+      const other = `${q}-other`
+      await store.putQueue(keptQueue(other))
+      const tasks = Array.from({ length: 600 }, (_, i) => newTask(`${i % 2 === 0 ? q : other}/tasks/${i}`))
+      const stored = store.putTasks(tasks)
+      t.ok(tasks.every(task => store.getTask(task.name) === task), 'before they are durable')
+      await stored
+      await store.putTasks([])
+      if (name !== 'memory') {
+        const lost = newTask('projects/p/locations/l/queues/none/tasks/a')
+        await t.rejects(store.putTasks([newTask(`${q}/tasks/beside`), lost]), /no queue/)
+        t.equal(store.getTask(`${q}/tasks/beside`), undefined)
+      }
+      const next = await reopen(store)
+      t.equal((await contentOf(next)).tasks.length, 600)
+      t.same(tasks.map(task => next.getTask(task.name)), tasks, 'after a restart')
+    })
+
     t.test('keeps what attempts leave behind, and the request as it was', async t => {
       const { store, reopen } = await opened(t)
       const first = newTask(`${q}/tasks/a`)

@@ -19,7 +19,7 @@ export interface EngineHarness {
   readonly store: MemoryStore
   /** All attempts ever made, in order. */
   readonly attempts: OpenAttempt[]
-  /** What `onError` heard. */
+  /** What `onError` got. */
   readonly errors: unknown[]
   readonly last: () => OpenAttempt
 }
@@ -35,6 +35,11 @@ export class FragileStore extends MemoryStore {
   override async putTask (...args: Parameters<MemoryStore['putTask']>): Promise<void> {
     await this.#check('putTask')
     await super.putTask(...args)
+  }
+
+  override async putTasks (...args: Parameters<MemoryStore['putTasks']>): Promise<void> {
+    await this.#check('putTasks')
+    await super.putTasks(...args)
   }
 
   override async removeTask (...args: Parameters<MemoryStore['removeTask']>): Promise<void> {

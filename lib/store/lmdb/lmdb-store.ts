@@ -76,23 +76,13 @@ export class LmdbStore implements Store {
   }
 
   putTask (task: Task): Promise<void> {
+    return this.#change(batch => { this.#put(batch, this.#queueOf(task), task) })
+  }
+
+  putTasks (tasks: readonly Task[]): Promise<void> {
     return this.#change(batch => {
-      const { name } = task
-      const queue = this.#queues.ofTask(name)
-      if (queue === undefined) throw new Error(`The store has no queue for task ${name}`)
-      const before = queue.tasks.get(name)
-      const number = before === undefined ? this.#queues.nextTask() : Math.abs(before)
-      const attempted = task.dispatchCount > 0
-      if (before === undefined || !attempted) {
-        const record = encodeTask(task, queue.number, idOf(queue, name))
-        batch.rows.push(before === undefined ? ['tasks', number, record, true] : ['tasks', number, record])
-        batch.shrinks = false
-      }
-      const hasState = before !== undefined && before < 0
-      if (attempted) batch.rows.push(hasState ? ['states', number, encodeState(task)] : ['states', number, encodeState(task), true])
-      else if (hasState) batch.rows.push(['states', number, undefined])
-      queue.tasks.set(name, attempted ? -number : number)
-      this.#note(batch, name, { queue, task, before })
+      const queues = tasks.map(task => this.#queueOf(task))
+      for (const [index, task] of tasks.entries()) this.#put(batch, queues[index]!, task)
     })
   }
 
@@ -176,6 +166,30 @@ export class LmdbStore implements Store {
     } catch (error) {
       return Promise.reject(error)
     }
+  }
+
+  /** @throws where the store does not have it */
+  #queueOf ({ name }: Task): IndexedQueue {
+    const queue = this.#queues.ofTask(name)
+    if (queue === undefined) throw new Error(`The store has no queue for task ${name}`)
+    return queue
+  }
+
+  #put (batch: TaskBatch, queue: IndexedQueue, task: Task): void {
+    const { name } = task
+    const before = queue.tasks.get(name)
+    const number = before === undefined ? this.#queues.nextTask() : Math.abs(before)
+    const attempted = task.dispatchCount > 0
+    if (before === undefined || !attempted) {
+      const record = encodeTask(task, queue.number, idOf(queue, name))
+      batch.rows.push(before === undefined ? ['tasks', number, record, true] : ['tasks', number, record])
+      batch.shrinks = false
+    }
+    const hasState = before !== undefined && before < 0
+    if (attempted) batch.rows.push(hasState ? ['states', number, encodeState(task)] : ['states', number, encodeState(task), true])
+    else if (hasState) batch.rows.push(['states', number, undefined])
+    queue.tasks.set(name, attempted ? -number : number)
+    this.#note(batch, name, { queue, task, before })
   }
 
   #note (batch: TaskBatch, name: string, change: Change): void {

@@ -28,6 +28,7 @@ export class CloudTransport implements Transport {
   /** Cloud Tasks allows 600 list calls a minute for a region, and its v2 has no counts. */
   readonly inspection = undefined
 
+  readonly createTasks = undefined
   readonly retrySettings: CloudRetrySettings
 
   /** @param random spreads the retries: from 0 to 1. @default Math.random */

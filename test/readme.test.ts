@@ -16,8 +16,11 @@ import { compile, root, type Complaint } from './support/compiler.js'
 
 const readme = await readFile(join(root, 'README.md'), 'utf8')
 
+const pageOf = async (name: string): Promise<string> => await readFile(join(root, 'docs', name), 'utf8')
+const optionsPage = await pageOf('options.md')
+
 t.test('the table of errors lists exactly the errors that exist, with their status', async t => {
-  const listed = [...readme.matchAll(/^\| `(FST_TASKS_\w+)` \| (\d+) \|/gm)].map(match => `${match[1]} ${match[2]}`)
+  const listed = [...(await pageOf('errors.md')).matchAll(/^\| `(FST_TASKS_\w+)` \| (\d+) \|/gm)].map(match => `${match[1]} ${match[2]}`)
   const existing = Object.entries(errors).map(([name, FstError]) => {
     const error = new (FstError as new (...words: string[]) => { code: string, statusCode: number })('a', 'b', 'c')
     t.equal(error.code, name)
@@ -27,8 +30,8 @@ t.test('the table of errors lists exactly the errors that exist, with their stat
 })
 
 /** First column of the table below a heading, and the others by what it holds: a row may describe several keys. */
-function rowsOf (heading: string): Array<{ readonly keys: string[], readonly cells: string[] }> {
-  const section = readme.split(`## ${heading}\n`)[1]?.split(/^#/m)[0] ?? ''
+function rowsOf (page: string, heading: string): Array<{ readonly keys: string[], readonly cells: string[] }> {
+  const section = page.split(`# ${heading}\n`)[1]?.split(/^#/m)[0] ?? ''
   return [...section.matchAll(/^\|\s*(`.*)\|$/gm)].map(row => {
     const [first, ...cells] = row[1]!.split('|').map(cell => cell.trim())
     const keys = first!.replace(/:.*$/, '').matchAll(/`(\w+)(?:\([^`]*\))?`/g)
@@ -37,14 +40,14 @@ function rowsOf (heading: string): Array<{ readonly keys: string[], readonly cel
 }
 
 t.test('the tables of options list exactly the options that are declared', async t => {
-  const tables: Array<[heading: string, declared: Declaration]> = [
-    ['Options', pluginOptions],
-    ['`app.enqueue(name, payload, options?)`', enqueueOptions('http', systemClock)],
-    ['Task definitions', definitionOptions],
-    ['Console', consoleOptions]
+  const tables: Array<[page: string, heading: string, declared: Declaration]> = [
+    ['options.md', 'Options', pluginOptions],
+    ['tasks.md', '`app.enqueue(name, payload, options?)`', enqueueOptions('http', systemClock)],
+    ['tasks.md', 'Task definitions', definitionOptions],
+    ['console.md', 'Options', consoleOptions]
   ]
-  for (const [heading, declared] of tables) {
-    t.strictSame(rowsOf(heading).flatMap(row => row.keys).sort(), Object.keys(declared).sort(), heading)
+  for (const [page, heading, declared] of tables) {
+    t.strictSame(rowsOf(await pageOf(page), heading).flatMap(row => row.keys).sort(), Object.keys(declared).sort(), heading)
   }
 })
 
@@ -53,7 +56,7 @@ t.test('the table of options has the default and the environment variables that 
     return [option.variable, ...Object.values(option.options ?? {}).flatMap(variablesOf)].filter(name => name !== undefined)
   }
   const found = new Set<string>()
-  for (const { keys, cells: [, variables, initial] } of rowsOf('Options')) {
+  for (const { keys, cells: [, variables, initial] } of rowsOf(optionsPage, 'Options')) {
     const options = keys.map(key => pluginOptions[key as keyof typeof pluginOptions] as Option<unknown>)
     const named = [...variables!.matchAll(/`(\w+)`/g)].map(match => match[1])
     t.strictSame(named.sort(), options.flatMap(variablesOf).sort(), `${keys} is set by ${variables || 'no variable'}`)
@@ -68,7 +71,7 @@ t.test('the table of options has the default and the environment variables that 
 
 t.test('the keys of options that are objects are those that are declared', async t => {
   const listed = (key: string): string[] => {
-    const row = rowsOf('Options').find(({ keys }) => keys.includes(key))!.cells[0]!
+    const row = rowsOf(optionsPage, 'Options').find(({ keys }) => keys.includes(key))!.cells[0]!
     return [
       ...new Set([...row.matchAll(/\{ ([^}]*) \}/g)].flatMap(match => match[1]!.split(',').map(name => name.replace(/:.*$/, '').trim())))
     ]
@@ -77,7 +80,7 @@ t.test('the keys of options that are objects are those that are declared', async
     t.strictSame(listed(key).sort(), Object.keys(pluginOptions[key].options!).sort(), key)
   }
   const { rateLimits, retryConfig } = pluginOptions.queues.options!
-  const prose = readme.split('`queues` takes the names')[1]!.split('\n\n')[0]!
+  const prose = optionsPage.split('`queues` takes the names')[1]!.split('\n\n')[0]!
   const settings = [...prose.matchAll(/(max\w+|min\w+)`\s\(/g)].map(match => match[1])
   t.strictSame(settings.sort(), [...Object.keys(rateLimits!.options!), ...Object.keys(retryConfig!.options!)].sort(), 'queues')
 })

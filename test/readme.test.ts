@@ -1,6 +1,5 @@
-import { mkdtemp, readFile, readdir, realpath, rm, symlink, writeFile } from 'node:fs/promises'
+import { readFile, readdir } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import ts from 'typescript'
@@ -12,7 +11,7 @@ import { enqueueOptions } from '../lib/enqueue.js'
 import { errors } from '../lib/index.js'
 import { pluginOptions } from '../lib/options/options.js'
 import { definitionOptions } from '../lib/registry/registry.js'
-import { compile, root, type Complaint } from './support/compiler.js'
+import { root } from './support/compiler.js'
 
 const readme = await readFile(join(root, 'README.md'), 'utf8')
 
@@ -156,34 +155,3 @@ t.test('the files that the pages for contributors name exist', async t => {
     t.strictSame(named.filter(name => !exists(name)), [], page)
   }
 })
-
-t.test('the quick start compiles as it stands', async t => {
-  const source = readme.split('## Quick start')[1]?.match(/```ts\n([\s\S]*?)```/)?.[1] ?? ''
-  t.ok(source.trim().split('\n').filter(line => line !== '').length <= 20, 'in 20 lines')
-  const misspelt = source.replace("order: '42'", "oder: '42'")
-  t.not(misspelt, source)
-  t.match(
-    await faults({ 'right.ts': source, 'misspelt.ts': misspelt }),
-    [{ file: 'misspelt.ts', message: /'oder' does not exist/ }],
-    'and a misspelt field does not'
-  )
-})
-
-/** What the compiler has against texts that each stand in a file of their own in an app. */
-async function faults (texts: Readonly<Record<string, string>>): Promise<Complaint[]> {
-  const app = await realpath(await mkdtemp(join(tmpdir(), 'fastify-cloud-tasks-readme-')))
-  try {
-    await symlink(join(root, 'node_modules'), join(app, 'node_modules'))
-    await writeFile(join(app, 'package.json'), '{ "type": "module" }')
-    await writeFile(join(app, 'tsconfig.json'), JSON.stringify({
-      extends: join(root, 'tsconfig.json'),
-      compilerOptions: { rootDir: '/', paths: { 'fastify-cloud-tasks': [join(root, 'lib/index.ts')] } },
-      include: ['.'],
-      exclude: []
-    }))
-    for (const [file, text] of Object.entries(texts)) await writeFile(join(app, file), text)
-    return await compile(app)
-  } finally {
-    await rm(app, { recursive: true })
-  }
-}

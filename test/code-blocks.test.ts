@@ -34,6 +34,13 @@ declare global {
   const CloudTasksInstrumentation: typeof Instrumentation
   const NodeSDK: typeof import('@opentelemetry/sdk-node').NodeSDK
   const id: string
+  const order: string
+  const sendReceipt: (order: string) => Promise<void>
+  const verifyGoogleToken: import('fastify').preHandlerHookHandler
+  const client: import('@google-cloud/tasks').CloudTasksClient
+  const connection: { host: string }
+  const Queue: new (name: string, options: { connection: object }) => { add (name: string, data: object, options: object): Promise<unknown> }
+  const Worker: new (name: string, process: (job: { data: any }) => Promise<unknown>, options: object) => object
 }
 `
 const PACKAGES = `

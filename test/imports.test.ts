@@ -42,7 +42,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   plugin: [...base, 'enqueue', 'tasks', 'engine', 'transport', 'transport/local', 'transport/transport', 'transport/switchable-transport',
     'transport/new-task', 'copies', 'dead-letters', 'worker', 'plugin-handle'],
   testing: [...base, 'enqueue', 'engine', 'plugin-handle', 'transport/local', 'type worker'],
-  cli: [...base, 'browser-guard', 'enqueue', 'tasks', 'plugin-handle', 'transport', 'emulator', 'console', 'plugin'],
+  cli: [...base, 'browser-guard', 'type dead-letters', 'enqueue', 'tasks', 'plugin-handle', 'transport', 'emulator', 'console', 'plugin'],
   index: ['errors', 'events', 'copies', 'dead-letters', 'options', 'registry', 'enqueue', 'tasks', 'plugin']
 }
 

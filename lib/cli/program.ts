@@ -20,6 +20,10 @@ export const commands: Readonly<Record<string, Entry>> = {
     summary: 'compares the queue settings of an app with Cloud Tasks, writes them there, pauses and resumes a queue',
     load: () => import('./commands/queues.js')
   },
+  'dead-letters': {
+    summary: 'shows, replays and discards the tasks whose last attempt failed',
+    load: () => import('./commands/dead-letters.js')
+  },
   emulator: { summary: 'serves Cloud Tasks on this machine', load: () => import('./commands/emulator.js') }
 }
 

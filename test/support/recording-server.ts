@@ -5,7 +5,7 @@ import { loadSync } from '@grpc/proto-loader'
 
 /** A call as it came over the wire. */
 export interface RecordedCall {
-  readonly method: 'CreateTask' | 'DeleteTask' | 'GetQueue' | 'CreateQueue' | 'UpdateQueue'
+  readonly method: 'CreateTask' | 'DeleteTask' | 'ListTasks' | 'GetQueue' | 'CreateQueue' | 'UpdateQueue'
   readonly request: any
   readonly metadata: Readonly<Record<string, unknown>>
 }
@@ -60,6 +60,7 @@ export async function startRecordingServer (): Promise<RecordingServer> {
   server.addService(service ??= cloudTasksService(), {
     createTask: handler('CreateTask'),
     deleteTask: handler('DeleteTask'),
+    listTasks: handler('ListTasks'),
     getQueue: handler('GetQueue'),
     createQueue: handler('CreateQueue'),
     updateQueue: handler('UpdateQueue')

@@ -1,5 +1,6 @@
 import { APP_FLAG, APP_HELP, tasksOfApp, withApp, type FoundTask } from '../app.js'
 import type { Command } from '../command.js'
+import { table } from '../table.js'
 
 const list: Command = {
   usage: '[-a APP] [--json]',
@@ -16,7 +17,7 @@ Example: fastify-cloud-tasks list -a dist/app.js`,
     return await withApp(args, io, 'closed', async app => {
       const tasks = tasksOfApp(app)
       if (args.values.json === true) io.stdout.write(`${JSON.stringify(tasks.map(listed), null, 2)}\n`)
-      else io.stdout.write(table([HEADINGS, ...tasks.map(row)]))
+      else io.stdout.write(table(HEADINGS, tasks.map(row)))
       return 0
     })
   }
@@ -33,8 +34,3 @@ function row ({ name, method, path, queue, handler }: FoundTask): string[] {
 }
 
 const HEADINGS = ['NAME', 'METHOD', 'PATH', 'QUEUE', 'HANDLER']
-
-function table (rows: ReadonlyArray<readonly string[]>): string {
-  const widths = HEADINGS.map((_, column) => Math.max(...rows.map(row => row[column]!.length)))
-  return rows.map(row => `${row.map((cell, column) => cell.padEnd(widths[column]!)).join('  ').trimEnd()}\n`).join('')
-}

@@ -26,6 +26,20 @@ export interface CopiedAttempt {
   readonly request: FastifyRequest | undefined
 }
 
+/** The route of a task, below the prefix. */
+export type CopiedRoute = Pick<RegisteredTask, 'method' | 'path'>
+
+export interface NewCopy {
+  /** Short id of the queue that it goes to. */
+  readonly queue: string
+  readonly origin: Origin
+  readonly scheduleAt?: number
+  /**
+   * The service may have ended the task before its attempt was settled, so one that is gone was not necessarily deleted. @default false
+   */
+  readonly mayHaveEnded?: boolean
+}
+
 /** Where copies are stored. A transport is one. */
 export interface CopyStore {
   readTask (queue: string, id: string): Promise<TaskReading>
@@ -61,12 +75,13 @@ export type Copied =
 export class Copies {
   readonly #options: CopiesOptions
   readonly #bodies = new WeakMap<FastifyRequest, Buffer>()
-  /** Whether the bodies of requests are to be kept: tasks of the embedded queue can always be read, calls without a queue cannot. */
+  /** Whether the bodies of requests are to be kept: those of embedded queues can be read until they end, others may not. */
   readonly keepsBodies: boolean
 
   constructor (options: CopiesOptions) {
+    const { embedded, callers, deadLetterQueue } = options.config
     this.#options = options
-    this.keepsBodies = !options.config.embedded || options.config.callers.verify === 'none'
+    this.keepsBodies = !embedded || callers.verify === 'none' || deadLetterQueue !== undefined
   }
 
   /** The body of a request was read. */
@@ -77,19 +92,19 @@ export class Copies {
   /**
    * Copies the task of an attempt. Its name is the same whenever the same task is copied again, over all its attempts, and another for a
    * later task with the same id. Never rejects.
-   * @param queue short id of the queue that the copy goes to
    */
-  async copy (task: RegisteredTask, attempt: CopiedAttempt, queue: string, origin: Origin, scheduleAt?: number): Promise<Copied> {
+  async copy (route: CopiedRoute, attempt: CopiedAttempt, { queue, origin, scheduleAt, mayHaveEnded = false }: NewCopy): Promise<Copied> {
     const { store } = this.#options
     const { sourceQueue, sourceId, request } = attempt
     const reading: TaskReading = attempt.delivered ? await store.readTask(sourceQueue, sourceId) : { outcome: 'notFound' }
     let content: TaskContent
     switch (reading.outcome) {
       case 'read': content = contentOf(reading.task); break
+      case 'gone':
       case 'notFound':
       case 'denied':
-        if (request === undefined) return { outcome: 'gone' }
-        content = this.#requested(task, request)
+        if (request === undefined || (reading.outcome === 'gone' && !mayHaveEnded)) return { outcome: 'gone' }
+        content = this.#requested(route, request)
         break
       default: return reading
     }
@@ -110,14 +125,14 @@ export class Copies {
   }
 
   /** A task that makes the same request again. */
-  #requested (task: RegisteredTask, request: FastifyRequest): TaskContent {
+  #requested ({ method, path }: CopiedRoute, request: FastifyRequest): TaskContent {
     const { app, config, newTask } = this.#options
     const url = request.originalUrl
     const query = url.includes('?') ? url.slice(url.indexOf('?')) : ''
     const headers = ownHeaders(request)
     const body = this.#bodies.get(request) ?? Buffer.alloc(0)
     const seconds = Number(headers[DEADLINE_HEADER])
-    const made = newTask(routePath(app, config.prefix, task.path) + query, { method: task.method, headers, body })
+    const made = newTask(routePath(app, config.prefix, path) + query, { method, headers, body })
     return { ...made, ...(seconds >= 15 && seconds <= 86_415 ? { dispatchDeadlineMs: seconds * 1000 } : undefined) }
   }
 }

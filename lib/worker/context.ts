@@ -3,7 +3,7 @@ import type { AttemptHeaders } from '../cloud-tasks/headers.js'
 import { systemClock, type Clock } from '../clock/clock.js'
 import { MAX_SCHEDULE_AHEAD_MS } from '../cloud-tasks/limits.js'
 import type { CopiedAttempt } from '../copies/copies.js'
-import type { LetterFacts, Origin } from '../copies/facts.js'
+import type { Origin } from '../copies/facts.js'
 import { FST_TASKS_DROPPED, FST_TASKS_INVALID_DELAY, FST_TASKS_POSTPONED } from '../errors.js'
 import type { TaskContext } from '../registry/definitions.js'
 import type { RunResult } from './attempt-result.js'
@@ -18,8 +18,8 @@ export interface AttemptContextParts {
   readonly delivered?: boolean
   /** Where its task comes from, if it is a copy. */
   readonly origin?: Origin | undefined
-  /** What it says of itself, where it is a dead letter that somebody runs. */
-  readonly letter?: LetterFacts | undefined
+  /** Where it is a dead letter that somebody runs: short id and queue of the task that it is a copy of. */
+  readonly letterOf?: { readonly id: string, readonly queue: string } | undefined
   /** @default systemClock */
   readonly clock?: Clock
   /** See `LimitedAttempt`. @default false */
@@ -71,14 +71,14 @@ export class AttemptContext implements TaskContext, LimitedAttempt, CopiedAttemp
   #ending: HandlerEnding | undefined
 
   constructor ({
-    name, headers, delivered = false, origin, letter, clock = systemClock,
+    name, headers, delivered = false, origin, letterOf, clock = systemClock,
     mayHaveOwnRetry = false, limits, deadlineAt, log, request, watchers
   }: AttemptContextParts) {
     this.name = name
     // A dead letter runs as the task that it is a copy of.
-    this.id = letter === undefined ? headers.id : letter.id ?? origin!.id
-    this.queue = letter?.queue ?? headers.queue
-    this.isLetter = letter !== undefined
+    this.id = letterOf?.id ?? headers.id
+    this.queue = letterOf?.queue ?? headers.queue
+    this.isLetter = letterOf !== undefined
     this.sourceQueue = headers.queue
     this.sourceId = headers.id
     this.originalId = origin?.id ?? headers.id

@@ -5,7 +5,7 @@ import { FST_TASKS_ATTEMPT_FAILED, FST_TASKS_NOT_REGISTERED, FST_TASKS_ROUTE_TAK
 import type { RegisteredTask } from '../registry/registry.js'
 import { answer, describe, refuseWhileClosing, rejectCall } from './answers.js'
 import type { AttemptResult, RunResult } from './attempt-result.js'
-import { attempt, settleRefused, settleValidation, type TaskRoutes } from './served-attempt.js'
+import { attempt, settleRefused, settleUnknown, settleValidation, type TaskRoutes } from './served-attempt.js'
 import type { Outcome } from './settlement.js'
 
 /**
@@ -49,7 +49,17 @@ export function mountRoutes (worker: TaskRoutes): void {
       // A route, because Fastify has room for one not-found handler at a prefix, and a second ends the process.
       const unknown = { method: ['POST', 'PUT', 'PATCH'], url: '/*' }
       if (!app.hasRoute({ method: 'POST', url: `${routePath(app, config.prefix, '')}/*` })) {
-        scope.route({ ...unknown, schema: { hide: true } as RouteOptions['schema'] & object, handler: unknownTask })
+        scope.route({
+          ...unknown,
+          bodyLimit: BODY_LIMIT,
+          schema: { hide: true } as RouteOptions['schema'] & object,
+          handler: async (request, reply) => await unknownTask(worker, request, reply),
+          errorHandler: async (error, request, reply) => {
+            // Nothing is known of its payload, which need not be JSON.
+            const isBody = verified.has(request) && isParserError(error)
+            return isBody ? await unknownTask(worker, request, reply) : rejectCall(undefined, error, request, reply)
+          }
+        })
       }
     }
   }, { prefix: config.prefix })
@@ -151,8 +161,10 @@ function isParserError (error: FastifyError): boolean {
 }
 
 /** An unknown path below the prefix: 404, so that the task is kept and retried, whatever the host answers elsewhere. */
-async function unknownTask (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+async function unknownTask (worker: TaskRoutes, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   const error = new FST_TASKS_NOT_REGISTERED(request.url.slice(0, 200), ' here')
-  request.log.error({ err: error }, 'a task arrived that has no handler here; it will be retried')
+  const { '*': path = '' } = request.params as { readonly '*'?: string }
+  const ends = await settleUnknown(worker, `/${path}`, error, request)
+  request.log.error({ err: error }, `a task arrived that has no handler here; ${ends ? 'its attempts are used up' : 'it will be retried'}`)
   return reply.code(404).send(describe(404, 'retry', error.code))
 }

@@ -3,7 +3,7 @@ import type { Clock } from '../clock/clock.js'
 import { readAttempt } from '../cloud-tasks/headers.js'
 import { DEFAULT_DISPATCH_DEADLINE_MS } from '../cloud-tasks/limits.js'
 import type { Copies } from '../copies/copies.js'
-import { readOrigin } from '../copies/facts.js'
+import { readOrigin, type Origin } from '../copies/facts.js'
 import { DEADLINE_HEADER, RETRY_BY_QUEUE, RETRY_HEADER } from '../delivery/headers.js'
 import type { Config } from '../options/config.js'
 import type { PayloadCodec } from '../registry/payload.js'
@@ -96,7 +96,24 @@ export async function settleRefused (
   })
 }
 
-function contextOf (worker: TaskRoutes, task: RegisteredTask, request: FastifyRequest, deadlineAt: number): AttemptContext {
+/**
+ * Settles an attempt of a task that has no route here: its last one leaves a dead letter, too, as a rename would otherwise lose it.
+ * Resolves with whether this was the last.
+ * @param path below the prefix
+ */
+export async function settleUnknown (worker: TaskRoutes, path: string, error: Error, request: FastifyRequest): Promise<boolean> {
+  const { clock, config, limits, runs, settlement } = worker
+  return await runs.attempt(async () => {
+    const context = contextOf(worker, { name: path, queue: undefined }, request, clock.now())
+    if (!context.delivered || context.isLetter || config.deadLetterQueue === undefined) return false
+    context.limits = await limits.limitsOf(context)
+    return await settlement.unknown({ method: request.method as RegisteredTask['method'], path }, error, context)
+  })
+}
+
+function contextOf (
+  worker: TaskRoutes, task: Pick<RegisteredTask, 'name' | 'queue'>, request: FastifyRequest, deadlineAt: number
+): AttemptContext {
   const { config, clock, watchers } = worker
   const delivered = readAttempt(request.headers, config.target.type)
   // Cloud Scheduler and people call without the headers of a queue; that is a first attempt.
@@ -105,12 +122,17 @@ function contextOf (worker: TaskRoutes, task: RegisteredTask, request: FastifyRe
   }
   const mayHaveOwnRetry = delivered !== undefined && request.headers[RETRY_HEADER] !== RETRY_BY_QUEUE
   const origin = readOrigin(request.headers)
+  // Of what another client has put into the dead-letter queue, only its route is known.
+  const originalOf = (letterId: string, { id, letter }: Partial<Origin> = {}) => ({
+    id: letter === undefined ? letterId : letter.id ?? id!,
+    queue: letter === undefined || letter.queue === config.deadLetterQueue ? task.queue ?? config.queue : letter.queue
+  })
   return new AttemptContext({
     name: task.name,
     headers,
     delivered: delivered !== undefined,
     origin,
-    letter: delivered?.queue === config.deadLetterQueue ? origin?.letter : undefined,
+    letterOf: delivered !== undefined && delivered.queue === config.deadLetterQueue ? originalOf(delivered.id, origin) : undefined,
     clock,
     mayHaveOwnRetry,
     limits: UNKNOWN_LIMITS,

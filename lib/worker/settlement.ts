@@ -1,4 +1,4 @@
-import { problemOf, type Copies } from '../copies/copies.js'
+import { problemOf, type CopiedRoute, type Copies } from '../copies/copies.js'
 import type { LetterFacts } from '../copies/facts.js'
 import { FST_TASKS_POSTPONE_FAILED } from '../errors.js'
 import type { Config } from '../options/config.js'
@@ -64,7 +64,7 @@ export class Settlement {
     }
 
     const lastError = exhausted ? outcome.error : attempt.result === 'dropped' ? attempt.invalid : undefined
-    if (exhausted || lastError !== undefined) await this.#bury(task, context, lastError)
+    if (exhausted || lastError !== undefined) await this.#bury(task, context, lastError, attempt.result)
     if (attempt.result === 'postponed') {
       const { until, reason } = attempt
       context.log.info({ until: new Date(until), reason, postponements: context.postponements + 1 }, 'task postponed')
@@ -86,7 +86,7 @@ export class Settlement {
   async #postponed (task: RegisteredTask, postponed: PostponedResult, context: AttemptContext): Promise<AttemptResult> {
     const { originalId, queue } = context
     const origin = { id: originalId, postponements: context.postponements + 1 }
-    const copied = await this.#copies.copy(task, context, queue, origin, postponed.until)
+    const copied = await this.#copies.copy(task, context, { queue, origin, scheduleAt: postponed.until })
     switch (copied.outcome) {
       case 'created':
       case 'duplicate': return postponed
@@ -101,19 +101,23 @@ export class Settlement {
   }
 
   /** The letter is there before the last attempt is answered, so that no task is lost between the two. */
-  async #bury (task: RegisteredTask, context: AttemptContext, cause: unknown): Promise<void> {
+  async #bury (task: EndedTask, context: AttemptContext, cause: unknown, result: AttemptResult['result']): Promise<void> {
     const { deadLetterQueue } = this.#config
     if (deadLetterQueue === undefined || task.deadLetterQueue === false || context.isLetter) return
     const { originalId, id, queue, attempt, postponements } = context
     const letter = {
       queue,
-      task: task.name,
       attempts: attempt,
       at: this.#now(),
       error: describeError(cause),
+      ...(task.name === undefined ? undefined : { task: task.name }),
       ...(id === originalId ? undefined : { id })
     }
-    const copied = await this.#copies.copy(task, context, deadLetterQueue, { id: originalId, postponements, letter })
+    // The service stops waiting a little before the worker does, and has then ended the task already.
+    const mayHaveEnded = result === 'deadline' || result === 'disconnected' || this.#now() > context.deadline.getTime() - LATE_MS
+    const copied = await this.#copies.copy(task, context, {
+      queue: deadLetterQueue, origin: { id: originalId, postponements, letter }, mayHaveEnded
+    })
     if (copied.outcome === 'created' || copied.outcome === 'duplicate') {
       context.log.info({ deadLetterQueue }, 'kept as a dead letter')
     } else if (copied.outcome !== 'gone') {
@@ -121,6 +125,13 @@ export class Settlement {
       const problem = problemOf(copied)
       context.log.error({ err, queue, deadLetterQueue, problem }, 'the task ends and could not be kept as a dead letter')
     }
+  }
+
+  /** An attempt of a task that no handler is here for. Resolves with whether it was the last one. Never rejects. */
+  async unknown (route: CopiedRoute, error: Error, context: AttemptContext): Promise<boolean> {
+    if (!await this.#endsTask(context)) return false
+    await this.#bury({ ...route, name: undefined, deadLetterQueue: undefined }, context, error, 'failed')
+    return true
   }
 
   /** Whether the task ends with this failed attempt, and did not end in this process before. */
@@ -184,6 +195,12 @@ function describeError (error: unknown): LetterFacts['error'] {
   const { name, message, code } = error as Error & { readonly code?: unknown }
   return { name: String(name), ...(typeof code === 'string' ? { code } : undefined), message: String(message) }
 }
+
+/** `name`: undefined for one that the registry does not know. */
+type EndedTask = CopiedRoute & Pick<RegisteredTask, 'deadLetterQueue'> & { readonly name: string | undefined }
+
+/** How long before its deadline an attempt that has failed may have been given up by the service, as its answer takes time, too. */
+const LATE_MS = 1000
 
 type PostponedResult = Extract<AttemptResult, { readonly result: 'postponed' }>
 

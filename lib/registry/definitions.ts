@@ -59,7 +59,10 @@ type IsUnion<T, U = T> = T extends unknown ? ([U] extends [T] ? false : true) : 
  * because nothing would tie the payload to the name.
  */
 export type TaskPayload<M, N extends keyof M, F = RegisteredTypeProvider> =
-  true extends (string extends keyof M ? false : IsUnion<N>) ? never : InputOf<SchemaOf<M[N]>, F>
+  true extends (string extends keyof M ? false : IsUnion<N>) ? never : Late<InputOf<SchemaOf<M[N]>, F>>
+
+// The compiler looks for a bound of a payload before it knows the name. For TypeBox 1.x that alone would take it seconds.
+type Late<T> = T extends infer P ? P : never
 
 /**
  * The function that does the work of one task, for a file of its own: `TaskHandler<typeof tasks, 'send-receipt'>`.

@@ -42,7 +42,9 @@ export function replace (text: string, by: string): (source: string) => string {
 /** Writes a checkout with all that a variant needs, and returns the folder of its program. */
 function write (folder: string, declarations: string, { program, edits = {} }: Variant): string {
   mkdirSync(folder)
-  cpSync(declarations, join(folder, 'lib'), { recursive: true })
+  // A link is read once for all programs, and takes no edits.
+  if (Object.keys(edits).some(path => path.startsWith('lib/'))) cpSync(declarations, join(folder, 'lib'), { recursive: true })
+  else symlinkSync(declarations, join(folder, 'lib'))
   for (const path of ['package.json', 'tsconfig.json', 'test/types']) cpSync(join(root, path), join(folder, path), { recursive: true })
   for (const [path, edit] of Object.entries(edits)) {
     const file = join(folder, path)

@@ -13,15 +13,18 @@ export interface Cell {
   readonly exactOptionalPropertyTypes: boolean
   /** @default true */
   readonly importsEsm?: boolean
+  /** Checks no declarations. Those of typebox 1.x take three times as long as all the rest. @default false */
+  readonly skipLibCheck?: boolean
 }
 
 /**
  * Writes an app of `cell` beside its `node_modules`, in which the package is unpacked: it imports every entry, enqueues, handles, and
  * expects an error wherever a guarantee is broken. All declarations are checked, those of the package among them.
  * @param entries the keys of the package's `exports`
+ * @param others texts of other modules of the program, by file name
  */
-export function writeProgram (app: string, cell: Cell, entries: readonly string[]): void {
-  const { resolution, type, typebox, exactOptionalPropertyTypes } = cell
+export function writeProgram (app: string, cell: Cell, entries: readonly string[], others: Readonly<Record<string, string>> = {}): void {
+  const { resolution, type, typebox, exactOptionalPropertyTypes, skipLibCheck = false } = cell
   for (const name of packagesOf(typebox)) link(app, name)
   const module = resolution === 'bundler' ? { module: 'esnext', moduleResolution: 'bundler' } : { module: resolution }
   const compilerOptions = {
@@ -31,13 +34,13 @@ export function writeProgram (app: string, cell: Cell, entries: readonly string[
     lib: ['es2023', 'esnext.disposable'],
     types: ['node'],
     strict: true,
-    skipLibCheck: false,
+    skipLibCheck,
     esModuleInterop: true,
     noEmit: true
   }
   write(app, 'package.json', { type })
-  write(app, 'tsconfig.json', { compilerOptions, files: ['app.ts'] })
-  writeFileSync(join(app, 'app.ts'), source(cell, entries))
+  write(app, 'tsconfig.json', { compilerOptions, files: ['app.ts', ...Object.keys(others)] })
+  for (const [file, text] of Object.entries({ ...others, 'app.ts': source(cell, entries) })) writeFileSync(join(app, file), text)
 }
 
 /** Beside what every app has. */

@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { Task } from '../../lib/cloud-tasks/task.js'
-import { FragileStore, httpRequest, queue, stage } from '../support/engine-harness.js'
+import { FragileStore, httpRequest, queue, startEngine } from '../support/engine-harness.js'
 
 const name = (id: string): string => `${queue}/tasks/${id}`
 
@@ -10,7 +10,7 @@ function ids (results: ReadonlyArray<PromiseSettledResult<Task>>): Array<string 
 
 t.test('many tasks are stored by one write, answered in their order and dispatched in it', async t => {
   const store = new FragileStore()
-  const { engine, attempts, clock } = await stage({ store })
+  const { engine, attempts, clock } = await startEngine({ store })
   store.calls.length = 0
   const results = await engine.createTasks(queue, ['c', 'a', 'b'].map(id => ({ name: name(id), httpRequest })))
   t.same(store.calls, ['putTasks'])
@@ -20,7 +20,7 @@ t.test('many tasks are stored by one write, answered in their order and dispatch
 })
 
 t.test('what is wrong with one of many tasks ends that one alone', async t => {
-  const { engine, clock } = await stage({ started: false })
+  const { engine, clock } = await startEngine({ started: false })
   await engine.createTask(queue, { name: name('there'), httpRequest })
   const results = await engine.createTasks(queue, [
     { httpRequest },
@@ -44,7 +44,7 @@ t.test('what is wrong with one of many tasks ends that one alone', async t => {
 
 t.test('many tasks that the store refuses are all refused, and their names are free again', async t => {
   const store = new FragileStore()
-  const { engine } = await stage({ store, started: false })
+  const { engine } = await startEngine({ store, started: false })
   const tasks = [{ name: name('a'), httpRequest }, { httpRequest }, { name: name('a'), httpRequest }]
   store.broken.add('putTasks')
   const refused = await engine.createTasks(queue, tasks)
@@ -58,7 +58,7 @@ t.test('many tasks that the store refuses are all refused, and their names are f
 
 t.test('a name that another call is storing is decided when that call has ended', async t => {
   const store = new FragileStore()
-  const { engine } = await stage({ store, started: false })
+  const { engine } = await startEngine({ store, started: false })
   let open!: () => void
   store.gate = new Promise(resolve => { open = resolve })
   const one = engine.createTask(queue, { name: name('a'), httpRequest })

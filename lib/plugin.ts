@@ -5,8 +5,9 @@ import { DEFAULT_QUEUE_SETTINGS, deadlineProblem } from './cloud-tasks/limits.js
 import type { Clock } from './clock/clock.js'
 import { SwitchableClock } from './clock/switchable-clock.js'
 import { resolveConfig, type Config } from './options/config.js'
+import { checkDeadLetterQueue, keepsDeadLetters } from './options/dead-letter-queue.js'
 import { Producer, type Enqueue } from './enqueue.js'
-import { FST_TASKS_ALREADY_REGISTERED, FST_TASKS_INVALID_DEFINITION, FST_TASKS_INVALID_OPTION } from './errors.js'
+import { FST_TASKS_ALREADY_REGISTERED, FST_TASKS_INVALID_DEFINITION } from './errors.js'
 import { countsChannel, type QueueCountsEvent } from './events.js'
 import { rootOf } from './fastify-internals.js'
 import { expose, loaderOf, type Loader } from './plugin-handle.js'
@@ -87,13 +88,8 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
     const unset = { id: undefined, path: '', scheduleAt: undefined, dispatchDeadlineMs: undefined }
     return newTask('', config.target, route, { ...unset, ...request })
   }
-  const copies = new Copies({
-    app,
-    config,
-    store: transport,
-    newTask: newTaskOf
-  })
-  const limits = createLimits({ app, options, config, clock, scope, transport })
+  const copies = new Copies({ app, config, store: transport, newTask: newTaskOf })
+  const limits = createLimits({ app, options, config, clock, scope, transport, registry })
   const settlement = new Settlement(config, runs, watchers, limits, copies, () => clock.now())
 
   if (hasHandlers && loader === undefined) {
@@ -105,7 +101,10 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
     const authenticate = await createAuthenticator({ app, callers: config.callers, secrets, clock, isSubstituted })
     if (limits instanceof RemoteLimits && loader === undefined) {
       const queues = new Set([...registry.values()].filter(task => task.handler !== undefined).map(task => task.queue ?? config.queue))
-      app.addHook('onListen', () => { limits.prepare(queues) })
+      app.addHook('onListen', () => {
+        limits.prepare(queues)
+        transport.checkLetterQueue()
+      })
     }
     mountRoutes({ app, config, clock, registry, payloads, authenticate, runs, settlement, limits, watchers, copies })
   }
@@ -215,14 +214,16 @@ interface LimitsParts {
   readonly clock: Clock
   readonly scope: AsyncResource
   readonly transport: Transport
+  readonly registry: Registry
 }
 
 /** How often tasks are retried is for the options to say only where they make the queues. */
-function createLimits ({ app, options, config, clock, scope, transport }: LimitsParts): RetryLimitSource {
+function createLimits ({ app, options, config, clock, scope, transport, registry }: LimitsParts): RetryLimitSource {
   const { queues = {} } = options
   if (transport.retrySettings === undefined) return new EmbeddedLimits(config.queues, DEFAULT_QUEUE_SETTINGS)
   const named = (queue: string) => Object.hasOwn(queues, queue) ? queues[queue]?.retryConfig ?? {} : {}
-  return new RemoteLimits({ settings: transport.retrySettings, named, clock, scope, log: app.log })
+  const keepsLetters = (queue: string): boolean => keepsDeadLetters(queue, registry, config)
+  return new RemoteLimits({ settings: transport.retrySettings, named, keepsLetters, clock, scope, log: app.log })
 }
 
 /** The embedded queue is easily mistaken for one that other processes share. */
@@ -243,14 +244,4 @@ function checkTarget (registry: Registry, { target }: Config): void {
       )
     }
   }
-}
-
-/** A paused queue that runs nothing would hold up tasks of its own. */
-function checkDeadLetterQueue (registry: Registry, { deadLetterQueue, queue, queues }: Config): void {
-  if (deadLetterQueue === undefined) return
-  const refuse = (what: string) => new FST_TASKS_INVALID_OPTION(
-    `'deadLetterQueue' (or CLOUD_TASKS_DEAD_LETTER_QUEUE) is '${deadLetterQueue}', ${what}; give the dead letters a queue of their own`)
-  if (queue === deadLetterQueue) throw refuse("the plugin's own 'queue'")
-  if (queues.has(deadLetterQueue)) throw refuse("which the option 'queues' names")
-  for (const task of registry.values()) if (task.queue === deadLetterQueue) throw refuse(`the queue of task '${task.name}'`)
 }

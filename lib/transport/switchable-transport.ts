@@ -75,6 +75,10 @@ export class SwitchableTransport implements Transport {
     if (!this.isSubstituted) this.#own.warmUp()
   }
 
+  async checkLetterQueue (): Promise<void> {
+    if (!this.isSubstituted) await this.#own.checkLetterQueue?.()
+  }
+
   createTask (queue: string, task: OutgoingTask): Promise<Sent> {
     return this.#call(transport => transport.createTask(queue, task))
   }

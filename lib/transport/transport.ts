@@ -17,6 +17,11 @@ export interface Transport {
   start (): void
   /** The server listens: makes the connections that tasks will need, in the background. */
   warmUp (): void
+  /**
+   * Logs what is wrong with the queue of the option `deadLetterQueue`, for a process that writes dead letters. Undefined where the
+   * transport makes that queue itself. Never rejects.
+   */
+  checkLetterQueue? (): Promise<void>
   /** Never rejects: what came of it is a value. `created` only when the task is safe with the receiver. */
   createTask (queue: string, task: OutgoingTask): Promise<Sent>
   /**

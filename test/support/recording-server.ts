@@ -5,7 +5,7 @@ import { loadSync } from '@grpc/proto-loader'
 
 /** A call as it came over the wire. */
 export interface RecordedCall {
-  readonly method: 'CreateTask' | 'DeleteTask' | 'ListTasks' | 'GetQueue' | 'CreateQueue' | 'UpdateQueue'
+  readonly method: 'CreateTask' | 'DeleteTask' | 'ListTasks' | 'GetQueue' | 'CreateQueue' | 'UpdateQueue' | 'TestIamPermissions'
   readonly request: any
   readonly metadata: Readonly<Record<string, unknown>>
 }
@@ -63,7 +63,8 @@ export async function startRecordingServer (): Promise<RecordingServer> {
     listTasks: handler('ListTasks'),
     getQueue: handler('GetQueue'),
     createQueue: handler('CreateQueue'),
-    updateQueue: handler('UpdateQueue')
+    updateQueue: handler('UpdateQueue'),
+    testIamPermissions: handler('TestIamPermissions')
   })
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => {

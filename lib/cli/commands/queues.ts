@@ -1,5 +1,6 @@
 import type { Config } from '../../options/config.js'
 import type { QueueOptions } from '../../options/queues.js'
+import { LETTER_QUEUE } from '../../transport/cloud/letter-queue.js'
 import type { CloudQueues, QueueFields } from '../../transport/cloud/queues.js'
 import { APP_FLAG, APP_HELP, withApp, type LoadedApp } from '../app.js'
 import { CommandError, UsageError, exitCodeOf, type Command, type Io } from '../command.js'
@@ -11,9 +12,11 @@ const ACTIONS = ['diff', 'sync', 'pause', 'resume']
 const queues: Command = {
   usage: 'diff|sync [-a APP]\n       fastify-cloud-tasks queues pause|resume QUEUE [-a APP]',
   help: `Compares what the option 'queues' of an app sets with Cloud Tasks, or with the emulator that CLOUD_TASKS_EMULATOR_HOST names. The
-queues are those of 'queues', of the definitions, and the plugin's own. Settings that 'queues' leaves out are ignored.
+queues are those of 'queues', of the definitions, the plugin's own, and that of the option 'deadLetterQueue', which is to be paused and
+to allow unlimited attempts. Settings that 'queues' leaves out are ignored.
 
-  diff             prints each setting that differs and each queue that is missing, and changes nothing
+  diff             prints each setting that differs and each queue that is missing, and changes nothing. Where there is a queue of
+                   dead letters, it also prints on stderr which permissions for them its own account lacks; run it as the worker's
   sync             creates the queues that are missing, sets what differs, and prints what it did; it asks nothing
   pause, resume    pauses or resumes one queue: in Cloud Tasks, or in the directory of an app with the transport 'local', whose server
                    must be stopped meanwhile
@@ -88,6 +91,8 @@ async function compare (app: LoadedApp, action: 'diff' | 'sync', io: Io): Promis
         const outcome = action === 'diff' ? await look(cloud, id, fields, io) : await settle(cloud, id, fields, io)
         if (outcome !== 'same') differences++
         if (outcome === 'refused') refused = true
+        const { deadLetterQueue } = config
+        if (action === 'diff' && outcome !== 'missing' && deadLetterQueue !== undefined) await printLacking(cloud, id, deadLetterQueue, io)
         if (io.signal.aborted) return exitCodeOf(io.signal.reason as NodeJS.Signals)
       }
     } catch (error) {
@@ -101,11 +106,11 @@ async function compare (app: LoadedApp, action: 'diff' | 'sync', io: Io): Promis
   return action === 'diff' && differences > 0 ? 1 : 0
 }
 
-async function look (cloud: CloudQueues, id: string, fields: QueueFields, io: Io): Promise<'same' | 'differs'> {
+async function look (cloud: CloudQueues, id: string, fields: QueueFields, io: Io): Promise<'same' | 'differs' | 'missing'> {
   const actual = await cloud.read(id)
   if (actual === undefined) {
     io.stdout.write(`${id}: missing in Cloud Tasks${inParentheses(fields)}\n`)
-    return 'differs'
+    return 'missing'
   }
   const changed = difference(fields, actual)
   for (const [field, value] of changed) io.stdout.write(`${id}: ${field} is ${actual.get(field)}, the app sets ${value}\n`)
@@ -127,6 +132,16 @@ async function settle (cloud: CloudQueues, id: string, fields: QueueFields, io: 
   }
   return left.size === 0 ? 'changed' : 'refused'
 }
+
+/** What dead letters need: in their own queue also to be listed, replayed and discarded. */
+async function printLacking (cloud: CloudQueues, id: string, deadLetterQueue: string, { stderr }: Io): Promise<void> {
+  const lacking = await cloud.lackingPermissions(id, id === deadLetterQueue ? [...COPYING, ...LETTERS] : COPYING)
+  if (lacking.length === 0) return
+  stderr.write(`${id}: this command's account lacks ${lacking.join(', ')}; the worker's needs that to keep and replay dead letters\n`)
+}
+
+const COPYING = ['cloudtasks.queues.get', 'cloudtasks.tasks.create', 'cloudtasks.tasks.get', 'cloudtasks.tasks.fullView']
+const LETTERS = ['cloudtasks.tasks.list', 'cloudtasks.tasks.delete']
 
 function difference (wanted: QueueFields, actual: QueueFields): QueueFields {
   return new Map([...wanted].filter(([field, value]) => actual.get(field) !== value))
@@ -151,7 +166,9 @@ function wantedQueues ({ registrations }: LoadedApp): WantedQueues[] {
     }
     const used = [...registry.values()].map(task => task.queue ?? config.queue)
     const ids = new Set([...Object.keys(queues), ...used])
-    return { config, wanted: new Map([...ids].map(id => [id, fieldsOf(queues[id] ?? {})])) }
+    const wanted = new Map([...ids].map(id => [id, fieldsOf(queues[id] ?? {})]))
+    if (config.deadLetterQueue !== undefined) wanted.set(config.deadLetterQueue, LETTER_QUEUE)
+    return { config, wanted }
   })
 }
 

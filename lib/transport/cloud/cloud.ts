@@ -10,6 +10,8 @@ import { routePath } from '../../delivery/path.js'
 import { failureOf, type CallContext } from './advice.js'
 import { ClientSource, type ReadyClient } from './client.js'
 import { classifyError, type CloudFault } from './fault.js'
+import { checkLetterQueue } from './letter-queue.js'
+import { CloudQueues } from './queues.js'
 import { parseTask, parseTime, printTask } from './task.js'
 import { CloudRetrySettings } from './retry-settings.js'
 import { withRetries, type CallResult } from './call-retry.js'
@@ -53,6 +55,11 @@ export class CloudTransport implements Transport {
 
   warmUp (): void {
     this.#clients.warmUp()
+  }
+
+  async checkLetterQueue (): Promise<void> {
+    const { signal } = this.#closing
+    await checkLetterQueue(new CloudQueues(this.#config, signal, this.#clients), this.#config, this.#app.log, signal)
   }
 
   async createTask (queue: string, outgoing: OutgoingTask): Promise<Sent> {

@@ -1,6 +1,7 @@
 import type { CloudTasksClient, protos } from '@google-cloud/tasks'
 import { systemClock } from '../../clock/clock.js'
 import { printQueueName } from '../../cloud-tasks/names.js'
+import type { QueueState } from '../../cloud-tasks/task.js'
 import type { Config } from '../../options/config.js'
 import { failureOf, type CallContext } from './advice.js'
 import { ClientSource } from './client.js'
@@ -10,8 +11,8 @@ import { withRetries, type CallResult } from './call-retry.js'
 type IQueue = protos.google.cloud.tasks.v2.IQueue
 type IDuration = protos.google.protobuf.IDuration
 
-/** Settings of a queue by their names in the option `queues`, as in `rateLimits.maxDispatchesPerSecond`. */
-export type QueueFields = ReadonlyMap<string, number>
+/** Settings of a queue by their names in the option `queues`, as in `rateLimits.maxDispatchesPerSecond`, and its `state`. */
+export type QueueFields = ReadonlyMap<string, number | string>
 
 interface Field {
   readonly mask: string
@@ -42,11 +43,14 @@ export class CloudQueues {
   readonly #signal: AbortSignal
   readonly #clients: ClientSource
 
-  /** @param signal ends waiting for a service that does not answer */
-  constructor (config: Config, signal: AbortSignal) {
+  /**
+   * @param signal ends waiting for a service that does not answer
+   * @param clients default: one of its own
+   */
+  constructor (config: Config, signal: AbortSignal, clients: ClientSource = new ClientSource(config)) {
     this.#config = config
     this.#signal = signal
-    this.#clients = new ClientSource(config)
+    this.#clients = clients
   }
 
   /** All settings of a queue; undefined when there is no queue of that id. Rejects with a message that names the remedy. */
@@ -65,29 +69,47 @@ export class CloudQueues {
     const tried = await this.#call(id, (client, name, timeout) => {
       return client.createQueue({ parent: name.slice(0, name.lastIndexOf('/queues/')), queue: write(name, fields) }, { timeout })
     })
-    if (tried.ok) return fieldsOf(tried.value[0])
     // A try whose answer was lost has made it.
-    const made = tried.fault.code === 'ALREADY_EXISTS' && tried.ambiguous ? await this.read(id) : undefined
-    if (made === undefined) throw this.#problem('changeQueue', id, tried)
-    return made
+    const made = tried.ok
+      ? fieldsOf(tried.value[0])
+      : tried.fault.code === 'ALREADY_EXISTS' && tried.ambiguous ? await this.read(id) : undefined
+    if (made === undefined) throw this.#problem('changeQueue', id, tried as { fault: CloudFault, tries: number })
+    // A new queue runs, whatever it was created with.
+    return fields.get('state') === 'PAUSED' ? await this.setState(id, 'PAUSED') : made
   }
 
   /** Sets `fields` and leaves all others as they are. Resolves with all settings as they now are. */
   async update (id: string, fields: QueueFields): Promise<QueueFields> {
-    const paths = [...fields.keys()].map(field => FIELDS[field]!.mask)
+    const paths = settingsOf(fields).map(([field]) => FIELDS[field]!.mask)
+    const state = fields.get('state') as QueueState | undefined
+    if (paths.length === 0 && state !== undefined) return await this.setState(id, state)
     const tried = await this.#call(id, (client, name, timeout) => {
       return client.updateQueue({ queue: write(name, fields), updateMask: { paths } }, { timeout })
+    })
+    if (!tried.ok) throw this.#problem('changeQueue', id, tried)
+    return state === undefined ? fieldsOf(tried.value[0]) : await this.setState(id, state)
+  }
+
+  /** Pauses or resumes a queue. Nothing changes where it is in that state already. Resolves with all settings as they now are. */
+  async setState (id: string, state: QueueState): Promise<QueueFields> {
+    const tried = await this.#call(id, (client, name, timeout) => {
+      return state === 'PAUSED' ? client.pauseQueue({ name }, { timeout }) : client.resumeQueue({ name }, { timeout })
     })
     if (!tried.ok) throw this.#problem('changeQueue', id, tried)
     return fieldsOf(tried.value[0])
   }
 
-  /** Pauses or resumes a queue. Nothing changes where it is in that state already. */
-  async setState (id: string, state: 'RUNNING' | 'PAUSED'): Promise<void> {
-    const tried = await this.#call(id, (client, name, timeout) => {
-      return state === 'PAUSED' ? client.pauseQueue({ name }, { timeout }) : client.resumeQueue({ name }, { timeout })
+  /**
+   * Which of these permissions the account that calls lacks on a queue; none where that cannot be known: for a queue that is missing,
+   * and with a service or a client that cannot be asked.
+   */
+  async lackingPermissions (id: string, permissions: readonly string[]): Promise<string[]> {
+    const tried = await this.#call(id, async (client, resource, timeout) => {
+      if (client.testIamPermissions === undefined) return undefined
+      return await client.testIamPermissions({ resource, permissions: [...permissions] }, { timeout, retry: null })
     })
-    if (!tried.ok) throw this.#problem('changeQueue', id, tried)
+    const granted = tried.ok ? tried.value?.[0].permissions : undefined
+    return granted == null ? [] : permissions.filter(permission => !granted.includes(permission))
   }
 
   async close (): Promise<void> {
@@ -122,12 +144,18 @@ export class CloudQueues {
 }
 
 function fieldsOf (queue: IQueue): QueueFields {
-  return new Map(Object.entries(FIELDS).map(([field, { read }]) => [field, read(queue)]))
+  const settings = Object.entries(FIELDS).map(([field, { read }]) => [field, read(queue)] as const)
+  return new Map<string, number | string>([...settings, ['state', String(queue.state ?? 'STATE_UNSPECIFIED')]])
+}
+
+/** Without the state, which calls of its own set. */
+function settingsOf (fields: QueueFields): Array<[field: string, value: number]> {
+  return [...fields].filter((entry): entry is [string, number] => entry[0] !== 'state')
 }
 
 function write (name: string, fields: QueueFields): WritableQueue {
   const queue: WritableQueue = { name }
-  for (const [field, value] of fields) FIELDS[field]!.write(queue, value)
+  for (const [field, value] of settingsOf(fields)) FIELDS[field]!.write(queue, value)
   return queue
 }
 

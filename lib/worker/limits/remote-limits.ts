@@ -11,6 +11,8 @@ export interface RemoteLimitsOptions {
   readonly settings: RetrySettings
   /** What the option `queues` names of a queue, without defaults. */
   readonly named: (queue: string) => Partial<RetryConfig>
+  /** Whether tasks of a queue are kept as dead letters, so that their end has to be known. */
+  readonly keepsLetters: (queue: string) => boolean
   readonly clock: Clock
   /** The async context in which settings are read, so that it is not that of the attempt that needs them. */
   readonly scope: AsyncResource
@@ -52,8 +54,14 @@ export class RemoteLimits implements RetryLimitSource {
       scope,
       refreshMs: REFRESH_MS,
       maxKeys: 1000,
-      onRead: (queue, limits) => { this.#compare(queue, limits) },
-      onUnread: (queue, reading) => { this.#logUnreadQueue(queue, reading) }
+      onRead: (queue, limits) => {
+        this.#compare(queue, limits)
+        this.#logUnknownEnd(queue, limits)
+      },
+      onUnread: (queue, reading) => {
+        this.#logUnreadQueue(queue, reading)
+        this.#logUnknownEnd(queue, this.knownLimits(queue))
+      }
     })
     this.#tasks = new Readings<OwnLimits>({
       read: key => this.#readTask(key),
@@ -177,6 +185,16 @@ export class RemoteLimits implements RetryLimitSource {
     if (!this.#isFirst(reading.outcome === 'denied' ? 'denied' : `${queue} failed`)) return
     this.#options.log.warn({ queue, err: reading.cause },
       `the retry settings of a queue could not be read; only the option 'queues' determines which attempt is the last: ${reading.problem}`)
+  }
+
+  /** Without a known end there is no letter. With unlimited attempts there is no end. */
+  #logUnknownEnd (queue: string, { source, maxRetrySeconds }: RetryLimits): void {
+    if ((source !== 'unknown' && maxRetrySeconds === 0) || !this.#options.keepsLetters(queue)) return
+    if (!this.#isFirst(`${queue} keeps no letters`)) return
+    const why = source === 'unknown'
+      ? "neither the queue nor the option 'queues' says how many attempts they get: grant cloudtasks.queues.get, or set 'maxAttempts'"
+      : "with 'maxRetrySeconds' only Cloud Tasks knows which attempt is the last: set it to 0, and 'maxAttempts' instead"
+    this.#options.log.warn({ queue }, `tasks of this queue are not kept as dead letters, because ${why}`)
   }
 
   #logUnreadTask (reading: Unread): void {

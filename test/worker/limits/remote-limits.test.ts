@@ -34,7 +34,10 @@ const denied: RetryReading = { outcome: 'denied', problem: 'grant the role', cau
 const failed: RetryReading = { outcome: 'failed', problem: 'could not be reached', cause: new Error('14 UNAVAILABLE') }
 
 /** Limits with a clock that the test moves, over settings that the test decides. */
-function setUp ({ named = {}, ...settings }: { named?: Record<string, Partial<RetryConfig>> } & Partial<RetrySettings> = {}): Setup {
+function setUp (
+  { named = {}, keepsLetters = () => false, ...settings }:
+    { named?: Record<string, Partial<RetryConfig>>, keepsLetters?: (queue: string) => boolean } & Partial<RetrySettings> = {}
+): Setup {
   const clock = new ManualClock()
   const reads: string[] = []
   const warnings: Warning[] = []
@@ -46,6 +49,7 @@ function setUp ({ named = {}, ...settings }: { named?: Record<string, Partial<Re
   const limits = new RemoteLimits({
     settings: { ofQueue: answer, ofTask: async (queue, id) => await answer(`${queue}/${id}`), ...settings },
     named: queue => named[queue] ?? {},
+    keepsLetters,
     clock,
     scope: new AsyncResource('test'),
     log: { warn (fields: Record<string, unknown>, message: string) { warnings.push({ fields, message }) } } as never
@@ -426,4 +430,21 @@ t.test('the settings in Cloud Tasks are read by the official client', async t =>
     t.strictSame(await read.ofTask?.('q', 'gone'), { outcome: 'missing' })
     t.equal(settings(t, { client: { createTask () {} } }).ofTask, undefined, "not by a client of the host's")
   })
+})
+
+t.test('queues whose tasks have no known end are named once where dead letters are kept', async t => {
+  const { limits, answers, warnings } = setUp({
+    keepsLetters: queue => queue !== 'opted-out',
+    named: { named: { maxAttempts: 3 }, timed: { maxRetrySeconds: 60 }, endless: { maxAttempts: -1 } }
+  })
+  answers.set('read', read()).set('limited', read({ maxRetrySeconds: 5 })).set('unlimited', read({ maxAttempts: -1 }))
+  for (const queue of ['unread', 'denied', 'failed', 'named', 'timed', 'endless', 'read', 'limited', 'unlimited', 'opted-out']) {
+    if (queue === 'denied') answers.set(queue, denied)
+    if (queue === 'failed') answers.set(queue, failed)
+    await limits.limitsOf(attempt(1, { queue }))
+    await limits.limitsOfFailed(attempt(1, { queue }))
+  }
+  const named = warnings.filter(({ message }) => message.includes('not kept as dead letters'))
+  t.strictSame(named.map(({ fields }) => fields.queue), ['unread', 'denied', 'failed', 'timed', 'limited'])
+  t.strictSame(named.map(({ message }) => message.includes('maxRetrySeconds')), [false, false, false, true, true])
 })

@@ -7,6 +7,7 @@ import { FST_TASKS_CONSOLE_REQUEST } from '../errors.js'
 import type { PluginHandle } from '../plugin-handle.js'
 import { explain } from '../server-error.js'
 import type { ApiError } from './api/api.js'
+import { changeLetters, listLetters, type LetterQuery } from './api/letters.js'
 import type { TaskConsole } from './task-console.js'
 import { SECURITY_HEADERS, type Guard } from './access/guard.js'
 import { enqueue, run, validate } from './invocation.js'
@@ -88,6 +89,10 @@ function apiRoutes ({ guard, console, app }: ConsoleContext): Record<string, Han
       if (copy === undefined) throw payloadGone()
       return copy
     },
+    'GET /letters': async ({ query }) => await listLetters(registry(), letterQuery({ ...query as object })),
+    'POST /letters/replay': async ({ body }) =>
+      await changeLetters(registry(), 'replay', letterIds(body), textOption.read(fields(body).as, 'as', reading) || undefined),
+    'POST /letters/discard': async ({ body }) => await changeLetters(registry(), 'discard', letterIds(body), undefined),
     'POST /queue/pause': async ({ body }) => await console().changeQueue(text(body, 'name'), 'pause'),
     'POST /queue/resume': async ({ body }) => await console().changeQueue(text(body, 'name'), 'resume'),
     'POST /queue/purge': async ({ body }) => await console().changeQueue(text(body, 'name'), 'purge')
@@ -131,6 +136,8 @@ const reading = { refuse: bad }
 const textOption = string()
 const stateOption = oneOf(STATE_FILTERS, { default: 'pending' })
 const limitOption = integer(1, 100, { default: 50 })
+const letterLimitOption = integer(1, 1000, { default: 50 })
+const endedBeforeOption = integer(0, 8.64e15)
 const delayOption = number(0, 30 * 86_400, { default: 0 })
 
 function fields (from: unknown): Record<string, unknown> {
@@ -152,6 +159,26 @@ function taskQuery (from: Readonly<Record<string, unknown>>): RowQuery {
     pageToken: textOption.read(from.pageToken, 'pageToken', reading) || undefined,
     limit: limitOption.read(limit, 'limit', reading)
   }
+}
+
+function letterQuery (from: Readonly<Record<string, unknown>>): LetterQuery {
+  const whole = (key: string): number | undefined => from[key] === undefined || from[key] === '' ? undefined : Number(from[key])
+  const optional = (key: string): string | undefined => textOption.read(from[key], key, reading) || undefined
+  return {
+    task: optional('task'),
+    code: optional('code'),
+    endedBefore: endedBeforeOption.read(whole('endedBefore'), 'endedBefore', reading),
+    pageToken: optional('pageToken'),
+    limit: letterLimitOption.read(whole('limit'), 'limit', reading)
+  }
+}
+
+function letterIds (body: unknown): readonly string[] {
+  const { ids } = fields(body)
+  if (!Array.isArray(ids) || ids.length === 0 || ids.length > 100 || !ids.every(id => typeof id === 'string')) {
+    throw bad("'ids' must be a list of 1 to 100 ids of dead letters")
+  }
+  return ids
 }
 
 function enqueueOptions (body: unknown): EnqueueOptions {

@@ -72,7 +72,8 @@ export class TaskConsole {
       history,
       tasks: app?.app.tasks.list() ?? null,
       queues: engine?.queues().map(queue => queueInfo(engine, queue)) ?? null,
-      timeline: this.#timeline.buckets(now)
+      timeline: this.#timeline.buckets(now),
+      deadLetters: app?.config.deadLetterQueue ?? null
     }
   }
 

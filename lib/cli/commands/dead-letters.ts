@@ -135,7 +135,7 @@ function letterQueues (app: LoadedApp, { as }: Request): DeadLetters[] {
 async function list (queues: readonly DeadLetters[], { filter, json }: Request, io: Io): Promise<number> {
   const letters: DeadLetter[] = []
   for (const queue of queues) for await (const page of pagesOf(queue, filter)) letters.push(...page)
-  letters.sort((a, b) => (b.time?.getTime() ?? 0) - (a.time?.getTime() ?? 0))
+  letters.sort((a, b) => (b.time?.getTime() ?? -1) - (a.time?.getTime() ?? -1))
   if (json) io.stdout.write(`${printJson(letters)}\n`)
   else io.stdout.write(letters.length === 0 ? 'no dead letters\n' : letterTable(letters))
   return 0

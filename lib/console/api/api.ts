@@ -15,6 +15,10 @@ import type { QueueState, RateLimits, RetryConfig } from '../../cloud-tasks/task
  *   POST enqueue   { task, text, id?, scheduleDelaySeconds? }   Enqueued
  *   POST task/run, task/delete, task/copy   { name } -> TaskRow | {}
  *   POST queue/pause, queue/resume, queue/purge   { name } -> QueueInfo
+ *   GET  letters?task&code&endedBefore&pageToken&limit   LetterPage; `limit`: letters to look at, 1 to 1000, 50 by default. With a filter
+ *                                           a page may be short, or empty, and have a next one
+ *   POST letters/replay   { ids, as? } -> LetterChange; at most 100 ids. `as`: name of the task to replay them as
+ *   POST letters/discard  { ids } -> LetterChange
  *   GET events server-sent events: `live` with a LiveMessage, at most four a second, only when something changed,
  *                                           and `reload` with {} when messages were left out because this page was slow
  */
@@ -36,6 +40,8 @@ export interface Overview {
   /** Null where the queues are in Google Cloud. Then tasks, states and the timeline are of the attempts that this process has served. */
   readonly queues: readonly QueueInfo[] | null
   readonly timeline: readonly Bucket[]
+  /** Short id of the queue of the dead letters; null where none are kept. */
+  readonly deadLetters: string | null
 }
 
 export interface TaskInfo {
@@ -155,6 +161,35 @@ export interface ErrorInfo {
   readonly code?: string
   /** The causes, outermost first. */
   readonly causes?: ReadonlyArray<Omit<ErrorInfo, 'causes'>>
+}
+
+export interface LetterPage {
+  readonly letters: readonly Letter[]
+  readonly nextPageToken?: string
+}
+
+/** A dead letter. Any client that may create tasks in its queue can have written what it says. */
+export interface Letter {
+  /** Short id in the dead-letter queue. */
+  readonly id: string
+  /** Name in the registry, or that which the task had. */
+  readonly task: string | undefined
+  readonly path: string
+  /** Short id of the queue that the task was in. */
+  readonly queue: string | undefined
+  /** Id of the task that failed. */
+  readonly taskId: string | undefined
+  readonly attempts: number | undefined
+  readonly endedAt?: number
+  readonly error: { readonly name: string, readonly code?: string, readonly message: string } | undefined
+}
+
+export interface LetterChange {
+  readonly results: ReadonlyArray<{
+    readonly id: string
+    readonly outcome: 'replayed' | 'discarded' | 'notFound' | 'failed'
+    readonly problem?: string
+  }>
 }
 
 export interface Validation {

@@ -1,4 +1,5 @@
 import { EmptyState } from './parts/empty-state.js'
+import { LettersView } from './views/letters-view.js'
 import { loadOverview, overview, overviewError } from './data/live-state.js'
 import { html, useEffect, useErrorBoundary, useRef } from './htm-preact.js'
 import { Notices } from './parts/notice.js'
@@ -16,7 +17,8 @@ const VIEWS = {
   overview: { title: 'Overview', View: OverviewView },
   tasks: { title: 'Tasks', View: TaskListView },
   task: { title: 'Task', View: TaskView },
-  run: { title: 'Run a task', View: RunView }
+  run: { title: 'Run a task', View: RunView },
+  letters: { title: 'Dead letters', View: LettersView }
 }
 
 /** The whole of the page. */

@@ -26,6 +26,7 @@ export function PageHead ({ view }) {
         <nav aria-label="Views">
           ${link('overview', 'Overview')}
           ${link('tasks', 'Tasks')}
+          ${loaded?.deadLetters ? link('letters', 'Dead letters') : null}
           ${loaded?.tasks === null ? null : link('run', 'Run a task')}
         </nav>
         <${Connection} />

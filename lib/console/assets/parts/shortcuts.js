@@ -17,6 +17,7 @@ const LIST = [
   ['o', 'Overview', () => { go('') }],
   ['l', 'Tasks', () => { go('tasks', { state: 'all' }) }],
   ['r', 'Run a task', () => { if (overview.value?.tasks !== null) go('run') }],
+  ['d', 'Dead letters', () => { if (overview.value?.deadLetters) go('letters') }],
   ['/', 'Look for a task to run', () => { document.getElementById('task-filter')?.focus() }],
   ['t', 'Dark or light', toggleTheme],
   ['?', 'This list', () => { help.set(true) }]

@@ -87,7 +87,7 @@ async function lastingProblem (file: string, onPages: (done: number, total: numb
     const state = stateOf(file)
     if (problem !== undefined && state === before) return problem
     before = state
-    problem = await lmdbFileProblem(file, onPages)
+    problem = await lmdbFileProblem(file, DATABASES, onPages)
     if (problem === undefined) return undefined
     await new Promise<void>(resolve => { systemClock.setTimeout(resolve, REST_MS) })
   }
@@ -214,6 +214,7 @@ function reading (decode: (buffer: Buffer, size: number) => unknown): DatabaseOp
   return { encoder: { encode: (value: Buffer) => value, decode } } as DatabaseOptions
 }
 
+const DATABASES = ['queues', 'tasks', 'states', 'names', 'journal']
 const PROGRESS = 0
 const RUN = 1
 /** How long a file must rest until it counts as damaged. */

@@ -6,44 +6,72 @@ export const LEAF = 2
 export const OVERFLOW_PAGE = 4
 /** Of a node: its value lies on pages of its own. */
 export const OVERFLOW = 1
+/** Of a node: its value describes a database. */
 export const NAMED_DATABASE = 2
+
+/** The first pages, which say where all others are. */
+export const META_PAGES = 2
 
 /** What is wrong with a file, in words. */
 export class Damage extends Error {}
 
-/** Where the nodes of a page begin. */
-export function nodesOf (page: Buffer): number[] {
-  const count = Math.min(page.readUInt16LE(PAGE.lower), page.length - PAGE.end) >> 1
-  const nodes: number[] = new Array(count)
-  for (let i = 0; i < count; i++) nodes[i] = page.readUInt16LE(PAGE.end + 2 * i) + PAGE.end
-  return nodes
+export function damagedPage (number: number): Damage {
+  return new Damage(`page ${number} is damaged`)
 }
 
-export function keyOf (page: Buffer, node: number): Buffer {
-  const end = node + NODE.data + page.readUInt16LE(node + NODE.keySize)
-  if (end > page.length) throw new Damage('a key is damaged')
-  return page.subarray(node + NODE.data, end)
+/** A page within a buffer. */
+export interface Place {
+  readonly bytes: Buffer
+  /** Where the page begins. */
+  readonly start: number
+  /** Where it ends. */
+  readonly end: number
+  /** Of the page in its file. */
+  readonly number: number
 }
 
-/** NaN beyond the page, which compares as no number does. */
-export function u16 (page: Buffer, at: number): number {
-  return page[at]! + page[at + 1]! * 256
+/**
+ * Throws unless the page is a leaf or a branch as it must be at its place; returns how many nodes it has.
+ * @param transaction the file's last one
+ */
+export function countNodes ({ bytes, start, end, number }: Place, kind: number, transaction: number): number {
+  const [lower, upper] = [u16(bytes, start + PAGE.lower), u16(bytes, start + PAGE.upper)]
+  // LMDB believes that it may write to a page of a later transaction, and dies of that.
+  const sound = u48(bytes, start) === number && u16(bytes, start + 6) === 0 && u48(bytes, start + PAGE.transaction) <= transaction &&
+    u16(bytes, start + PAGE.transaction + 6) === 0 && u16(bytes, start + PAGE.flags) === kind &&
+    lower >= 2 && (lower & 1) === 0 && lower <= upper && start + PAGE.end + upper <= end
+  if (!sound) throw damagedPage(number)
+  return lower >> 1
 }
 
-/** The page that a node of a branch points at. */
-export function childOf (page: Buffer, node: number): number {
-  return u16(page, node) + u16(page, node + 2) * 2 ** 16 + u16(page, node + 4) * 2 ** 32
+/** Where a node begins. Throws where that is not on the page, or its key is not. */
+export function nodeAt ({ bytes, start, end, number }: Place, index: number): number {
+  const node = start + PAGE.end + u16(bytes, start + PAGE.end + 2 * index)
+  const isSound = node >= start + PAGE.end + u16(bytes, start + PAGE.upper) && node + NODE.data <= end &&
+    node + NODE.data + u16(bytes, node + NODE.keySize) <= end
+  if (!isSound) throw damagedPage(number)
+  return node
 }
 
-/** Compares two keys of a page, each from its beginning to its end. */
-export function compareIn (page: Buffer, a: number, aEnd: number, b: number, bEnd: number): number {
-  while (a < aEnd && b < bEnd) {
-    const difference = page[a++]! - page[b++]!
+export function u16 (bytes: Buffer, at: number): number {
+  return bytes[at]! + bytes[at + 1]! * 256
+}
+
+/** Of a number of eight bytes, as far as files are that large. */
+export function u48 (bytes: Buffer, at: number): number {
+  return u16(bytes, at) + u16(bytes, at + 2) * 2 ** 16 + u16(bytes, at + 4) * 2 ** 32
+}
+
+/** Compares two keys, each from its beginning to its end. */
+export function compareKeys (a: Buffer, aAt: number, aEnd: number, b: Buffer, bAt: number, bEnd: number): number {
+  while (aAt < aEnd && bAt < bEnd) {
+    const difference = a[aAt++]! - b[bAt++]!
     if (difference !== 0) return difference
   }
-  return (aEnd - a) - (bEnd - b)
+  return (aEnd - aAt) - (bEnd - bAt)
 }
 
-export function inOrder (a: Buffer | undefined, b: Buffer | undefined): boolean {
-  return a === undefined || b === undefined || a.compare(b) < 0
+/** Compares two keys that are numbers of eight bytes. */
+export function compareNumbers (a: Buffer, aAt: number, _aEnd: number, b: Buffer, bAt: number): number {
+  return (u16(a, aAt + 6) - u16(b, bAt + 6)) || (u48(a, aAt) - u48(b, bAt))
 }

@@ -20,7 +20,6 @@ const recipes = new Set(readdirSync(join(root, 'test/runners/recipes')).map(file
 const ASSUMED = `
 import type { onRequestHookHandler, FastifyInstance, FastifyPluginAsync } from 'fastify'
 import type * as plugin from 'fastify-cloud-tasks'
-import type { CloudTasksInstrumentation as Instrumentation } from 'fastify-cloud-tasks/otel'
 
 declare global {
   const app: FastifyInstance
@@ -31,8 +30,6 @@ declare global {
   const buildApp: typeof build
   const requireSession: onRequestHookHandler
   const underPressure: FastifyPluginAsync<import('@fastify/under-pressure').FastifyUnderPressureOptions>
-  const CloudTasksInstrumentation: typeof Instrumentation
-  const NodeSDK: typeof import('@opentelemetry/sdk-node').NodeSDK
   const id: string
   const order: string
   const sendReceipt: (order: string) => Promise<void>

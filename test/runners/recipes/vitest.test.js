@@ -4,7 +4,8 @@ import { build } from './app.js'
 
 let app, kit
 beforeEach(async () => {
-  vi.useFakeTimers({ toFake: ['Date', 'setTimeout', 'setInterval'] }) // app.inject needs setImmediate
+  // Not setImmediate, which app.inject needs; vitest 4 replaces clearTimeout only where it is named.
+  vi.useFakeTimers({ toFake: ['Date', 'setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] })
   app = await build()
   kit = testTasks(app)
 })

@@ -1,7 +1,8 @@
-/** A server to play with: `npm run example:server`, then paste the lines that it prints into another terminal. */
+/** A server to play with, and its console: `npm run example:server`, then paste the lines that it prints into another terminal. */
 import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
 import cloudTasks, { defineTasks, tasksOf, type TaskHandlers } from 'fastify-cloud-tasks'
+import taskConsole from 'fastify-cloud-tasks/console'
 
 const tasks = defineTasks({
   greet: { payload: Type.Object({ name: Type.String({ minLength: 1 }) }) },
@@ -18,6 +19,7 @@ const handlers: TaskHandlers<typeof tasks> = {
 
 const app = Fastify({ logger: true })
 await app.register(cloudTasks, { tasks, handlers, transport: 'local', queues: { default: { retryConfig: { minBackoffSeconds: 1 } } } })
+await app.register(taskConsole)
 const client = tasksOf(app, tasks)
 
 app.post<{ Params: { task: 'greet' | 'flaky' }, Querystring: { delay?: string, id?: string } }>(
@@ -41,7 +43,7 @@ Try, in another terminal:
   curl -X POST '${base}/enqueue/greet?id=once' ${json} -d '{"name":"once only"}'     # twice: the second is a duplicate
   curl -X POST ${base}/enqueue/flaky ${json} -d '{"failures":3}'                     # watch the backoff
   curl -X POST ${base}/enqueue/greet ${json} -d '{"nmae":"Ada"}'                     # refused: the payload does not fit
-  curl -X POST ${base}/tasks/greet ${json} -d '{"name":"a stranger"}'                # refused: only the queue may call
+  curl -X POST ${base}/tasks/greet ${json} -d '{"name":"Mallory"}'                   # refused: only the queue may call
   curl ${base}/tasks
-Ctrl-C ends it.
+The console is at ${base}/console. Ctrl-C ends it.
 `)

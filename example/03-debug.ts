@@ -1,4 +1,5 @@
 /** Debugging without a queue: `app.tasks.run` calls the handler here and now, so a breakpoint in it simply stops. */
+import assert from 'node:assert/strict'
 import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
 import cloudTasks, { defineTasks, tasksOf, type TaskHandlers } from 'fastify-cloud-tasks'
@@ -18,11 +19,18 @@ await app.register(cloudTasks, { tasks, handlers, transport: 'local' })
 const client = tasksOf(app, tasks)
 
 console.table(client.list().map(({ name, method, path, queue, handler }) => ({ name, method, path, queue, handler })))
-console.log('total-order returned:', await client.run('total-order', { prices: [3, 4.5], currency: 'EUR' }))
-for (const attempt of [
-  () => client.run('fail-loudly', {}),
-  () => client.run('total-order', { prices: ['three'] } as never)
-]) {
-  await attempt().catch((error: Error & { code?: string }) => { console.log(`${error.name} ${error.code ?? ''} ${error.message}`) })
-}
+
+const total = await client.run('total-order', { prices: [3, 4.5], currency: 'EUR' })
+console.log('total-order returned:', total)
+assert.equal(total, '7.5 EUR')
+
+await assert.rejects(client.run('fail-loudly', {}), error => {
+  console.log('fail-loudly threw:', error)
+  return error instanceof RangeError
+})
+
+await assert.rejects(client.run('total-order', { prices: ['three'] } as never), (error: Error & { code: string }) => {
+  console.log(error.code, error.message)
+  return error.code === 'FST_TASKS_INVALID_PAYLOAD'
+})
 await app.close()

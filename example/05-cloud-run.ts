@@ -1,6 +1,6 @@
 /**
- * A service for Cloud Run: enqueues to Google Cloud Tasks, and takes calls from nobody but the service account of its tasks.
- * Deployed as docs/cloud-run.md tells, it gets its settings from the environment. Started anywhere else, it pretends to
+ * A service for Cloud Run: enqueues to Google Cloud Tasks, and accepts calls of the service account of its tasks only.
+ * Deployed as docs/cloud-run.md describes, it gets its settings from the environment. Started anywhere else, it pretends to
  * be there, boots, shows what it mounts and whom it refuses, and ends; nothing is sent to Google Cloud then.
  */
 import { Type } from '@sinclair/typebox'

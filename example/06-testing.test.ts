@@ -38,7 +38,7 @@ test('a week later the customer is asked for a review', async t => {
   assert.deepEqual(mails, ['receipt 42', 'how was 42?'])
 })
 
-test('a card that cannot be charged is tried four times, then somebody is told', async t => {
+test('a card that cannot be charged is tried four times, then reported', async t => {
   const { kit, mails, order } = await setUp(t, async () => { throw new Error('declined') })
   await order(100)
   const attempts = await kit.advance('1h')

@@ -17,6 +17,12 @@ t.test('the index of the documentation lists every page once, by its title', asy
   for (const { path, label } of index) t.ok(text(path).startsWith(`# ${label}`), `${path} is called ${label}`)
 })
 
+t.test('the index of the documentation lists every example', async t => {
+  const listed = linksOf('docs/README.md').map(({ path }) => path).filter(path => path.startsWith('example/'))
+  const examples = readdirSync(join(root, 'example')).filter(file => file.endsWith('.ts')).map(file => `example/${file}`)
+  t.strictSame(listed.toSorted(), examples.toSorted())
+})
+
 t.test('every relative link leads to a file or a heading that exists', async t => {
   let count = 0
   for (const page of pages) {

@@ -112,6 +112,11 @@ export const FST_TASKS_NO_HANDLER = createServerError<'FST_TASKS_NO_HANDLER', [n
 export const FST_TASKS_INVALID_PAYLOAD = errorClass<[name: string, problem: string, options?: ErrorOptions]>()(
   'FST_TASKS_INVALID_PAYLOAD', "The payload of task '%s' is invalid: %s", 400)
 
+/** An asynchronous validator did not settle within 30 s. Nothing was enqueued and nothing ran. */
+export const FST_TASKS_VALIDATION_TIMEOUT = createServerError<'FST_TASKS_VALIDATION_TIMEOUT', [name: string, seconds: number]>(
+  'FST_TASKS_VALIDATION_TIMEOUT', 503, 'The payload could not be validated in time',
+  "The validator of task '%s' did not settle within %d s; where it asks another service, give that call a time limit of its own")
+
 /**
  * The payload has no JSON text, or one that would lose something or may not be parsed: circular, BigInt, undefined, a Map, `__proto__`.
  */

@@ -74,7 +74,7 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
   // Attempts start in the async context of this registration, not in that of the request that enqueued their task or freed a slot.
   const scope = new AsyncResource('fastify-cloud-tasks')
   const secrets = new OneTimeSecrets()
-  const payloads = new PayloadCodec(app)
+  const payloads = new PayloadCodec(app, clock)
   const onExpired = async (task: Task, path: string): Promise<void> =>
     await settleExpired({ app, config, clock, registry, payloads, runs, settlement, limits }, task, path)
   const parts = { app, config, clock, scope, registry, secrets, onExpired, loader }
@@ -152,6 +152,7 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
     if (loader === undefined && (hasHandlers || !config.embedded)) rootOf(app).ready(error => { if (!error) transport.start() })
   })
   app.addHook('onClose', async () => {
+    payloads.close()
     limits.close()
     stopCounting()
     await transport.close()

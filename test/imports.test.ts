@@ -20,7 +20,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   delivery: [],
   'fastify-internals': [],
   'browser-guard': [],
-  registry: ['cloud-tasks', 'errors', 'checks', 'delivery', 'fastify-internals'],
+  registry: ['cloud-tasks', 'type clock', 'errors', 'checks', 'delivery', 'fastify-internals'],
   options: ['cloud-tasks', 'errors', 'checks', 'delivery', 'type registry'],
 
   store: ['cloud-tasks', 'clock'],

@@ -4,6 +4,7 @@ import { text } from 'node:stream/consumers'
 import type { PayloadCodec } from '../registry/payload.js'
 import type { RegisteredTask } from '../registry/registry.js'
 import type { Validation, ValidationFault } from '../registry/validation.js'
+import { explain } from '../server-error.js'
 import type { FoundTask } from './app.js'
 import { CommandError, UsageError, codeOf, type Arguments, type Io } from './command.js'
 import { samplePayload } from './sample-payload.js'
@@ -72,9 +73,11 @@ async function examine (payloads: PayloadCodec, task: RegisteredTask, value: unk
   try {
     return await payloads.examine(task, payloads.print(task, value))
   } catch (error) {
-    throw codeOf(error) === 'FST_TASKS_PAYLOAD_NOT_JSON' ? new CommandError((error as Error).message) : error
+    throw PRINTED.has(codeOf(error)) ? new CommandError(explain(error as Error)) : error
   }
 }
+
+const PRINTED: ReadonlySet<unknown> = new Set(['FST_TASKS_PAYLOAD_NOT_JSON', 'FST_TASKS_VALIDATION_TIMEOUT'])
 
 /** What a payload of this task looks like, where none was given. */
 export async function explainPayload (found: FoundTask, example: string): Promise<string> {

@@ -4,6 +4,7 @@ import { lookUp, type EnqueueOptions } from '../enqueue.js'
 import type { PluginHandle } from '../plugin-handle.js'
 import type { RegisteredTask } from '../registry/registry.js'
 import type { ValidationFault } from '../registry/validation.js'
+import { explain } from '../server-error.js'
 import type { Enqueued, FieldError, RunReport, Validation } from './api/api.js'
 import { queueNamer } from './history/attempt-feed.js'
 import { errorInfo } from './history/error-info.js'
@@ -65,7 +66,7 @@ async function readPayload (app: PluginHandle, task: RegisteredTask, text: strin
   try {
     examined = await app.payloads.examine(task, text)
   } catch (error) {
-    return { errors: [{ path: '', message: (error as Error).message }] }
+    return { errors: [{ path: '', message: explain(error as Error) }] }
   }
   if (examined.faults === undefined) return { value: examined.value }
   if (examined.faults.length > 0) return { errors: examined.faults.map(faultOf) }

@@ -1,10 +1,12 @@
 import type { FastifyInstance } from 'fastify'
+import type { Clock } from '../clock/clock.js'
 import { FST_TASKS_INVALID_SCHEMA, FST_TASKS_PAYLOAD_NOT_JSON } from '../errors.js'
 import { jsonParser, validatorCompilerOf, type JsonParser } from '../fastify-internals.js'
 import { invalidPayload, maskedPointer, type Refused } from './faults.js'
 import { fieldNames } from './field-names.js'
 import { jsonSchemaOf } from './json-schema.js'
 import { LossError, jsonText } from './json-text.js'
+import { PendingValidations } from './pending-validations.js'
 import type { RegisteredTask } from './registry.js'
 import { isStandardSchema } from './schema.js'
 import type { Validate, Validation, ValidationFault } from './validation.js'
@@ -20,9 +22,11 @@ export class PayloadCodec {
   readonly #provisional = new Map<string, Validate>()
   /** Of tasks that have a final validator. */
   readonly #names = new Map<string, ReadonlySet<string>>()
+  readonly #pending: PendingValidations
 
-  constructor (app: FastifyInstance) {
+  constructor (app: FastifyInstance, clock: Clock) {
     this.#app = app
+    this.#pending = new PendingValidations(clock)
     this.#parse = jsonParser(app)
   }
 
@@ -51,14 +55,17 @@ export class PayloadCodec {
   /**
    * What the handler gets from `text`: parsed and validated, with the defaults, coercions and transforms of its validator. A promise of it
    * where the validator is asynchronous.
-   * @throws FST_TASKS_PAYLOAD_NOT_JSON, FST_TASKS_INVALID_PAYLOAD
+   * @throws FST_TASKS_PAYLOAD_NOT_JSON, FST_TASKS_INVALID_PAYLOAD; that promise also rejects with FST_TASKS_VALIDATION_TIMEOUT, and with
+   * FST_TASKS_CLOSING after `close`
    */
   read (task: RegisteredTask, text: string): unknown {
-    return this.validate(task, this.#parsed(task, text))
+    const value = this.validate(task, this.#parsed(task, text))
+    return value instanceof Promise ? this.#pending.settled(task.name, value) : value
   }
 
   /**
-   * What the handler gets from a payload that is already parsed; a promise of it where the validator is asynchronous.
+   * What the handler gets from a payload that is already parsed; a promise of it where the validator is asynchronous. The deadline of
+   * the attempt limits its time.
    * @throws FST_TASKS_INVALID_PAYLOAD
    */
   validate (task: RegisteredTask, parsed: unknown): unknown {
@@ -72,10 +79,16 @@ export class PayloadCodec {
 
   /**
    * As `read`, with the faults in the validator's own words, which may quote keys and values: for the author of the text.
-   * @throws FST_TASKS_PAYLOAD_NOT_JSON
+   * @throws FST_TASKS_PAYLOAD_NOT_JSON, FST_TASKS_VALIDATION_TIMEOUT, FST_TASKS_CLOSING
    */
   async examine (task: RegisteredTask, text: string): Promise<Validation> {
-    return await this.#validator(task)(this.#parsed(task, text))
+    const validation = this.#validator(task)(this.#parsed(task, text))
+    return validation instanceof Promise ? await this.#pending.settled(task.name, validation) : validation
+  }
+
+  /** Ends the asynchronous validations of `read` and `examine` that have not settled. */
+  close (): void {
+    this.#pending.close()
   }
 
   /** The error of a payload that does not fit, without values and keys of the payload. */

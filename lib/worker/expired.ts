@@ -49,20 +49,27 @@ export async function settleExpired (parts: ExpiryParts, stored: Task, path: str
     deadlineAt: clock.now(),
     log: app.log
   })
-  const payload = await payloadOf(payloads, task, stored)
-  await runs.attempt(async () => { await settlement.expired(task, payload, new FST_TASKS_EXPIRED(task.name), context) })
+  await runs.attempt(async () => {
+    const payload = await payloadOf(payloads, runs, task, stored)
+    await settlement.expired(task, payload, new FST_TASKS_EXPIRED(task.name), context)
+  })
 }
 
-/** As its handler would have had it; unvalidated where it does not fit the schema, and undefined where it is not JSON. */
-async function payloadOf (payloads: PayloadCodec, task: RegisteredTask, { httpRequest, appEngineHttpRequest }: Task): Promise<unknown> {
+/**
+ * As its handler would have had it; unvalidated where it does not fit the schema or its validator does not settle, and undefined where
+ * it is not JSON.
+ */
+async function payloadOf (
+  payloads: PayloadCodec, runs: Runs, task: RegisteredTask, { httpRequest, appEngineHttpRequest }: Task
+): Promise<unknown> {
   const text = Buffer.from((httpRequest ?? appEngineHttpRequest)?.body ?? '').toString()
+  let read: { readonly value: unknown } | undefined
+  const reading = payloads.read(task, text).then(value => { read = { value } }, () => {})
+  await runs.withinGrace(reading)
+  if (read !== undefined) return read.value
   try {
-    return await payloads.read(task, text)
+    return JSON.parse(text)
   } catch {
-    try {
-      return JSON.parse(text)
-    } catch {
-      return undefined
-    }
+    return undefined
   }
 }

@@ -226,7 +226,7 @@ export function taskId (name: string, id: string): string {
 }
 
 /** A task as its transport takes it. @param text the payload's JSON */
-export function outgoingTask (task: RegisteredTask, text: string, options: EnqueueOptions, now: number) {
+export function outgoingTask (task: RegisteredTask, text: string, options: EnqueueOptions, now: number): OutgoingTask {
   const deadlineSeconds = options.dispatchDeadlineSeconds ?? task.dispatchDeadlineSeconds
   const headers: Record<string, string> = { ...options.headers, 'content-type': 'application/json' }
   // Cloud Tasks does not tell a worker how long it will wait, so the task does.

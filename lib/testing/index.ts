@@ -1,8 +1,9 @@
 import type { FastifyInstance } from 'fastify'
 import type { RegisteredTasks, RegisteredTypeProvider, TaskDefinitions } from '../registry/definitions.js'
-import { Kit, type TestKit } from './kit.js'
+import { Kit } from './kit.js'
+import type { TestKit } from './test-kit.js'
 
-export type { AdvanceOptions, DeliverOptions, DrainOptions, TestKit } from './kit.js'
+export type { AdvanceOptions, DeliverOptions, DrainOptions, TestKit } from './test-kit.js'
 export type { EnqueuedTask, EnqueuedWith, PartOf } from './assertions.js'
 export type { TestedAttempt } from './attempt-results.js'
 

@@ -1,4 +1,5 @@
 import { systemClock, type Clock } from './clock.js'
+import { Slots, type Slotted } from './slots.js'
 
 /**
  * A clock that runs by another one, which can be exchanged while it is in use. What waits for a time goes on waiting on the new
@@ -10,8 +11,8 @@ export class SwitchableClock implements Clock {
   #clock: Clock
   /** What `monotonic` of the current clock lacks. */
   #offset = 0
-  readonly #timers = new Set<Timer>()
-  readonly #immediates = new Set<Immediate>()
+  readonly #timers = new Slots<Timer>()
+  readonly #immediates = new Slots<Immediate>()
 
   constructor (clock: Clock = systemClock) {
     this.#clock = clock
@@ -28,11 +29,11 @@ export class SwitchableClock implements Clock {
     const monotonic = this.monotonic()
     this.#offset = monotonic - clock.monotonic()
     this.#clock = clock
-    for (const timer of this.#timers) {
+    for (const timer of this.#timers.values()) {
       former.clearTimeout(timer.handle)
       this.#setTimer(timer, timer.at - monotonic)
     }
-    for (const immediate of this.#immediates) {
+    for (const immediate of this.#immediates.values()) {
       former.clearImmediate(immediate.handle)
       this.#setImmediate(immediate)
     }
@@ -47,26 +48,26 @@ export class SwitchableClock implements Clock {
   }
 
   setTimeout (callback: () => void, ms: number): unknown {
-    const timer: Timer = { callback, at: this.monotonic() + ms, handle: undefined }
+    const timer: Timer = { callback, at: this.monotonic() + ms, handle: undefined, slot: -1 }
     this.#timers.add(timer)
     this.#setTimer(timer, ms)
     return timer
   }
 
   clearTimeout (handle: unknown): void {
-    if (!this.#timers.delete(handle as Timer)) return
+    if (handle === undefined || !this.#timers.delete(handle as Timer)) return
     this.#clock.clearTimeout((handle as Timer).handle)
   }
 
   setImmediate (callback: () => void): unknown {
-    const immediate: Immediate = { callback, handle: undefined }
+    const immediate: Immediate = { callback, handle: undefined, slot: -1 }
     this.#immediates.add(immediate)
     this.#setImmediate(immediate)
     return immediate
   }
 
   clearImmediate (handle: unknown): void {
-    if (!this.#immediates.delete(handle as Immediate)) return
+    if (handle === undefined || !this.#immediates.delete(handle as Immediate)) return
     this.#clock.clearImmediate((handle as Immediate).handle)
   }
 
@@ -85,7 +86,7 @@ export class SwitchableClock implements Clock {
   }
 }
 
-interface Immediate {
+interface Immediate extends Slotted {
   readonly callback: () => void
   /** The current clock's. */
   handle: unknown

@@ -1,6 +1,7 @@
 import type { AsyncResource } from 'node:async_hooks'
 import type { FastifyInstance } from 'fastify'
 import type { Clock } from '../clock/clock.js'
+import { Slots, type Slotted } from '../clock/slots.js'
 import { FST_TASKS_ABORTED, FST_TASKS_DEADLINE_EXCEEDED, FST_TASKS_DISCONNECTED } from '../errors.js'
 import type { HandlerFunction } from '../registry/definitions.js'
 import type { RunResult } from './attempt-result.js'
@@ -15,8 +16,8 @@ import type { AttemptContext } from './context.js'
 export class Runs {
   readonly #clock: Clock
   readonly #scope: AsyncResource
-  readonly #running = new Map<AttemptContext, (result: RunResult) => void>()
-  readonly #attempts = new Set<Promise<unknown>>()
+  readonly #running = new Slots<Running>()
+  readonly #attempts = new Slots<UnderWay>()
   /** Of a closing server. */
   #grace: { readonly endsAt: number, readonly admitsUntil: number } | undefined
   #graceTimer: unknown
@@ -58,11 +59,11 @@ export class Runs {
 
   /** Everything that a closing server waits for happens in here. */
   async attempt<T> (work: () => Promise<T>): Promise<T> {
-    const attempt = work()
+    const attempt = { ended: work(), slot: -1 }
     this.#attempts.add(attempt)
     this.#watchGrace()
     try {
-      return await attempt
+      return await attempt.ended
     } finally {
       this.#attempts.delete(attempt)
       this.#watchGrace()
@@ -82,11 +83,12 @@ export class Runs {
     return new Promise(resolve => {
       let timer: unknown
       const settle = (result: RunResult): void => {
-        if (!this.#running.delete(context)) return
+        if (!this.#running.delete(run)) return
         this.#clock.clearTimeout(timer)
         resolve(result)
       }
-      this.#running.set(context, settle)
+      const run: Running = { context, settle, slot: -1 }
+      this.#running.add(run)
       if (deadlineMs !== Infinity) {
         timer = this.#clock.setTimeout(() => {
           const error = new FST_TASKS_DEADLINE_EXCEEDED(context.name, Math.round(deadlineMs) / 1000)
@@ -100,7 +102,7 @@ export class Runs {
         settle({ result: 'disconnected', error })
       })
       // Where the caller has disconnected already, the work could not be acknowledged: it is left to the next attempt.
-      if (!this.#running.has(context)) return
+      if (run.slot === -1) return
       call(app, handler, payload, context).then(
         value => { settle(context.ending ?? { result: 'done', value }) },
         error => { settle(context.ending ?? { result: 'failed', error }) }
@@ -117,7 +119,7 @@ export class Runs {
     const endsAt = this.#clock.monotonic() + graceMs
     this.#grace = { endsAt, admitsUntil: admit ? endsAt : -Infinity }
     this.#watchGrace()
-    await this.withinGrace(Promise.allSettled(this.#attempts))
+    await this.withinGrace(Promise.allSettled(this.#attempts.values().map(({ ended }) => ended)))
   }
 
   /** The timer runs only while there is something to abort. */
@@ -135,12 +137,22 @@ export class Runs {
   #abortAll (): void {
     this.#graceEnded = true
     for (const end of this.#onGraceEnd) end()
-    for (const [context, settle] of this.#running) {
+    for (const { context, settle } of this.#running.values()) {
       const error = new FST_TASKS_ABORTED(context.name)
       context.abort(error)
       settle({ result: 'aborted', error })
     }
   }
+}
+
+/** A handler that is running. */
+interface Running extends Slotted {
+  readonly context: AttemptContext
+  readonly settle: (result: RunResult) => void
+}
+
+interface UnderWay extends Slotted {
+  readonly ended: Promise<unknown>
 }
 
 async function call (app: FastifyInstance, handler: HandlerFunction<any>, payload: unknown, context: AttemptContext): Promise<unknown> {

@@ -34,7 +34,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'dead-letters': [...base, 'copies', 'type transport/transport'],
   worker: [...base, 'type transport/transport', 'copies'],
   enqueue: [...base, 'transport/transport', 'copies'],
-  tasks: [...base, 'type dead-letters', 'enqueue', 'transport/transport', 'worker'],
+  'enqueue-many': [...base, 'type enqueue', 'type transport/transport'],
+  tasks: [...base, 'type dead-letters', 'enqueue', 'enqueue-many', 'transport/transport', 'worker'],
   otel: [...base],
   'plugin-handle': [...base, 'type engine', 'type worker', 'type transport/switchable-transport'],
   console: [...base, 'browser-guard', 'type dead-letters', 'enqueue', 'engine', 'plugin-handle', 'type worker'],
@@ -43,7 +44,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'transport/new-task', 'copies', 'dead-letters', 'worker', 'plugin-handle'],
   testing: [...base, 'enqueue', 'engine', 'plugin-handle', 'transport/local', 'type worker'],
   cli: [...base, 'browser-guard', 'type dead-letters', 'enqueue', 'tasks', 'plugin-handle', 'transport', 'emulator', 'console', 'plugin'],
-  index: ['errors', 'events', 'copies', 'dead-letters', 'options', 'registry', 'enqueue', 'tasks', 'plugin']
+  index: ['errors', 'events', 'copies', 'dead-letters', 'options', 'registry', 'enqueue', 'type enqueue-many', 'tasks', 'plugin']
 }
 
 /** Packages that cost time and memory, or that not every app needs: loaded on demand, so statically only where named. */

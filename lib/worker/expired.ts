@@ -64,7 +64,7 @@ async function payloadOf (
 ): Promise<unknown> {
   const text = Buffer.from((httpRequest ?? appEngineHttpRequest)?.body ?? '').toString()
   let read: { readonly value: unknown } | undefined
-  const reading = payloads.read(task, text).then(value => { read = { value } }, () => {})
+  const reading = (async () => { read = { value: await payloads.read(task, text) } })().catch(() => {})
   await runs.withinGrace(reading)
   if (read !== undefined) return read.value
   try {

@@ -77,6 +77,7 @@ export async function startRecordingServer (): Promise<RecordingServer> {
 /** What Cloud Tasks would say: the task, with a generated name unless it has one, and a time. */
 export function echo ({ method, request }: RecordedCall): Reply {
   if (method === 'DeleteTask') return { answer: {} }
+  if (method === 'ListTasks') return { answer: { tasks: [] } }
   if (method === 'GetQueue') return { answer: { name: request.name } }
   if (method === 'CreateQueue' || method === 'UpdateQueue') return { answer: request.queue }
   const { task, parent } = request

@@ -72,20 +72,19 @@ t.test('a task that nothing here knows leaves a letter, which can be listed, dis
   const seen: unknown[] = []
   const queues = { default: { retryConfig: { maxAttempts: 2, minBackoffSeconds: 0.001, maxBackoffSeconds: 0.001 } } }
   const { app, log, clock, add, letters, settle } = await startStill(t, { queues, handlers: { work: payload => { seen.push(payload) } } })
-  for (const body of ['{"n":1}', '{"n":2}', 'no JSON']) await add('default', '/tasks/renamed/now?x=1', Buffer.from(body))
+  for (const body of ['{"n":1}', '{"n":2}', '{"n":3}']) await add('default', '/tasks/renamed/now?x=1', Buffer.from(body))
   while ((await letters()).length < 3) await clock.advance(1)
   const ended = log.filter(line => line.level === 50 && line.msg.startsWith('a task arrived that has no handler here')).map(line => line.msg.split('; ')[1])
   t.strictSame([...ended].sort(), [...Array(3).fill('it will be retried'), ...Array(3).fill('its attempts are used up')])
   for (const letter of await letters()) {
     t.hasStrict(letter, { task: undefined, path: '/tasks/renamed/now', queue: 'default', attempts: 2, error: { code: 'FST_TASKS_NOT_REGISTERED' } })
   }
-  const [first, second] = await letters()
+  const [first] = await letters()
   t.strictSame(await app.tasks.deadLetters.list({ task: 'work' }), { letters: [], nextPageToken: undefined })
   t.strictSame(await app.tasks.deadLetters.discard(first!.id), [{ id: first!.id, outcome: 'discarded' }])
   t.hasStrict(await app.tasks.deadLetters.replay({ code: 'FST_TASKS_NOT_REGISTERED' }, { as: 'work' }), [{ outcome: 'replayed' }, { outcome: 'replayed' }])
   await settle(1)
-  t.equal(seen.length, 1, 'the other is no JSON')
-  t.not(second, undefined)
+  t.equal(seen.length, 2)
 })
 
 t.test('letters expire after 31 days: that is logged, and calls no onExhausted', async t => {

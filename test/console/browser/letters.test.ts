@@ -43,6 +43,7 @@ t.test('letters are shown as text, selected, replayed, and discarded after two q
   await dialog.getByRole('button', { name: 'Yes, replay it' }).click()
   await page.getByText('1 dead letter replayed.').waitFor()
   t.hasStrict((await attempts.ended(5))[4], { task: 'flaky', result: 'done' })
+  await rows.nth(3).waitFor({ state: 'detached' })
   t.equal(await rows.count(), 3)
 
   await page.getByLabel('Task', { exact: true }).fill('flaky')

@@ -154,6 +154,21 @@ t.test('a task that its handler dropped ends with code 3 and one line', async t 
   t.equal(err, "fastify-cloud-tasks: Task 'drop' was dropped: not wanted any more\n")
 })
 
+t.test('a task that its handler postponed ends with code 4 and one line with time and reason', async t => {
+  const source = `${IMPORTS}
+    const tasks = defineTasks({ wait: { payload: Type.Any() } })
+    const handlers = { wait: (until, task) => task.retryAfter(new Date(until), 'asked to wait') }
+    export default async app => { await app.register(cloudTasks, { tasks, handlers }) }`
+  writeFileSync(join(cwd, 'postpones.js'), source)
+  const until = new Date(Date.now() + 3_600_000).toISOString()
+  const { code, out, err } = await run(['wait', JSON.stringify(until), '-a', 'postpones.js'])
+  t.strictSame([code, out], [4, ''])
+  const lines = err.split('\n').filter(line => line.startsWith('fastify-cloud-tasks:'))
+  t.equal(lines.length, 1)
+  t.match(lines[0], until)
+  t.match(lines[0], 'asked to wait')
+})
+
 t.test('a return value without JSON text is a clear error', async t => {
   t.match(await run(['give', '"circle"']), { code: 1, out: '', err: /returned, but what it returned has no JSON text: .*circular/i })
   t.match(await run(['give', '"big"']), { code: 1, out: '', err: /BigInt/ })

@@ -75,6 +75,7 @@ export async function browserApp ({
     handlers: {
       async greet ({ name, times }, task) {
         task.log.info({ times }, `greeting ${name}`)
+        if (name === 'away') task.retryAfter(3600, 'the guest is out')
         if (name === 'nobody') throw new Error('there is nobody to greet', { cause: new RangeError('the guest list is empty') })
         return { greeted: name.repeat(times) }
       },

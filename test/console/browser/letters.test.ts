@@ -3,7 +3,7 @@ import { createRequire } from 'node:module'
 import t from 'tap'
 import { watchAttempts } from '../../support/app.js'
 import { browserApp, HOSTILE, type BrowserApp } from './app.js'
-import { browserTests } from './chromium.js'
+import { badge, browserTests } from './chromium.js'
 
 const { skip, open } = browserTests(t)
 
@@ -63,4 +63,22 @@ t.test('letters are shown as text, selected, replayed, and discarded after two q
   await page.getByText('2 dead letters discarded.').waitFor()
   await page.getByText('No dead letters.').waitFor()
   t.equal((await running.app.tasks.deadLetters.list()).letters.length, 1)
+})
+
+t.test('a postponed task shows when its copy runs and why, and so does a run', { skip }, async t => {
+  const attempts = watchAttempts(t)
+  await running.enqueue('greet', { name: 'away', times: 1 })
+  await attempts.ended(1)
+  const page = await open(t, `${running.page}#/tasks?state=postponed`)
+  const row = page.getByRole('row', { name: /greet/ })
+  await badge(row, 'Postponed').waitFor()
+  await row.getByRole('link').first().click()
+  await page.getByText(/A copy of the task runs in (?:59 min|1 h)\./).waitFor()
+  await page.getByText('the guest is out', { exact: true }).waitFor()
+
+  await page.goto(`${running.page}#/run?task=greet`)
+  await page.getByRole('textbox', { name: 'The same as JSON' }).fill('{"name": "away", "times": 1}')
+  await page.getByRole('button', { name: 'Run now' }).click()
+  await page.getByText(/a copy of it would run at/).waitFor()
+  await page.getByText('the guest is out', { exact: true }).waitFor()
 })

@@ -11,7 +11,9 @@ const tasks = defineTasks({
   'send-receipt': { payload: Type.Object({ order: Type.String(), email: Type.String({ format: 'email' }) }), queue: 'mail' },
   'make-thumbnail': { payload: Type.Object({ photo: Type.String() }), queue: 'media' },
   'sync-customer': { payload: Type.Object({ customer: Type.Integer() }) },
-  'call-webhook': { payload: Type.Object({ url: Type.String({ format: 'uri' }) }) }
+  'call-webhook': { payload: Type.Object({ url: Type.String({ format: 'uri' }) }) },
+  'export-orders': { payload: Type.Object({ month: Type.String() }) },
+  'charge-card': { payload: Type.Object({ order: Type.String() }), queue: 'payments' }
 })
 
 declare module 'fastify-cloud-tasks' {
@@ -25,15 +27,29 @@ const handlers: TaskHandlers<typeof tasks> = {
     note(`      thumbnail of ${photo} made`)
   },
   'sync-customer': async ({ customer }) => { note(`      customer ${customer} synced`) },
-  'call-webhook': async ({ url }, task) => task.drop(`${url} is gone`)
+  'call-webhook': async ({ url }, task) => task.drop(`${url} is gone`),
+  'export-orders': async ({ month }, task) => {
+    if (task.postponements === 0) task.retryAfter(1, 'the warehouse answered 429')
+    note(`      orders of ${month} exported`)
+  },
+  'charge-card': async ({ order }) => {
+    if (!bankAnswers) throw Object.assign(new Error('the bank does not answer'), { code: 'E_BANK_DOWN' })
+    note(`      order ${order} charged`)
+  }
 }
+
+let bankAnswers = false
 
 const app = Fastify()
 await app.register(cloudTasks, {
   tasks,
   handlers,
   transport: 'local',
-  queues: { media: { retryConfig: { maxAttempts: 5, minBackoffSeconds: 0.3 } } }
+  deadLetterQueue: 'dead-letters',
+  queues: {
+    media: { retryConfig: { maxAttempts: 5, minBackoffSeconds: 0.3 } },
+    payments: { retryConfig: { maxAttempts: 2, minBackoffSeconds: 0.1 } }
+  }
 })
 
 app.post<{ Body: { order: string } }>('/orders', async (request, reply) => {
@@ -48,6 +64,14 @@ app.post<{ Body: { photo: string } }>('/photos', async (request, reply) => {
 app.post<{ Body: { customer: number } }>('/customers', async (request, reply) => {
   const { scheduleTime } = await app.enqueue('sync-customer', request.body, { scheduleDelaySeconds: 1.5 })
   return reply.code(202).send({ queued: true, dueInMs: scheduleTime.getTime() - Date.now() })
+})
+app.post<{ Body: { month: string } }>('/exports', async (request, reply) => {
+  await app.enqueue('export-orders', request.body)
+  return reply.code(202).send({ queued: true })
+})
+app.post<{ Body: { order: string } }>('/payments', async (request, reply) => {
+  await app.enqueue('charge-card', request.body, { id: request.body.order })
+  return reply.code(202).send({ queued: true })
 })
 app.post<{ Body: { url: string } }>('/subscriptions', async (request, reply) => {
   await app.enqueue('call-webhook', request.body)
@@ -72,9 +96,18 @@ const answers = [
   await post('/orders', { order: '42' }),
   await post('/photos', { photo: 'cat.jpg' }),
   await post('/customers', { customer: 7 }),
-  await post('/subscriptions', { url: 'https://gone.example.com/hook' })
+  await post('/subscriptions', { url: 'https://gone.example.com/hook' }),
+  await post('/exports', { month: '2026-11' }),
+  await post('/payments', { order: '42' })
 ]
-await until(() => attempts.filter(attempt => attempt.result !== 'retry').length >= 4, 8000)
+await until(() => attempts.some(attempt => attempt.exhausted), 4000)
+const { letters } = await app.tasks.deadLetters.list()
+for (const { task, attempts, error } of letters) note(`dead letter: ${task} failed ${attempts} times: ${error?.message}`)
+bankAnswers = true
+const replays = await app.tasks.deadLetters.replay({ task: 'charge-card', code: 'E_BANK_DOWN' })
+note(`replay: ${replays.map(({ outcome }) => outcome).join(', ')}`)
+await until(() => attempts.filter(attempt => attempt.result === 'done' || attempt.result === 'dropped').length >= 6, 8000)
+const { letters: left } = await app.tasks.deadLetters.list()
 await app.close()
 
 note('')
@@ -100,13 +133,17 @@ async function post (path: string, body: object): Promise<{ status: number, ms: 
 function verify (): void {
   const ran = (task: string) => attempts.filter(attempt => attempt.task === task)
   const results = (task: string) => ran(task).map(attempt => attempt.result).join(', ')
+  const waited = (task: string) => (ran(task)[1]?.at ?? 0) - (ran(task)[0]?.at ?? 0)
   const claims: Array<[claim: string, holds: boolean]> = [
     ['every request was answered 202', answers.every(answer => answer.status === 202)],
     ['one id enqueued twice ran once', answers[1]?.body.duplicate === true && results('send-receipt') === 'done'],
     ['the failing task was retried until it succeeded', results('make-thumbnail') === 'retry, retry, done'],
     ['each retry waited for its backoff', (ran('make-thumbnail')[2]?.at ?? 0) - (ran('make-thumbnail')[0]?.at ?? 0) >= 0.85],
     ['the scheduled task ran when it was due', results('sync-customer') === 'done' && (ran('sync-customer')[0]?.at ?? 0) >= 1.5],
-    ['the dropped task was not retried', results('call-webhook') === 'dropped']
+    ['the dropped task was not retried', results('call-webhook') === 'dropped'],
+    ['the postponed task ran again when it was due', results('export-orders') === 'postponed, done' && waited('export-orders') >= 0.95],
+    ['the task that failed for good was kept as a dead letter', letters.length === 1 && letters[0]?.error?.code === 'E_BANK_DOWN'],
+    ['replayed, it was done and its letter deleted', results('charge-card') === 'retry, retry, done' && left.length === 0]
   ]
   for (const [claim, holds] of claims) {
     note(`${holds ? 'yes' : 'NO '}  ${claim}`)

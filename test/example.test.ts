@@ -25,6 +25,7 @@ t.test('each example runs alone and ends well', async t => {
         timeout: 60_000
       })
       t.not(stdout.trim(), '', file)
+      if (file.startsWith('01-')) t.equal(stdout.match(/ yes {2}.*(?:postponed|dead letter|replayed)/g)?.length, 3, 'postponed, kept and replayed')
     }
   }))
 })

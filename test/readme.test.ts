@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import ts from 'typescript'
 import type { Declaration, Option } from '../lib/checks.js'
+import { commands } from '../lib/cli/program.js'
 import { systemClock } from '../lib/clock/clock.js'
 import { consoleOptions } from '../lib/console/options.js'
 import { emulatorOptions } from '../lib/emulator/options.js'
@@ -84,6 +85,25 @@ t.test('the keys of options that are objects are those that are declared', async
   t.strictSame(settings.sort(), [...Object.keys(rateLimits!.options!), ...Object.keys(retryConfig!.options!)].sort(), 'queues')
 })
 
+t.test('the tables of a handler\'s context and of app.tasks list exactly what these have', async t => {
+  const page = await pageOf('tasks.md')
+  const context = rowsOf(page, 'Handlers').flatMap(row => [...row.cells[0]!.matchAll(/`(\w+)/g)].map(match => match[1]!))
+  t.strictSame(context.toSorted(), await membersOf('registry/definitions.ts', 'TaskContext'))
+  const calls = rowsOf(page, '`app.tasks`').flatMap(row => [...row.cells[0]!.matchAll(/`(\w+)/g)].map(match => match[1]!))
+  t.strictSame(calls.toSorted(), await membersOf('tasks.ts', 'Tasks'))
+})
+
+t.test('the table of commands lists exactly the flags of each', async t => {
+  const page = await pageOf('command-line.md')
+  for (const [name, { load }] of Object.entries(commands)) {
+    const rows = [...page.matchAll(/^\| (.*) \| .* \| (.*) \|$/gm)].filter(([, command]) => command!.startsWith(`\`${name}`))
+    t.equal(rows.length, 1, name)
+    if (name === 'emulator') continue // It has a page and a test of its own.
+    const flags = [...rows[0]![2]!.matchAll(/`--([\w-]+)`/g)].map(match => match[1])
+    t.strictSame(flags.toSorted(), Object.keys((await load()).default.options).toSorted(), name)
+  }
+})
+
 t.test('the docstring of an option names the default and the variable that are declared', async t => {
   const declared: Array<[file: string, name: string, options: Declaration]> = [
     ['options/options.ts', 'CloudTasksOptions', pluginOptions],
@@ -110,11 +130,20 @@ t.test('the docstring of an option names the default and the variable that are d
 
 /** The docstring of each property of an interface in lib/. */
 async function docstrings (file: string, name: string): Promise<Map<string, string>> {
-  const source = ts.createSourceFile(file, await readFile(join(root, 'lib', file), 'utf8'), ts.ScriptTarget.Latest, true)
-  const found = source.statements.find(node => ts.isInterfaceDeclaration(node) && node.name.text === name) as ts.InterfaceDeclaration
+  const found = await interfaceOf(file, name)
   return new Map(found.members.filter(ts.isPropertySignature).map(member => {
     return [(member.name as ts.Identifier).text, ts.getJSDocCommentsAndTags(member).map(doc => doc.getText()).join('\n')]
   }))
+}
+
+/** The names of the members of an interface in lib/, in alphabetical order. */
+async function membersOf (file: string, name: string): Promise<string[]> {
+  return (await interfaceOf(file, name)).members.map(member => (member.name as ts.Identifier).text).toSorted()
+}
+
+async function interfaceOf (file: string, name: string): Promise<ts.InterfaceDeclaration> {
+  const source = ts.createSourceFile(file, await readFile(join(root, 'lib', file), 'utf8'), ts.ScriptTarget.Latest, true)
+  return source.statements.find(node => ts.isInterfaceDeclaration(node) && node.name.text === name) as ts.InterfaceDeclaration
 }
 
 t.test('the commands at the top say that they are for a clone, and the package names its repository and where to report bugs', async t => {

@@ -80,7 +80,7 @@ t.test('the keys of options that are objects are those that are declared', async
     t.strictSame(listed(key).sort(), Object.keys(pluginOptions[key].options!).sort(), key)
   }
   const { rateLimits, retryConfig } = pluginOptions.queues.options!
-  const prose = optionsPage.split('`queues` takes the names')[1]!.split('\n\n')[0]!
+  const prose = optionsPage.split('`queues` uses the names')[1]!.split('\n\n')[0]!
   const settings = [...prose.matchAll(/(max\w+|min\w+)`\s\(/g)].map(match => match[1])
   t.strictSame(settings.sort(), [...Object.keys(rateLimits!.options!), ...Object.keys(retryConfig!.options!)].sort(), 'queues')
 })

@@ -1,6 +1,6 @@
 import type { RetryConfig } from './task.js'
 
-/** Tasks end 31 days after creation, whatever the queue's retry settings are. */
+/** Cloud Tasks drops tasks 31 days after their creation, regardless of retry settings. */
 export const RETENTION_MS = 31 * 24 * 3600 * 1000
 
 /**
@@ -16,8 +16,8 @@ export function backoffMs (retry: RetryConfig, attempt: number): number {
 }
 
 /**
- * Whether a task that failed just now ends. Where attempts and time are both limited, both limits must be reached; where neither is, only
- * retention ends a task.
+ * Whether a task that has just failed is not retried. Where attempts and time are both limited, both limits must be reached; where neither
+ * is, the task is retried until its retention ends.
  */
 export function isExhausted (retry: RetryConfig, dispatchCount: number, firstDispatchAt: number, now: number): boolean {
   const limitsAttempts = retry.maxAttempts !== -1

@@ -3,15 +3,15 @@ import type { Task } from './task.js'
 
 export type TargetKind = 'http' | 'appEngine'
 
-/** The attempt that a request carries, as its headers describe it. They inform, they never authorise. */
+/** The attempt, as the headers of its request describe it. Never use them for authorization: any caller can set them. */
 export interface AttemptHeaders {
   /** Short id. */
   readonly queue: string
   /** Short id of the task. */
   readonly id: string
-  /** Attempts before this one, those without a response included: 0 on the first. */
+  /** Number of previous attempts, including those without a response: 0 on the first. */
   readonly retryCount: number
-  /** Responses before this attempt: all of them on App Engine, all but 5xx for HTTP targets. */
+  /** Number of previous responses: all on App Engine, all but 5xx for HTTP targets. */
   readonly executionCount: number
   readonly scheduledAt: number
   /** HTTP status of the previous attempt. After a timeout it is 504 for HTTP targets and 0 on App Engine. */
@@ -20,12 +20,12 @@ export interface AttemptHeaders {
   readonly retryReason?: string
 }
 
-/** The number of the last attempt that its headers can count. */
+/** The largest attempt number that the headers can express. */
 export const MAX_ATTEMPT = 1_000_000_000
 
 /**
- * The headers of an attempt: the task's own, less those that the service ignores or replaces, then the service's.
- * `task` is its state after dispatch, so its `dispatchCount` includes this attempt. The sender of the request adds
+ * The headers of an attempt: the task's own, without those that the service ignores or replaces, and the service's.
+ * `task` is the state after dispatch, so its `dispatchCount` includes this attempt. The sender of the request adds
  * Host, Content-Length and, for a task with a token, Authorization.
  */
 export function dispatchHeaders (task: Task): Record<string, string> {
@@ -46,7 +46,7 @@ export function dispatchHeaders (task: Task): Record<string, string> {
 }
 
 /**
- * The inverse, from a request's lower-case headers. Undefined when one of the five that every attempt carries is missing or
+ * The inverse of `dispatchHeaders`, from lower-case headers. Undefined when one of the five that every attempt has is missing or
  * malformed: such a request did not come from Cloud Tasks.
  */
 export function readAttempt (
@@ -81,7 +81,7 @@ function ownHeaders (task: Task, kind: TargetKind): Record<string, string> {
   const replacesAuthorization = task.httpRequest?.oidcToken !== undefined || task.httpRequest?.oauthToken !== undefined
   const headers: Record<string, string> = {}
   for (const key of Object.keys(given)) {
-    if (key === 'User-Agent') headers[key] = given[key]! // The service's own by now, and on every task.
+    if (key === 'User-Agent') headers[key] = given[key]! // Set by the service when the task was created.
     else if (!RESERVED[kind].test(key) && !(replacesAuthorization && /^authorization$/i.test(key))) headers[key] = given[key]!
   }
   return headers
@@ -96,7 +96,7 @@ function readCount (value: string | readonly string[] | undefined): number | und
   return typeof value === 'string' && /^\d{1,9}$/.test(value) ? Number(value) : undefined
 }
 
-/** Header names, made once: a name put together per attempt would cost more than its value. */
+/** Header names, concatenated once instead of per attempt. */
 function names (prefix: string) {
   return {
     queue: `${prefix}QueueName`,

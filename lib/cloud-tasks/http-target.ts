@@ -1,7 +1,7 @@
 import { statusErrors } from './status.js'
-import type { AppEngineHttpRequest, HttpRequest, HttpTarget, QueueExtras, Task, UriOverride } from './task.js'
+import type { AppEngineHttpRequest, HttpRequest, QueueHttpTarget, QueueExtras, Task, UriOverride } from './task.js'
 
-/** The task as it is sent: its queue may override URL, method, headers and token. The stored task does not change. */
+/** The task as it is dispatched: the queue can override URL, method, headers and token. The stored task does not change. */
 export function withOverrides (task: Task, { httpTarget, appEngineRoutingOverride }: QueueExtras): Task {
   if (task.httpRequest !== undefined) {
     return httpTarget === undefined ? task : { ...task, httpRequest: withHttpTarget(task.httpRequest, httpTarget) }
@@ -11,20 +11,20 @@ export function withOverrides (task: Task, { httpTarget, appEngineRoutingOverrid
   return { ...task, appEngineHttpRequest }
 }
 
-/** The URL for a task that has none; undefined when the queue's target names no host. */
-export function targetUrl ({ uriOverride }: HttpTarget): string | undefined {
+/** The URL for a task that has none; undefined when the queue's HTTP target has no host. */
+export function targetUrl ({ uriOverride }: QueueHttpTarget): string | undefined {
   return uriOverride?.host === undefined ? undefined : overriddenUrl('', uriOverride)
 }
 
 /** Throws INVALID_ARGUMENT. */
-export function checkHttpTarget ({ uriOverride, oidcToken, oauthToken, headerOverrides = [] }: HttpTarget): void {
+export function checkHttpTarget ({ uriOverride, oidcToken, oauthToken, headerOverrides = [] }: QueueHttpTarget): void {
   if (uriOverride !== undefined) checkUriOverride(uriOverride)
   if (headerOverrides.some(({ key }) => key === '')) throw statusErrors.required('HttpTarget.headerOverrides.header.key')
   if (oidcToken !== undefined) checkToken('HttpTarget.oidcToken', oidcToken.serviceAccountEmail, 'audience', oidcToken.audience)
   if (oauthToken !== undefined) checkToken('HttpTarget.oauthToken', oauthToken.serviceAccountEmail, 'scope', oauthToken.scope)
 }
 
-function withHttpTarget (request: HttpRequest, target: HttpTarget): HttpRequest {
+function withHttpTarget (request: HttpRequest, target: QueueHttpTarget): HttpRequest {
   const { oidcToken, oauthToken, body, ...kept } = request
   const httpMethod = target.httpMethod ?? request.httpMethod ?? 'POST'
   const tokens = target.oidcToken !== undefined || target.oauthToken !== undefined ? target : request
@@ -40,7 +40,7 @@ function withHttpTarget (request: HttpRequest, target: HttpTarget): HttpRequest 
   }
 }
 
-/** ALWAYS replaces every part that the override names. IF_NOT_EXISTS fills in only those parts that the task's URL lacks. */
+/** ALWAYS replaces every part that is set in the override. IF_NOT_EXISTS only fills in parts that the task's URL lacks. */
 function overriddenUrl (text: string, override: UriOverride): string {
   const given = URL.canParse(text) ? new URL(text) : undefined
   const url = given ?? new URL('https://localhost/')
@@ -53,7 +53,9 @@ function overriddenUrl (text: string, override: UriOverride): string {
   return url.href
 }
 
-function overriddenHeaders (headers: HttpRequest['headers'] = {}, overrides: HttpTarget['headerOverrides'] = []): Record<string, string> {
+function overriddenHeaders (
+  headers: HttpRequest['headers'] = {}, overrides: QueueHttpTarget['headerOverrides'] = []
+): Record<string, string> {
   const replaced = new Set(overrides.map(({ key }) => key.toLowerCase()))
   return Object.fromEntries([
     ...Object.entries(headers).filter(([key]) => !replaced.has(key.toLowerCase())),
@@ -73,7 +75,7 @@ function isHost (host: string): boolean {
   return /^[A-Za-z0-9._-]+$|^\[[0-9A-Fa-f:.]+\]$/.test(host) && URL.canParse(`http://${host}/`)
 }
 
-/** On a queue both parts must be given: a default would depend on each task's URL. */
+/** On a queue both parts are required, because the default would depend on each task's URL. */
 function checkToken (field: string, email: string, other: string, value: string | undefined): void {
   if (email === '') throw statusErrors.required(`${field}.serviceAccountEmail`)
   if (value === undefined || value === '') throw statusErrors.required(`${field}.${other}`)

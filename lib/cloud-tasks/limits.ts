@@ -2,7 +2,7 @@ import { checkHttpTarget } from './http-target.js'
 import { statusErrors } from './status.js'
 import type { NewQueueSettings, QueueExtras, QueueSettings, RetryConfig } from './task.js'
 
-/** What `gcloud tasks queues describe` shows for a queue created without settings. */
+/** As `gcloud tasks queues describe` shows them for a queue created without settings. */
 export const DEFAULT_QUEUE_SETTINGS: QueueSettings = {
   rateLimits: {
     maxDispatchesPerSecond: 500,
@@ -18,13 +18,13 @@ export const DEFAULT_QUEUE_SETTINGS: QueueSettings = {
   }
 }
 
-/** How long an attempt may take when its task sets no deadline. */
+/** The dispatch deadline of a task without one of its own. */
 export const DEFAULT_DISPATCH_DEADLINE_MS = 600_000
 
 /**
- * What a dispatch deadline must be instead, if `seconds` is not one. Cloud Tasks: "Task.dispatchDeadline must be between [15s, 30m]",
+ * The problem with a dispatch deadline; undefined when it is valid. Cloud Tasks: "Task.dispatchDeadline must be between [15s, 30m]",
  * on App Engine [15s, 24h15s].
- * @param target undefined where it is not known yet: what either allows then passes
+ * @param target undefined where it is not known yet; the wider range then applies
  */
 export function deadlineProblem (seconds: unknown, target: 'http' | 'appEngine' | undefined): string | undefined {
   const max = target === 'http' ? 1800 : 86_415
@@ -35,7 +35,7 @@ export function deadlineProblem (seconds: unknown, target: 'http' | 'appEngine' 
 
 export const MAX_SCHEDULE_AHEAD_MS = 30 * 24 * 3600 * 1000
 
-/** The burst that the service derives from a rate. Unpublished: this fits the two pairs seen, 500/s with 100 and 1/s with 10. */
+/** The burst that the service derives from a rate. Undocumented: this fits the two known pairs, 500/s with 100 and 1/s with 10. */
 export function maxBurstSize (maxDispatchesPerSecond: number): number {
   return Math.max(10, Math.ceil(maxDispatchesPerSecond / 5))
 }
@@ -45,7 +45,7 @@ export const MAX_DISPATCHES_PER_SECOND = 500
 
 /**
  * Throws INVALID_ARGUMENT for settings that CreateQueue rejects. `maxBurstSize` is output only, so any value is valid.
- * @param maxRate the largest rate to accept, for a queue that is not Cloud Tasks' own
+ * @param maxRate the highest valid rate, for queues outside of Cloud Tasks
  */
 export function checkQueueSettings (settings: NewQueueSettings, maxRate: number = MAX_DISPATCHES_PER_SECOND): void {
   const { rateLimits = {}, retryConfig = {}, ...extras } = settings
@@ -62,7 +62,7 @@ export function checkQueueSettings (settings: NewQueueSettings, maxRate: number 
   if (extras.httpTarget !== undefined) checkHttpTarget(extras.httpTarget)
 }
 
-/** Throws INVALID_ARGUMENT for what neither a queue nor a task may have. */
+/** Throws INVALID_ARGUMENT. The limits apply to queues and tasks. */
 export function checkRetryConfig (retryConfig: Partial<RetryConfig>): void {
   const { maxAttempts, minBackoffSeconds, maxBackoffSeconds, maxDoublings, maxRetrySeconds } = retryConfig
   checkWhole('RetryConfig.maxAttempts', maxAttempts)
@@ -79,8 +79,8 @@ export function checkRetryConfig (retryConfig: Partial<RetryConfig>): void {
 
 /**
  * Settings with all defaults filled in. Throws as `checkQueueSettings`. As on the wire, where 0 and absent are the same, 0
- * means the default for the rate, the concurrency, the attempts and the maximum backoff. A default that contradicts the
- * other bound of the backoff gives way to it.
+ * means the default for the rate, the concurrency, the attempts and the maximum backoff. A default backoff bound is adjusted
+ * where it would contradict the other bound.
  */
 export function completeQueueSettings (given: NewQueueSettings = {}, maxRate?: number): QueueSettings {
   checkQueueSettings(given, maxRate)
@@ -98,7 +98,7 @@ export function completeQueueSettings (given: NewQueueSettings = {}, maxRate?: n
   }
 }
 
-/** As `completeQueueSettings` has it. */
+/** Fills in defaults as `completeQueueSettings` does. */
 export function completeRetryConfig (given: Partial<RetryConfig>): RetryConfig {
   const defaults = DEFAULT_QUEUE_SETTINGS.retryConfig
   const min = given.minBackoffSeconds

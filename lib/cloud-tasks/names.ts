@@ -41,7 +41,7 @@ export function parseTaskName (name: string): TaskName | undefined {
   return match === null ? undefined : { project: match[1]!, location: match[2]!, queue: match[3]!, task: match[4]! }
 }
 
-/** The queue's full name out of a task's. The name must be well-formed. */
+/** The full name of a task's queue. `task` must be well-formed. */
 export function queueNameOf (task: string): string {
   return task.slice(0, task.lastIndexOf('/tasks/'))
 }
@@ -67,7 +67,7 @@ export function isTaskId (id: string): boolean {
   return taskId.test(id)
 }
 
-/** An id as the service picks them: the decimal digits of a random uint64. */
+/** An id in the service's format: the decimal digits of a random uint64. */
 export function generateTaskId (): string {
   if (nextRandom === randoms.length) {
     crypto.getRandomValues(randoms)
@@ -76,7 +76,7 @@ export function generateTaskId (): string {
   return randoms[nextRandom++]!.toString()
 }
 
-// One call for many ids: asking the system for 8 bytes at a time costs more than the rest of createTask.
+// Random bytes for many ids at once: requesting 8 bytes per id costs more than the rest of createTask.
 const randoms = new BigUint64Array(512)
 let nextRandom = randoms.length
 

@@ -4,8 +4,8 @@ import { statusErrors } from './status.js'
 import type { AppEngineHttpRequest, HttpMethod, HttpRequest, NewTask, Task } from './task.js'
 
 /**
- * Throws INVALID_ARGUMENT for tasks that CreateTask rejects, other than for their size or for the state of the queue. Production also
- * rejects tokens on `http://` URLs; this does not, because local targets have no TLS.
+ * Throws INVALID_ARGUMENT for tasks that CreateTask rejects, except for their size or for the state of the queue. Production also
+ * rejects tokens on `http://` URLs, which are allowed here because local targets have no TLS.
  */
 export function checkNewTask (queueName: string, task: NewTask, now: number): void {
   if (task.name !== undefined) checkName(queueName, task.name)
@@ -21,12 +21,12 @@ export function checkNewTask (queueName: string, task: NewTask, now: number): vo
   if (scheduleAt > now + MAX_SCHEDULE_AHEAD_MS) throw statusErrors.scheduleTooFar(pacificTime(scheduleAt))
 }
 
-/** The form in which the service stores a valid new task: name, times, method, headers and deadline filled in. */
+/** A valid new task as the service stores it: name, times, method, headers and deadline filled in. */
 export function withStoredDefaults (queueName: string, task: NewTask, now: number): Task {
-  // Written out and in one order, so that all tasks of a kind share a shape: this runs for every task.
+  // Hot path: properties are assigned in a fixed order so that all tasks of a kind have the same hidden class.
   const stored: Writable<Task> = {
     name: task.name ?? `${queueName}/tasks/${generateTaskId()}`,
-    // Microseconds for the schedule, whole seconds for the creation: the precision that the service keeps.
+    // Microseconds for the schedule, whole seconds for the creation: the service's precision.
     scheduleAt: task.scheduleAt === undefined ? now : Math.max(Math.round(task.scheduleAt * 1000) / 1000, now),
     createdAt: Math.floor(now / 1000) * 1000,
     dispatchCount: 0,
@@ -37,7 +37,7 @@ export function withStoredDefaults (queueName: string, task: NewTask, now: numbe
     stored.httpRequest = storedHttp(task.httpRequest)
     stored.dispatchDeadlineMs = Math.floor(task.dispatchDeadlineMs ?? DEFAULT_DISPATCH_DEADLINE_MS)
   } else {
-    // App Engine keeps a deadline only if it was given one: its default depends on the service's scaling.
+    // For App Engine no default is stored, because it depends on the service's scaling.
     stored.appEngineHttpRequest = storedAppEngine(task.appEngineHttpRequest!)
     if (task.dispatchDeadlineMs !== undefined) stored.dispatchDeadlineMs = Math.floor(task.dispatchDeadlineMs)
   }
@@ -124,14 +124,14 @@ function headerBytes (headers: Readonly<Record<string, string>> = {}): number {
   return bytes
 }
 
-/** Length once every byte that a URL may not hold is written as `%XX`. */
+/** Length after percent-encoding. */
 function encodedLength (url: string): number {
   if (!/[^\x21-\x7e]/.test(url)) return url.length
   const plain = url.replace(/[^\x21-\x7e]/g, '').length
   return plain + 3 * (Buffer.byteLength(url) - plain)
 }
 
-/** The time as production prints it in this one message: RFC 3339 with Los Angeles' offset. */
+/** The time as production prints it in this message: RFC 3339 with the offset of Los Angeles. */
 function pacificTime (at: number): string {
   const parts = new Intl.DateTimeFormat('en-US', { timeZone: 'America/Los_Angeles', timeZoneName: 'longOffset' })
     .formatToParts(at)

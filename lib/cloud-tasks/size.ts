@@ -1,15 +1,15 @@
 import { parseTaskName } from './names.js'
 import type { AppEngineHttpRequest, AppEngineRouting, HttpRequest, Task } from './task.js'
 
-/** The largest task that production was seen to accept, for both targets: 2^20 - 7. The documented 100 KB are not enforced. */
+/** The largest task that production accepts, measured for both target types: 2^20 - 7. The documented 100 KB are not enforced. */
 export const MAX_TASK_BYTES = 1_048_569
 
-/** What `enqueue` leaves free, so that a copy of a task, which carries a header of up to 1 KiB more and a longer name, always fits. */
+/** Left free by `enqueue` so that a copy of a task always fits: it has a longer name and an additional header of up to 1 KiB. */
 export const COPY_RESERVE_BYTES = 2048
 
 /**
- * Bytes that production counts against `MAX_TASK_BYTES`: the serialized google.cloud.tasks.v2.Task as it is stored when
- * created, before any attempt. Nothing is encoded, so it costs little next to the task's body.
+ * Bytes that production counts against `MAX_TASK_BYTES`: the size of the serialized google.cloud.tasks.v2.Task as created, before
+ * any attempt. Computed by hand because nothing has to be encoded, which is cheap even for large bodies.
  */
 export function storedSize (task: Task): number {
   let size = text(task.name) + timestamp(task.scheduleAt) + timestamp(task.createdAt)
@@ -44,14 +44,14 @@ function http (request: HttpRequest): number {
 }
 
 function appEngine (request: AppEngineHttpRequest, name: string): number {
-  // Production counts the routing as its host alone.
+  // Production counts only the host of the routing.
   const host = appEngineHost(request.appEngineRouting, parseTaskName(name)?.project ?? '')
   return METHOD_SIZE + message(text(host)) + text(request.relativeUri) + map(request.headers) + bytes(request.body)
 }
 
 function map (entries: Readonly<Record<string, string>> = {}): number {
   let size = 0
-  // Unlike any other field, both sides of a map entry are written even when empty.
+  // Unlike other fields, key and value of a map entry are written even when empty.
   for (const key of Object.keys(entries)) size += message(delimited(byteLength(key)) + delimited(byteLength(entries[key]!)))
   return size
 }
@@ -77,7 +77,7 @@ function message (size: number): number {
   return delimited(size)
 }
 
-/** A field of `size` bytes behind its length. Every field number here is below 16, so the key is one byte. */
+/** A length-delimited field of `size` bytes. All field numbers here are below 16, so the key is one byte. */
 function delimited (size: number): number {
   return 1 + varint(size) + size
 }
@@ -92,5 +92,5 @@ function byteLength (value: string): number {
   return Buffer.byteLength(value)
 }
 
-/** Key and value of the method: a stored task always has one. */
+/** Key and value of the method, which every stored task has. */
 const METHOD_SIZE = 2

@@ -1,4 +1,4 @@
-/** gRPC status codes, and every error of Cloud Tasks with production's code and text. */
+/** gRPC status codes, and the errors of Cloud Tasks with production's codes and messages. */
 
 /** Canonical codes of google.rpc.Code by name. */
 export const grpcCodes = {
@@ -23,7 +23,7 @@ export const grpcCodes = {
 
 export type GrpcCode = keyof typeof grpcCodes
 
-/** Details that production was seen to attach: google.rpc.Help to invalid names, google.rpc.BadRequest to what it cannot parse. */
+/** Details that production attaches: google.rpc.Help to invalid names, google.rpc.BadRequest to requests that it cannot parse. */
 export type ErrorDetail =
   | {
     readonly '@type': 'type.googleapis.com/google.rpc.Help'
@@ -47,8 +47,8 @@ export class CloudTasksError extends Error {
 }
 
 /**
- * Every error, once. The texts are production's unless a comment says otherwise: some are from recordings of the service, others are
- * quoted by its users.
+ * The table of all errors. The messages are production's unless a comment says otherwise: recorded from the service, or quoted by its
+ * users.
  */
 export const statusErrors = {
   queueExists: () => new CloudTasksError('ALREADY_EXISTS', 'Queue already exists'),
@@ -59,7 +59,7 @@ export const statusErrors = {
     { details: help('Definition of queue name', 'projects.locations.queues#Queue.FIELDS.name') }),
   unknownLocation: (location: string) => invalid(
     `Location '${echo(location)}' is not a valid location. Use ListLocations to list valid locations.`),
-  // Emulators' text. Production answers from its access control: PERMISSION_DENIED for a project that does not exist.
+  // The message of other emulators. Production returns PERMISSION_DENIED for a project that does not exist.
   locationName: () => invalid('Invalid resource field value in the request.'),
   queueNotFound: () => new CloudTasksError('NOT_FOUND',
     'Queue does not exist. If you just created the queue, wait at least a minute for the queue to initialize.'),
@@ -77,7 +77,7 @@ export const statusErrors = {
     `Task ID "${echo(id)}" can contain only letters ([A-Za-z]), numbers ([0-9]), hyphens (-), or underscores (_). ` +
     'Task ID must between 1 and 500 characters.',
     { details: help('Definition of task ID', 'projects.locations.queues.tasks#Task.FIELDS.name') }),
-  // Unrecorded: another emulator's text.
+  // Not recorded: another emulator's message.
   taskName: () => invalid('Task name must be formatted: ' +
     '"projects/<PROJECT_ID>/locations/<LOCATION_ID>/queues/<QUEUE_ID>/tasks/<TASK_ID>"'),
   taskInOtherQueue: (asked: string, named: string) => invalid(
@@ -96,7 +96,7 @@ export const statusErrors = {
   maxAttempts: () => invalid('RetryConfig.maxAttempts must be greater or equal to -1.'),
   backoffOrder: () => invalid('RetryConfig.minBackoff must be less than or equal to RetryConfig.maxBackoff.'),
 
-  // From here on the codes are inferred from the documentation and the texts are ours: these have not been recorded.
+  // Not recorded: from here on the codes are inferred from the documentation, and the messages are ours.
   notANumber: (field: string) => invalid(`${field} must be a number.`),
   notAnInteger: (field: string) => invalid(`${field} must be a whole number.`),
   notATime: (field: string) => invalid(`${field} is not a valid timestamp.`),
@@ -131,16 +131,16 @@ export const statusErrors = {
   internal: (cause: unknown) => new CloudTasksError('INTERNAL', 'Internal error encountered.', { cause }),
   notOpen: () => new CloudTasksError('UNAVAILABLE', 'The engine is not open.'),
   notStarted: () => new CloudTasksError('UNAVAILABLE', 'The engine is not dispatching.'),
-  notStored: (cause: unknown) => new CloudTasksError('UNAVAILABLE', 'The store refused the change.', { cause })
+  notStored: (cause: unknown) => new CloudTasksError('UNAVAILABLE', 'The store could not save the change.', { cause })
 } as const
 
-/** The gRPC code that an attempt's HTTP status is recorded as. Inferred from client output, not from production. */
+/** The gRPC code for an attempt's HTTP status. Inferred from client output, not from production. */
 export function grpcCodeOf (httpStatus: number): GrpcCode {
   if (httpStatus >= 200 && httpStatus <= 299) return 'OK'
   return fromHttp.get(httpStatus) ?? 'UNKNOWN'
 }
 
-/** The HTTP status of the REST interface for a code. */
+/** The HTTP status for a code in the REST interface. */
 export function httpStatusOf (code: GrpcCode): number {
   return toHttp[code]
 }
@@ -151,12 +151,12 @@ export function responseStatus (httpStatus: number): { code: number, message: st
   return status(code, `HTTP status code ${httpStatus}`)
 }
 
-/** `Attempt.responseStatus` when the dispatch deadline passed first. The text behind the code is ours. */
+/** `Attempt.responseStatus` when the dispatch deadline was exceeded. The text after the code is ours. */
 export function deadlineStatus (): { code: number, message: string } {
   return status('DEADLINE_EXCEEDED', 'no response within the dispatch deadline')
 }
 
-/** `Attempt.responseStatus` when the target could not be reached. The text behind the code is ours. */
+/** `Attempt.responseStatus` when the target could not be reached. The text after the code is ours. */
 export function unreachableStatus (): { code: number, message: string } {
   return status('UNAVAILABLE', 'no response')
 }
@@ -169,7 +169,7 @@ function invalid (message: string): CloudTasksError {
   return new CloudTasksError('INVALID_ARGUMENT', message)
 }
 
-/** gRPC sends texts in headers, and a client that receives more header bytes than it accepts waits until its deadline. */
+/** gRPC sends messages in headers, and a client that receives larger headers than it accepts hangs until its deadline. */
 function echo (text: string): string {
   return text.length > MAX_ECHO ? `${text.slice(0, MAX_ECHO).replace(/[\uD800-\uDBFF]$/, '')}...` : text
 }

@@ -21,13 +21,13 @@ export interface GrpcOptions {
   readonly logger: Pick<EmulatorLogger, 'warn'>
 }
 
-/** A gRPC server with all methods of `service`, bound to no port: connections are passed to it. */
+/** A gRPC server with all methods of `service`. It is not bound to a port: connections are injected. */
 export async function createGrpcServer (options: GrpcOptions): Promise<Server> {
   const protos = await loadProtos()
   const server = new Server({
     'grpc.max_receive_message_length': MAX_REQUEST_BYTES,
     'grpc.max_send_message_length': -1,
-    // Without a limit a caller can open any number of calls that never end. Clients wait by themselves.
+    // Without a limit, a client could open any number of calls that never end. Clients queue further calls themselves.
     'grpc.max_concurrent_streams': 1000
   })
   for (const version of ['v2', 'v2beta3'] as const) addService(server, protos, `${packageOf(version)}.CloudTasks`, version, options)
@@ -36,7 +36,7 @@ export async function createGrpcServer (options: GrpcOptions): Promise<Server> {
   return server
 }
 
-/** Methods that the service lacks are left out; for those, as for all unknown ones, the server answers UNIMPLEMENTED. */
+/** Methods that the service lacks are left out: the server answers UNIMPLEMENTED to them, as to all unknown methods. */
 function addService (server: Server, protos: Protos, name: string, version: Version, { service, logger }: GrpcOptions): void {
   const definition: Record<string, MethodDefinition<object, object>> = {}
   const implementation: UntypedServiceImplementation = {}
@@ -46,7 +46,7 @@ function addService (server: Server, protos: Protos, name: string, version: Vers
     if (call === undefined) continue
     const answer = async (request: object): Promise<object> => await call(normalize(protos.schemas, version, key, readable(request)))
     const handle: handleUnaryCall<object, object> = (call, callback) => {
-      answer(call.request).then(response => { callback(null, response) }, error => { callback(toStatus(service.refusal(error))) })
+      answer(call.request).then(response => { callback(null, response) }, error => { callback(toStatus(service.toStatusError(error))) })
     }
     const { request } = protos.schemas.method(`${name}.${method}`)
     definition[method] = { ...known, requestDeserialize: lenient(warning(known.requestDeserialize, request, `${name}.${method}`, logger)) }
@@ -57,7 +57,7 @@ function addService (server: Server, protos: Protos, name: string, version: Vers
 
 type Deserialize = (bytes: Buffer) => object
 
-/** Logs what the codec would drop in silence, the first time that a method is called with such fields. */
+/** Logs unknown fields, which the codec drops silently, the first time that a method is called with some. */
 function warning (deserialize: Deserialize, schema: Message, method: string, logger: GrpcOptions['logger']): Deserialize {
   let warned = false
   return bytes => {
@@ -68,14 +68,14 @@ function warning (deserialize: Deserialize, schema: Message, method: string, log
     warned = true
     logger.warn(
       { method, fields },
-      `${method} was called with fields that this emulator does not know, and ignores: ` +
-        `${fields.slice(0, MAX_LISTED).join(', ')}. The client is newer than the emulator: update fastify-cloud-tasks.`
+      `${method} was called with fields that are unknown to this emulator and ignored: ` +
+        `${fields.slice(0, MAX_LISTED).join(', ')}. The client is newer than the emulator; update fastify-cloud-tasks.`
     )
     return request
   }
 }
 
-/** grpc-js answers INTERNAL for bytes that are not such a message, so they pass here and are refused by `readable`. */
+/** grpc-js answers INTERNAL to malformed messages, so they pass here and `readable` answers INVALID_ARGUMENT, as Google does. */
 function lenient (deserialize: Deserialize): Deserialize {
   return bytes => {
     try {
@@ -99,12 +99,12 @@ function readable (request: object): object {
   throw new CloudTasksError('INVALID_ARGUMENT', 'Request contains an invalid argument.', { cause: request.error })
 }
 
-/** What grpc-js sends for an error, with its details in google.rpc.Status. The codec packs all that has an '@type'. */
+/** Converts errors to grpc-js's form, with details in google.rpc.Status. The codec packs objects that have an '@type'. */
 function statusWriter (definitions: PackageDefinition) {
   const status = messageType(definitions, 'google.rpc.Status')
   return (error: CloudTasksError): { code: number, details: string, metadata?: Metadata } => {
     const { details = [] } = error
-    // grpc-js puts the message into a header as a URI, and throws at half a surrogate pair.
+    // grpc-js encodes the message as a URI component, which throws on unpaired surrogates.
     const message = error.message.replace(/\p{Surrogate}/gu, '\uFFFD')
     const code = grpcCodes[error.code]
     if (details.length === 0) return { code, details: message }

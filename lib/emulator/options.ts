@@ -23,62 +23,62 @@ import type { AppEngineHost } from './dispatch/outgoing-request.js'
 import type { BatchDuplicates } from './service/batches.js'
 import { defaultUrlOf } from './service/default-url.js'
 
-/** Options of `createEmulator`: the flags of the command `emulator`, by their names. */
+/** Options of `createEmulator`. The flags of the command `emulator` have the same names. */
 export interface EmulatorOptions {
   /**
-   * Address to listen on. There is no access control: any other than a loopback address lets others run requests from this machine.
+   * Address to listen on. There is no access control: on any but a loopback address, other machines can make this one send requests.
    * @default '127.0.0.1'
    */
   readonly host?: string
   /**
-   * Names by which REST may be called where `host` is a loopback address, in addition to `localhost`, addresses and private names.
-   * Any other name may belong to a web page whose name was pointed to this machine (DNS rebinding). @default none
+   * Host names that REST accepts where `host` is a loopback address, in addition to `localhost`, IP addresses and private names.
+   * All others are rejected as a protection against DNS rebinding. @default none
    */
   readonly allowedHosts?: readonly string[]
-  /** 0: any free one. @default 8123 */
+  /** 0: any free port. @default 8123 */
   readonly port?: number
-  /** Directory that keeps queues, tasks, names and the key of the tokens. @default none: memory */
+  /** Directory in which queues, tasks, task names and the signing key are stored. @default none: in memory */
   readonly data?: string
-  /** Full names of queues that are created at the start unless they exist: `projects/P/locations/L/queues/Q`. @default none */
+  /** Full names of queues to create on start unless they exist: `projects/P/locations/L/queues/Q`. @default none */
   readonly queues?: readonly string[]
-  /** Creates a missing queue when a task for it arrives. Otherwise the answer is NOT_FOUND, as from Cloud Tasks. @default false */
+  /** Creates a missing queue when a task is added to it. Otherwise the answer is NOT_FOUND, as from Cloud Tasks. @default false */
   readonly autoCreateQueues?: boolean
-  /** Where App Engine tasks go: their relative URI is appended. @default none: their attempts fail */
+  /** Where App Engine tasks are sent: their relative URI is appended. @default none: their attempts fail */
   readonly appEngineUrl?: string
   /**
-   * The header `Host` of App Engine tasks. 'service': the service's, as in production (`PROJECT.xx.r.appspot.com`).
-   * 'url': that of `appEngineUrl`, for servers that accept only names they know, such as Django's `ALLOWED_HOSTS`. @default 'service'
+   * The `Host` header of App Engine tasks. 'service': the service's, as in production (`PROJECT.xx.r.appspot.com`).
+   * 'url': that of `appEngineUrl`, for servers with a list of allowed hosts, such as Django's `ALLOWED_HOSTS`. @default 'service'
    */
   readonly appEngineHost?: AppEngineHost
   /**
-   * Where tasks go that firebase-admin sends without a URL; `{project}`, `{location}` and `{queue}` are replaced by the parts of
-   * their queue's name. @default 'http://127.0.0.1:5001/{project}/{location}/{queue}', where Firebase's emulator has its functions
+   * URL for tasks that firebase-admin creates without one; `{project}`, `{location}` and `{queue}` are replaced by the parts of
+   * the queue's name. @default 'http://127.0.0.1:5001/{project}/{location}/{queue}', where Firebase's emulator serves functions
    */
   readonly defaultUrl?: string
   /**
-   * What BatchCreateTasks does with a name that exists. 'reject': the call fails with ALREADY_EXISTS although the other tasks are
-   * created, as Cloud Tasks was measured to do. 'report': the operation lists it among its failed requests, as documented.
+   * What BatchCreateTasks does with a task name that exists. 'reject': the call fails with ALREADY_EXISTS although the other tasks are
+   * created, which is what Cloud Tasks does. 'report': the operation lists it among its failed requests, as Google documents.
    * @default 'reject'
    */
   readonly batchDuplicates?: BatchDuplicates
-  /** How long the name of a task that has ended is refused, in seconds: 0 to a hundred years. @default 3600 */
+  /** How long the name of a finished task cannot be reused, in seconds: 0 to a hundred years. @default 3600 */
   readonly taskTombstoneSeconds?: number
-  /** How long the name of a deleted queue is refused, in seconds. @default 604800, 7 days */
+  /** How long the name of a deleted queue cannot be reused, in seconds. @default 604800, 7 days */
   readonly queueTombstoneSeconds?: number
-  /** Receives what happens to attempts. @default none */
+  /** Receives log lines about attempts. @default none */
   readonly logger?: EmulatorLogger
   /** Receives errors of the emulator itself. @default process.emitWarning */
   readonly onError?: (error: unknown) => void
-  /** Adds routes to the HTTP side, in a scope of their own. */
+  /** Returns a Fastify plugin that is registered on the HTTP server, encapsulated. */
   readonly plugin?: (engine: Engine) => FastifyPluginAsync
-  /** Time for the engine and the tokens, for tests. @default the system's */
+  /** Clock of the engine and the tokens, for tests. @default the system's */
   readonly clock?: Clock
 }
 
-/** A hundred years, so that adding one to a date leaves a date. */
+/** A hundred years, so that a sum with a date remains a valid date. */
 const MAX_SECONDS = 36_525 * 86_400
 
-/** How each option is checked, and its default. */
+/** Check and default of each option. */
 export const emulatorOptions = {
   host: text({ default: '127.0.0.1' }),
   allowedHosts: option<readonly string[], readonly string[]>(allowedHostsProblem, { default: [] }),
@@ -115,7 +115,7 @@ export interface EmulatorConfig extends Omit<Read<typeof emulatorOptions>, 'task
 
 /**
  * Options, checked and complete.
- * @param nameOf how messages call an option
+ * @param nameOf the name of an option in messages
  * @throws FST_TASKS_INVALID_OPTION
  */
 export function emulatorConfig (options: EmulatorOptions, nameOf?: (key: string) => string): EmulatorConfig {
@@ -141,7 +141,7 @@ function queuesProblem (queues: unknown): string | undefined {
   return undefined
 }
 
-/** Names as in the header Host, without its port. */
+/** Host names as in the `Host` header, without the port. */
 function allowedHostsProblem (names: unknown): string | undefined {
   if (!Array.isArray(names)) return 'must be a list of host names'
   for (const name of names) {

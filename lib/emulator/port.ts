@@ -2,7 +2,7 @@ import { createServer, type RequestListener, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 
 export interface PortOptions {
-  /** Receives connections that use HTTP/2 with prior knowledge, as gRPC does. */
+  /** Receives connections that use HTTP/2 with prior knowledge, which is gRPC. */
   readonly onHttp2: (socket: Socket) => void
   /** A connection that sends nothing for this long is closed. @default 60 s */
   readonly silenceMs?: number
@@ -10,7 +10,7 @@ export interface PortOptions {
 
 /**
  * One TCP port for HTTP/1.1 and HTTP/2, distinguished by the first three bytes of a connection: no HTTP/1.1 method begins like
- * HTTP/2's preface. `server` listens, and serves HTTP/1.1.
+ * the HTTP/2 preface. `server` listens, and serves HTTP/1.1.
  */
 export class Port {
   readonly server: Server
@@ -36,39 +36,39 @@ export class Port {
   #accept (socket: Socket): void {
     this.#sockets.add(socket)
     socket.on('close', () => { this.#sockets.delete(socket) })
-    // The servers have error listeners of their own; a reset before one of them serves the socket means nothing.
+    // A reset before a server has taken the socket over can be ignored; both servers have their own error listeners.
     socket.on('error', () => {})
     socket.setTimeout(this.#options.silenceMs ?? 60_000, () => { socket.destroy() })
 
-    let begun: Buffer = Buffer.alloc(0)
-    const look = (chunk: Buffer): void => {
-      begun = begun.length === 0 ? chunk : Buffer.concat([begun, chunk])
-      const isHttp2 = startsAs(begun, PREFACE)
+    let received: Buffer = Buffer.alloc(0)
+    const detect = (chunk: Buffer): void => {
+      received = received.length === 0 ? chunk : Buffer.concat([received, chunk])
+      const isHttp2 = startsWith(received, PREFACE)
       if (isHttp2 === undefined) return
-      socket.off('data', look)
-      socket.off('end', leave)
+      socket.off('data', detect)
+      socket.off('end', onEnd)
       socket.pause()
       socket.setTimeout(0)
       socket.removeAllListeners('timeout')
-      socket.unshift(begun)
+      socket.unshift(received)
       if (isHttp2) {
-        this.#options.onHttp2(socket) // Reads what is buffered itself.
+        this.#options.onHttp2(socket) // Reads the buffered bytes itself.
         return
       }
       this.#serveHttp1(socket)
       socket.resume()
     }
-    const leave = (): void => { socket.destroy() }
-    socket.on('data', look)
-    socket.on('end', leave)
+    const onEnd = (): void => { socket.destroy() }
+    socket.on('data', detect)
+    socket.on('end', onEnd)
   }
 }
 
-/** Undefined while there are too few bytes to decide. */
-function startsAs (bytes: Buffer, start: Buffer): boolean | undefined {
-  const length = Math.min(bytes.length, start.length)
-  if (!bytes.subarray(0, length).equals(start.subarray(0, length))) return false
-  return length === start.length ? true : undefined
+/** Undefined while there are too few bytes to tell. */
+function startsWith (bytes: Buffer, prefix: Buffer): boolean | undefined {
+  const length = Math.min(bytes.length, prefix.length)
+  if (!bytes.subarray(0, length).equals(prefix.subarray(0, length))) return false
+  return length === prefix.length ? true : undefined
 }
 
 const PREFACE = Buffer.from('PRI')

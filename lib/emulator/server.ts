@@ -20,7 +20,7 @@ import { tokenRoutes } from './tokens/token-routes.js'
 import { Unreachable } from './dispatch/unreachable.js'
 
 /**
- * Cloud Tasks on one port: gRPC, REST, the keys of its tokens, and dispatch over HTTP.
+ * An emulator of Cloud Tasks on one port: gRPC, REST and the tokens' public keys. Tasks are dispatched over HTTP.
  * @throws FST_TASKS_INVALID_OPTION
  */
 export function createEmulator (options: EmulatorOptions = {}): Emulator {
@@ -37,17 +37,17 @@ export class Emulator {
     this.#config = config
   }
 
-  /** Queues and tasks, for tests that inspect them. Available once it listens. */
+  /** The engine with its queues and tasks, for tests that inspect them. Available after `listen`. */
   get engine (): Engine {
     return this.#current().engine
   }
 
-  /** `http://HOST:PORT`: where REST is, and the issuer of its tokens. */
+  /** `http://HOST:PORT`: the base URL of REST, and the issuer of tokens. */
   get url (): string {
     return `http://${this.address}`
   }
 
-  /** `HOST:PORT`, as gRPC clients and CLOUD_TASKS_EMULATOR_HOST expect it. Where it listens on all addresses, HOST is 127.0.0.1. */
+  /** `HOST:PORT`, as gRPC clients and CLOUD_TASKS_EMULATOR_HOST expect it. HOST is 127.0.0.1 when listening on all addresses. */
   get address (): string {
     return `${this.host}:${this.port}`
   }
@@ -62,15 +62,15 @@ export class Emulator {
     return this.#current().address.port
   }
 
-  /** Opens the store, creates the queues of the options, listens and begins to dispatch. Resolves with the URL. */
+  /** Opens the store, creates the configured queues, listens, and starts dispatching. Resolves with the URL. */
   listen (): Promise<string> {
     this.#listening ??= this.#listen()
     return this.#listening
   }
 
   /**
-   * Graceful shutdown: accepts no more calls, and answers those it has accepted. With `data`, running attempts have five seconds
-   * to end. What has not ended by then is aborted; an aborted attempt has failed.
+   * Graceful shutdown: rejects new calls and completes accepted ones. With `data`, running attempts have five seconds to finish.
+   * Attempts that are still running then are aborted and count as failed.
    */
   close (): Promise<void> {
     this.#closed ??= this.#close()
@@ -79,7 +79,7 @@ export class Emulator {
 
   async #listen (): Promise<string> {
     const { host, port, queues } = this.#config
-    if (this.#closed !== undefined) throw new Error('The emulator was closed; create another one')
+    if (this.#closed !== undefined) throw new Error('The emulator is closed; create another one')
     const running = await start(this.#config, () => this.url)
     try {
       // Before it listens, so that no call finds them missing.
@@ -102,12 +102,12 @@ export class Emulator {
   }
 
   #current (): Running {
-    if (this.#running === undefined) throw new Error('The emulator does not listen yet; await its listen() first')
+    if (this.#running === undefined) throw new Error('The emulator is not listening; await listen() first')
     return this.#running
   }
 }
 
-/** What an emulator has opened. */
+/** Everything that an emulator has opened and must close. */
 interface Parts {
   readonly engine: Engine
   readonly dispatcher: HttpDispatcher
@@ -141,7 +141,7 @@ async function start (config: EmulatorConfig, url: () => string): Promise<Parts>
   const engine = createEngine(config, await createStore(data), dispatcher)
   try {
     await engine.open()
-    // From here on the directory is locked by this process.
+    // The open store has locked the directory.
     await key.load()
     const service = new Service(engine, { clock, autoCreateQueues, batchDuplicates, defaultUrl, onError })
     const grpcServer = await createGrpcServer({ service, logger })
@@ -200,21 +200,21 @@ async function createMissingQueue (engine: Engine, name: string): Promise<void> 
 }
 
 async function stop ({ engine, dispatcher, grpcServer, port, app }: Parts, attemptGraceMs: number): Promise<void> {
-  // The system's time, whatever clock the queues go by: closing must end in a test whose clock stands still, too.
+  // The system's clock, because closing must end even in a test whose clock stands still.
   const { setTimeout, clearTimeout } = systemClock
   const forceCloseTimer = setTimeout(() => { port.destroyConnections() }, CALL_GRACE_MS)
-  // Both wait for the other's connections, as they share the port.
+  // Closed concurrently: they share the port, so each waits for the other's connections.
   const grpcClosed = new Promise<void>(resolve => { grpcServer.tryShutdown(() => { resolve() }) })
   await Promise.all([grpcClosed, app.close()])
   clearTimeout(forceCloseTimer)
 
   const closed = engine.close()
-  const cut = setTimeout(() => { dispatcher.close() }, attemptGraceMs)
+  const abortTimer = setTimeout(() => { dispatcher.close() }, attemptGraceMs)
   await closed
-  clearTimeout(cut)
+  clearTimeout(abortTimer)
   await dispatcher.close()
 }
 
-/** How long calls and idle connections have to end once the emulator closes. */
+/** Grace period for calls and idle connections while the emulator closes. */
 const CALL_GRACE_MS = 1000
 const ATTEMPT_GRACE_MS = 5000

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { checkHttpTarget, targetUrl, withOverrides } from '../../lib/cloud-tasks/http-target.js'
-import type { HttpRequest, HttpTarget, Task, UriOverride } from '../../lib/cloud-tasks/task.js'
+import type { HttpRequest, QueueHttpTarget, Task, UriOverride } from '../../lib/cloud-tasks/task.js'
 
 const task: Task = {
   name: 'projects/p/locations/l/queues/q/tasks/1',
@@ -10,7 +10,7 @@ const task: Task = {
   responseCount: 0,
   executionCount: 0
 }
-const send = (request: HttpRequest, httpTarget: HttpTarget): HttpRequest | undefined =>
+const send = (request: HttpRequest, httpTarget: QueueHttpTarget): HttpRequest | undefined =>
   withOverrides({ ...task, httpRequest: request }, { httpTarget }).httpRequest
 const oidcToken = { serviceAccountEmail: 'queue@p.iam', audience: 'https://a' }
 const oauthToken = { serviceAccountEmail: 'queue@p.iam', scope: 'https://www.googleapis.com/auth/cloud-platform' }
@@ -92,7 +92,7 @@ t.test('an App Engine task goes where its queue says', async t => {
 })
 
 t.test('bad HTTP targets are rejected with the field', async t => {
-  const problem = (target: HttpTarget): unknown => {
+  const problem = (target: QueueHttpTarget): unknown => {
     try {
       checkHttpTarget(target)
       return undefined

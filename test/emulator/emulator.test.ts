@@ -332,13 +332,13 @@ t.test(
       return await attempted
     }
     const hint =
-      " It was called as worker.p.xx.r.appspot.com, as in production; if it accepts only names that it knows (Django's ALLOWED_HOSTS), start the emulator with --app-engine-host url (appEngineHost)"
+      " The Host header was worker.p.xx.r.appspot.com, as in production; if the target allows only known hosts (Django's ALLOWED_HOSTS), start the emulator with --app-engine-host url (appEngineHost)"
     for (const [relativeUri, status] of [
       ['/work', 400],
       ['/forbidden', 403]
     ] as const) {
       await dispatched({}, { appEngineHttpRequest: { relativeUri, appEngineRouting: { service: 'worker' } } })
-      t.equal(warnings.pop(), `an attempt failed: the target answered ${status}.${hint}`)
+      t.equal(warnings.pop(), `attempt failed: the target answered ${status}.${hint}`)
     }
     await dispatched({}, { httpRequest: { url: `${appEngineUrl}/work`, headers: { Host: 'ignored' } } })
     t.strictSame(warnings, [], 'an HTTP task has the host of its URL')

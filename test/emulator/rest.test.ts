@@ -91,7 +91,7 @@ t.test('fields select a part of the response', async t => {
     ['scheduleTime.seconds', "Error expanding 'fields' parameter. Cannot find matching fields for path 'scheduleTime.seconds'."],
     ['name,', "Invalid value of the 'fields' parameter. A field is expected at its end."],
     ['httpRequest(url', "Invalid value of the 'fields' parameter. A parenthesis is not closed."],
-    ['name)', "Invalid value of the 'fields' parameter. ')' is not expected."],
+    ['name)', "Invalid value of the 'fields' parameter. Unexpected ')'."],
     [',name', "Invalid value of the 'fields' parameter. A field is expected, not ','."]
   ] as const) {
     t.match(

@@ -11,7 +11,7 @@ export interface EmulatorLogger {
   error (fields: object, message: string): void
 }
 
-/** Logs failed attempts, once per task and kind of failure: a target that is down then costs one line per task, not per attempt. */
+/** Logs failed attempts once per task and kind of failure, so that a target that is down costs one line per task, not per attempt. */
 export class AttemptLog {
   readonly #logger: EmulatorLogger
   readonly #appEngineHost: AppEngineHost
@@ -23,32 +23,32 @@ export class AttemptLog {
   }
 
   unreachable (task: string, error: Unreachable): void {
-    if (this.#isNew(`${task} ${error.kind}`)) this.#logger.warn({ task, kind: error.kind }, `an attempt failed: ${error.message}`)
+    if (this.#isNew(`${task} ${error.kind}`)) this.#logger.warn({ task, kind: error.kind }, `attempt failed: ${error.message}`)
   }
 
   late (task: string, deadlineMs: number): void {
     if (this.#isNew(`${task} deadline`)) {
-      this.#logger.warn({ task, kind: 'deadline' }, `an attempt failed: no answer within ${deadlineMs / 1000} s`)
+      this.#logger.warn({ task, kind: 'deadline' }, `attempt failed: no response within ${deadlineMs / 1000} s`)
     }
   }
 
   refused (task: Task, status: number): void {
     if (!this.#isNew(`${task.name} ${status}`)) return
-    this.#logger.warn({ task: task.name, status }, `an attempt failed: the target answered ${status}${this.#hint(task, status)}`)
+    this.#logger.warn({ task: task.name, status }, `attempt failed: the target answered ${status}${this.#hint(task, status)}`)
   }
 
-  /** Frameworks answer 400 or 403 to a host that they do not know, and production's is one that no local server knows. */
+  /** Frameworks respond with 400 or 403 to an unknown host, and no local server knows the one that production uses. */
   #hint ({ name, appEngineHttpRequest }: Task, status: number): string {
     if (appEngineHttpRequest === undefined || this.#appEngineHost === 'url' || (status !== 400 && status !== 403)) return ''
     const host = appEngineHost(appEngineHttpRequest.appEngineRouting, parseTaskName(name)!.project)
-    return `. It was called as ${host}, as in production; if it accepts only names that it knows (Django's ALLOWED_HOSTS), start the ` +
+    return `. The Host header was ${host}, as in production; if the target allows only known hosts (Django's ALLOWED_HOSTS), start the ` +
       'emulator with --app-engine-host url (appEngineHost)'
   }
 
   #isNew (event: string): boolean {
     if (this.#logged.has(event)) return false
     this.#logged.add(event)
-    // The oldest are forgotten, which bounds the memory.
+    // Bounds the memory.
     if (this.#logged.size > MAX_REMEMBERED) this.#logged.delete(this.#logged.values().next().value!)
     return true
   }

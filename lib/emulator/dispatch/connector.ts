@@ -2,8 +2,8 @@ import type { Socket } from 'node:net'
 import { buildConnector } from 'undici'
 
 /**
- * undici's connector, for targets that send `100 Continue` before their answer, which RFC 9110 allows without being asked. undici
- * ends the connection there, but ignores every other interim answer, so it gets to read `102 Processing` instead.
+ * undici's connector for targets that send an unsolicited `100 Continue` before the response, which RFC 9110 allows. undici ends the
+ * connection there but ignores all other interim responses, so the status is rewritten to `102 Processing`.
  */
 export function continuingConnector (options: buildConnector.BuildOptions): buildConnector.connector {
   const connect = buildConnector(options)
@@ -15,7 +15,7 @@ export function continuingConnector (options: buildConnector.BuildOptions): buil
   }
 }
 
-/** undici writes a whole request before it reads any of the answer, so a write means that an answer begins. */
+/** undici writes the whole request before it reads the response, so a write means that a new response begins. */
 function withoutContinue (socket: Socket): Socket {
   const filter = new ContinueFilter()
   const read = socket.read.bind(socket)
@@ -31,19 +31,19 @@ function withoutContinue (socket: Socket): Socket {
   return socket
 }
 
-/** Rewrites the status of interim answers. Everything from the final status line on passes unchanged. */
+/** Rewrites the status of interim responses. Everything from the final status line on passes through unchanged. */
 export class ContinueFilter {
   #expectsStatus = false
-  /** The beginning of a status line, or of an interim answer's headers, until the rest comes. */
+  /** The beginning of a status line, or of an interim response's headers, until the rest arrives. */
   #held = EMPTY
 
-  /** An answer is expected. */
+  /** Call before each response. */
   begin (): void {
     this.#expectsStatus = true
     this.#held = EMPTY
   }
 
-  /** Null while there is nothing to pass on. */
+  /** Returns null while there is nothing to pass on. */
   filter (chunk: Buffer): Buffer | null {
     if (!this.#expectsStatus) return chunk
     const bytes = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk])
@@ -52,7 +52,7 @@ export class ContinueFilter {
     return passed === 0 ? null : bytes.subarray(0, passed)
   }
 
-  /** How many of these bytes may pass: all of them from the final status line on, or where there is no HTTP/1 at all. */
+  /** Number of bytes that can be passed on: all from the final status line on, and all that are not HTTP/1. */
   #passInterim (bytes: Buffer): number {
     for (let at = 0; at < bytes.length;) {
       const line = bytes.toString('latin1', at, at + STATUS_LINE.length)
@@ -69,7 +69,7 @@ export class ContinueFilter {
   }
 }
 
-/** Whether it is the status line of an interim answer, or may become one. */
+/** Whether `line` is the status line of an interim response, or the beginning of one. */
 function isStatusLine (line: string): boolean {
   return [...line].every((character, index) => STATUS_LINE[index] === character || (STATUS_LINE[index] === '?' && /\d/.test(character)))
 }
@@ -77,5 +77,5 @@ function isStatusLine (line: string): boolean {
 const STATUS_LINE = 'HTTP/1.? 1??'
 const EMPTY: Buffer = Buffer.alloc(0)
 
-/** Longer headers are left to undici, which refuses them. */
+/** Longer headers are passed on to undici, which rejects them. */
 const MAX_HELD_BYTES = 64 * 1024

@@ -4,19 +4,18 @@ import type { Clock } from '../../clock/clock.js'
 import { continuingConnector } from './connector.js'
 import { Exchange } from './exchange.js'
 import type { TokenIssuer } from '../tokens/token-issuer.js'
-import { outgoingRequest, type AppEngineTarget, type OutgoingRequest } from './outgoing-request.js'
+import { outgoingRequest, type AppEngineServer, type OutgoingRequest } from './outgoing-request.js'
 import { connectionProblem, Unreachable } from './unreachable.js'
 
 export interface HttpDispatcherOptions {
   readonly clock: Clock
   readonly tokens: TokenIssuer
-  readonly appEngine: AppEngineTarget
+  readonly appEngine: AppEngineServer
 }
 
 /**
- * Sends attempts over HTTP/1.1. Each has a connection of its own while it runs, so the queues' `maxConcurrentDispatches` limits
- * their number. Afterwards the connection is reused for the same target, and closed after four idle seconds. Redirects are
- * answers like any other.
+ * Sends attempts over HTTP/1.1. Each uses a connection of its own while it runs, so `maxConcurrentDispatches` limits their number.
+ * The connection is then reused for the same target, and closed after four idle seconds. Redirects are not followed.
  *
  * `dispatch` rejects only with `Unreachable`. After the deadline it closes the connection; by then the engine has ended the
  * attempt and ignores the result.
@@ -24,7 +23,7 @@ export interface HttpDispatcherOptions {
 export class HttpDispatcher {
   readonly dispatch = async (attempt: Attempt): Promise<Answer> => await this.#send(attempt)
   readonly #options: HttpDispatcherOptions
-  // The attempt has a deadline, so undici's own timeouts are off, except on connecting, whose error says more than the deadline's.
+  // The attempt has a deadline, so undici's timeouts are off, except for connecting, where its error is more specific.
   readonly #agent = new Agent({
     headersTimeout: 0,
     bodyTimeout: 0,
@@ -42,7 +41,7 @@ export class HttpDispatcher {
     return Object.keys(this.#agent.stats).length
   }
 
-  /** Aborts running attempts and closes all connections. Later attempts are refused. */
+  /** Aborts running attempts and closes all connections. Later attempts are rejected. */
   async close (): Promise<void> {
     await this.#agent.destroy(new Unreachable('closing', 'the emulator was stopped'))
   }
@@ -72,7 +71,7 @@ export class HttpDispatcher {
     })
   }
 
-  /** A promise only for the first token for an account and an audience. */
+  /** Returns a promise only where a token has to be signed first. */
   #authorization ({ task }: Attempt): string | Promise<string> | undefined {
     const { url = '', oidcToken, oauthToken } = task.httpRequest ?? {}
     const { tokens } = this.#options
@@ -82,12 +81,12 @@ export class HttpDispatcher {
   }
 }
 
-/** Targets are the developer's own, and some debug tools send long headers; undici's default is 16 KiB. */
+/** Targets are trusted, and some debug tools send long headers; undici's default is 16 KiB. */
 const MAX_HEADER_BYTES = 64 * 1024
 
 const NO_ANSWER: Answer = { status: 0 }
 
-/** So that the engine's own deadline, which records the attempt as timed out, comes first. */
+/** Lets the engine's own deadline, which records the attempt as timed out, expire first. */
 const GRACE_MS = 100
 
 const deadline = new Error('The deadline of the attempt has passed')

@@ -2,12 +2,12 @@ import { constants, gunzipSync } from 'node:zlib'
 import type { Dispatcher } from 'undici'
 import type { Answer } from '../../engine/engine.js'
 
-/** Receives the target's answer, or the error of the connection. */
+/** Receives the target's response or the connection's error. */
 type Done = (answer: Answer | undefined, error: unknown) => void
 
 /**
- * One request and its answer, as undici's handler. It ends with the whole answer, with so much of one that the rest does not
- * matter, with an error, or with `abort`; `done` is called once.
+ * One request and its response, as an undici handler. It ends with the response, whole or up to a size limit, with an error, or with
+ * `abort`. `done` is called exactly once.
  */
 export class Exchange implements Dispatcher.DispatchHandler {
   #done: Done | undefined
@@ -22,7 +22,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#done = done
   }
 
-  /** Closes the connection, or keeps the request from being sent. */
+  /** Closes the connection, or prevents the request from being sent. */
   abort (error: Error): void {
     this.#aborted = error
     this.#end(undefined, error)
@@ -39,18 +39,18 @@ export class Exchange implements Dispatcher.DispatchHandler {
     status: number,
     headers: Record<string, string | string[] | undefined>
   ): void {
-    if (status < 200) return // An interim answer, such as early hints.
+    if (status < 200) return // An interim response, such as early hints.
     this.#status = status
     this.#gzip = headers['content-encoding'] === 'gzip'
   }
 
   onResponseData (controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    // A copy, because the chunk keeps the whole buffer alive that it is a part of.
+    // Copied, because the chunk retains the whole buffer that it is a view of.
     if (this.#received < KEPT_BYTES) this.#kept.push(Buffer.from(chunk.subarray(0, KEPT_BYTES - this.#received)))
     this.#received += chunk.length
     if (this.#received <= MAX_ANSWER_BYTES) return
     this.#answer()
-    controller.abort(new Error('The answer is too long'))
+    controller.abort(new Error('The response is too long'))
   }
 
   onResponseEnd (): void {
@@ -83,14 +83,14 @@ class HttpAnswer implements Answer {
     this.#gzip = gzip
   }
 
-  /** The beginning of the answer's body. Decoded lazily: it is rarely read. */
+  /** The beginning of the response's body. Decoded lazily, as it is rarely read. */
   get text (): string {
     const bytes = Buffer.concat(this.#kept)
     return (this.#gzip ? unzipped(bytes) : bytes).subarray(0, KEPT_BYTES).toString()
   }
 }
 
-/** As much as can be inflated: the bytes that are kept are cut off. */
+/** As much as can be inflated: the kept bytes are truncated. */
 function unzipped (bytes: Buffer): Buffer {
   try {
     return gunzipSync(bytes, { finishFlush: constants.Z_SYNC_FLUSH })
@@ -99,8 +99,8 @@ function unzipped (bytes: Buffer): Buffer {
   }
 }
 
-/** What is kept of an answer's body to be shown. */
+/** How much of a response's body is kept for display. */
 const KEPT_BYTES = 4096
 
-/** A longer answer counts, too, but its end is not awaited. */
+/** A longer response counts too, but its end is not awaited. */
 const MAX_ANSWER_BYTES = 1024 * 1024

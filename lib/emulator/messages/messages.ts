@@ -2,9 +2,8 @@ import type { HttpMethod, QueueState } from '../../cloud-tasks/task.js'
 import type { DurationMessage, TimestampMessage } from '../proto/time.js'
 
 /**
- * Google's messages as plain objects, in the form of gRPC's codec: lowerCamelCase keys, enums by name (by number where a number
- * has no name), bytes as they are, defaults absent. One form serves v2 and v2beta3: each version's schema reads and writes
- * those fields that it has.
+ * Google's messages as plain objects, in the form of gRPC's codec: lowerCamelCase keys, enums by name (unknown ones by number),
+ * bytes as they are, defaults absent. The same types serve v2 and v2beta3: each version's schema reads and writes the fields that it has.
  */
 
 export interface RetryConfigMessage {

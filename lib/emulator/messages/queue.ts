@@ -1,18 +1,18 @@
 import { statusErrors } from '../../cloud-tasks/status.js'
-import type { HttpMethod, HttpTarget, NewQueueSettings, QueueExtras, QueueSettings, UriOverride } from '../../cloud-tasks/task.js'
+import type { HttpMethod, QueueHttpTarget, NewQueueSettings, QueueExtras, QueueSettings, UriOverride } from '../../cloud-tasks/task.js'
 import type { StoredQueue } from '../../engine/engine.js'
 import type { HttpTargetMessage, QueueMessage } from './messages.js'
 import { readRetryConfig, retryConfigMessage } from './retry-config.js'
 import { readMethod, readRouting, readTokens } from './task.js'
 import { durationMessage, readDuration, timestampMessage } from './times.js'
 
-/** The settings that a message asks for. Fields that only the service sets are ignored. Throws INVALID_ARGUMENT. */
+/** The settings in a message. Output-only fields are ignored. Throws INVALID_ARGUMENT. */
 export function readQueue (message: QueueMessage): NewQueueSettings {
   if (message.type !== undefined && message.type !== 'PUSH' && message.type !== 'TYPE_UNSPECIFIED') throw statusErrors.pullQueue()
   const { maxDispatchesPerSecond, maxConcurrentDispatches } = message.rateLimits ?? {}
   return {
     rateLimits: {
-      // Not by truthiness: NaN must reach the check that refuses it.
+      // Not by truthiness: NaN must reach the check that rejects it.
       ...(maxDispatchesPerSecond === undefined || maxDispatchesPerSecond === 0 ? undefined : { maxDispatchesPerSecond }),
       ...(maxConcurrentDispatches ? { maxConcurrentDispatches } : undefined)
     },
@@ -21,7 +21,7 @@ export function readQueue (message: QueueMessage): NewQueueSettings {
   }
 }
 
-/** The whole queue. Defaults of the times to live are v2beta3's. */
+/** The whole queue. The default times to live are v2beta3's. */
 export function queueMessage ({ name, settings, state, purgedAt }: StoredQueue): QueueMessage {
   const message = settingsMessage(settings)
   const { appEngineRoutingOverride } = message
@@ -38,7 +38,7 @@ export function queueMessage ({ name, settings, state, purgedAt }: StoredQueue):
   }
 }
 
-/** The message from which `readQueue` reads the same settings. */
+/** The inverse of `readQueue`. */
 export function settingsMessage (settings: QueueSettings): QueueMessage {
   const { maxDispatchesPerSecond, maxConcurrentDispatches } = settings.rateLimits
   const { appEngineRoutingOverride, httpTarget, samplingRatio, chosenBurstSize, taskTtlSeconds, tombstoneTtlSeconds } = settings
@@ -69,7 +69,7 @@ function readExtras (message: QueueMessage): QueueExtras {
   }
 }
 
-function readHttpTarget (message: HttpTargetMessage): HttpTarget {
+function readHttpTarget (message: HttpTargetMessage): QueueHttpTarget {
   const httpMethod = readMethod('HttpTarget.httpMethod', message.httpMethod)
   const { uriOverride, headerOverrides = [] } = message
   return {
@@ -101,7 +101,7 @@ function readUriOverride (message: NonNullable<HttpTargetMessage['uriOverride']>
   }
 }
 
-function httpTargetMessage ({ uriOverride, httpMethod, headerOverrides, oidcToken, oauthToken }: HttpTarget): HttpTargetMessage {
+function httpTargetMessage ({ uriOverride, httpMethod, headerOverrides, oidcToken, oauthToken }: QueueHttpTarget): HttpTargetMessage {
   return {
     ...(uriOverride === undefined ? undefined : { uriOverride: uriOverrideMessage(uriOverride) }),
     ...(httpMethod === undefined ? undefined : { httpMethod: httpMethod satisfies HttpMethod }),

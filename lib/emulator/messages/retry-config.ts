@@ -3,7 +3,7 @@ import type { RetryConfigMessage } from './messages.js'
 import type { DurationMessage } from '../proto/time.js'
 import { durationMessage, readDuration } from './times.js'
 
-/** The fields that a message sets. 0 and absent are the same on the wire, and mean the service's default. */
+/** The fields that a message sets. 0 and absent are the same on the wire, and mean the default. */
 export function readRetryConfig (message: RetryConfigMessage): Partial<RetryConfig> {
   const { maxAttempts, maxRetryDuration, minBackoff, maxBackoff, maxDoublings } = message
   return {

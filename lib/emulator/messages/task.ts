@@ -14,7 +14,7 @@ import type { AttemptMessage, RoutingMessage, TaskMessage, TokenMessage, View } 
 import { readRetryConfig, retryConfigMessage } from './retry-config.js'
 import { durationMessage, readDuration, readTimestamp, timestampMessage } from './times.js'
 
-/** What a message asks for. Fields that only the service sets are ignored. Throws INVALID_ARGUMENT. */
+/** The new task in a message. Output-only fields are ignored. Throws INVALID_ARGUMENT. */
 export function readTask (message: TaskMessage): NewTask {
   const { name, httpRequest, appEngineHttpRequest, scheduleTime, dispatchDeadline, retryConfig } = message
   if (message.pullMessage !== undefined) throw statusErrors.pullTask()
@@ -59,7 +59,7 @@ export function readRouting ({ service, version, instance }: RoutingMessage): Ap
   return { ...(service ? { service } : undefined), ...(version ? { version } : undefined), ...(instance ? { instance } : undefined) }
 }
 
-/** The two kinds of tokens, which a request and a queue's target may have. */
+/** The tokens of a request or of a queue's HTTP target. */
 export function readTokens ({
   oidcToken,
   oauthToken

@@ -2,9 +2,9 @@ import { statusErrors } from '../../cloud-tasks/status.js'
 import type { DurationMessage, TimestampMessage } from '../proto/time.js'
 import { isDuration, isTimestamp } from '../proto/time.js'
 
-/** Converts between the engine's numbers and Google's messages. `field` is named in errors. */
+/** Converts between the engine's numbers and Google's messages. Errors name the `field`. */
 
-/** Epoch milliseconds, to the microsecond that the service keeps. Throws INVALID_ARGUMENT outside of the years 1 to 9999. */
+/** Epoch milliseconds, to the microsecond, as Cloud Tasks keeps them. Throws INVALID_ARGUMENT outside of the years 1 to 9999. */
 export function readTimestamp (field: string, message: TimestampMessage): number {
   if (!isTimestamp(message)) throw statusErrors.notATime(field)
   return (message.seconds ?? 0) * 1000 + Math.floor((message.nanos ?? 0) / 1000) / 1000

@@ -1,9 +1,9 @@
 import { CloudTasksError } from '../../cloud-tasks/status.js'
 
-/** A place in a request: names of fields as in the .proto file, joined by dots. Empty for the request itself. */
+/** Path of a field in a request: names as in the .proto file, joined by dots. Empty for the request itself. */
 export type FieldPath = string
 
-/** A field that does not have a value of its type, in the words of Google's JSON parser. */
+/** A field whose value does not have its type. The message is that of Google's JSON parser. */
 export function invalidField (path: FieldPath, type: string, value: unknown): CloudTasksError {
   return badRequest(path, `Invalid value at '${path}' (${type}), ${print(value)}`)
 }
@@ -21,7 +21,7 @@ invalidField.parameter = (name: string): CloudTasksError =>
       `Field ${print(name).replaceAll('"', "'")} could not be found in request message.`
   )
 
-/** INVALID_ARGUMENT with google.rpc.BadRequest, which names the place. */
+/** INVALID_ARGUMENT with google.rpc.BadRequest, which contains the path. */
 export function badRequest (field: FieldPath, description: string): CloudTasksError {
   const violation = field === '' ? { description } : { field, description }
   return new CloudTasksError('INVALID_ARGUMENT', description, {

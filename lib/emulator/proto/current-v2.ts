@@ -1,10 +1,10 @@
 /**
- * The parts of Google's gRPC v2 that the protos of its Node client lack up to 7.1: HTTP targets of queues, retry settings of
+ * The parts of gRPC v2 that the protos of Google's Node.js client (up to 7.1) lack: HTTP targets of queues, retry settings of
  * tasks, batches, and customer-managed encryption keys. Field numbers are those of Google's clients for Python (2.26) and Go
- * (1.21). Those clients give the messages below the same fields and numbers in v2 as in v2beta3, which Node's protos have.
+ * (1.21), in which the messages below have the same fields and numbers in v2 as in v2beta3. The Node.js protos have v2beta3.
  */
 
-/** Messages, enums and services as the JSON form of protobufjs has them. */
+/** Messages, enums and services in protobufjs's JSON form. */
 export interface ProtoNamespace {
   readonly nested?: Record<string, ProtoNamespace>
   readonly fields?: Record<string, ProtoField>
@@ -16,7 +16,7 @@ interface ProtoField {
   readonly id: number
 }
 
-/** Adds to the v2 of `protos` what it lacks. What it has stays, so that protos of later clients pass unchanged. */
+/** Adds the missing parts to the v2 of `protos`. Existing ones are not replaced, so that protos of later clients stay unchanged. */
 export function addCurrentV2 (protos: ProtoNamespace): void {
   const v2 = namespaceOf(protos, 'google.cloud.tasks.v2')
   const v2beta3 = namespaceOf(protos, 'google.cloud.tasks.v2beta3')
@@ -25,7 +25,7 @@ export function addCurrentV2 (protos: ProtoNamespace): void {
   namespaceOf(v2, 'Task').fields!.retryConfig ??= { type: 'RetryConfig', id: 12 }
   const methods = namespaceOf(v2, 'CloudTasks').methods!
   for (const method of METHODS) methods[method] ??= withV2Paths(namespaceOf(v2beta3, 'CloudTasks').methods![method]!)
-  // Over REST only: gRPC has no BufferTask.
+  // For REST: gRPC has no BufferTask.
   for (const version of [v2, v2beta3]) version.nested!.BufferTaskResponse ??= { fields: { task: { type: 'Task', id: 1 } } }
 }
 

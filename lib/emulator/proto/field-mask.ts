@@ -23,7 +23,7 @@ export function resolveMask (schema: Message, { paths = [] }: FieldMaskMessage, 
   return paths.length === 1 && paths[0] === '*' ? [] : paths.map(path => resolvePath(schema, path, where))
 }
 
-/** `base` with the fields that `paths` name taken from `given`, also where they are absent there. No paths mean all. */
+/** `base` with the fields in `paths` replaced by those of `given`, or removed where `given` lacks them. No paths mean all. */
 export function masked (base: object, given: object, paths: readonly string[][]): object {
   if (paths.length === 0) return given
   let result = base
@@ -31,7 +31,7 @@ export function masked (base: object, given: object, paths: readonly string[][])
   return result
 }
 
-/** Only what `paths` name. */
+/** Only the fields in `paths`. */
 export function picked (message: object, paths: readonly string[][]): object {
   return masked({}, message, paths)
 }
@@ -45,7 +45,7 @@ function resolvePath (schema: Message, path: string, where: string): string[] {
       throw badRequest(where, `Invalid field mask: '${path.slice(0, MAX_ECHO)}' is not a path of ${schema.fullName}.`)
     }
     keys.push(field.name)
-    // Neither lists nor JSON's own types can be entered.
+    // A path cannot continue into a list or a well-known type.
     message = field.repeated || field.message?.fullName.startsWith('google.protobuf.') === true ? undefined : field.message
   }
   return keys

@@ -5,9 +5,9 @@ import { parseDuration, parseTimestamp } from './time.js'
 export type Predicate = (message: object) => boolean
 
 /**
- * A filter in the syntax of Stackdriver's advanced filters, as far as fields go: comparisons such as `state: PAUSED` or
- * `rate_limits.max_dispatches_per_second >= 5`, joined by AND (or nothing), OR, NOT (or `-`) and parentheses. `:` finds a
- * part of a text, and `:*` a field that is set. Throws INVALID_ARGUMENT.
+ * Parses a filter in the syntax of Stackdriver's advanced filters, fields only: comparisons such as `state: PAUSED` or
+ * `rate_limits.max_dispatches_per_second >= 5`, joined by AND (or nothing), OR, NOT (or `-`) and parentheses. `:` matches a
+ * substring, and `:*` a field that is set. Throws INVALID_ARGUMENT.
  */
 export function parseFilter (schema: Message, text: string): Predicate {
   return new Parser(schema, text).parse()
@@ -24,13 +24,13 @@ class Parser {
     if (text.length > MAX_LENGTH) throw invalid('it is too long')
     this.#tokens = text.match(TOKEN) ?? []
     if (this.#tokens.some(token => token.startsWith('"') && !WHOLE_TEXT.test(token)) || text.replace(TOKEN, '').trim() !== '') {
-      throw invalid('a text in quotes does not end, or a character is not expected')
+      throw invalid('unterminated string or unexpected character')
     }
   }
 
   parse (): Predicate {
     const predicate = this.#or()
-    if (this.#peek() !== undefined) throw invalid(`'${this.#shown()}' is not expected`)
+    if (this.#peek() !== undefined) throw invalid(`unexpected '${this.#shown()}'`)
     return predicate
   }
 
@@ -104,7 +104,7 @@ class Parser {
 
   #next (): string {
     const token = this.#peek()
-    if (token === undefined) throw invalid('it ends too early')
+    if (token === undefined) throw invalid('unexpected end')
     this.#at++
     return token
   }
@@ -134,7 +134,7 @@ function comparison (keys: readonly string[], field: Field, operator: Operator, 
   }
 }
 
-/** The value that a filter's text means for a field that is not text; undefined when it means nothing. */
+/** Parses the text of a comparison for a field that is not text; undefined when it is invalid. */
 function scalar (field: Field, text: string): number | boolean | undefined {
   if (field.kind === 'bool') return text === 'true' ? true : text === 'false' ? false : undefined
   if (field.kind === 'message' && !field.repeated) {
@@ -169,7 +169,7 @@ function invalid (problem: string): Error {
   return badRequest('filter', `Invalid filter: ${problem}.`)
 }
 
-/** An unterminated text in quotes is a token, too, so that each character is read once. */
+/** An unterminated string is a token too, so that each character is matched once. */
 const TOKEN = /"(?:[^"\\]|\\.)*"?|<=|>=|!=|[<>=:()]|-(?=[A-Za-z(])|[^\s<>=:()"!]+/g
 const WHOLE_TEXT = /^"(?:[^"\\]|\\.)*"$/
 const OPERATORS: ReadonlySet<string> = new Set(['<', '<=', '>', '>=', '=', '!=', ':'])

@@ -4,12 +4,14 @@ import type { Enum, Field, Message } from './schema.js'
 import { parseDuration, parseTimestamp, printDuration, printTimestamp } from './time.js'
 
 /**
- * ProtoJSON as Google's services read and write it, instead of a library, for their error messages, their leniency, and the form
- * of gRPC's codec. Keys are accepted in lowerCamelCase and snake_case, enums by name and number, bytes in both base64 alphabets,
- * null as absent; unknown keys are refused. Messages have lowerCamelCase keys, enums by name, and no defaults.
+ * ProtoJSON as Google's services read and write it. Hand-written, because proto3-json-serializer ignores unknown keys, accepts only
+ * lowerCamelCase, reports no field paths, and works on protobufjs messages instead of the plain objects of gRPC's codec.
+ *
+ * Accepts keys in lowerCamelCase and snake_case, enums by name and number, bytes in both base64 alphabets, and null as absent;
+ * rejects unknown keys. Messages have lowerCamelCase keys, enums by name, and no defaults.
  */
 
-/** Throws INVALID_ARGUMENT, naming the place. */
+/** Throws INVALID_ARGUMENT with the field's path. */
 export function parseJson (schema: Message, json: unknown, path: FieldPath = ''): object {
   const known = WELL_KNOWN[schema.fullName]
   if (known !== undefined) {
@@ -17,7 +19,7 @@ export function parseJson (schema: Message, json: unknown, path: FieldPath = '')
     if (value === undefined) throw invalidField(path, `type.googleapis.com/${schema.fullName}`, json)
     return value
   }
-  // No request has a meaningful Any.
+  // No request uses an Any.
   if (!isObject(json) || schema.fullName === ANY) throw invalidField(path, `type.googleapis.com/${schema.fullName}`, json)
   const message: Record<string, unknown> = {}
   const oneofs = new Map<string, string>()
@@ -45,7 +47,7 @@ export function parseText (field: Field, text: string): unknown {
 export interface PrintOptions {
   /** @default false */
   readonly enumsAsNumbers?: boolean
-  /** Finds the schema of an Any's message. Without one the message is printed as it is. @default finds none */
+  /** Finds the schema of the message in an Any. Without a schema the message is printed as it is. @default finds none */
   readonly find?: (fullName: string) => Message | undefined
 }
 
@@ -69,7 +71,7 @@ export function printJson (schema: Message, message: object, options: PrintOptio
   return json
 }
 
-/** An Any has the form of JSON: its type in '@type', beside the fields of its message. */
+/** An Any has its JSON form: the type in '@type' next to the message's fields. */
 function printAny ({ '@type': type, ...message }: { '@type': string }, options: PrintOptions): unknown {
   const schema = options.find?.(type.slice(type.indexOf('/') + 1))
   return { '@type': type, ...(schema === undefined ? message : printJson(schema, message, options) as object) }
@@ -100,13 +102,13 @@ function parseValue (field: Field, json: unknown, path: FieldPath): unknown {
 
 type Parse = (json: unknown, field: Field) => unknown
 
-/** Undefined for values that are not of that kind. */
+/** Undefined for values of another kind. */
 const SCALARS: Readonly<Record<Exclude<Field['kind'], 'message'>, Parse>> = {
   string: json => typeof json === 'string' ? json : undefined,
   bool: json => typeof json === 'boolean' ? json : undefined,
   double: json => typeof json === 'string' && /^(?:NaN|-?Infinity)$/.test(json) ? Number(json) : number(json),
   int32: json => whole(json, -(2 ** 31), 2 ** 31 - 1),
-  // Beyond 2^53 digits are lost; no field here is that large.
+  // Loses precision beyond 2^53, which no field here reaches.
   int64: json => whole(json, -(2 ** 63), 2 ** 63 - 1),
   bytes: json => typeof json === 'string' && isBase64(json) ? Buffer.from(json, 'base64') : undefined,
   enum: (json, field) => enumValue(field.enum!, json)
@@ -166,7 +168,7 @@ function isObject (json: unknown): json is Record<string, unknown> {
   return typeof json === 'object' && json !== null && !Array.isArray(json)
 }
 
-/** Types that are not written as objects of their fields. */
+/** Types with a JSON form of their own. */
 const WELL_KNOWN: Readonly<Record<string, { parse: (text: string) => object | undefined, print: (message: object) => unknown }>> = {
   'google.protobuf.Timestamp': { parse: parseTimestamp, print: printTimestamp },
   'google.protobuf.Duration': { parse: parseDuration, print: printDuration },

@@ -5,7 +5,7 @@ import { fromJSON, type MessageTypeDefinition, type PackageDefinition } from '@g
 import { addCurrentV2, namespaceOf, type ProtoNamespace } from './current-v2.js'
 import { Schemas, type FileDescriptor } from './schema.js'
 
-/** Google's own interface definitions, as they ship with its client, with what v2 has gained since. */
+/** Google's interface definitions as they ship with its Node.js client, completed by `addCurrentV2`. */
 export interface Protos {
   /** Services and messages by full name. Deserialized messages have lowerCamelCase keys, enums by name, and no defaults. */
   readonly definitions: PackageDefinition
@@ -14,7 +14,7 @@ export interface Protos {
 
 let loaded: Promise<Protos> | undefined
 
-/** Loads the definitions once per process, which costs a tenth of a second. */
+/** Loads the definitions once per process, which takes a tenth of a second. */
 export function loadProtos (): Promise<Protos> {
   loaded ??= read()
   return loaded
@@ -31,7 +31,7 @@ async function read (): Promise<Protos> {
   return { definitions, schemas: new Schemas(fileDescriptorProtos.map(file => deserialize(file) as FileDescriptor)) }
 }
 
-/** In the JSON form of protobufjs, because a .proto file cannot add fields to the messages of another. */
+/** In protobufjs's JSON form, because a .proto file cannot add fields to messages of another file. */
 async function readJson (): Promise<ProtoNamespace> {
   const tasks = createRequire(import.meta.url).resolve('@google-cloud/tasks/build/protos')
   const gax = createRequire(tasks).resolve('google-gax')

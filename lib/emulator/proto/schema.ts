@@ -1,5 +1,6 @@
 /**
- * What the JSON codec, field masks and the search for unknown fields need to know of messages: their fields, from Google's descriptors.
+ * Message schemas from Google's descriptors, for the JSON codec, field masks, filters and unknown fields. Read from the descriptors
+ * because @grpc/proto-loader, which gRPC needs anyway, does not expose protobufjs's reflection.
  */
 
 export type FieldKind = 'double' | 'int32' | 'int64' | 'bool' | 'string' | 'bytes' | 'enum' | 'message'
@@ -7,17 +8,17 @@ export type FieldKind = 'double' | 'int32' | 'int64' | 'bool' | 'string' | 'byte
 export interface Field {
   /** The key in messages and in JSON: lowerCamelCase. */
   readonly name: string
-  /** As the .proto file has it: snake_case. */
+  /** The name in the .proto file: snake_case. */
   readonly protoName: string
-  /** On the wire. */
+  /** The number on the wire. */
   readonly number: number
   readonly kind: FieldKind
   readonly repeated: boolean
-  /** The oneof that it belongs to, in snake_case, unless that one exists only to make a field optional. */
+  /** The oneof that it belongs to, in snake_case. Synthetic oneofs of optional fields are left out. */
   readonly oneof?: string
-  /** Whether an unset field is different from one that is set to its default. */
+  /** Whether the field has explicit presence: unset differs from set to the default. */
   readonly optional: boolean
-  /** Of a field of kind message; for a map, its entry. */
+  /** For kind message; of a map, its entry. */
   readonly message?: Message
   readonly enum?: Enum
 }
@@ -37,7 +38,7 @@ export interface Enum {
   readonly names: ReadonlyMap<number, string>
 }
 
-/** google.protobuf.FileDescriptorProto, as far as it is read here. Names of types are relative to where they stand. */
+/** The parts of google.protobuf.FileDescriptorProto that are read here. Type names are relative to their scope. */
 export interface FileDescriptor {
   readonly package: string
   readonly messageType?: readonly MessageDescriptor[]
@@ -144,7 +145,7 @@ export class Schemas {
       optional,
       ...(oneof === undefined || optional ? undefined : { oneof: snakeCase(oneof) }),
       ...(kind === 'enum' ? { enum: resolve(this.#enums, scope, typeName) } : undefined),
-      // Resolved lazily: messages may contain themselves.
+      // Resolved lazily, because messages can be recursive.
       ...(kind === 'message'
         ? {
             get message () {
@@ -183,7 +184,7 @@ function snakeCase (name: string): string {
   return name.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`)
 }
 
-/** The innermost scope that has the name wins, as in a .proto file; a name that begins with a dot is full. */
+/** Resolves from the innermost scope outwards, as in a .proto file; a name with a leading dot is fully qualified. */
 function resolveName (known: ReadonlyMap<string, unknown>, scope: string, name: string): string {
   if (name.startsWith('.')) return resolveName(known, '', name.slice(1))
   for (let from = scope; ; from = from.slice(0, Math.max(0, from.lastIndexOf('.')))) {

@@ -8,7 +8,7 @@ export interface DurationMessage {
   readonly nanos?: number
 }
 
-/** Timestamps and durations as JSON has them. An invalid text parses to undefined. */
+/** Timestamps and durations in their JSON form. Invalid text parses to undefined. */
 
 /** RFC 3339 in UTC with 0, 3, 6 or 9 fractional digits. */
 export function printTimestamp ({ seconds = 0, nanos = 0 }: TimestampMessage): string {
@@ -27,7 +27,7 @@ export function parseTimestamp (text: string): TimestampMessage | undefined {
   return isTimestamp({ seconds }) ? { seconds, nanos: Number(digits.padEnd(9, '0')) } : undefined
 }
 
-/** From year 1 to year 9999, as google.protobuf.Timestamp has it. */
+/** From year 1 to year 9999, the range of google.protobuf.Timestamp. */
 export function isTimestamp ({ seconds = 0, nanos = 0 }: TimestampMessage): boolean {
   return seconds >= MIN_SECONDS && seconds <= MAX_SECONDS && nanos >= 0 && nanos <= 999_999_999
 }
@@ -44,12 +44,12 @@ export function parseDuration (text: string): DurationMessage | undefined {
   if (match === null) return undefined
   const [, sign, whole, digits = ''] = match as unknown as [string, string, string, string | undefined]
   const by = sign === '-' ? -1 : 1
-  // Adding 0 makes no difference but for -0.
+  // Adding 0 turns -0 into 0.
   const duration = { seconds: by * Number(whole) + 0, nanos: by * Number(digits.padEnd(9, '0')) + 0 }
   return isDuration(duration) ? duration : undefined
 }
 
-/** At most 10,000 years, both parts of one sign, as google.protobuf.Duration has it. */
+/** At most 10,000 years, both parts of the same sign, as google.protobuf.Duration requires. */
 export function isDuration ({ seconds = 0, nanos = 0 }: DurationMessage): boolean {
   return Math.abs(seconds) <= MAX_DURATION_SECONDS && Math.abs(nanos) <= 999_999_999 && seconds * nanos >= 0
 }

@@ -2,7 +2,7 @@ import type { Message } from './schema.js'
 
 /**
  * Fields of a serialized message that `schema` lacks, as paths that end in the field's number: `task.http_request.13`. The codec
- * drops such fields without an error.
+ * drops such fields silently.
  * @param bytes a message that the codec has read without an error
  */
 export function unknownFields (schema: Message, bytes: Uint8Array): string[] {
@@ -20,7 +20,7 @@ function collect (wire: WireReader, schema: Message, path: string, found: Set<st
   }
 }
 
-/** Walks the fields of one message. What is malformed ends the walk. */
+/** Iterates over the fields of one message. Malformed bytes end the iteration. */
 class WireReader {
   field = 0
   type = 0
@@ -43,7 +43,7 @@ class WireReader {
     return this.#at <= this.#end
   }
 
-  /** Passes over the message in the current field, and returns a reader of it. */
+  /** Skips the message in the current field, and returns a reader for it. */
   nested (): WireReader {
     const length = this.#varint()
     const start = this.#at

@@ -5,8 +5,8 @@ import { badRequest } from '../proto/bad-request.js'
 import { MAX_REQUEST_BYTES } from '../service/requests.js'
 
 /**
- * The body as it was before its `Content-Encoding`. Google's front ends inflate gzip, and its discovery client for Java sends every
- * body so. Throws INVALID_ARGUMENT for any other encoding, and for what is larger than a request may be.
+ * The decompressed body. Google's front ends accept gzip, and its discovery client for Java compresses every body. Throws
+ * INVALID_ARGUMENT for any other `Content-Encoding`, and for a body above the size limit.
  */
 export async function decoded ({ headers }: FastifyRequest, body: Buffer): Promise<Buffer> {
   const encoding = headers['content-encoding']?.trim().toLowerCase() ?? 'identity'
@@ -47,7 +47,7 @@ export function bodyJson (request: FastifyRequest): Record<string, unknown> | un
   return json as Record<string, unknown>
 }
 
-/** The query of a call whose parameters were too long for a URL, so that they came as a form. */
+/** The query of a call whose parameters were too long for a URL and were sent as a form. */
 export function formQuery (request: FastifyRequest): string | undefined {
   const body = request.body as Buffer | undefined
   return mediaType(request) === 'application/x-www-form-urlencoded' ? body?.toString() : undefined
@@ -57,7 +57,7 @@ function mediaType ({ headers }: FastifyRequest): string | undefined {
   return headers['content-type']?.split(';')[0]!.trim().toLowerCase()
 }
 
-/** JSON.parse quotes what it could not parse. */
+/** JSON.parse quotes the text that it could not parse. */
 function withoutPayload (message: string): string {
   return /at position \d+/.test(message) ? `Unexpected token ${/at position \d+/.exec(message)![0]}.` : 'Unexpected end of string.'
 }

@@ -3,15 +3,15 @@ import { CloudTasksError } from '../../cloud-tasks/status.js'
 import { hostName, initiatorOf, isFixedName } from '../../browser-guard.js'
 
 /**
- * Refuses web pages at the REST interface, which authenticates nobody: a browser sends what any page asks for, also to this
- * machine, and a POST without a content type or a body needs no CORS preflight. Clients of Cloud Tasks are not browsers, so
- * pages of the emulator's own origin are refused, too, once they send an Origin.
+ * Protects the REST interface, which has no authentication, against CSRF: any web page can make a browser send requests to this
+ * machine, and a POST without a content type or a body needs no CORS preflight. Clients of Cloud Tasks are not browsers, so every
+ * request with an Origin is rejected, even the emulator's own.
  *
- * A page whose name was pointed to this machine (DNS rebinding) reads without an Origin. Where the emulator listens on a
- * loopback address it therefore answers only to names that cannot be such a page's.
+ * After DNS rebinding, a page's requests are same-origin and can lack an Origin. On a loopback address the emulator therefore
+ * accepts only host names that such a page cannot have.
  *
  * @param listensOn the option `host`
- * @param allowed more names to answer to, in lower case
+ * @param allowed additional host names to accept, in lower case
  */
 export function callerCheck (listensOn: string, allowed: readonly string[] = []): (headers: IncomingHttpHeaders) => void {
   const anyName = !isLoopback(listensOn)
@@ -20,19 +20,19 @@ export function callerCheck (listensOn: string, allowed: readonly string[] = [])
     if (origin !== undefined || initiatorOf(headers, host) === 'other') {
       throw new CloudTasksError(
         'PERMISSION_DENIED',
-        `The emulator accepts no calls from web pages, and this one comes from ${(origin ?? 'another site').slice(0, MAX_ECHO)}. ` +
+        `The emulator accepts no calls from web pages, and this call comes from ${(origin ?? 'another site').slice(0, MAX_ECHO)}. ` +
           'Call it from a server.'
       )
     }
     const name = hostName(host)
-    // HTTP/1.0 has no Host, and no browser speaks it.
+    // HTTP/1.0 has no Host, and no browser uses it.
     if (anyName || name === '' || isFixedName(name) || isPrivate(name) || name === listensOn.toLowerCase() || allowed.includes(name)) {
       return
     }
     throw new CloudTasksError(
       'PERMISSION_DENIED',
-      `The emulator listens on ${listensOn}, for this machine alone, and does not answer to the name ${name.slice(0, MAX_ECHO)}. ` +
-        'Call it by localhost or 127.0.0.1, or allow that name with --allow-host.'
+      `The emulator listens on ${listensOn} and does not accept the host name ${name.slice(0, MAX_ECHO)}. ` +
+        'Call it as localhost or 127.0.0.1, or allow the name with --allow-host.'
     )
   }
 }
@@ -41,7 +41,7 @@ function isLoopback (host: string): boolean {
   return /^127\.|^::1$|^localhost$/i.test(host)
 }
 
-/** Names that no domain on the web can have: without a dot, as of containers, and below domains that are reserved for such use. */
+/** Names that no public domain can have: those without a dot, such as of containers, and those below reserved domains. */
 function isPrivate (name: string): boolean {
   return !name.includes('.') || /\.(?:internal|local|test)$/.test(name)
 }

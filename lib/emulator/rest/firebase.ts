@@ -1,6 +1,6 @@
 /**
- * The answer to CreateTask by the paths of Firebase's emulator, which have no version. firebase-admin for Node.js reads the task as
- * Cloud Tasks answers it; that for Python reads what Firebase's emulator answers: a task below `task`, whose name begins with a slash.
+ * The response to CreateTask on the unversioned paths of Firebase's emulator, for both forms that clients read. firebase-admin for
+ * Node.js reads the task as Cloud Tasks returns it; for Python, as Firebase's emulator does: below `task`, its name with a leading slash.
  */
 export function firebaseTask (json: unknown): object {
   const task = json as { readonly name?: string }

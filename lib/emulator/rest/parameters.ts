@@ -2,11 +2,11 @@ import { badRequest, invalidField } from '../proto/bad-request.js'
 import { parseText } from '../proto/json.js'
 import type { Message } from '../proto/schema.js'
 
-/** The parameters of a query: fields of the request, and those that every method has. */
+/** The query parameters: fields of the request, and the system parameters that every method has. */
 export class Parameters {
   readonly #fields: ReadonlyArray<readonly [name: string, value: string]>
   readonly enumsAsNumbers: boolean
-  /** Which part of the response is wanted, as in `name,tasks(name)`. Undefined: all of it. */
+  /** The selected part of the response, such as `name,tasks(name)`. Undefined: all of it. */
   readonly selector: string | undefined
 
   /** Throws INVALID_ARGUMENT for a format other than JSON. */
@@ -37,7 +37,7 @@ export class Parameters {
     }
   }
 
-  /** Throws INVALID_ARGUMENT where there are fields although the body is the whole request. */
+  /** For methods whose body is the whole request. Throws INVALID_ARGUMENT where there are fields. */
   refuseFields (): void {
     const [first] = this.#fields
     if (first !== undefined) throw invalidField.parameter(first[0])

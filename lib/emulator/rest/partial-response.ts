@@ -1,22 +1,22 @@
 import { badRequest } from '../proto/bad-request.js'
 import type { Message } from '../proto/schema.js'
 
-/** What the parameter `fields` of a call selects: the wanted keys of a JSON object, each with what it selects below. */
+/** A parsed `fields` parameter: the selected keys of a JSON object, each with its nested selection. */
 export interface Selection {
-  /** Everything below. */
+  /** Selects everything. */
   whole: boolean
   readonly keys: Map<string, Selection>
 }
 
 /**
- * Parses Google's selector of fields, as in `name,httpRequest(url,headers),tasks/*`. Lists are selected from as if they were one
- * message. Throws INVALID_ARGUMENT for a syntax error and for a field that `schema` lacks.
+ * Parses Google's field selector, such as `name,httpRequest(url,headers),tasks/*`. A selection applies to each item of a list. Throws
+ * INVALID_ARGUMENT for a syntax error and for a field that `schema` lacks.
  */
 export function parseSelection (schema: Message, text: string): Selection {
   return new Parser(schema, text).parse()
 }
 
-/** The part of a response that is selected. Undefined for a scalar below which something is selected. */
+/** The selected part of a response. Undefined where the selection descends into a scalar. */
 export function selected (json: unknown, selection: Selection): unknown {
   if (selection.whole) return json
   if (typeof json !== 'object' || json === null) return undefined
@@ -43,11 +43,11 @@ class Parser {
   parse (): Selection {
     const root = none()
     this.#list(root, this.#schema, [])
-    if (this.#tokens[this.#at] !== undefined) throw invalid(`'${this.#tokens[this.#at]!.slice(0, MAX_ECHO)}' is not expected.`)
+    if (this.#tokens[this.#at] !== undefined) throw invalid(`Unexpected '${this.#tokens[this.#at]!.slice(0, MAX_ECHO)}'.`)
     return root
   }
 
-  /** @param schema undefined where keys are not known: in an Any, in the entries of a map, below `*` */
+  /** @param schema undefined where keys are unknown: in an Any, in the entries of a map, below `*` */
   #list (into: Selection, schema: Message | undefined, path: readonly string[]): void {
     do this.#item(into, schema, path)
     while (this.#take(','))
@@ -105,7 +105,7 @@ function invalid (problem: string): Error {
   return badRequest('fields', `Invalid value of the 'fields' parameter. ${problem}`)
 }
 
-/** What JSON has as text or number, so that nothing can be selected below it. */
+/** A string or a number in JSON: it has no fields. */
 const SCALAR: Message = { fullName: '', fields: [], field: new Map(), byNumber: new Map(), isMapEntry: false }
 
 const TOKEN = /[^,/.()\s]+|\S/g

@@ -15,22 +15,22 @@ import { methodOf, type Service } from '../service/service.js'
 
 export interface RestOptions {
   readonly service: Service
-  /** Where the server listens. @default '127.0.0.1' */
+  /** The address on which the server listens. @default '127.0.0.1' */
   readonly host?: string
-  /** More names by which it may be called, in lower case. @default none */
+  /** Additional host names to accept, in lower case. @default none */
   readonly allowedHosts?: readonly string[]
 }
 
-/** For the server that `rest` is registered on: it answers in Google's form also where no route is reached. */
+/** Options for the server that `rest` is registered on, so that errors before routing have Google's form too. */
 export const restServerOptions = {
   bodyLimit: MAX_REQUEST_BYTES,
   frameworkErrors: (error: Error, request: FastifyRequest, reply: FastifyReply) => { sendError(reply, badRequest('', error.message)) }
 } as const
 
 /**
- * Google's REST interface at the root of a server, and its form of errors for all paths without a route.
+ * Google's REST interface at the root of a server. Errors have Google's form, also for paths without a route.
  *
- * `/projects/…` means `/v2/projects/…`: firebase-admin calls its emulator there.
+ * `/projects/…` is an alias of `/v2/projects/…`, which firebase-admin uses for its emulator.
  */
 export async function rest (app: FastifyInstance, { service, host = '127.0.0.1', allowedHosts }: RestOptions): Promise<void> {
   const protos = await loadProtos()
@@ -44,7 +44,7 @@ export async function rest (app: FastifyInstance, { service, host = '127.0.0.1',
     { parseAs: 'buffer', bodyLimit: MAX_REQUEST_BYTES },
     async (request: FastifyRequest, body: Buffer) => await decoded(request, body)
   )
-  app.setErrorHandler((error, request, reply) => sendError(reply, service.refusal(refusalOf(error))))
+  app.setErrorHandler((error, request, reply) => sendError(reply, service.toStatusError(fromFastify(error))))
   app.setNotFoundHandler((request, reply) => sendError(reply, notFound()))
 
   const handler = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
@@ -76,7 +76,7 @@ export async function rest (app: FastifyInstance, { service, host = '127.0.0.1',
   )
 }
 
-/** Clients send other methods as POST with an override, where a proxy may not pass them or a URL would be too long. */
+/** Clients send other methods as POST with an override where a proxy might block them or the URL would be too long. */
 function calledMethod ({ method, headers }: FastifyRequest): { method: string, overridden: boolean } {
   const override = headers['x-http-method-override']
   return method === 'POST' && typeof override === 'string'
@@ -84,7 +84,7 @@ function calledMethod ({ method, headers }: FastifyRequest): { method: string, o
     : { method, overridden: false }
 }
 
-/** The request out of path, query and body, as google.api.http describes. */
+/** The request from path, query and body, as google.api.http describes. */
 function requestMessage (route: FoundRoute, parameters: Parameters, request: FastifyRequest, hasBody: boolean): object {
   if (route.body === 'raw') {
     parameters.refuseFields()
@@ -110,7 +110,7 @@ function requestMessage (route: FoundRoute, parameters: Parameters, request: Fas
   return bound(message, route, route.variable.split('.'))
 }
 
-/** The path wins over the body. */
+/** The path takes precedence over the body. */
 function bound (message: Record<string, unknown>, route: FoundRoute, [key, ...rest]: string[]): Record<string, unknown> {
   const name = key!.replace(/_[a-z]/g, letter => letter[1]!.toUpperCase())
   return { ...message, [name]: rest.length === 0 ? route.resource : bound(message[name] as Record<string, unknown> ?? {}, route, rest) }
@@ -125,8 +125,8 @@ function notFound (): CloudTasksError {
   return new CloudTasksError('NOT_FOUND', 'Method not found.')
 }
 
-/** What Fastify refuses before the handler runs. */
-function refusalOf (error: unknown): unknown {
+/** Converts errors that Fastify throws before the handler runs. */
+function fromFastify (error: unknown): unknown {
   const { code, statusCode = 500, message } = error as { code?: string, statusCode?: number, message: string }
   if (error instanceof CloudTasksError || statusCode >= 500) return error
   if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return tooLarge()

@@ -6,11 +6,11 @@ import type { Method } from '../proto/schema.js'
 /** The meaning of an HTTP method and path. */
 export interface Route extends Method {
   readonly version: Version
-  /** As the protos name it: `CreateTask`. */
+  /** The name in the protos: `CreateTask`. */
   readonly method: string
-  /** Where the resource of the path goes in the request: names of fields, joined by dots. */
+  /** The request field for the path's resource: names of fields, joined by dots. */
   readonly variable: string
-  /** What the body is: the request ('*'), one field of it, a payload of any kind ('raw'), or nothing. */
+  /** What the body contains: the request ('*'), one field of it, a payload of any kind ('raw'), or nothing. */
   readonly body: string | undefined
 }
 
@@ -18,7 +18,7 @@ export interface FoundRoute extends Route {
   readonly resource: string
 }
 
-/** The paths of Google's REST interface: those that the protos annotate, and those of methods that are REST only or of other services. */
+/** The paths of Google's REST interface: those annotated in the protos, and those of REST-only methods and of other services. */
 export class Routes {
   readonly #routes = new Map<string, Route & { resourceLength: number }>()
   readonly #suffixes = new Set<string>()
@@ -83,7 +83,7 @@ export class Routes {
   }
 }
 
-/** Collections and ids alternate; the ids make no difference to the route. */
+/** Collections and ids alternate; the route does not depend on the ids. */
 function shapeOf (segments: readonly string[]): string {
   return segments.map((segment, index) => index % 2 === 0 ? segment : '*').join('/')
 }
@@ -97,7 +97,7 @@ function decoded (path: string): string[] | undefined {
   }
 }
 
-/** A name without a package is one of Cloud Tasks' own. */
+/** A name without a package belongs to Cloud Tasks. */
 function fullName (version: Version, name: string): string {
   return name.includes('.') ? name : `${packageOf(version)}.${name}`
 }

@@ -1,11 +1,11 @@
 import { statusErrors } from '../../cloud-tasks/status.js'
-import type { Batch } from './operations.js'
+import type { BatchCall } from './operations.js'
 import { packageOf, type BatchCreateRequest, type BatchDeleteRequest, type CreateTaskRequest } from './requests.js'
 
 /**
- * What BatchCreateTasks does with a name that is taken, or was recently. `reject`: the whole call fails with ALREADY_EXISTS and
+ * What BatchCreateTasks does with a task name that is in use, or was recently. `reject`: the whole call fails with ALREADY_EXISTS and
  * there is no operation, though the other tasks of the batch are created, as measured against Cloud Tasks in August 2026.
- * `report`: the operation lists it among its failed requests, as documented.
+ * `report`: the operation lists it among its failed requests, as Google documents.
  */
 export type BatchDuplicates = 'reject' | 'report'
 
@@ -18,7 +18,7 @@ export interface CreationOptions<T> {
 export function creationOf<T> (
   { parent = '', requests = [], requestId = '', version = 'v2' }: BatchCreateRequest,
   { duplicates, create }: CreationOptions<T>
-): Batch<CreateTaskRequest, T> {
+): BatchCall<CreateTaskRequest, T> {
   for (const one of requests) {
     if (one.parent !== undefined && one.parent !== '' && one.parent !== parent) throw statusErrors.batchParent(parent, one.parent)
   }
@@ -38,7 +38,7 @@ export function creationOf<T> (
 export function deletionOf (
   { parent = '', names = [], requestId = '', version = 'v2' }: BatchDeleteRequest,
   remove: (name: string) => Promise<void>
-): Batch<string, void> {
+): BatchCall<string, void> {
   return {
     parent,
     requestId,

@@ -1,6 +1,6 @@
 import { targetUrl } from '../../cloud-tasks/http-target.js'
 import { statusErrors } from '../../cloud-tasks/status.js'
-import type { HttpTarget, NewTask } from '../../cloud-tasks/task.js'
+import type { QueueHttpTarget, NewTask } from '../../cloud-tasks/task.js'
 
 /** google.api.HttpBody */
 export interface HttpBodyMessage {
@@ -8,8 +8,10 @@ export interface HttpBodyMessage {
   readonly data?: Uint8Array
 }
 
-/** The task for a buffered body, sent to the queue's target. Throws FAILED_PRECONDITION when the queue has none. */
-export function bufferedTask (target: HttpTarget | undefined, name: string | undefined, { contentType, data }: HttpBodyMessage): NewTask {
+/** The task for a buffered body, sent to the queue's HTTP target. Throws FAILED_PRECONDITION when the queue has none. */
+export function bufferedTask (
+  target: QueueHttpTarget | undefined, name: string | undefined, { contentType, data }: HttpBodyMessage
+): NewTask {
   const url = target === undefined ? undefined : targetUrl(target)
   if (target === undefined || url === undefined) throw statusErrors.noHttpTarget()
   const httpMethod = target.httpMethod ?? 'POST'
@@ -25,7 +27,7 @@ export function bufferedTask (target: HttpTarget | undefined, name: string | und
   }
 }
 
-/** The body of a buffer call: `{"body": HttpBody}` as the reference has it, or else the payload itself, as Google's samples send it. */
+/** The body of a BufferTask call: `{"body": HttpBody}` as in the reference, or the payload itself, as Google's samples send it. */
 export function readBufferBody (
   body: Buffer | undefined,
   contentType: string | undefined,

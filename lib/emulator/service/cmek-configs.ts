@@ -9,7 +9,7 @@ export interface CmekConfigMessage {
   readonly kmsKey?: string
 }
 
-/** Keys of locations, in memory. They are shown as they were set, and nothing is encrypted with them. */
+/** Encryption keys of locations, in memory. They are returned as they were set; nothing is encrypted with them. */
 export class CmekConfigs {
   readonly #kmsKeys = new Map<string, string>()
 
@@ -19,7 +19,7 @@ export class CmekConfigs {
     return kmsKey === undefined ? { name } : { name, kmsKey }
   }
 
-  /** An empty key removes the location's. */
+  /** An empty key removes the location's key. */
   update (config: CmekConfigMessage, paths: readonly string[][]): CmekConfigMessage {
     const { name = '' } = config
     const { kmsKey = '' } = masked(this.get(name), config, paths) as CmekConfigMessage

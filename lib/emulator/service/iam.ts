@@ -11,7 +11,7 @@ export interface PolicyMessage {
   readonly etag?: Uint8Array
 }
 
-/** Policies of queues, kept as they were set. They grant and forbid nothing: every caller may do everything. */
+/** IAM policies of queues, stored as they were set. They are not enforced: every caller may do everything. */
 export class Iam {
   readonly #engine: Engine
 
@@ -23,7 +23,7 @@ export class Iam {
     return readKept(this.#engine.getQueue(resource).policy)
   }
 
-  /** Throws ABORTED when the policy is not the one that the caller has read. */
+  /** Throws ABORTED when the policy has changed since the caller read it. */
   async set (resource: string, policy: PolicyMessage, paths: readonly string[][]): Promise<PolicyMessage> {
     const { policy: kept } = await this.#engine.setQueuePolicy(resource, before => {
       const current = readKept(before)
@@ -36,7 +36,7 @@ export class Iam {
     return readKept(kept)
   }
 
-  /** All of the permissions; none where there is no such resource, as in production. */
+  /** Returns all permissions, or none where the resource does not exist, as in production. */
   test (resource: string, permissions: readonly string[]): { permissions: readonly string[] } {
     for (const permission of permissions) {
       if (!PERMISSION.test(permission)) throw statusErrors.permission(permission.slice(0, MAX_ECHO))
@@ -45,7 +45,7 @@ export class Iam {
   }
 }
 
-/** A queue whose policy was never set has an empty one, with production's etag for those. */
+/** A queue without a policy has an empty one, with the etag that production returns for it. */
 function readKept (kept: unknown): PolicyMessage {
   const { etag, ...policy } = (kept ?? { etag: 'ACAB' }) as PolicyMessage & { etag: string }
   return { ...policy, etag: Buffer.from(etag, 'base64') }

@@ -13,8 +13,8 @@ export interface LocationMessage {
 }
 
 /**
- * Locations of a project. Any well-formed id is valid, so there is no complete list: those that have queues are listed, or
- * `us-central1` while none has.
+ * Locations of a project. Any well-formed id is valid, so there is no complete list: locations with queues are listed, or
+ * `us-central1` while there are no queues.
  */
 export class Locations {
   readonly #engine: Engine
@@ -52,7 +52,7 @@ export class Locations {
       : { locations }
   }
 
-  /** App Engine's Application, which gcloud reads when it is called without a location. */
+  /** App Engine's Application, from which gcloud reads the location when it is called without one. */
   application (project: string): object {
     if (!isProjectId(project)) throw statusErrors.locationName()
     const [locationId] = this.#ids(project)

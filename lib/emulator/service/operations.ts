@@ -3,7 +3,7 @@ import { CloudTasksError, grpcCodes, statusErrors } from '../../cloud-tasks/stat
 import type { TimestampMessage } from '../proto/time.js'
 import { timestampMessage } from '../messages/times.js'
 
-/** google.longrunning.Operation. An Any has its type in '@type', beside the fields of its message. */
+/** google.longrunning.Operation. An Any has its type in '@type', next to the fields of its message. */
 export interface OperationMessage {
   readonly name: string
   readonly done: true
@@ -17,44 +17,44 @@ interface StatusMessage {
   readonly message: string
 }
 
-export interface Batch<R, T> {
+export interface BatchCall<R, T> {
   /** The queue. */
   readonly parent: string
   readonly requestId: string
   readonly requests: readonly R[]
   readonly maxRequests: number
-  /** Full name of the metadata's message. */
+  /** Full name of the metadata's message type. */
   readonly metadata: string
   readonly run: (request: R) => Promise<T>
-  /** Whether this error of one request is the answer to the whole batch, once all requests have been tried. */
+  /** Whether an error of one request becomes the response to the whole batch, after all requests have run. */
   readonly rejects: (error: CloudTasksError) => boolean
   readonly response: (results: T[]) => NonNullable<OperationMessage['response']>
 }
 
 /**
- * Batches of tasks. None is atomic: each request succeeds or fails alone, and the operation's metadata say which failed and
- * why. An operation is done when it is answered; the newest are remembered.
+ * Batches of tasks. They are not atomic: each request succeeds or fails on its own, and the operation's metadata lists the failures.
+ * An operation is done when it is returned; the newest 1000 are kept.
  */
 export class Operations {
   readonly #now: () => number
-  readonly #refusal: (error: unknown) => CloudTasksError
+  readonly #toStatusError: (error: unknown) => CloudTasksError
   readonly #operations = new Map<string, Promise<OperationMessage | CloudTasksError>>()
 
-  /** @param refusal converts anything thrown to what the caller gets */
-  constructor (now: () => number, refusal: (error: unknown) => CloudTasksError) {
+  /** @param toStatusError converts anything thrown to the error that the caller gets */
+  constructor (now: () => number, toStatusError: (error: unknown) => CloudTasksError) {
     this.#now = now
-    this.#refusal = refusal
+    this.#toStatusError = toStatusError
   }
 
-  /** Throws NOT_FOUND also for a batch that was rejected as a whole: it has no operation. */
+  /** Throws NOT_FOUND also for a batch that was rejected as a whole, as it has no operation. */
   async get (name: string): Promise<OperationMessage> {
     const operation = await this.#operations.get(name)
     if (operation === undefined || operation instanceof CloudTasksError) throw statusErrors.notFound()
     return operation
   }
 
-  /** A request id that was used in the same queue gives the same answer again, and nothing is done twice. */
-  async run<R, T>(batch: Batch<R, T>): Promise<OperationMessage> {
+  /** Idempotent by request id: the same id in the same queue returns the same operation, and nothing runs twice. */
+  async run<R, T>(batch: BatchCall<R, T>): Promise<OperationMessage> {
     const { parent, requestId, requests, maxRequests } = batch
     if (requests.length === 0) throw statusErrors.emptyBatch()
     if (requests.length > maxRequests) throw statusErrors.largeBatch(maxRequests)
@@ -67,7 +67,7 @@ export class Operations {
     return operation
   }
 
-  #start<R, T>(name: string, batch: Batch<R, T>): Promise<OperationMessage | CloudTasksError> {
+  #start<R, T>(name: string, batch: BatchCall<R, T>): Promise<OperationMessage | CloudTasksError> {
     const operation = this.#execute(name, batch)
     this.#operations.set(name, operation)
     if (this.#operations.size > MAX_REMEMBERED) this.#operations.delete(this.#operations.keys().next().value!)
@@ -76,7 +76,7 @@ export class Operations {
 
   async #execute<R, T>(
     name: string,
-    { requests, metadata, run, rejects, response }: Batch<R, T>
+    { requests, metadata, run, rejects, response }: BatchCall<R, T>
   ): Promise<OperationMessage | CloudTasksError> {
     const startTime = timestampMessage(this.#now())
     const results = await Promise.allSettled(requests.map(run))
@@ -84,7 +84,7 @@ export class Operations {
     const succeeded: T[] = []
     for (const [index, result] of results.entries()) {
       if (result.status === 'fulfilled') succeeded.push(result.value)
-      else errors.set(index, this.#refusal(result.reason))
+      else errors.set(index, this.#toStatusError(result.reason))
     }
     const rejection = [...errors.values()].find(rejects)
     if (rejection !== undefined) return rejection

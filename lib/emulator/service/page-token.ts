@@ -5,12 +5,12 @@ export interface PageFields {
   readonly pageToken?: string
 }
 
-/** A token that contains where a list continues, valid for the same `query` and for two hours. */
+/** A token that contains the place where a list continues. Valid for the same `query` and for two hours. */
 export function encodeToken (place: string, query: string, now: number): string {
   return Buffer.from(JSON.stringify([place, query, now])).toString('base64url')
 }
 
-/** The place; empty for the first page. Throws INVALID_ARGUMENT for a token that is invalid, too old, or of another query. */
+/** The place; empty for the first page. Throws INVALID_ARGUMENT for a token that is invalid, expired, or of another query. */
 export function decodeToken (token: string, query: string, now: number): string {
   if (token === '') return ''
   const [place, of, issuedAt] = parse(token)
@@ -27,5 +27,5 @@ function parse (token: string): unknown[] {
   }
 }
 
-/** As documented for all of these lists. */
+/** As Google documents for all lists. */
 const TTL_MS = 2 * 3600 * 1000

@@ -3,7 +3,7 @@ import type { Engine } from '../../engine/engine.js'
 import type { QueueStatsMessage } from '../messages/messages.js'
 import { timestampMessage } from '../messages/times.js'
 
-/** v2beta3's statistics of queues, counted since the start. A queue needs a fixed amount of memory, however busy it is. */
+/** v2beta3's queue statistics, counted since the start. Memory per queue is constant. */
 export class QueueStats {
   readonly #engine: Engine
   readonly #now: () => number
@@ -42,7 +42,7 @@ export class QueueStats {
   }
 }
 
-/** Events of the last sixty seconds, counted by the second. */
+/** Counts events of the last sixty seconds, per second. */
 class LastMinute {
   readonly #counts = new Array<number>(60).fill(0)
   #second = 0
@@ -57,7 +57,7 @@ class LastMinute {
     return this.#counts.reduce((sum, count) => sum + count, 0)
   }
 
-  /** Drops the seconds that have passed. When the clock was set back, counting continues in the newest second. */
+  /** Drops seconds older than a minute. When the clock was set back, counting continues in the newest second. */
   #forward (at: number): void {
     const second = Math.floor(at / 1000)
     if (second - this.#second >= 60) this.#counts.fill(0)

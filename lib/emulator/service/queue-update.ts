@@ -2,8 +2,8 @@ import type { HttpTargetMessage, QueueMessage } from '../messages/messages.js'
 import { masked } from '../proto/field-mask.js'
 
 /**
- * A queue after UpdateQueue. The two kinds of tokens of its target exclude each other, so that a new one replaces the other; and
- * a token whose account is cleared is removed as a whole, which is how gcloud clears it: it names the token's fields, not the token.
+ * A queue after UpdateQueue. The two token types of an HTTP target are mutually exclusive, so setting one removes the other. Clearing
+ * a token's account removes the token: gcloud clears tokens this way, by the names of their fields.
  * @param before the queue's settings
  * @param paths the update mask; empty for all fields
  */

@@ -8,13 +8,13 @@ export function checkParent (parent: string): void {
   checkLocation(parent)
 }
 
-/** Any well-formed location is valid, as there is no list of them here, except `-`, the wildcard of other services. */
+/** Any well-formed location is valid, as there is no complete list, except `-`, which is a wildcard in other services. */
 export function checkLocation (name: string): void {
   const location = LOCATION.exec(name)?.[1]
   if (location === '-') throw statusErrors.unknownLocation(location)
 }
 
-/** The page in the engine's form. Throws INVALID_ARGUMENT. */
+/** Throws INVALID_ARGUMENT. */
 export function checkPage ({ pageSize, pageToken }: PageFields): PageFields {
   if (pageSize !== undefined && pageSize < 0) throw statusErrors.negative('pageSize')
   return { ...(pageSize === undefined ? undefined : { pageSize }), ...(pageToken === undefined ? undefined : { pageToken }) }

@@ -6,9 +6,9 @@ import type { QueueMessage, TaskMessage } from '../messages/messages.js'
 import type { PageFields } from './page-token.js'
 import type { Message, Schemas } from '../proto/schema.js'
 
-/** Requests in the service's form: Google's, with masks as lists of keys and filters as predicates. */
+/** Google's requests as the service reads them: masks are lists of keys, filters are predicates. */
 
-/** Production's limit for one request, over either interface. */
+/** Production's size limit of a request, for gRPC and REST. */
 export const MAX_REQUEST_BYTES = 10 * 1024 * 1024
 
 export interface Named {
@@ -44,7 +44,7 @@ export interface CreateTaskRequest {
   readonly parent?: string
   readonly task?: TaskMessage
   readonly responseView?: string | number
-  /** It was called by the paths that firebase-admin uses. */
+  /** Whether it was called on the unversioned path that firebase-admin uses. */
   readonly unprefixed?: boolean
 }
 
@@ -89,7 +89,7 @@ export function packageOf (version: Version): string {
   return `google.cloud.tasks.${version}`
 }
 
-/** A method's request in the service's form. Throws INVALID_ARGUMENT. */
+/** Converts Google's request to the service's. Throws INVALID_ARGUMENT. */
 export function normalize (schemas: Schemas, version: Version, method: string, request: object): object {
   const schema = subjectOf(schemas, version, method)
   if (schema === undefined) return method.startsWith('batch') ? { ...request, version } : request
@@ -122,14 +122,14 @@ function subjectOf (schemas: Schemas, version: Version, method: string): Message
   }
 }
 
-/** In v2 the service alone chooses the burst, and any value passes. */
+/** In v2, `maxBurstSize` is output-only and ignored. */
 function withoutBurst (queue: QueueMessage): QueueMessage {
   if (queue.rateLimits === undefined) return queue
   const { maxBurstSize, ...rateLimits } = queue.rateLimits
   return { ...queue, rateLimits }
 }
 
-/** v2beta3 has one level more than v2 here. */
+/** v2beta3 nests this field one level deeper than v2. */
 function flattened ({ appEngineHttpQueue, ...queue }: QueueMessage): QueueMessage {
   const appEngineRoutingOverride = appEngineHttpQueue?.appEngineRoutingOverride
   return appEngineRoutingOverride === undefined ? queue : { ...queue, appEngineRoutingOverride }

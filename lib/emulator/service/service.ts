@@ -39,19 +39,19 @@ import { readTask, taskMessage } from '../messages/task.js'
 export interface ServiceOptions {
   /** @default systemClock */
   readonly clock?: Clock
-  /** CreateTask creates a missing queue with default settings. @default false */
+  /** Whether CreateTask creates a missing queue, with default settings. @default false */
   readonly autoCreateQueues?: boolean
   /** @default 'reject' */
   readonly batchDuplicates?: BatchDuplicates
-  /** Where tasks without a URL go that are created by the paths of firebase-admin, see `defaultUrlOf`. @default none: they are refused */
+  /** URL for tasks that firebase-admin creates without one, see `defaultUrlOf`. @default none: they are rejected */
   readonly defaultUrl?: string
-  /** Receives errors of which the caller only sees INTERNAL. @default process.emitWarning */
+  /** Receives errors that the caller only sees as INTERNAL. @default process.emitWarning */
   readonly onError?: (error: unknown) => void
 }
 
 /**
- * Cloud Tasks' methods on an engine, for gRPC and REST, which only translate. Requests and answers are plain messages; errors are
- * CloudTasksErrors.
+ * The methods of Cloud Tasks, implemented on an engine. gRPC and REST only translate to and from it. Requests and responses are
+ * plain messages; errors are CloudTasksErrors.
  */
 export class Service {
   readonly #engine: Engine
@@ -70,12 +70,12 @@ export class Service {
     this.#now = () => clock.now()
     this.#iam = new Iam(engine)
     this.#locations = new Locations(engine, this.#now)
-    this.#operations = new Operations(this.#now, this.refusal)
+    this.#operations = new Operations(this.#now, this.toStatusError)
     this.#stats = new QueueStats(engine, this.#now)
   }
 
   /** Converts anything thrown to the error that the caller gets. */
-  readonly refusal = (error: unknown): CloudTasksError => {
+  readonly toStatusError = (error: unknown): CloudTasksError => {
     if (error instanceof CloudTasksError) return error
     const { onError = warn } = this.#options
     onError(error)
@@ -244,7 +244,7 @@ export class Service {
     return this.#locations.list(name, filter, matches, page)
   }
 
-  /** App Engine's, for gcloud. */
+  /** App Engine's method, for gcloud. */
   getApplication ({ name = '' }: Named): object {
     return this.#locations.application(name)
   }
@@ -264,7 +264,7 @@ export class Service {
 
   #read (stored: StoredQueue, readMask: readonly string[][]): QueueMessage {
     const message = queueMessage(stored)
-    // Statistics are returned only where the mask names them.
+    // As in production, statistics are returned only on request.
     if (!readMask.some(([first]) => first === 'stats')) return picked(message, readMask)
     return picked({ ...message, stats: this.#stats.of(stored.name) }, readMask)
   }
@@ -285,10 +285,11 @@ export class Service {
     try {
       return await this.#engine.createTask(queue, task)
     } catch (error) {
-      if (this.#options.autoCreateQueues !== true || !isRefusal(error, 'NOT_FOUND')) throw error
-      await this.#engine.createQueue(queue).catch((fault: unknown) => {
+      if (this.#options.autoCreateQueues !== true || !isStatusError(error, 'NOT_FOUND')) throw error
+      await this.#engine.createQueue(queue).catch((creationError: unknown) => {
         // A concurrent call may have created it. A queue that was deleted recently stays missing.
-        if (!isRefusal(fault, 'ALREADY_EXISTS')) throw isRefusal(fault, 'FAILED_PRECONDITION') ? error : fault
+        if (isStatusError(creationError, 'ALREADY_EXISTS')) return
+        throw isStatusError(creationError, 'FAILED_PRECONDITION') ? error : creationError
       })
       return await this.#engine.createTask(queue, task)
     }
@@ -303,11 +304,11 @@ function warn (error: unknown): void {
   process.emitWarning(error instanceof Error ? error : new Error(String(error)))
 }
 
-function isRefusal (error: unknown, code: CloudTasksError['code']): boolean {
+function isStatusError (error: unknown, code: CloudTasksError['code']): boolean {
   return error instanceof CloudTasksError && error.code === code
 }
 
-/** A method of the service by its name in the protos: `CreateTask` is `createTask`. */
+/** Finds a method by its name in the protos: `CreateTask` is `createTask`. */
 export function methodOf (service: Service, method: string): { key: string, call: ((request: object) => Promise<object>) | undefined } {
   const key = method[0]!.toLowerCase() + method.slice(1)
   const call = (service as unknown as Readonly<Record<string, unknown>>)[key]

@@ -2,8 +2,8 @@ import { createPublicKey, type JsonWebKey } from 'node:crypto'
 import type { KeyPair } from './signing-key.js'
 
 /**
- * A self-signed X.509 certificate of a key, as PEM: the form in which Google's older endpoints publish keys, and in which clients
- * that do not read JSON Web Keys expect them. It never expires, and its only name is the emulator's.
+ * A self-signed X.509 certificate of a key as PEM, the form of Google's older key endpoints, for clients that do not support JSON Web
+ * Keys. It never expires, and its subject is the emulator. Hand-written, because Node.js can parse certificates but not create them.
  */
 export async function certificateOf ({ privateKey, publicKey }: KeyPair): Promise<string> {
   const spki = createPublicKey({ key: publicKey as JsonWebKey, format: 'jwk' }).export({ type: 'spki', format: 'der' })
@@ -13,7 +13,7 @@ export async function certificateOf ({ privateKey, publicKey }: KeyPair): Promis
   return `-----BEGIN CERTIFICATE-----\n${bytes.toString('base64').replace(/.{1,64}/g, '$&\n')}-----END CERTIFICATE-----\n`
 }
 
-/** A value in ASN.1's distinguished encoding: tag, length, content. */
+/** A value in ASN.1's DER encoding: tag, length, content. */
 function der (tag: number, ...content: Uint8Array[]): Buffer {
   const bytes = Buffer.concat(content)
   return Buffer.concat([Buffer.of(tag), derLength(bytes.length), bytes])
@@ -47,5 +47,5 @@ const NAME = der(
     der(SEQUENCE, der(OBJECT_IDENTIFIER, Buffer.from('550403', 'hex')), der(UTF8_STRING, Buffer.from('fastify-cloud-tasks emulator')))
   )
 )
-/** To the end that RFC 5280 reserves for certificates without one. */
+/** Until the date that RFC 5280 reserves for certificates without an expiry. */
 const VALIDITY = der(SEQUENCE, der(UTC_TIME, Buffer.from('200101000000Z')), der(GENERALIZED_TIME, Buffer.from('99991231235959Z')))

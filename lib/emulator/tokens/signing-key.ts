@@ -11,12 +11,12 @@ export interface KeyPair {
   readonly keyId: string
 }
 
-/** The RSA key that signs tokens. Created lazily; with a directory, kept there for the next start. */
+/** The RSA key that signs tokens. Created lazily; with a directory, persisted there. */
 export class SigningKey {
   readonly #directory: string | undefined
   #pair: Promise<KeyPair> | undefined
 
-  /** @param directory one that no other process uses, such as an open store's */
+  /** @param directory must be in exclusive use, such as an open store's */
   constructor (directory?: string) {
     this.#directory = directory
   }
@@ -24,13 +24,13 @@ export class SigningKey {
   get (): Promise<KeyPair> {
     if (this.#pair === undefined) {
       this.#pair = this.#make()
-      // The next call tries again.
+      // A failure is not cached.
       this.#pair.catch(() => { this.#pair = undefined })
     }
     return this.#pair
   }
 
-  /** Reads the key of an earlier start, if there is one. @throws StoreError damaged, access */
+  /** Reads the persisted key, if there is one. @throws StoreError damaged, access */
   async load (): Promise<void> {
     if (this.#directory === undefined) return
     const file = join(this.#directory, FILE)
@@ -64,7 +64,7 @@ async function pairOf (jwk: JWK): Promise<KeyPair> {
   }
 }
 
-/** Numbers of the right form need not be a key. */
+/** Numbers in the right format may still not be a valid key. */
 async function check ({ privateKey, publicKey }: KeyPair): Promise<void> {
   const signed = await new CompactSign(Buffer.from('probe')).setProtectedHeader({ alg: 'RS256' }).sign(privateKey)
   await compactVerify(signed, await importJWK(publicKey, 'RS256'))
@@ -85,7 +85,7 @@ function readKept (file: string): JWK | undefined {
 }
 
 function damaged (file: string, cause?: unknown): StoreError {
-  return new StoreError('damaged', `${file} does not hold a private RSA key; delete it, and the next start creates another`, cause)
+  return new StoreError('damaged', `${file} is not a private RSA key; delete it, and the next start creates a new one`, cause)
 }
 
 function parse (text: string): unknown {

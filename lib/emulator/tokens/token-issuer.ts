@@ -7,13 +7,13 @@ import type { SigningKey } from './signing-key.js'
 export interface TokenIssuerOptions {
   readonly clock: Clock
   readonly key: SigningKey
-  /** URL of the emulator, without a slash at its end. A function, because the port is known only once it listens. */
+  /** URL of the emulator without a trailing slash. A function, because the port is known only after listening. */
   readonly issuer: () => string
 }
 
 /**
- * Replaces Google's identity service: signs the tokens that dispatches carry, and publishes the keys that verify them. A token is
- * valid for an hour, and reused for five minutes so that signing costs little next to sending.
+ * Replaces Google's identity service: signs the tokens of dispatches, and publishes the keys to verify them. A token is valid for an
+ * hour, and reused for five minutes so that signing is cheap compared with sending.
  */
 export class TokenIssuer {
   readonly #options: TokenIssuerOptions
@@ -24,17 +24,17 @@ export class TokenIssuer {
     this.#options = options
   }
 
-  /** The Authorization header with an ID token of the account. A promise only where a token has to be signed first. */
+  /** The Authorization header with an ID token of the account. Returns a promise only where a token has to be signed first. */
   oidc (email: string, audience: string): string | Promise<string> {
     const id = `${email}\n${audience}`
     const issued = this.#issued.get(id)
-    // A token from the future, after the clock was set back, would be refused.
+    // After the clock was set back, a token from the future would be rejected.
     const ageMs = issued === undefined ? Infinity : this.#options.clock.now() - issued.issuedAt
     if (issued !== undefined && ageMs >= 0 && ageMs < USE_MS) return issued.authorization
     return this.#issue(id, email, audience)
   }
 
-  /** The Authorization header with an access token of the account: opaque text that opens nothing, the same for the same scope. */
+  /** The Authorization header with an access token of the account: opaque text without any permission, the same for the same scope. */
   oauth (email: string, scope = 'https://www.googleapis.com/auth/cloud-platform'): string {
     return `Bearer ya29.${createHmac('sha256', this.#secret).update(`${email}\n${scope}`).digest('base64url')}`
   }
@@ -86,7 +86,7 @@ export class TokenIssuer {
   }
 }
 
-/** The account's unique id, as Google's have one: 21 digits, the same for the same address. */
+/** The account's unique id in Google's format: 21 digits, the same for the same address. */
 function accountId (email: string): string {
   const hash = createHash('sha256').update(email).digest().readBigUInt64BE()
   return `1${String(hash).padStart(20, '0')}`
@@ -95,5 +95,5 @@ function accountId (email: string): string {
 const LIFETIME_SECONDS = 3600
 const USE_MS = 300_000
 
-/** By default the audience is the whole URL, so there can be as many tokens as there are tasks. */
+/** By default the audience is the whole URL, so there can be as many tokens as tasks. */
 const MAX_ISSUED = 1000

@@ -5,7 +5,7 @@ export interface TokenRoutesOptions {
   readonly tokens: TokenIssuer
 }
 
-/** The issuer and its keys, for verifiers. The paths are those of Google and of other emulators. */
+/** The issuer's discovery document and keys. The paths are those of Google and of other emulators. */
 export async function tokenRoutes (app: FastifyInstance, { tokens }: TokenRoutesOptions): Promise<void> {
   app.get('/.well-known/openid-configuration', async () => tokens.discovery())
   app.get('/jwks', async () => await tokens.keys())

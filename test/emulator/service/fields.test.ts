@@ -88,10 +88,10 @@ t.test('fields that this version does not know are logged, once per method, and 
   ])
   for (let i = 0; i < 3; i++) t.match(await grpc('CreateTask', newer), { code: 'OK', body: { httpRequest: { url } } })
   t.strictSame(warnings, [
-    'google.cloud.tasks.v2.CloudTasks.CreateTask was called with fields that this emulator does not know, and ignores: task.http_request.99, task.2000, 7. The client is newer than the emulator: update fastify-cloud-tasks.'
+    'google.cloud.tasks.v2.CloudTasks.CreateTask was called with fields that are unknown to this emulator and ignored: task.http_request.99, task.2000, 7. The client is newer than the emulator; update fastify-cloud-tasks.'
   ])
   t.match(await grpc('PauseQueue', Buffer.concat([text(1, Buffer.from(queue)), text(2, Buffer.from('x'))])), { code: 'OK' })
-  t.match(warnings, [/CreateTask/, /PauseQueue was called .* ignores: 2\./])
+  t.match(warnings, [/CreateTask/, /PauseQueue was called .* ignored: 2\./])
 })
 
 function varint (value: number): Buffer {

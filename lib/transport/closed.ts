@@ -1,8 +1,8 @@
 import type { Failure, Found, Transport } from './transport.js'
 
 /**
- * Stands for the embedded queue in a process that does not serve. Opens nothing and refuses every task: what memory accepted
- * would be gone with the process, and the directory is the serving process's own.
+ * Replaces the embedded queue in a process that is not a server. Opens nothing and rejects every task: in memory it would be lost
+ * with the process, and the directory is locked by the server.
  */
 export class ClosedTransport implements Transport {
   readonly inspection = undefined
@@ -18,23 +18,23 @@ export class ClosedTransport implements Transport {
   warmUp (): void {}
 
   async createTask (): Promise<Failure> {
-    return refusal()
+    return notServing()
   }
 
   async deleteTask (): Promise<Failure> {
-    return refusal()
+    return notServing()
   }
 
   async readTask (): Promise<Failure> {
-    return refusal()
+    return notServing()
   }
 
   async putTask (): Promise<Failure> {
-    return refusal()
+    return notServing()
   }
 
   async listTasks (): Promise<Failure> {
-    return refusal()
+    return notServing()
   }
 
   async findTask (): Promise<Found> {
@@ -46,11 +46,11 @@ export class ClosedTransport implements Transport {
   async close (): Promise<void> {}
 }
 
-function refusal (): Failure {
+function notServing (): Failure {
   return {
     outcome: 'failed',
-    problem: "the embedded queue (transport 'local') runs only in a process that serves, and this one is a command; to enqueue from it, " +
-      'use Cloud Tasks or its emulator (CLOUD_TASKS_EMULATOR_HOST)',
+    problem: "the embedded queue (transport 'local') runs only in a server process, not in a command; to enqueue from a command, " +
+      'use Cloud Tasks or the emulator (CLOUD_TASKS_EMULATOR_HOST)',
     cause: undefined
   }
 }

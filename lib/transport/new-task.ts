@@ -9,7 +9,7 @@ import type { OutgoingTask } from './transport.js'
  */
 export function newTask (parent: string, target: ResolvedTarget, route: string, outgoing: OutgoingTask): NewTask {
   const { id, method: httpMethod, headers, body, scheduleAt, dispatchDeadlineMs } = outgoing
-  // Assigned one by one: this runs for every task, and each spread would copy.
+  // Hot path: assigned one by one, because spreads copy.
   const task: Writable<NewTask> = {}
   if (id !== undefined) task.name = `${parent}/tasks/${id}`
   if (target.type === 'http') {

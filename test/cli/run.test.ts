@@ -200,7 +200,7 @@ t.test('what a handler enqueues on the embedded queue is refused, with what to d
   const { code, err } = await run(['chain', '{}'])
   t.equal(code, 1)
   t.match(err, /FST_TASKS_SEND_FAILED/)
-  t.match(err, /runs only in a process that serves/)
+  t.match(err, /runs only in a server process/)
 })
 
 t.test('where several instances have a task of that name, its path tells them apart', async t => {

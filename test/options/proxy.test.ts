@@ -84,7 +84,7 @@ t.test("a failure behind a proxy names the proxy's variable, and not its address
   const explanation = await fails({ https_proxy: proxy.url.replace('//', '//user:secret@') })
   t.ok(proxy.used > 0)
   t.equal(explanation.includes('Cloud Tasks could not be reached (UNAVAILABLE: '), true)
-  t.match(explanation, /; the request goes through the proxy that https_proxy names$/)
+  t.match(explanation, /; the request goes through the proxy in https_proxy$/)
   t.notMatch(explanation, /secret/)
   server.reply = () => ({ code: 'UNAVAILABLE', details: 'The service is currently unavailable.' })
   t.notMatch(await fails({ https_proxy: proxy.url, no_proxy: '127.0.0.1,googleapis.com' }), /proxy/, 'nor one that is not used')
@@ -162,7 +162,7 @@ t.test('keys of tokens', async t => {
     )
     t.equal(
       (await explanation({ https_proxy: 'http://127.0.0.1:1', NODE_USE_ENV_PROXY: '1' })).includes(
-        'through the proxy that https_proxy names'
+        'through the proxy in https_proxy'
       ),
       true
     )

@@ -2,23 +2,23 @@ import { sleep, type Clock } from '../../clock/clock.js'
 
 /** The aspects of a failed call that retries depend on. */
 export interface Fault {
-  /** Trying again may help. */
+  /** Whether a retry can succeed. */
   readonly transient: boolean
-  /** The receiver may have carried the call out, although no answer confirms it. */
+  /** Whether the call may have taken effect although it failed. */
   readonly mayHaveArrived: boolean
 }
 
-/** The result of a call that was tried until it succeeded, failed for good, or used up its time. */
+/** The result of a call that was retried until it succeeded, failed permanently, or timed out. */
 export type CallResult<T, F extends Fault> =
   | { readonly ok: true, readonly value: T }
-  /** `ambiguous`: a try before the last one may have been carried out. */
+  /** `ambiguous`: a try before the last one may have taken effect. */
   | { readonly ok: false, readonly fault: F, readonly tries: number, readonly ambiguous: boolean }
 
 export interface RetryOptions<F extends Fault> {
   readonly classifyError: (error: unknown) => F
-  /** Milliseconds that all tries together may take. */
+  /** Time limit of all tries together, in milliseconds. */
   readonly budgetMs: number
-  /** Ends the wait between tries, and with it the call. */
+  /** Aborts the wait between tries, and thereby the call. */
   readonly signal: AbortSignal
   readonly clock: Clock
   /** From 0 to 1. @default Math.random */
@@ -29,10 +29,10 @@ const FIRST_DELAY_MS = 100
 const MAX_DELAY_MS = 2000
 
 /**
- * Tries `call` within a time budget. Never rejects. The waits double from 100 ms to 2 s, each shortened at random to between half and
- * all of it, so that processes that failed together do not retry together.
- * @param call gets the milliseconds that this try may take: half the budget at first, so that a connection that hangs
- * leaves time for another one
+ * Retries `call` within a time budget. Never rejects. The backoff doubles from 100 ms to 2 s, each multiplied by a random factor from
+ * 0.5 to 1 so that processes do not retry in lockstep. Hand-written, because gax's retries neither report the number of tries nor whether
+ * an earlier one may have taken effect.
+ * @param call receives its timeout in milliseconds: half the budget for the first try, so that a hanging connection leaves time to retry
  */
 export async function withRetries<T, F extends Fault> (
   call: (timeoutMs: number) => Promise<T>, options: RetryOptions<F>

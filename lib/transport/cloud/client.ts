@@ -4,7 +4,7 @@ import { systemClock } from '../../clock/clock.js'
 import type { Config } from '../../options/config.js'
 import { FST_TASKS_CLIENT_UNAVAILABLE } from '../../errors.js'
 
-/** Credentials or a project could not be found; the call was never made. */
+/** Credentials or project were not found; the call was not sent. */
 export class ClientError extends Error {
   readonly lacks: 'credentials' | 'project'
 
@@ -14,13 +14,13 @@ export class ClientError extends Error {
   }
 }
 
-/** A client that may be called, and the project whose queues it is to use. */
+/** An initialized client, and the project of the queues. */
 export interface ReadyClient<C = CloudTasksClient> {
   readonly client: C
   readonly project: string
 }
 
-/** The official client: a given one as it is, or one that is made here. What is made here is closed here. */
+/** The official client: the one in the options, or one that is created, and closed, here. */
 export class ClientSource {
   readonly #config: Config
   #made: CloudTasksClient | undefined
@@ -32,25 +32,25 @@ export class ClientSource {
     this.#config = config
   }
 
-  /** Set once `open` has succeeded: the fast way for every call after the first. */
+  /** Set after `open` has succeeded: the fast path of every call after the first. */
   get ready (): ReadyClient | undefined {
     return this.#ready
   }
 
   /**
-   * Loads the library, 35 MB in 100 ms, and makes the client, which then loads nothing more. Connects to nothing.
+   * Loads the library (35 MB, 100 ms) and creates the client, which then loads nothing else. Does not connect.
    * @throws FST_TASKS_CLIENT_UNAVAILABLE
    */
   async load (): Promise<void> {
     if (this.#config.client === undefined) this.#made ??= await makeClient(this.#config.emulatorHost)
   }
 
-  /** Callers at the same time share one attempt; a failed one is forgotten, so that the next call tries again. */
+  /** Concurrent callers share one attempt. A failure is not cached. */
   async open (): Promise<ReadyClient> {
     return await (this.#opening ??= this.#open().finally(() => { this.#opening = undefined }))
   }
 
-  /** A client of v2beta3, for what v2 lacks in Node.js. It has a connection of its own, so it is made on first use. */
+  /** A client of v2beta3, for fields that v2 lacks in Node.js. It has its own connection, so it is created lazily. */
   async openBeta (): Promise<ReadyClient<v2beta3.CloudTasksClient>> {
     const { project } = this.#ready ?? await this.open()
     this.#openingBeta ??= makeBetaClient(this.#config.emulatorHost).catch((error: unknown) => {
@@ -60,17 +60,17 @@ export class ClientSource {
     return { client: await this.#openingBeta, project }
   }
 
-  /** Opens, and connects to the service, so that the first call need not wait for either. Never rejects. */
+  /** Opens and connects in advance, so that the first call need not wait. Never rejects. */
   async warmUp (): Promise<void> {
     try {
       const { client } = await this.open()
       const stub = await client.initialize() as { waitForReady?: (deadline: number, callback: () => void) => void }
       await new Promise<void>(resolve => {
         if (stub.waitForReady === undefined) resolve()
-        else stub.waitForReady(systemClock.now() + 5000, resolve) // gRPC's timers are the system's.
+        else stub.waitForReady(systemClock.now() + 5000, resolve) // gRPC uses the system's clock.
       })
     } catch {
-      // The first call gets the error.
+      // The first call will get the error.
     }
   }
 
@@ -86,9 +86,9 @@ export class ClientSource {
 
   async #open (): Promise<ReadyClient> {
     const client = this.#config.client as CloudTasksClient | undefined ?? (this.#made ??= await makeClient(this.#config.emulatorHost))
-    // Before any call, which would leave a rejection of the initialization without a handler, and so end the process.
+    // Before any call, which would leave a failed initialization as an unhandled rejection and crash the process.
     await client.initialize?.().catch(async (error: unknown) => {
-      // The client would remember the failure for ever.
+      // The client would cache the failure forever.
       await this.#discard()
       throw new ClientError('credentials', error)
     })
@@ -127,11 +127,11 @@ async function withLibrary<C> (make: (library: typeof import('@google-cloud/task
   }
 }
 
-/** For an emulator: no TLS, no search for credentials, and no proxy, which could not reach this machine or a network of containers. */
+/** For an emulator: no TLS, no credentials, and no proxy, which could not reach localhost or a container network. */
 function clientOptions (emulatorHost: string | undefined) {
   if (emulatorHost === undefined) return undefined
   const { hostname, port } = new URL(`http://${emulatorHost}`)
-  // From the libraries that the client itself uses: those of another copy are refused.
+  // From the client's own copy of these libraries: it rejects objects of another copy.
   const requireOfClient = createRequire(createRequire(here()).resolve('@google-cloud/tasks'))
   const { grpc, googleAuthLibrary } = requireOfClient('google-gax') as {
     readonly grpc: { readonly credentials: { createInsecure (): never } }
@@ -146,7 +146,7 @@ function clientOptions (emulatorHost: string | undefined) {
   }
 }
 
-/** This file. Bundlers that write CommonJS leave `import.meta.url` undefined. */
+/** The path of this module. Bundlers that emit CommonJS leave `import.meta.url` undefined. */
 function here (): string {
   return (import.meta.url as string | undefined) ?? __filename
 }

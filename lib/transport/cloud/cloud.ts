@@ -18,7 +18,7 @@ import { withRetries, type CallResult } from './call-retry.js'
 import { newTask } from '../new-task.js'
 import type { Deleted, Failure, Found, Listed, OutgoingTask, Sent, TaskContent, TaskReading, Transport } from '../transport.js'
 
-/** Google Cloud Tasks, or an emulator of it, by the official client. */
+/** Google Cloud Tasks or an emulator, through the official client. */
 export class CloudTransport implements Transport {
   readonly #app: FastifyInstance
   readonly #config: Config
@@ -33,7 +33,7 @@ export class CloudTransport implements Transport {
   readonly createTasks = undefined
   readonly retrySettings: CloudRetrySettings
 
-  /** @param random spreads the retries: from 0 to 1. @default Math.random */
+  /** @param random jitter of the backoff, from 0 to 1. @default Math.random */
   constructor (app: FastifyInstance, config: Config, clock: Clock, random?: () => number) {
     this.#app = app
     this.#config = config
@@ -43,14 +43,14 @@ export class CloudTransport implements Transport {
     this.#random = random
   }
 
-  /** Loads the library now, so that one that does not load keeps the app from starting, and not each task from being enqueued. */
+  /** Loads the library early, so that the app fails to start when it cannot be loaded, instead of every `enqueue`. */
   async open (): Promise<void> {
     await this.#clients.load()
   }
 
   async opened (): Promise<void> {}
 
-  /** Nothing yet: connections are made once the server listens. */
+  /** Nothing to do: connections are made when the server listens. */
   start (): void {}
 
   warmUp (): void {
@@ -78,7 +78,7 @@ export class CloudTransport implements Transport {
 
   async readTask (queue: string, id: string): Promise<TaskReading> {
     const tried = await this.#call(async ({ client, project }, timeout) => {
-      // A client of the host's may be less than the official one.
+      // A client in the options may lack methods of the official one.
       if (client.getTask === undefined) return undefined
       const name = `${this.#queueName(project, queue)}/tasks/${id}`
       return await client.getTask({ name, responseView: 'FULL' }, { timeout, retry: null })
@@ -111,7 +111,7 @@ export class CloudTransport implements Transport {
     }
   }
 
-  /** Pages of the queue in BASIC view, a bounded number of them: Cloud Tasks allows 600 such calls a minute and has no filter. */
+  /** Searches a limited number of pages: Cloud Tasks has no filter and allows 600 such calls a minute. */
   async findTask (queue: string, suffixes: readonly string[]): Promise<Found> {
     let pageToken: string | undefined
     for (let page = 0; page < FIND_PAGES; page++) {
@@ -126,7 +126,7 @@ export class CloudTransport implements Transport {
     return { outcome: 'unknown', problem: `the queue has more than ${FIND_PAGES} pages of tasks` }
   }
 
-  /** @param id undefined lets the service pick one */
+  /** @param id undefined to let the service generate one */
   async #create (queue: string, task: (parent: string) => NewTask, id: string | undefined, givenAt: number | undefined): Promise<Sent> {
     const tried = await this.#call(({ client, project }, timeout) => {
       const parent = this.#queueName(project, queue)
@@ -139,7 +139,7 @@ export class CloudTransport implements Transport {
       return { outcome: 'created', id: id ?? shortId(name ?? ''), scheduleAt: scheduleTime ? parseTime(scheduleTime) : scheduleAt }
     }
     if (tried.fault.code === 'ALREADY_EXISTS') {
-      // After a try whose fate is unknown, what exists is most likely what that try made.
+      // After an ambiguous try, the existing task is most likely the one that it created.
       return tried.ambiguous && id !== undefined ? { outcome: 'created', id, scheduleAt } : { outcome: 'duplicate' }
     }
     return this.#failure('create', queue, tried, () => this.#bytes(queue, task))
@@ -147,7 +147,7 @@ export class CloudTransport implements Transport {
 
   async deleteTask (queue: string, id: string): Promise<Deleted> {
     const tried = await this.#call(({ client, project }, timeout) => {
-      // The client would retry this one itself, without a thought for our budget.
+      // The client would retry this call itself, regardless of the time budget.
       return client.deleteTask({ name: `${this.#queueName(project, queue)}/tasks/${id}` }, { timeout, retry: null })
     })
     if (tried === undefined) return { outcome: 'closing' }
@@ -157,7 +157,7 @@ export class CloudTransport implements Transport {
     return { outcome: tried.ambiguous ? 'deleted' : 'notFound' }
   }
 
-  /** Goes on accepting tasks: requests in flight may still enqueue, and tasks in Cloud Tasks outlive this process. */
+  /** Still accepts tasks: requests in flight may enqueue, and tasks in Cloud Tasks outlive this process. */
   async stop (): Promise<void> {}
 
   async close (): Promise<void> {
@@ -182,20 +182,20 @@ export class CloudTransport implements Transport {
 
   #newTask (parent: string, outgoing: OutgoingTask): NewTask {
     const { target, prefix } = this.#config
-    // Node's v2 client cannot set a retryConfig on a task, and this lets the worker know.
+    // The v2 client of Node.js cannot set a task's retryConfig, so the worker need not look for one.
     const headers = { ...outgoing.headers, [RETRY_HEADER]: RETRY_BY_QUEUE }
     return newTask(parent, target, routePath(this.#app, prefix, outgoing.path), { ...outgoing, headers })
   }
 
   #tooLarge (queue: string, outgoing: OutgoingTask): Failure | undefined {
-    // The rest of a task is far smaller than the difference, so only huge ones need measuring.
+    // The rest of a task is far smaller than the difference, so only large bodies have to be measured.
     if (outgoing.body.length < MAX_TASK_BYTES / 2) return undefined
     const bytes = this.#bytes(queue, parent => this.#newTask(parent, outgoing))
     const limit = MAX_TASK_BYTES - COPY_RESERVE_BYTES
     return bytes > limit ? { outcome: 'tooLarge', bytes, limit } : undefined
   }
 
-  /** As stored. Where only the credentials know the project, it may be a few bytes more. */
+  /** Size of the stored task. A few bytes too small while the project is not yet known from the credentials. */
   #bytes (queue: string, task: (parent: string) => NewTask): number {
     const parent = this.#queueName(this.#config.project ?? this.#clients.ready?.project ?? '', queue)
     return storedSize(withStoredDefaults(parent, task(parent), this.#clock.now()))
@@ -220,5 +220,5 @@ export class CloudTransport implements Transport {
   }
 }
 
-/** Pages of a thousand tasks that are looked through for one. */
+/** Maximum number of pages, of a thousand tasks each, to search. */
 const FIND_PAGES = 10

@@ -5,16 +5,16 @@ import type { Fault } from './call-retry.js'
 /** An error of the official client, classified. */
 export interface CloudFault extends Fault {
   readonly code: GrpcCode | 'NO_PROJECT'
-  /** The access token for the call could not be had, so the service never saw the call. */
+  /** Whether no access token could be obtained, so that the call was not sent. */
   readonly lacksToken: boolean
-  /** Google's own text. It quotes names and ids, never a payload or a token. */
+  /** Google's message. It contains names and ids, never a payload or a token. */
   readonly details: string
   readonly error: unknown
 }
 
 /**
- * Every error has one code here, wherever it comes from: gRPC, the client's REST mode (which gives HTTP statuses in one of
- * its major versions), the search for credentials, or a socket below them.
+ * Maps errors of all sources to one code: gRPC, the client's REST mode (which returns HTTP statuses in one of its major versions),
+ * credentials, and sockets.
  */
 export function classifyError (error: unknown): CloudFault {
   const details = detailsOf(error)
@@ -39,10 +39,10 @@ const RESET = new RegExp([
   'RST_STREAM', 'GOAWAY', 'socket hang up'
 ].join('|'))
 
-/** How grpc-js begins when the access token for a call could not be had. */
+/** The prefix of grpc-js when the access token for a call could not be obtained. */
 const PLUGIN_PREFIX = /^(?:\d+ \w+: )?Getting metadata from plugin failed with error: /
 
-/** Paths of Cloud Tasks' REST API; the client's REST mode throws errors of token servers as they are. */
+/** Paths of Cloud Tasks' REST API, to distinguish its errors from those of token servers in the client's REST mode. */
 const API_PATH = /^\/v2(?:beta\d)?\//
 
 function isTokenError (error: unknown, details: string): boolean {
@@ -59,17 +59,17 @@ function codeOf (error: unknown, details: string, lacksToken: boolean): CloudFau
   }
   const { code } = (error ?? {}) as { readonly code?: unknown }
   if (typeof code === 'string' && RESET.test(code)) return 'UNAVAILABLE'
-  if (lacksToken) return isPassing(code) || RESET.test(details) ? 'UNAVAILABLE' : 'UNAUTHENTICATED'
+  if (lacksToken) return isTransientStatus(code) || RESET.test(details) ? 'UNAVAILABLE' : 'UNAUTHENTICATED'
   const name = typeof code === 'number' ? (CODES.get(code) ?? (code === 409 ? 'ALREADY_EXISTS' : grpcCodeOf(code))) : 'UNKNOWN'
   return (name === 'INTERNAL' || name === 'UNKNOWN') && RESET.test(details) ? 'UNAVAILABLE' : name
 }
 
-/** A server of tokens gave this HTTP status because of its own state, not because of the account. */
-function isPassing (status: unknown): boolean {
+/** Whether a token server failed for reasons of its own, not because of the account. */
+function isTransientStatus (status: unknown): boolean {
   return typeof status === 'number' && (status === 429 || status >= 500)
 }
 
-/** A call that was never sent has had no effect, nor has one that was answered with a rejection, such as of a quota. */
+/** A call that was never sent has had no effect, and neither has a rejected one, such as for a quota. */
 function mayHaveArrived (code: CloudFault['code'], details: string): boolean {
   if (/No connection established|Name resolution failed|ECONNREFUSED|ENOTFOUND|EAI_AGAIN/.test(details)) return false
   return code === 'UNAVAILABLE' || code === 'DEADLINE_EXCEEDED'

@@ -20,7 +20,7 @@ interface Field {
   readonly write: (queue: WritableQueue, value: number) => void
 }
 
-/** Each setting, with the service's name for it. */
+/** Each setting, with its name in the service. */
 const FIELDS: Readonly<Record<string, Field>> = {
   'rateLimits.maxDispatchesPerSecond': rate('maxDispatchesPerSecond', 'max_dispatches_per_second'),
   'rateLimits.maxConcurrentDispatches': rate('maxConcurrentDispatches', 'max_concurrent_dispatches'),
@@ -37,7 +37,7 @@ interface WritableQueue {
   retryConfig?: Record<string, number | IDuration>
 }
 
-/** The queues of an app in Cloud Tasks, or in an emulator of it. */
+/** The queues of an app in Cloud Tasks or an emulator. */
 export class CloudQueues {
   readonly #config: Config
   readonly #signal: AbortSignal
@@ -53,7 +53,7 @@ export class CloudQueues {
     this.#clients = clients
   }
 
-  /** All settings of a queue; undefined when there is no queue of that id. Rejects with a message that names the remedy. */
+  /** All settings of a queue; undefined when it does not exist. Rejects with a message that says how to fix the problem. */
   async read (id: string): Promise<QueueFields | undefined> {
     const tried = await this.#call(id, (client, name, timeout) => client.getQueue({ name }, { timeout, retry: null }))
     if (tried.ok) return fieldsOf(tried.value[0])
@@ -62,14 +62,14 @@ export class CloudQueues {
   }
 
   /**
-   * Creates a queue. Settings that `fields` leave out get the service's defaults; so may a 0, which the wire format cannot
-   * distinguish from an absent value. Resolves with all settings as they now are.
+   * Creates a queue. Absent settings get the service's defaults, and so can a 0, which the wire format cannot distinguish from an
+   * absent value. Resolves with all settings of the new queue.
    */
   async create (id: string, fields: QueueFields): Promise<QueueFields> {
     const tried = await this.#call(id, (client, name, timeout) => {
       return client.createQueue({ parent: name.slice(0, name.lastIndexOf('/queues/')), queue: write(name, fields) }, { timeout })
     })
-    // A try whose answer was lost has made it.
+    // An earlier try, whose response was lost, has created it.
     const made = tried.ok
       ? fieldsOf(tried.value[0])
       : tried.fault.code === 'ALREADY_EXISTS' && tried.ambiguous ? await this.read(id) : undefined
@@ -78,7 +78,7 @@ export class CloudQueues {
     return fields.get('state') === 'PAUSED' ? await this.setState(id, 'PAUSED') : made
   }
 
-  /** Sets `fields` and leaves all others as they are. Resolves with all settings as they now are. */
+  /** Updates `fields` only. Resolves with all settings of the updated queue. */
   async update (id: string, fields: QueueFields): Promise<QueueFields> {
     const paths = settingsOf(fields).map(([field]) => FIELDS[field]!.mask)
     const state = fields.get('state') as QueueState | undefined

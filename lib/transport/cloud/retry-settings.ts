@@ -10,14 +10,14 @@ import { classifyError, type CloudFault } from './fault.js'
 
 type IRetryConfig = protos.google.cloud.tasks.v2.IRetryConfig | protos.google.cloud.tasks.v2beta3.IRetryConfig
 
-/** Longest that one call may last. It is not repeated: a later attempt of the queue calls again. */
+/** Timeout of a call. Calls are not retried here: a later attempt of the queue calls again. */
 const TIMEOUT_MS = 10_000
 
-/** Retry settings in Cloud Tasks or an emulator. Needs `cloudtasks.queues.get`, and `cloudtasks.tasks.get` for tasks of other clients. */
+/** Reads retry settings. Needs `cloudtasks.queues.get`, and `cloudtasks.tasks.get` for tasks of other clients. */
 export class CloudRetrySettings implements RetrySettings {
   readonly #config: Config
   readonly #clients: ClientSource
-  /** Undefined with a client that the host has made: it speaks v2, whose messages in Node.js do not have this field yet. */
+  /** Undefined with a client from the options: it uses v2, whose messages in Node.js do not have this field yet. */
   readonly ofTask: RetrySettings['ofTask']
 
   constructor (config: Config, clients: ClientSource) {
@@ -35,7 +35,7 @@ export class CloudRetrySettings implements RetrySettings {
     })
   }
 
-  /** By v2beta3, whose messages in Node.js have had the field since before those of v2. BASIC view: the payload stays where it is. */
+  /** Uses v2beta3, whose messages in Node.js have the field. The BASIC view leaves out the payload. */
   #ofTask (queue: string, task: string): Promise<RetryReading> {
     return this.#read('viewTask', queue, async () => {
       const { client, project } = await this.#clients.openBeta()
@@ -72,7 +72,7 @@ export class CloudRetrySettings implements RetrySettings {
 
 const DENIED: ReadonlySet<string> = new Set<CloudFault['code']>(['PERMISSION_DENIED', 'UNAUTHENTICATED', 'NO_PROJECT'])
 
-/** Fields that are 0 or absent have the service's defaults. */
+/** Fields that are 0 or absent mean the service's defaults. */
 function parseRetryConfig ({ maxAttempts, maxRetryDuration }: IRetryConfig): RetryConfig {
   const maxRetrySeconds = Number(maxRetryDuration?.seconds ?? 0) + (maxRetryDuration?.nanos ?? 0) / 1e9
   return completeRetryConfig({ maxRetrySeconds, ...(maxAttempts ? { maxAttempts } : {}) })

@@ -4,7 +4,7 @@ import type { StoredTask } from '../transport.js'
 
 type CloudTask = protos.google.cloud.tasks.v2.ITask
 
-/** The same task in the form of the official client. */
+/** Converts a task to the official client's form. */
 export function printTask ({ name, httpRequest, appEngineHttpRequest, scheduleAt, dispatchDeadlineMs }: NewTask): CloudTask {
   const task: CloudTask = {}
   if (name !== undefined) task.name = name
@@ -15,7 +15,7 @@ export function printTask ({ name, httpRequest, appEngineHttpRequest, scheduleAt
   return task
 }
 
-/** A task of the official client, in FULL view, as CreateTask accepts it again. */
+/** Converts a task in FULL view from the official client's form to one that CreateTask accepts. */
 export function parseTask ({ httpRequest, appEngineHttpRequest, dispatchDeadline, createTime }: CloudTask): StoredTask {
   return {
     createdAt: createTime ? parseTime(createTime) : 0,
@@ -54,7 +54,7 @@ function parseContent ({ httpMethod, headers, body }: protos.google.cloud.tasks.
   }
 }
 
-/** By the numbers of google.cloud.tasks.v2.HttpMethod. Unspecified, it is POST. */
+/** Indexed by google.cloud.tasks.v2.HttpMethod; unspecified means POST. */
 const METHODS = ['POST', 'POST', 'GET', 'HEAD', 'PUT', 'DELETE', 'PATCH', 'OPTIONS']
 
 /** Epoch milliseconds of a google.protobuf.Timestamp. */

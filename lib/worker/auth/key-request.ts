@@ -4,21 +4,21 @@ import type { JSONWebKeySet } from 'jose'
 import { fetchProxy } from '../../options/proxy.js'
 
 /**
- * Asks a key server once, without following redirects. http:// is for this machine and for emulators, so that goes directly, whatever
- * proxy NODE_USE_ENV_PROXY would put between.
+ * Requests keys once, without following redirects. http:// is only for localhost and emulators, so it bypasses any proxy that
+ * NODE_USE_ENV_PROXY would use.
  */
 export async function requestKeys (uri: string, signal: AbortSignal): Promise<JSONWebKeySet> {
   return uri.startsWith('http:') ? await getDirectly(uri, signal) : await fetchKeys(uri, signal)
 }
 
-/** Names the proxy that a failed request went through, or went past; empty where there is none. */
+/** The proxy variable that a failed request used or ignored; empty where there is none. */
 export function keyRequestHint (uri: string): string {
   if (uri.startsWith('http:')) return ''
   const proxy = fetchProxy(process.env, new URL(uri).hostname)
   if (proxy === undefined) return ''
   return proxy.used
-    ? `; the request goes through the proxy that ${proxy.variable} names`
-    : `; the request goes past the proxy that ${proxy.variable} names, which Node.js uses only with NODE_USE_ENV_PROXY=1 ` +
+    ? `; the request goes through the proxy in ${proxy.variable}`
+    : `; the request ignores the proxy in ${proxy.variable}, which Node.js uses only with NODE_USE_ENV_PROXY=1 ` +
       '(Node.js 22.21, 24 or newer)'
 }
 
@@ -30,7 +30,7 @@ async function fetchKeys (uri: string, signal: AbortSignal): Promise<JSONWebKeyS
 
 async function getDirectly (uri: string, signal: AbortSignal): Promise<JSONWebKeySet> {
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
-    // An agent of its own: the global one may have a proxy.
+    // Without the global agent, which can have a proxy.
     get(uri, { agent: false, signal, headers: ACCEPT }, resolve).on('error', reject)
   })
   if (response.statusCode === 200) return await json(response) as JSONWebKeySet

@@ -93,8 +93,8 @@ t.test('a metadata server that refuses a token is blamed as missing credentials,
         Object.assign(metadata, { status, text: 'The service account is disabled.' })
         const error = await app.enqueue('mail', {}).catch(error => error)
         t.equal(error.code, 'FST_TASKS_SEND_FAILED')
-        t.match(error.explanation, /: there are no valid credentials \(UNAUTHENTICATED: .*The service account is disabled\.\)/)
-        t.notMatch(error.explanation, /enqueuer|does not know|serviceAccountEmail|queues create|may have arrived/)
+        t.match(error.explanation, /: no valid credentials \(UNAUTHENTICATED: .*The service account is disabled\.\)/)
+        t.notMatch(error.explanation, /enqueuer|does not know|serviceAccountEmail|queues create|may have taken effect/)
         t.ok(metadata.tokenRequests > 0)
       })
     }

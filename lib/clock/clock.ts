@@ -1,13 +1,13 @@
 import timers from 'node:timers'
 
 /**
- * The only source of time in this package: one instance is passed down from the plugin, or from the emulator, to everything that
- * asks for the time or waits for it. Tests pass a `ManualClock`.
+ * The only source of time in this package: one instance is passed down from the plugin or the emulator to everything that reads the
+ * time or sets timers. Tests pass a `ManualClock`.
  */
 export interface Clock {
   /**
-   * The wall clock, in epoch milliseconds: for times that are stored, shown, or compared with those of other machines. It may
-   * jump in both directions, when it is corrected or when a virtual machine was suspended.
+   * The wall clock, in epoch milliseconds: for times that are stored, displayed, or compared with those of other machines. It can
+   * jump in both directions, when it is adjusted or after a virtual machine was suspended.
    */
   now (): number
   /** Milliseconds since an arbitrary start. Never goes back and never jumps: for durations. */
@@ -15,7 +15,7 @@ export interface Clock {
   /** Calls `callback` once, `ms` milliseconds of monotonic time from now; at most 24.8 days. */
   setTimeout (callback: () => void, ms: number): unknown
   clearTimeout (handle: unknown): void
-  /** Calls `callback` once everything that is already waiting on the event loop had its turn. */
+  /** Calls `callback` on the next turn of the event loop. */
   setImmediate (callback: () => void): unknown
   clearImmediate (handle: unknown): void
 }
@@ -42,13 +42,13 @@ export async function sleep (clock: Clock, ms: number, signal: AbortSignal): Pro
   signal.throwIfAborted()
 }
 
-/** Resolves on a later turn of the event loop, so that long work lets others in. That is no question of time: no clock can hold it up. */
+/** Resolves on a later turn of the event loop, so that long work does not block it. Independent of any clock. */
 export function nextTurn (): Promise<void> {
   return new Promise(resolve => { realImmediate(resolve) })
 }
 
-/** Node's own, as they were when this module was loaded: fake timers of a test runner must not stop the event loop. */
+/** Node's own functions, captured on load: fake timers of a test runner must not affect them. */
 export const { setImmediate: realImmediate, clearImmediate: clearRealImmediate } = timers
 
-/** The longest that Node's `setTimeout` can wait; more than that fires at once. */
+/** The maximum delay of Node's `setTimeout`; a longer one would fire at once. */
 export const MAX_TIMEOUT_MS = 2 ** 31 - 1

@@ -1,4 +1,4 @@
-/** Seconds of a duration such as `30s`, `1.5h`, `7d`, `250ms` or `0`; undefined for anything else. */
+/** Parses a duration such as `30s`, `1.5h`, `7d`, `250ms` or `0` to seconds; undefined when it is invalid. */
 export function parseDuration (text: string): number | undefined {
   if (text === '0') return 0
   const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text)

@@ -3,7 +3,7 @@ import { nextTurn, type Clock } from './clock.js'
 
 /**
  * A clock that stands still until it is moved. Timers fire while it is moved, in the order in which they are due, and in the
- * async context in which they were set, as Node's do.
+ * async context in which they were set, like Node's.
  */
 export class ManualClock implements Clock {
   #monotonic = 0
@@ -12,12 +12,12 @@ export class ManualClock implements Clock {
   readonly #timers = new Set<Timer>()
   #immediates = new Set<Immediate>()
 
-  /** @param now epoch milliseconds at which it stands. @default the start of 2030 */
+  /** @param now the initial time in epoch milliseconds. @default the start of 2030 */
   constructor (now: number = Date.parse('2030-01-01T00:00:00Z')) {
     this.#epoch = now
   }
 
-  /** Timers and immediates that have not run. */
+  /** Number of pending timers and immediates. */
   get pending (): number {
     return this.#timers.size + this.#immediates.size
   }
@@ -56,13 +56,13 @@ export class ManualClock implements Clock {
     this.#immediates.delete(handle as Immediate)
   }
 
-  /** Lets time pass at once: timers fire, but what they set off is not waited for. */
+  /** Advances the clock synchronously: timers fire, but asynchronous work that they start is not awaited. */
   pass (ms: number): void {
     const end = this.#monotonic + ms
     while (this.step(end - this.#monotonic));
   }
 
-  /** Lets time pass, and waits after each timer for what it has set off, as far as that waits for nothing but its turn. */
+  /** Advances the clock, and awaits `settle` after each timer. */
   async advance (ms: number): Promise<void> {
     const end = this.#monotonic + ms
     await this.settle()
@@ -70,8 +70,8 @@ export class ManualClock implements Clock {
   }
 
   /**
-   * Moves to the next timer that is due within `ms`, and fires it; without one, moves by `ms`. False when the whole time has
-   * passed. Whoever calls it waits for what the timer has set off, then calls again for what is left.
+   * Advances to the next timer that is due within `ms`, and fires it; without one, advances by `ms`. Returns false when the whole time
+   * has passed. Otherwise the caller awaits the timer's work, and calls again with the remaining time.
    */
   step (ms: number): boolean {
     const end = this.#monotonic + ms
@@ -86,12 +86,12 @@ export class ManualClock implements Clock {
     return true
   }
 
-  /** Sets the wall clock, as an operator or NTP does: it jumps, nothing fires, and what waits goes on waiting as long as before. */
+  /** Sets the wall clock, as an operator or NTP does: the time jumps, no timers fire, and their remaining time does not change. */
   set (now: number): void {
     this.#epoch = now - this.#monotonic
   }
 
-  /** Lets everything run that waits for nothing but its turn. */
+  /** Runs everything that only waits for the event loop. */
   async settle (): Promise<void> {
     do {
       await this.turn()

@@ -2,14 +2,14 @@ import { systemClock, type Clock } from './clock.js'
 import { Slots, type Slotted } from './slots.js'
 
 /**
- * A clock that runs by another one, which can be exchanged while it is in use. What waits for a time goes on waiting on the new
- * clock for what is left, so a test kit can take over the time of a running app, and give it back.
+ * A clock that delegates to another one, which can be replaced while it is in use. Pending timers continue on the new clock with their
+ * remaining time, so a test kit can take over the time of a running app and return it.
  *
- * `monotonic` goes on from where it was; `now` is the new clock's, so the wall clock may jump.
+ * `monotonic` continues without a jump; `now` is the new clock's, so the wall clock can jump.
  */
 export class SwitchableClock implements Clock {
   #clock: Clock
-  /** What `monotonic` of the current clock lacks. */
+  /** Added to `monotonic` of the current clock. */
   #offset = 0
   readonly #timers = new Slots<Timer>()
   readonly #immediates = new Slots<Immediate>()
@@ -18,12 +18,12 @@ export class SwitchableClock implements Clock {
     this.#clock = clock
   }
 
-  /** The clock that it runs by. */
+  /** The clock that it delegates to. */
   get current (): Clock {
     return this.#clock
   }
 
-  /** Runs by `clock` from now on. */
+  /** Delegates to `clock` from now on. */
   switchTo (clock: Clock): void {
     const former = this.#clock
     const monotonic = this.monotonic()

@@ -1,8 +1,8 @@
 import { randomFillSync } from 'node:crypto'
 
 /**
- * One secret for each attempt, by which the task routes recognise the embedded queue of their own process. A secret that a log, a proxy
- * or a handler has seen is no longer valid; and because each is valid only once, comparing them needs no constant time.
+ * One secret per attempt, by which the task routes recognise the embedded queue of their own process. A secret that leaks to a log, a
+ * proxy or a handler is no longer valid. As each is valid only once, a constant-time comparison is not needed.
  */
 export class OneTimeSecrets {
   /** By the number at the front of each; undefined where none is in use. */
@@ -17,7 +17,7 @@ export class OneTimeSecrets {
     return secret
   }
 
-  /** True once. */
+  /** Returns true once per secret. */
   take (secret: string): boolean {
     const place = Number.parseInt(secret, 10)
     if (!(place >= 0) || this.#valid[place] !== secret) return false

@@ -14,9 +14,9 @@ export interface AuthOptions {
   /** @default the service account of `target` */
   readonly serviceAccountEmail?: string | readonly string[]
   /**
-   * Set it when Cloud Run itself authenticates every request of this service (`--no-allow-unauthenticated`): it verifies a
-   * token's signature and cuts it off, so that here only the claims can be checked. On a service that the public may
-   * invoke it would let every caller in. @default false
+   * Set it when Cloud Run authenticates all requests of this service (`--no-allow-unauthenticated`): it verifies a token's signature
+   * and removes it, so that only the claims can be checked here. On a service that allows unauthenticated calls, it would accept
+   * forged tokens. @default false
    */
   readonly cloudRunIam?: boolean
 }
@@ -56,20 +56,20 @@ export type Callers =
 
 export interface OidcCallers {
   readonly verify: 'oidc'
-  /** Undefined: any, where the keys are those of one issuer alone. */
+  /** Undefined: any, where only one issuer has the keys. */
   readonly issuers: readonly string[] | undefined
   readonly jwksUri: string
   readonly audiences: readonly string[]
   readonly emails: readonly string[]
-  /** Cloud Run's IAM check has verified the signature, and may have cut it off. */
+  /** Cloud Run's IAM check has verified the signature, and may have removed it. */
   readonly cloudRunIam: boolean
 }
 
-/** Where Google publishes the keys of its tokens. */
+/** Google's public keys for OIDC tokens. */
 export const GOOGLE_KEYS = 'https://www.googleapis.com/oauth2/v3/certs'
 
 /**
- * The callers that Cloud Tasks' attempts have to prove themselves to be.
+ * How attempts from Cloud Tasks are authenticated.
  * @param worker whether this process has handlers
  * @throws FST_TASKS_INVALID_OPTION
  */
@@ -79,12 +79,12 @@ export function cloudCallers (auth: GivenAuth, target: ResolvedTarget, environme
   if (auth === 'emulator') return emulatorCallers(target, environment)
   const { jwksUri = GOOGLE_KEYS, cloudRunIam } = auth
   if (new URL(jwksUri).protocol !== 'https:' && !isNearby(new URL(jwksUri), environment)) {
-    throw refuse("'auth.jwksUri' must start with https://, or else anyone between could replace the keys and sign tokens; " +
-      'http:// is for this machine and for emulators')
+    throw refuse("'auth.jwksUri' must start with https://, or a man in the middle could replace the keys and forge tokens; " +
+      'http:// is allowed only for localhost and with an emulator')
   }
   if (cloudRunIam && !environment.K_SERVICE) {
     throw refuse("'auth.cloudRunIam' needs Cloud Run (K_SERVICE is unset): " +
-      'elsewhere nothing has checked the signature of a token that arrives without one')
+      'elsewhere nothing has verified the signature that is missing from the token')
   }
   return {
     verify: 'oidc',
@@ -97,8 +97,8 @@ export function cloudCallers (auth: GivenAuth, target: ResolvedTarget, environme
 }
 
 /**
- * Tokens that the emulator has signed. Their issuer is the address that the emulator listens on, which need not be the one that
- * leads to it, and adds nothing to a signature by the only keys that count.
+ * Accepts tokens signed by the emulator. Their issuer is not checked: it is the emulator's listening address, which can differ from
+ * CLOUD_TASKS_EMULATOR_HOST, and only the emulator has the keys.
  */
 function emulatorCallers ({ audience, serviceAccountEmail }: ResolvedHttpTarget, environment: Environment): Callers {
   return {
@@ -116,7 +116,7 @@ function appEngineCallers (auth: Exclude<GivenAuth, false>, environment: Environ
     throw refuse("'auth' describes the tokens of an HTTP target; App Engine sends none")
   }
   if (worker && !environment.GAE_SERVICE) {
-    throw refuse("'handlers' with an App Engine target run only on App Engine (GAE_SERVICE is unset): elsewhere every caller can forge " +
+    throw refuse("'handlers' with an App Engine target run only on App Engine (GAE_SERVICE is unset): elsewhere any caller can forge " +
       "its headers; use a target of type 'http' with a service account, or leave 'handlers' out")
   }
   return { verify: 'appEngine' }

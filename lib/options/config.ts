@@ -7,21 +7,21 @@ import { transportFacts, type TransportFacts } from './transports.js'
 
 type Given = Read<typeof pluginOptions>
 
-/** Options that are used as they were given. */
+/** Options that need no resolution. */
 type Unchanged =
   | 'prefix' | 'queue' | 'deadLetterQueue' |
   'client' | 'enqueueConcurrency' | 'invalidPayload' | 'exposeRoutes' | 'logLevel' | 'onExhausted' | 'onDropped'
 
 /** The options and the environment, resolved: complete, checked and frozen. */
 export interface Config extends TransportFacts, Pick<Given, Unchanged> {
-  /** For messages only: what depends on it is in `TransportFacts`. */
+  /** For messages only: everything that depends on it is in `TransportFacts`. */
   readonly transport: 'cloud' | 'local'
-  /** Undefined: that of the credentials. */
+  /** Undefined: the project of the credentials. */
   readonly project: string | undefined
   readonly location: string
-  /** Settings of the queues that the options name. */
+  /** Settings of the queues in the options, by id. */
   readonly queues: ReadonlyMap<string, QueueSettings>
-  /** Where the embedded queue keeps tasks. Undefined: in memory. */
+  /** Directory of the embedded queue. Undefined: in memory. */
   readonly directory: string | undefined
   readonly taskTombstoneMs: number
   readonly localDelivery: 'loopback' | 'inject'

@@ -11,7 +11,7 @@ export interface QueueOptions {
   readonly retryConfig?: Partial<RetryConfig>
 }
 
-/** The embedded queue has a whole process to itself, so it may go faster than Cloud Tasks lets a queue go. */
+/** The embedded queue does not share its process with others, so it is allowed to be faster than Cloud Tasks. */
 export const LOCAL_MAX_DISPATCHES_PER_SECOND = 1_000_000
 
 const YEAR = 366 * 86_400
@@ -27,7 +27,7 @@ const maxAttempts: typeof attempts = {
 
 export const queueOptions = {
   rateLimits: section({
-    // The transport may allow less.
+    // `completeQueues` checks the transport's limit.
     maxDispatchesPerSecond: number(0.001, LOCAL_MAX_DISPATCHES_PER_SECOND),
     maxConcurrentDispatches: integer(1, 5000)
   } satisfies Declared<NonNullable<QueueOptions['rateLimits']>>),
@@ -40,7 +40,7 @@ export const queueOptions = {
   } satisfies Declared<RetryConfig>)
 } satisfies Declared<QueueOptions>
 
-/** Settings of queues by id, as given and each checked by itself. */
+/** Settings of queues by id, as given, each checked on its own. */
 export type GivenQueues = Readonly<Record<string, Read<typeof queueOptions>>>
 
 export const queuesOption: Option<GivenQueues> = {
@@ -49,7 +49,7 @@ export const queuesOption: Option<GivenQueues> = {
     if (!isPlainObject(value)) throw reading.refuse(`'${path}' must be an object of queue settings by queue id`)
     return Object.fromEntries(Object.entries(value).map(([id, queue]) => {
       const at = `${path}.${id}`
-      if (!isQueueId(id)) throw reading.refuse(`'${at}': a queue id has 1 to 100 letters, digits or hyphens`)
+      if (!isQueueId(id)) throw reading.refuse(`'${at}': a queue id consists of 1 to 100 letters, digits or hyphens`)
       if (!isPlainObject(queue)) throw reading.refuse(`'${at}' must be an object such as { rateLimits: { maxDispatchesPerSecond: 5 } }`)
       const read = readOptions(queueOptions, queue, reading, at)
       const { minBackoffSeconds = 0, maxBackoffSeconds = Infinity } = read.retryConfig
@@ -62,8 +62,8 @@ export const queuesOption: Option<GivenQueues> = {
 }
 
 /**
- * The queues that the options name, each completed with Cloud Tasks' defaults.
- * @param maxRate the most dispatches a second that the transport allows
+ * Fills in Cloud Tasks' defaults.
+ * @param maxRate the transport's limit of dispatches a second
  * @throws FST_TASKS_INVALID_OPTION
  */
 export function completeQueues (given: GivenQueues, maxRate: number): ReadonlyMap<string, QueueSettings> {

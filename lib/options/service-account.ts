@@ -1,4 +1,4 @@
-/** Check of an option that is the e-mail address of a service account. */
+/** Check for options that contain the e-mail address of a service account. */
 export const serviceAccount = {
   valid: (email: string): boolean => /^[^\s@:]+@[^\s@:]+$/.test(email),
   must: 'must be the e-mail address of a service account, such as tasks@PROJECT.iam.gserviceaccount.com'

@@ -11,10 +11,10 @@ export interface AppEngineTarget {
 
 export interface HttpTarget {
   readonly type: 'http'
-  /** Origin of the server, with the path it is served below, if any. Environment: `CLOUD_TASKS_TARGET_URL`. */
+  /** Base URL of the server. Environment: `CLOUD_TASKS_TARGET_URL`. */
   readonly url?: string
   /**
-   * Account whose OIDC token Cloud Tasks attaches, and the only caller that the routes accept. Environment: `CLOUD_TASKS_SERVICE_ACCOUNT`.
+   * Service account of the OIDC tokens from Cloud Tasks; the task routes accept no other. Environment: `CLOUD_TASKS_SERVICE_ACCOUNT`.
    * @default with `auth: 'emulator'` tasks@emulator.iam.gserviceaccount.com
    */
   readonly serviceAccountEmail?: string
@@ -37,12 +37,12 @@ export const httpTargetOptions = {
   audience: text()
 } satisfies Declared<HttpTarget>
 
-/** A target as the options and the environment give it, each part checked by itself. */
+/** A target from options and environment, each part checked on its own. */
 export type GivenTarget =
   | Read<typeof appEngineTargetOptions> & { readonly type: 'appEngine' }
   | Read<typeof httpTargetOptions> & { readonly type: 'http' }
 
-/** Left out, it is App Engine where `GAE_SERVICE` is set and no URL is, else HTTP. */
+/** Defaults to App Engine where `GAE_SERVICE` is set and no URL is, else to HTTP. */
 export const targetOption: Option<GivenTarget> = {
   options: { ...appEngineTargetOptions, ...httpTargetOptions, type: oneOf(TYPES) },
   read (value, path, reading) {
@@ -56,19 +56,19 @@ export const targetOption: Option<GivenTarget> = {
   }
 }
 
-/** Where attempts go, complete. */
+/** The complete target of attempts. */
 export type ResolvedTarget = AppEngineTarget | ResolvedHttpTarget
 
 export interface ResolvedHttpTarget {
   readonly type: 'http'
-  /** Without a slash at its end. */
+  /** Without a trailing slash. */
   readonly url: string
   readonly serviceAccountEmail?: string
   readonly audience: string
 }
 
 /**
- * The target of a task in Google Cloud or on its emulator.
+ * The target of tasks in Google Cloud or an emulator.
  * @param emulatorHost undefined for Google Cloud, which sends tokens over https only
  */
 export function cloudTarget (given: GivenTarget, emulatorHost: string | undefined): ResolvedTarget {
@@ -77,20 +77,20 @@ export function cloudTarget (given: GivenTarget, emulatorHost: string | undefine
   return { ...given, url, audience: given.audience ?? defaultAudience(url) }
 }
 
-/** The target of a task on the embedded queue: a route of this process, and no token. */
+/** The target of tasks in the embedded queue: this process, without a token. */
 export function embeddedTarget ({ type }: Pick<GivenTarget, 'type'>): ResolvedTarget {
   return type === 'appEngine' ? { type } : { type, url: EMBEDDED_ORIGIN, audience: EMBEDDED_ORIGIN }
 }
 
-/** Where the embedded queue's tasks say that they go. */
+/** The origin in the URLs of the embedded queue's tasks. */
 export const EMBEDDED_ORIGIN = 'http://localhost'
 
-/** Not the whole URL, which is what Cloud Tasks defaults to: another route or a query would then change what is verified. */
+/** Not the whole URL, which is Cloud Tasks' default: the audience would then depend on the route and the query. */
 function defaultAudience (url: string): string {
   return new URL(url).origin
 }
 
-/** Refuses a URL that Cloud Tasks could not deliver to. */
+/** Rejects URLs to which Cloud Tasks cannot deliver. */
 function checkedUrl (target: Extract<GivenTarget, { type: 'http' }>, emulatorHost: string | undefined): string {
   const { url: given = '', serviceAccountEmail } = target
   const refuse = (problem: string) => new FST_TASKS_INVALID_OPTION(`'target.url' (or CLOUD_TASKS_TARGET_URL) ${problem}`)
@@ -98,9 +98,9 @@ function checkedUrl (target: Extract<GivenTarget, { type: 'http' }>, emulatorHos
   const url = new URL(given)
   if (url.protocol !== 'https:' && url.protocol !== 'http:') throw refuse('must start with https:// or http://')
   if (url.username !== '' || url.password !== '') {
-    throw refuse("must not carry credentials; name a service account in 'target.serviceAccountEmail'")
+    throw refuse("must not contain credentials; set a service account in 'target.serviceAccountEmail'")
   }
-  if (url.search !== '' || url.hash !== '') throw refuse('must not carry a query or a fragment')
+  if (url.search !== '' || url.hash !== '') throw refuse('must not contain a query or a fragment')
   if (url.protocol === 'http:' && serviceAccountEmail !== undefined && emulatorHost === undefined) {
     throw refuse('must start with https://, because Cloud Tasks sends no token over http')
   }

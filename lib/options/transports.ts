@@ -6,16 +6,16 @@ import type { pluginOptions } from './options.js'
 import { LOCAL_MAX_DISPATCHES_PER_SECOND } from './queues.js'
 import { cloudTarget, embeddedTarget, type GivenTarget, type ResolvedTarget } from './target.js'
 
-/** What the choice of the transport decides. Only this file compares 'cloud' with 'local'; all others read these facts. */
+/** Everything that depends on the transport. Only this file compares 'cloud' with 'local'; all others read these facts. */
 export interface TransportFacts {
-  /** Tasks run on the embedded queue of this process: its queues are this process's own and follow its options at every start. */
+  /** Tasks run on the embedded queue, whose queue settings are updated from the options on every start. */
   readonly embedded: boolean
-  /** What is enqueued is lost when this process ends. */
+  /** Tasks are lost when the process ends. */
   readonly volatile: boolean
   readonly maxDispatchesPerSecond: number
   readonly target: ResolvedTarget
   readonly callers: Callers
-  /** HOST:PORT of an emulator that stands for Cloud Tasks. */
+  /** HOST:PORT of an emulator that replaces Cloud Tasks. */
   readonly emulatorHost: string | undefined
 }
 
@@ -23,7 +23,7 @@ type Given = Read<typeof pluginOptions>
 
 /**
  * @param worker whether this process has handlers, so that callers must be verified
- * @throws FST_TASKS_INVALID_OPTION, FST_TASKS_MISSING_SETTING with everything that is missing, FST_TASKS_NOT_FOR_PRODUCTION
+ * @throws FST_TASKS_INVALID_OPTION, FST_TASKS_MISSING_SETTING with all missing settings, FST_TASKS_NOT_FOR_PRODUCTION
  */
 export function transportFacts (
   given: Given, environment: Environment, worker: boolean
@@ -41,7 +41,7 @@ function chooseTransport (given: Given['transport'], environment: Environment): 
   if (given !== undefined) return given
   if (environment.CLOUD_TASKS_EMULATOR_HOST || environment.K_SERVICE || environment.GAE_SERVICE) return 'cloud'
   if (environment.NODE_ENV !== 'production') return 'local'
-  throw new FST_TASKS_NOT_FOR_PRODUCTION("NODE_ENV is 'production' and no transport is chosen; " +
+  throw new FST_TASKS_NOT_FOR_PRODUCTION("NODE_ENV is 'production' and 'transport' is not set; " +
     "set 'transport' or CLOUD_TASKS_TRANSPORT to 'cloud'")
 }
 
@@ -74,7 +74,7 @@ function cloudFacts (given: Given, environment: Environment, worker: boolean): T
   }
 }
 
-/** An emulator signs the token of any account. */
+/** An emulator signs tokens for any account. */
 function withAccount (target: GivenTarget): GivenTarget {
   return target.type === 'http' ? { serviceAccountEmail: 'tasks@emulator.iam.gserviceaccount.com', ...target } : target
 }
@@ -96,8 +96,8 @@ function missingSettings ({ location, project, target, auth }: Given, emulatorHo
   }
   const needsAccount = target.type === 'http' && worker && typeof auth === 'object'
   if (needsAccount && (target.serviceAccountEmail ?? auth.serviceAccountEmail) === undefined) {
-    missing.push("'target.serviceAccountEmail' or CLOUD_TASKS_SERVICE_ACCOUNT: the account whose token tells Cloud Tasks from " +
-      "every other caller, because there are 'handlers' here ('auth: false' would let every caller in)")
+    missing.push("'target.serviceAccountEmail' or CLOUD_TASKS_SERVICE_ACCOUNT: the account whose token identifies Cloud Tasks, " +
+      "which is needed because there are 'handlers' ('auth: false' would let every caller in)")
   }
   return missing
 }

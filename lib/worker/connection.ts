@@ -2,9 +2,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Http2ServerRequest } from 'node:http2'
 
 /**
- * The connection that brought an attempt and waits for its answer. Nothing is sent on it while the handler runs, so the host's limit
- * for idle connections (`connectionTimeout`, `server.setTimeout`, `http2SessionTimeout`) would close it, and the work would be done
- * without ever being acknowledged. Limits for a request that is still being received, such as `requestTimeout`, stay as they are.
+ * The connection of an attempt. It is idle while the handler runs, so the server's idle timeout (`connectionTimeout`,
+ * `server.setTimeout`, `http2SessionTimeout`) would close it, and the result could not be acknowledged. Timeouts for receiving a
+ * request, such as `requestTimeout`, are not changed.
  */
 export class AttemptConnection {
   readonly #idle: IdleLimited | undefined
@@ -13,7 +13,7 @@ export class AttemptConnection {
   #hungUp = false
   #onHangUp = (): void => {}
 
-  /** @param idleMs how long nothing may be sent from now on; the host's own limit counts where it is longer */
+  /** @param idleMs the minimum idle timeout; the server's own applies where it is longer */
   constructor (request: IncomingMessage, response: ServerResponse, idleMs: number) {
     this.#idle = idleLimited(request)
     this.#response = response
@@ -22,15 +22,15 @@ export class AttemptConnection {
     if (isDestroyed(request, response)) this.#closed()
   }
 
-  /** Calls `listener` once when the caller closes the connection before an answer has begun; at once if it has done so already. */
+  /** Calls `listener` once when the client closes the connection before the response; at once if it already has. */
   onHangUp (listener: () => void): void {
     if (this.#hungUp) listener()
     else this.#onHangUp = listener
   }
 
   /**
-   * Ends the watch and restores the limit that was there before. To be called before the answer is sent: after it, Node sets
-   * `keepAliveTimeout` on the socket.
+   * Stops watching and restores the previous timeout. Call it before the response is sent: afterwards Node sets `keepAliveTimeout` on the
+   * socket.
    */
   release (): void {
     this.#response.off('close', this.#onClose)
@@ -38,7 +38,7 @@ export class AttemptConnection {
   }
 
   #closed (): void {
-    // Where the host has answered in the handler's place, the caller did not hang up.
+    // If the app has already responded instead of the handler, the client did not hang up.
     if (this.#hungUp || this.#response.headersSent) return
     this.#hungUp = true
     this.#onHangUp()
@@ -47,7 +47,7 @@ export class AttemptConnection {
 
 /** A socket of HTTP/1.1, or a session of HTTP/2. */
 interface IdleLimited {
-  /** Milliseconds without traffic after which it is closed. */
+  /** Idle timeout in milliseconds. */
   readonly timeout: number
   setTimeout (ms: number): unknown
 }
@@ -58,7 +58,7 @@ interface Extension {
   readonly attempts: number
 }
 
-/** Several attempts may share a connection: streams of HTTP/2, pipelined requests. The last one restores the limit. */
+/** Attempts can share a connection: HTTP/2 streams, pipelined requests. The last one restores the timeout. */
 const extensions = new WeakMap<IdleLimited, Extension>()
 
 function extendLimit (connection: IdleLimited, ms: number): void {
@@ -76,11 +76,11 @@ function restoreLimit (connection: IdleLimited): void {
     return
   }
   extensions.delete(connection)
-  // A limit that the host has set meanwhile is the host's.
+  // A timeout that the app has set meanwhile is not overwritten.
   if (connection.timeout === extension.limit) connection.setTimeout(extension.before)
 }
 
-/** Undefined without a limit, as on the connections of `app.inject`. */
+/** Undefined without a timeout, as with `app.inject`. */
 function idleLimited (request: IncomingMessage | Http2ServerRequest): IdleLimited | undefined {
   const connection = ('stream' in request ? request.stream.session : request.socket) as Partial<IdleLimited> | undefined
   return connection?.timeout !== undefined && connection.timeout > 0 ? connection as IdleLimited : undefined

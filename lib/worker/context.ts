@@ -14,9 +14,9 @@ export interface AttemptContextParts {
   /** Name of the task in the registry. */
   readonly name: string
   readonly headers: AttemptHeaders
-  /** Whether a queue has sent it. @default false */
+  /** Whether it was delivered by a queue. @default false */
   readonly delivered?: boolean
-  /** Where its task comes from, if it is a copy. */
+  /** The origin of a task that is a copy. */
   readonly origin?: Origin | undefined
   /** Where it is a dead letter that somebody runs: short id and queue of the task that it is a copy of. */
   readonly letterOf?: { readonly id: string, readonly queue: string } | undefined
@@ -27,14 +27,14 @@ export interface AttemptContextParts {
   readonly limits: RetryLimits
   readonly deadlineAt: number
   readonly log: FastifyBaseLogger
-  /** Undefined for a run without one. */
+  /** Undefined for a run without a request. */
   readonly request?: FastifyRequest
   readonly watchers?: AttemptWatchers
 }
 
 type HandlerEnding = Extract<RunResult, { readonly result: 'dropped' | 'postponed' }> & { readonly error: Error }
 
-/** What a handler knows of its attempt. Expensive fields are created lazily. */
+/** The context that a handler receives. Expensive fields are created lazily. */
 export class AttemptContext implements TaskContext, LimitedAttempt, CopiedAttempt {
   readonly name: string
   readonly id: string
@@ -55,9 +55,9 @@ export class AttemptContext implements TaskContext, LimitedAttempt, CopiedAttemp
   isLastAttempt: boolean
   readonly deadline: Date
   readonly mayHaveOwnRetry: boolean
-  /** How long the handler ran. */
+  /** Run time of the handler. */
   durationMs = 0
-  /** On every line of the log, in addition to those that name the task. To be set before the first line. */
+  /** Additional fields of every log line. Set them before the first line. */
   logFields: Readonly<Record<string, string>> | undefined
   #limits: RetryLimits
   readonly #request: FastifyRequest | undefined
@@ -75,7 +75,7 @@ export class AttemptContext implements TaskContext, LimitedAttempt, CopiedAttemp
     mayHaveOwnRetry = false, limits, deadlineAt, log, request, watchers
   }: AttemptContextParts) {
     this.name = name
-    // A dead letter runs as the task that it is a copy of.
+    // A dead letter runs with the identity of the original task.
     this.id = letterOf?.id ?? headers.id
     this.queue = letterOf?.queue ?? headers.queue
     this.isLetter = letterOf !== undefined
@@ -105,7 +105,7 @@ export class AttemptContext implements TaskContext, LimitedAttempt, CopiedAttemp
     return this.#limits
   }
 
-  /** They may become known, or change, while the handler runs. */
+  /** Limits can become known, or change, while the handler runs. */
   set limits (limits: RetryLimits) {
     this.#limits = limits
     this.maxAttempts = limits.maxAttempts
@@ -118,12 +118,12 @@ export class AttemptContext implements TaskContext, LimitedAttempt, CopiedAttemp
   }
 
   get request (): FastifyRequest | undefined {
-    // Handlers may also log through the request, and those lines belong to the attempt as well.
+    // Handlers can also log through the request, and those lines belong to the attempt too.
     if (this.#request !== undefined && this.#watched() !== this.#log) this.#request.log = this.#watched()
     return this.#request
   }
 
-  /** A line at debug without the cost of a logger of its own: every attempt writes one. */
+  /** Logs at debug without creating a child logger, as every attempt logs one line. */
   debug (fields: object, message: string): void {
     this.#log.debug({ task: this.name, id: this.id, attempt: this.attempt, ...this.logFields, ...fields }, message)
   }
@@ -155,7 +155,7 @@ export class AttemptContext implements TaskContext, LimitedAttempt, CopiedAttemp
     throw this.#ending.error
   }
 
-  /** What the handler has decided by `drop` or `retryAfter`, the first call counts; also where it caught what that threw. */
+  /** The first call of `drop` or `retryAfter`, even if the handler caught the error that it threw. */
   get ending (): HandlerEnding | undefined {
     return this.#ending
   }
@@ -181,7 +181,7 @@ export class AttemptContext implements TaskContext, LimitedAttempt, CopiedAttemp
     this.#controller?.abort(reason)
   }
 
-  /** The log that the watchers of this attempt see. */
+  /** The logger that watchers of this attempt observe. */
   #watched (): FastifyBaseLogger {
     if (this.#watchedLog === undefined) {
       const log = this.logFields === undefined ? this.#log : this.#log.child(this.logFields)

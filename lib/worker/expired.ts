@@ -24,14 +24,14 @@ export interface ExpiryParts {
 }
 
 /**
- * Settles a task of the embedded queue that was dropped because of its age: no attempt ends it, so nothing else would count it and
- * call `onExhausted`.
- * @param path the URL path that its attempts have
+ * Settles a task that the embedded queue dropped because of its age: without an attempt, nothing else would count it and call
+ * `onExhausted`.
+ * @param path URL path of its route
  */
 export async function settleExpired (parts: ExpiryParts, stored: Task, path: string): Promise<void> {
   const { app, config, clock, registry, payloads, runs, settlement, limits } = parts
   const task = [...registry.values()].find(one => routePath(app, config.prefix, one.path) === path)
-  // A dead letter has ended before; that it is gone is logged with the others.
+  // The last attempt of a dead letter was settled before; its expiry is logged with the others.
   if (task === undefined || shortId(queueNameOf(stored.name)) === config.deadLetterQueue) return
   const queue = shortId(queueNameOf(stored.name))
   const headers = {

@@ -6,9 +6,8 @@ import type { Registry } from '../registry/registry.js'
 const CLOUD_RUN_TIMEOUT_SECONDS = 300
 
 /**
- * Logs, at boot on Cloud Run, which tasks may take longer than a service's requests may by default. At info, since the environment does
- * not
- * say whether the service has a longer timeout; an attempt that is cut off by a shorter one is logged as FST_TASKS_DISCONNECTED.
+ * Logs on startup on Cloud Run which tasks have a longer deadline than the default request timeout of a service. At level info, because
+ * the service's actual timeout is unknown; an attempt that exceeds it is logged as FST_TASKS_DISCONNECTED.
  */
 export function logRequestTimeout (
   log: FastifyBaseLogger,
@@ -24,7 +23,7 @@ export function logRequestTimeout (
   const seconds = Math.max(...long.map(({ dispatchDeadlineSeconds = 0 }) => dispatchDeadlineSeconds))
   log.info(
     { tasks: long.map(({ name }) => name) },
-    `the dispatch deadline of these tasks is longer than the ${CLOUD_RUN_TIMEOUT_SECONDS} s that Cloud Run gives a request by default; ` +
-      `unless it has been raised, run 'gcloud run services update ${environment.K_SERVICE} --timeout=${Math.ceil(seconds)}'`
+    `the dispatch deadline of these tasks is longer than Cloud Run's default request timeout of ${CLOUD_RUN_TIMEOUT_SECONDS} s; ` +
+      `unless you have raised it, run 'gcloud run services update ${environment.K_SERVICE} --timeout=${Math.ceil(seconds)}'`
   )
 }

@@ -9,8 +9,8 @@ import { attempt, settleRefused, settleUnknown, settleValidation, type TaskRoute
 import type { Outcome } from './settlement.js'
 
 /**
- * Mounts a route for every task that has a handler, in an instance of its own. An attempt goes through it from top to
- * bottom: authenticate -> parse -> validate -> run -> settle -> answer.
+ * Mounts a route for every task that has a handler, in an encapsulated instance. The steps of an attempt are, from top to bottom:
+ * authenticate -> parse -> validate -> run -> settle -> answer.
  */
 export function mountRoutes (worker: TaskRoutes): void {
   const tasks = [...worker.registry.values()].filter(task => task.handler !== undefined)
@@ -22,7 +22,7 @@ export function mountRoutes (worker: TaskRoutes): void {
   }
 
   app.register(async scope => {
-    // The host's parsers may keep bodies raw or refuse JSON. Here a body is JSON, whatever its content type says.
+    // The app's parsers may keep bodies raw or reject JSON. Here a body is JSON, regardless of its content type.
     scope.removeAllContentTypeParsers()
     const parse = scope.getDefaultJsonParser('error', 'error')
     if (worker.copies.keepsBodies) {
@@ -38,7 +38,7 @@ export function mountRoutes (worker: TaskRoutes): void {
         return parse(request, body, done)
       })
     }
-    // For the whole scope, so that a call of an unknown path is verified, too, before its body is read.
+    // For the whole scope, so that calls of unknown paths are verified too, before the body is read.
     scope.addHook('onRequest', async request => {
       await worker.authenticate(request)
       verified.add(request)
@@ -46,7 +46,7 @@ export function mountRoutes (worker: TaskRoutes): void {
     for (const task of tasks) scope.route(attemptRoute(worker, task))
     if (config.prefix !== '') {
       scope.setErrorHandler<FastifyError>(async (error, request, reply) => rejectCall(undefined, error, request, reply))
-      // A route, because Fastify has room for one not-found handler at a prefix, and a second ends the process.
+      // A route, because Fastify allows only one not-found handler per prefix, and a second one crashes the process.
       const unknown = { method: ['POST', 'PUT', 'PATCH'], url: '/*' }
       if (!app.hasRoute({ method: 'POST', url: `${routePath(app, config.prefix, '')}/*` })) {
         scope.route({
@@ -68,13 +68,13 @@ export function mountRoutes (worker: TaskRoutes): void {
 /** Requests whose caller has been verified. */
 const verified = new WeakSet<FastifyRequest>()
 
-/** How an attempt ended whose payload was not accepted. Other hooks may throw errors that look alike. */
+/** Results of attempts whose payload was rejected. Kept here because the app's hooks can throw similar errors. */
 const endedBefore = new WeakMap<FastifyRequest, AttemptResult>()
 
-/** The outcome of a request's attempt. A hook of the host that throws afterwards does not change it. */
+/** Outcomes by request. An app's hook that throws afterwards does not change the outcome. */
 const outcomes = new WeakMap<FastifyRequest, Outcome>()
 
-/** A payload has at most the size of a task, so the limit of the host must not be lower. */
+/** The maximum size of a task, regardless of the app's own limit. */
 const BODY_LIMIT = 1_048_576
 
 function attemptRoute (worker: TaskRoutes, task: RegisteredTask): RouteOptions {
@@ -83,14 +83,14 @@ function attemptRoute (worker: TaskRoutes, task: RegisteredTask): RouteOptions {
     url: task.path,
     bodyLimit: BODY_LIMIT,
     ...(worker.config.logLevel === undefined ? {} : { logLevel: worker.config.logLevel }),
-    // Cloud Tasks paces its calls itself; @fastify/rate-limit would take its one address for a flood.
+    // Cloud Tasks has rate limits of its own; @fastify/rate-limit would count all its calls as one client's.
     config: { rateLimit: false } as FastifyContextConfig,
     schema: worker.config.exposeRoutes
       ? ({ body: worker.payloads.documented(task), tags: ['tasks'], summary: `Attempt of task ${task.name}` } as RouteOptions['schema'] &
           object)
       : ({ hide: true } as RouteOptions['schema'] & object),
-    // The schema is for documents: preValidation validates, by the very validator that checked the payload at enqueue. It runs before
-    // any preHandler hook of the host, as Fastify's own validation would, and accepts what an asynchronous validator resolves with.
+    // The schema is for OpenAPI only: preValidation validates, with the validator of `enqueue`. Like Fastify's own validation, it runs
+    // before the app's preHandler hooks; unlike it, it uses the value that an asynchronous validator resolves with.
     validatorCompiler: () => () => true,
     preValidation: async (request, reply) => {
       let result: RunResult
@@ -110,15 +110,15 @@ function attemptRoute (worker: TaskRoutes, task: RegisteredTask): RouteOptions {
       endedBefore.set(request, result.result === 'failed' ? invalidPayloadResult(worker, result.error as Error) : result)
       throw result.error
     },
-    // Attempts have deadlines of their own; the host's limit for its handlers would answer 503 and slow the queue down.
+    // Attempts have their own deadline; the app's handlerTimeout would respond with 503, which throttles the queue.
     ...((worker.app.initialConfig as { handlerTimeout?: number }).handlerTimeout ? { handlerTimeout: MAX_TIMEOUT_MS } : {}),
     handler: async (request, reply) => {
-      // Otherwise the server would wait for the client to close the connection, which became idle too late to be closed with the others.
+      // The connection becomes idle too late to be closed with the idle ones, so the server would wait for the client to close it.
       if (worker.runs.draining && request.raw.httpVersionMajor === 1) reply.header('connection', 'close')
       if (worker.runs.closed) return refuseWhileClosing(worker, task, request, reply)
       const outcome = await worker.runs.attempt(async () => await attempt(worker, task, request, reply))
       outcomes.set(request, outcome)
-      // Only an error reaches the host's onError hooks. The error handler then answers with the outcome that is kept above.
+      // Thrown for the app's onError hooks. The error handler responds with the outcome that is kept above.
       if (outcome.status === 500) throw new FST_TASKS_ATTEMPT_FAILED(task.name, { cause: outcome.error })
       return answer(reply, outcome)
     },
@@ -129,11 +129,11 @@ function attemptRoute (worker: TaskRoutes, task: RegisteredTask): RouteOptions {
   }
 }
 
-/** Answers a request that did not reach its handler: an unverified caller, an invalid payload, a hook of the host that threw. */
+/** Responds to a request that did not reach its handler: an unverified caller, an invalid payload, an app's hook that threw. */
 async function refuse (
   worker: TaskRoutes, task: RegisteredTask, error: FastifyError, request: FastifyRequest, reply: FastifyReply
 ): Promise<FastifyReply> {
-  // A hook of the host that comes before the verification may throw the parser's errors, too.
+  // An app's hook that runs before the verification can throw a parser's errors too.
   const ended = verified.has(request) && isParserError(error) ? invalidPayloadResult(worker, error) : endedBefore.get(request)
   if (ended?.result === 'aborted') return refuseWhileClosing(worker, task, request, reply)
   if (ended !== undefined) return answer(reply, await settleRefused(worker, task, ended, request))
@@ -145,13 +145,13 @@ function invalidPayloadResult ({ config }: TaskRoutes, error: Error): AttemptRes
   return config.invalidPayload === 'drop' ? { result: 'dropped', reason: error.message, invalid: error } : { result: 'invalid', error }
 }
 
-/** As Fastify decides it. */
+/** Same rule as in Fastify. */
 function hasBody ({ headers }: FastifyRequest): boolean {
   const length = headers['content-length']
   return headers['content-type'] !== undefined || headers['transfer-encoding'] !== undefined || (length !== undefined && length !== '0')
 }
 
-/** A body that is absent is no null, which a validator that coerces may accept. */
+/** A missing body is rejected, not treated as null, which a coercing validator might accept. */
 function missingPayload ({ payloads }: TaskRoutes, task: RegisteredTask): Error {
   return payloads.invalid(task, [{ instancePath: '', keyword: 'required', message: 'is missing: the request has no body' }], undefined)
 }
@@ -160,7 +160,7 @@ function isParserError (error: FastifyError): boolean {
   return typeof error.code === 'string' && error.code.startsWith('FST_ERR_CTP_')
 }
 
-/** An unknown path below the prefix: 404, so that the task is kept and retried, whatever the host answers elsewhere. */
+/** Responds with 404 to unknown paths below the prefix, so that the task is retried whatever the app's not-found handler does. */
 async function unknownTask (worker: TaskRoutes, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   const error = new FST_TASKS_NOT_REGISTERED(request.url.slice(0, 200), ' here')
   const { '*': path = '' } = request.params as { readonly '*'?: string }

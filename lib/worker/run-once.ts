@@ -16,7 +16,7 @@ export interface RunOnceParts {
   readonly app: FastifyInstance
   readonly config: Config
   readonly clock: Clock
-  /** The handler runs in this async context, as in an attempt, and not in the caller's. */
+  /** The async context of the handler, which is not the caller's. */
   readonly scope: AsyncResource
   readonly runs: Runs
   readonly limits: RetryLimitSource
@@ -25,8 +25,8 @@ export interface RunOnceParts {
 }
 
 /**
- * Runs a handler outside of any queue: no request, no deadline, nothing is settled.
- * @param attempt the number that the handler sees
+ * Runs a handler without a queue: no request, no deadline, and nothing is settled.
+ * @param attempt the attempt number in the handler's context
  * @throws FST_TASKS_NO_HANDLER
  */
 export async function runHandler (
@@ -39,7 +39,7 @@ export async function runHandler (
   const headers = { id: `run-${randomUUID()}`, queue, retryCount: attempt - 1, executionCount: 0, scheduledAt: clock.now() }
   const deadlineMs = task.dispatchDeadlineSeconds === undefined ? DEFAULT_DISPATCH_DEADLINE_MS : task.dispatchDeadlineSeconds * 1000
   const deadlineAt = clock.now() + deadlineMs
-  // As Fastify does for a route with a level of its own.
+  // As Fastify does for a route with its own log level.
   const leveled = config.logLevel === undefined ? log : log.child({}, { level: config.logLevel })
   const context = new AttemptContext({ name, headers, clock, limits: limits.knownLimits(queue), deadlineAt, log: leveled })
   const abort = (): void => { context.abort(new FST_TASKS_ABORTED(name)) }

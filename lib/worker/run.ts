@@ -9,16 +9,15 @@ import type { AttemptConnection } from './connection.js'
 import type { AttemptContext } from './context.js'
 
 /**
- * Handlers that are running. Each run ends in one of seven ways: the handler returned, it dropped or postponed its task, it threw,
- * its deadline passed, its caller hung up, or the server closed. In the last three its signal has aborted, and how it ends later no
- * longer counts.
+ * Running handlers. Each run ends in one of seven ways: the handler returned, it dropped or postponed its task, it threw, its deadline
+ * passed, its client disconnected, or the server closed. In the last three cases its signal is aborted, and its later result is ignored.
  */
 export class Runs {
   readonly #clock: Clock
   readonly #scope: AsyncResource
   readonly #running = new Slots<Running>()
   readonly #attempts = new Slots<UnderWay>()
-  /** Of a closing server. */
+  /** Set when the server starts to close. */
   #grace: { readonly endsAt: number, readonly admitsUntil: number } | undefined
   #graceTimer: unknown
   #graceEnded = false
@@ -42,8 +41,8 @@ export class Runs {
   }
 
   /**
-   * Waits for `work`, or until a closing server stops waiting. Rejects as `work` does. The race is with a promise of its own, because
-   * each race with one that lives as long as the server would leave a reaction behind.
+   * Waits for `work`, or until the grace period of a closing server ends. Rejects as `work` does. Uses a new promise for each race,
+   * because racing with one that lives as long as the server would leak a reaction every time.
    */
   async withinGrace (work: unknown): Promise<void> {
     let end!: () => void
@@ -57,7 +56,7 @@ export class Runs {
     }
   }
 
-  /** Everything that a closing server waits for happens in here. */
+  /** Tracks work for which a closing server waits. */
   async attempt<T> (work: () => Promise<T>): Promise<T> {
     const attempt = { ended: work(), slot: -1 }
     this.#attempts.add(attempt)
@@ -72,8 +71,8 @@ export class Runs {
 
   /**
    * Runs a handler. Never rejects.
-   * @param deadlineMs Infinity sets no deadline
-   * @param connection ends the run when its caller hangs up
+   * @param deadlineMs Infinity for no deadline
+   * @param connection ends the run when the client disconnects
    */
   run (
     app: FastifyInstance, handler: HandlerFunction<any>, payload: unknown, context: AttemptContext, deadlineMs: number,
@@ -101,7 +100,7 @@ export class Runs {
         context.abort(error)
         settle({ result: 'disconnected', error })
       })
-      // Where the caller has disconnected already, the work could not be acknowledged: it is left to the next attempt.
+      // If the client has already disconnected, the result could not be acknowledged, so the handler is not called.
       if (run.slot === -1) return
       call(app, handler, payload, context).then(
         value => { settle(context.ending ?? { result: 'done', value }) },
@@ -111,9 +110,9 @@ export class Runs {
   }
 
   /**
-   * Waits until the attempts that are under way have ended. When `graceMs` have passed, those that have not are aborted.
-   * @param admit whether attempts that arrive in the meantime are still run. Where Cloud Tasks delivers, every delivery counts as an
-   * attempt, so that refusing one would waste it; the embedded queue takes its attempts back
+   * Graceful shutdown: waits for running attempts, and aborts those that are still running after `graceMs`.
+   * @param admit whether new attempts are still accepted. Cloud Tasks counts rejected attempts, so that rejecting one would waste it;
+   * the embedded queue does not
    */
   async drain (graceMs: number, admit: boolean): Promise<void> {
     const endsAt = this.#clock.monotonic() + graceMs

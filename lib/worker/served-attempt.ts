@@ -48,8 +48,8 @@ export async function attempt (worker: TaskRoutes, task: RegisteredTask, request
 }
 
 /**
- * How an asynchronous validation ends: as a run of a handler does, since a validator that never settles would hold the attempt, and a
- * closing server, for ever.
+ * Runs an asynchronous validation like a handler, because a validator that never settles would block the attempt, and a closing server,
+ * forever.
  */
 export async function settleValidation (
   worker: TaskRoutes, task: RegisteredTask, payload: Promise<unknown>, request: FastifyRequest, reply: FastifyReply
@@ -57,7 +57,7 @@ export async function settleValidation (
   const deadline = deadlineOf(worker, request)
   deadlines.set(request, deadline)
   const connection = new AttemptConnection(request.raw, reply.raw, deadline.ms + ANSWER_MS)
-  // A run that does not begin, because the server is closing, does not wait for it.
+  // Not awaited when the run is rejected because the server is closing.
   payload.catch(() => {})
   try {
     const context = contextOf(worker, task, request, deadline.at)
@@ -69,7 +69,7 @@ export async function settleValidation (
   }
 }
 
-/** @param endsAt the deadline in monotonic time, which no correction of the wall clock moves */
+/** @param endsAt the deadline in monotonic time, which adjustments of the wall clock do not affect */
 async function runAndSettle (
   worker: TaskRoutes, task: RegisteredTask, request: FastifyRequest, context: AttemptContext, connection: AttemptConnection, endsAt: number
 ): Promise<Outcome> {
@@ -80,7 +80,7 @@ async function runAndSettle (
   return await worker.settlement.settle(task, request.body, context, run)
 }
 
-/** Settles an attempt whose payload was not accepted: `ended` is how. */
+/** Settles an attempt whose payload was rejected, with the result `ended`. */
 export async function settleRefused (
   worker: TaskRoutes, task: RegisteredTask, ended: AttemptResult, request: FastifyRequest
 ): Promise<Outcome> {
@@ -116,7 +116,7 @@ function contextOf (
 ): AttemptContext {
   const { config, clock, watchers } = worker
   const delivered = readAttempt(request.headers, config.target.type)
-  // Cloud Scheduler and people call without the headers of a queue; that is a first attempt.
+  // Calls without a queue's headers, such as from Cloud Scheduler or curl, are first attempts.
   const headers = delivered ?? {
     id: request.id, queue: task.queue ?? config.queue, retryCount: 0, executionCount: 0, scheduledAt: clock.now()
   }
@@ -149,7 +149,7 @@ function traced (
   return tracedAttempt(context, request.headers, config.callers.verify !== 'none', work)
 }
 
-/** Learns how often the task is retried, which may have to be read first. */
+/** Sets the retry limits, which may have to be read first. */
 async function begin ({ limits, watchers }: TaskRoutes, request: FastifyRequest, context: AttemptContext): Promise<void> {
   if (!context.isLetter) {
     const known = limits.limitsOf(context)
@@ -158,7 +158,7 @@ async function begin ({ limits, watchers }: TaskRoutes, request: FastifyRequest,
   watchers.started(context, request)
 }
 
-/** Begins now. */
+/** The deadline of an attempt that starts now. */
 function deadlineOf ({ clock }: TaskRoutes, request: FastifyRequest): Deadline {
   const ms = deadlineMs(request)
   return { ms, at: clock.now() + ms, endsAt: clock.monotonic() + ms }
@@ -169,15 +169,15 @@ function deadlineMs (request: FastifyRequest): number {
   return seconds >= 15 && seconds <= 86_415 ? seconds * 1000 : DEFAULT_DISPATCH_DEADLINE_MS
 }
 
-/** Deadlines that began with an asynchronous validation. */
+/** Deadlines of attempts that started with an asynchronous validation. */
 const deadlines = new WeakMap<FastifyRequest, Deadline>()
 
 interface Deadline {
   readonly ms: number
   readonly at: number
-  /** In monotonic time, which no correction of the wall clock moves. */
+  /** In monotonic time, which adjustments of the wall clock do not affect. */
   readonly endsAt: number
 }
 
-/** How long settling may take beyond the deadline (`onExhausted`, `onDropped`, the answer itself) before an idle connection is closed. */
+/** Time for `onExhausted`, `onDropped` and the response after the deadline before the idle connection is closed. */
 const ANSWER_MS = 30_000

@@ -20,11 +20,11 @@ export interface Outcome {
 }
 
 /**
- * Attempts of a task that have ended in this process, by outcome. `expired` counts tasks that the embedded queue dropped for their age.
+ * Number of attempts in this process by outcome. `expired` counts tasks that the embedded queue dropped because of their age.
  */
 export interface OutcomeCounts { done: number, retry: number, dropped: number, postponed: number, exhausted: number, expired: number }
 
-/** Turns the result of an attempt into its outcome: logs and counts it, and runs `onDropped` or `onExhausted` before it is answered. */
+/** Converts the result of an attempt to its outcome: logs and counts it, and calls `onDropped` or `onExhausted` before the response. */
 export class Settlement {
   readonly #config: Config
   readonly #runs: Runs
@@ -51,7 +51,7 @@ export class Settlement {
   async settle (task: RegisteredTask, payload: unknown, context: AttemptContext, ended: AttemptResult): Promise<Outcome> {
     let attempt = ended
     if (attempt.result === 'postponed') attempt = await this.#postponed(task, attempt, context)
-    // A payload that does not fit ends no letter either.
+    // An invalid payload does not drop a dead letter either.
     else if (attempt.result === 'dropped' && attempt.invalid !== undefined && context.isLetter) {
       attempt = { result: 'invalid', error: attempt.invalid }
     }
@@ -82,7 +82,7 @@ export class Settlement {
     return outcome
   }
 
-  /** The successor is there before the attempt is answered, so that no task is lost between the two. */
+  /** Creates the copy before the response is sent, so that the task cannot be lost in between. */
   async #postponed (task: RegisteredTask, postponed: PostponedResult, context: AttemptContext): Promise<AttemptResult> {
     const { originalId, queue } = context
     const origin = { id: originalId, postponements: context.postponements + 1 }
@@ -91,7 +91,7 @@ export class Settlement {
       case 'created':
       case 'duplicate': return postponed
       case 'gone':
-        context.log.info('the task was deleted while it ran, so it does not run later')
+        context.log.info('task was deleted while it ran, so it is not postponed')
         return postponed
       default: {
         const error = new FST_TASKS_POSTPONE_FAILED(task.name, problemOf(copied), { cause: 'cause' in copied ? copied.cause : undefined })
@@ -100,7 +100,7 @@ export class Settlement {
     }
   }
 
-  /** The letter is there before the last attempt is answered, so that no task is lost between the two. */
+  /** Creates the dead letter before the response to the last attempt is sent, so that the task cannot be lost in between. */
   async #bury (task: EndedTask, context: AttemptContext, cause: unknown, result: AttemptResult['result']): Promise<void> {
     const { deadLetterQueue } = this.#config
     if (deadLetterQueue === undefined || task.deadLetterQueue === false || context.isLetter) return
@@ -123,7 +123,7 @@ export class Settlement {
     } else if (copied.outcome !== 'gone') {
       const err = 'cause' in copied ? copied.cause : undefined
       const problem = problemOf(copied)
-      context.log.error({ err, queue, deadLetterQueue, problem }, 'the task ends and could not be kept as a dead letter')
+      context.log.error({ err, queue, deadLetterQueue, problem }, 'task could not be kept as a dead letter')
     }
   }
 
@@ -134,9 +134,9 @@ export class Settlement {
     return true
   }
 
-  /** Whether the task ends with this failed attempt, and did not end in this process before. */
+  /** Whether this failed attempt is the last, and the end of the task was not yet recorded in this process. */
   async #endsTask (context: AttemptContext): Promise<boolean> {
-    // A dead letter that somebody runs stays until it succeeds.
+    // A dead letter that is run in place stays until it succeeds.
     if (context.isLetter) return false
     const limits = this.#limits.limitsOfFailed(context)
     context.limits = limits instanceof Promise ? await limits : limits
@@ -160,8 +160,8 @@ export class Settlement {
 
   async #exhausted (payload: unknown, error: unknown, context: AttemptContext): Promise<void> {
     context.log.error({ err: error }, context.limits.source === 'options'
-      ? "last attempt failed, if the option 'queues' is right: the queue could not be read"
-      : 'last attempt failed, the task ends here')
+      ? "last attempt failed according to the option 'queues'; the queue's settings could not be read"
+      : 'last attempt failed, it will not be retried')
     await this.#callOnExhausted(payload, error, context)
   }
 
@@ -205,8 +205,8 @@ const LATE_MS = 1000
 type PostponedResult = Extract<AttemptResult, { readonly result: 'postponed' }>
 
 /**
- * The table of outcomes. Cloud Tasks retries everything but 2xx, and slows the whole queue down on 429 and 503: only a closing server
- * answers 503.
+ * The table of outcomes. Cloud Tasks retries everything but 2xx, and throttles the whole queue on 429 and 503, so only a closing server
+ * responds with 503.
  */
 function outcomeOf (attempt: AttemptResult): Omit<Outcome, 'exhausted'> {
   switch (attempt.result) {
@@ -215,7 +215,7 @@ function outcomeOf (attempt: AttemptResult): Omit<Outcome, 'exhausted'> {
     case 'postponed': return { result: 'postponed', status: 200, error: undefined, code: 'FST_TASKS_POSTPONED' }
     case 'failed': return { result: 'retry', status: 500, error: attempt.error, code: 'FST_TASKS_ATTEMPT_FAILED' }
     case 'deadline': return { result: 'retry', status: 504, error: attempt.error, code: 'FST_TASKS_DEADLINE_EXCEEDED' }
-    // No answer can be sent any more. nginx logs such requests with this number.
+    // No response can be sent. nginx logs such requests with this status.
     case 'disconnected': return { result: 'retry', status: 499, error: attempt.error, code: 'FST_TASKS_DISCONNECTED' }
     case 'aborted': return { result: 'retry', status: 503, error: attempt.error, code: 'FST_TASKS_ABORTED' }
     case 'invalid': return { result: 'retry', status: 400, error: attempt.error, code: 'FST_TASKS_INVALID_PAYLOAD' }

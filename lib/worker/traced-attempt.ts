@@ -5,13 +5,13 @@ import type { AttemptContext } from './context.js'
 import type { Outcome } from './settlement.js'
 
 /**
- * Does the work of an attempt, and publishes it. `around` and `logFields` are known once `start` is published.
- * @param verified whether the caller is, so that what its headers say of a trace may be used
+ * Runs an attempt and publishes its events. Subscribers of `start` set `around` and `logFields`.
+ * @param verified whether the caller was authenticated, so that its trace headers can be trusted
  */
 export function tracedAttempt (
   context: AttemptContext, headers: IncomingHttpHeaders, verified: boolean, work: () => Promise<Outcome>
 ): Promise<Outcome> {
-  // Without a promise of its own: every attempt takes this way.
+  // Hot path: no additional promise.
   return attemptChannel.hasSubscribers ? publish(context, headers, verified, work) : work()
 }
 
@@ -26,7 +26,7 @@ async function publish (
     event.status = outcome.status
     event.exhausted = outcome.exhausted
     event.durationMs = context.durationMs
-    // What the channel makes of a rejection is the order of its events for a failure.
+    // Thrown so that the channel publishes the events of a failure.
     if (outcome.result === 'retry') {
       event.result = 'retry'
       throw outcome.error

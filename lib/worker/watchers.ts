@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import type { AttemptResult } from './attempt-result.js'
 
-/** Which attempt, as its headers say. A task context is one. */
+/** Identifies an attempt by its headers. A task context is one. */
 export interface AttemptKey {
   /** Short id of the task. */
   readonly id: string
@@ -12,7 +12,7 @@ export interface AttemptKey {
   readonly attempt: number
 }
 
-/** What the headers say of an attempt in addition. A task context is one. */
+/** Further facts from an attempt's headers. A task context is one. */
 export interface StartedAttempt extends AttemptKey {
   readonly executionCount: number
   readonly scheduledTime: Date
@@ -28,36 +28,36 @@ export interface AttemptRequest {
   readonly body: string | undefined
 }
 
-/** What becomes of a task after an attempt. */
+/** The effect of an attempt on its task. */
 export interface Settled {
   /** HTTP status of the response. */
   readonly status: number
-  /** Whether the task ends with this attempt, as far as the worker knows. */
+  /** Whether this was the last attempt, as far as the worker knows. */
   readonly isLast: boolean
 }
 
-/** Observes the attempts of one app: for pages, never for decisions. Must be quick, and must not throw. */
+/** Observes the attempts of one app, for display only. Must be fast, and must not throw. */
 export interface AttemptWatcher {
-  /** An attempt starts: its caller is verified. Request bodies are kept only for a watcher that has this method. */
+  /** Called when an attempt starts, after authentication. Request bodies are kept only for watchers with this method. */
   started? (attempt: StartedAttempt, request: AttemptRequest): void
-  /** Something is about to be written to the log of an attempt. Returns the logger to use in place of `log`. */
+  /** Called before the first log line of an attempt. Returns the logger to use instead of `log`. */
   logOf (attempt: AttemptKey, log: FastifyBaseLogger): FastifyBaseLogger
-  /** Called before the end of the attempt is logged and answered. */
+  /** Called before the result is logged and the response is sent. */
   settled (attempt: AttemptKey, result: AttemptResult, outcome: Settled): void
 }
 
-/** The watchers of one app. Diagnostics channels would bring the attempts of every app in the process. */
+/** The watchers of one app. Diagnostics channels would publish the attempts of all apps in the process. */
 export class AttemptWatchers {
   readonly #watchers = new Set<AttemptWatcher>()
   readonly #bodies = new WeakMap<FastifyRequest, string>()
   #needsRequests = false
 
-  /** True while there is none, so that an attempt costs nothing more. */
+  /** True while there are none, so that attempts have no overhead. */
   get none (): boolean {
     return this.#watchers.size === 0
   }
 
-  /** Returns what removes it. */
+  /** Returns a function that removes it. */
   add (watcher: AttemptWatcher): () => void {
     this.#watchers.add(watcher)
     this.#update()
@@ -67,7 +67,7 @@ export class AttemptWatchers {
     }
   }
 
-  /** The body of a request was read, and is not parsed yet. */
+  /** Called when a body was read, before it is parsed. */
   received (request: FastifyRequest, body: string): void {
     if (this.#needsRequests) this.#bodies.set(request, body)
   }

@@ -133,7 +133,7 @@ t.test('a task that was deleted while it ran does not run later', async t => {
   await app.enqueue('work', {})
   t.hasStrict(await attempts.ended(1), [{ result: 'postponed' }])
   t.equal(app.tasks.pending().tasks.length, 0)
-  t.equal(log.filter(line => line.msg === 'the task was deleted while it ran, so it does not run later').length, 1)
+  t.equal(log.filter(line => line.msg === 'task was deleted while it ran, so it is not postponed').length, 1)
 })
 
 t.test('an id that is used again is postponed again', async t => {

@@ -154,7 +154,7 @@ t.test('a letter that cannot be written is logged, and the attempt is answered a
   const { id } = await app.enqueue('work', {})
   t.hasStrict((await attempts.ended(2))[1], { result: 'retry', status: 500, exhausted: true })
   t.strictSame(exhausted, [id])
-  t.hasStrict(log.filter(line => line.msg === 'the task ends and could not be kept as a dead letter'), [{ level: 50, id, queue: 'default' }])
+  t.hasStrict(log.filter(line => line.msg === 'task could not be kept as a dead letter'), [{ level: 50, id, queue: 'default' }])
   await t.rejects(app.tasks.deadLetters.list(), { code: 'FST_TASKS_DEAD_LETTERS_FAILED' })
 })
 
@@ -181,7 +181,7 @@ t.test('bad options and questions are refused', async t => {
   await t.rejects(app.tasks.deadLetters.discard('x'), { code: 'FST_TASKS_NO_DEAD_LETTERS' })
   const { app: kept } = await places.embedded(t, {})
   await t.rejects(kept.enqueue('work', 1, { queue: 'dead' }), {
-    code: 'FST_TASKS_INVALID_ENQUEUE_OPTION', message: /'queue' is 'dead', the paused queue of the dead letters/
+    code: 'FST_TASKS_INVALID_ENQUEUE_OPTION', message: /'queue' is the dead-letter queue 'dead'/
   })
   for (const bad of [{ tsk: 'work' }, { task: undefined }, { before: 'now' }, null, 4]) {
     await t.rejects(kept.tasks.deadLetters.discard(bad as never), { code: 'FST_TASKS_INVALID_LETTER_QUERY' })

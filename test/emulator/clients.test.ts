@@ -233,7 +233,7 @@ t.test(
     }
     const advised = await start({}, { serviceAccountEmail: 'tasks@demo.iam.gserviceaccount.com' })
     t.strictSame(warnings(advised.lines), [
-      "CLOUD_TASKS_EMULATOR_HOST is set, but the task routes accept Google's tokens only; for those of the emulator set auth: 'emulator'"
+      "CLOUD_TASKS_EMULATOR_HOST is set, but the task routes accept only Google's tokens; to accept those of the emulator, set auth: 'emulator'"
     ])
 
     const { worker, lines } = await start({ auth: 'emulator' }, {})

@@ -90,7 +90,7 @@ async function startWorker (t: Test, retryConfig: Partial<RetryConfig>, options:
 
 const RETRIED = 'attempt failed, it will be retried'
 const PERHAPS_RETRIED = 'attempt failed, it will be retried unless the queue allows no more attempts'
-const ENDS = 'last attempt failed, the task ends here'
+const ENDS = 'last attempt failed, it will not be retried'
 const messages = (log: LogLine[]) => log.map(line => line.msg).filter(message => message.includes('attempt failed'))
 const differs = (log: LogLine[]) => log.filter(line => line.msg.startsWith("the queue in Cloud Tasks has another 'retryConfig'")).length
 
@@ -173,7 +173,7 @@ t.test('where the worker may not read the queue', async t => {
     t.strictSame(messages(worker.log), [
       PERHAPS_RETRIED,
       PERHAPS_RETRIED,
-      "last attempt failed, if the option 'queues' is right: the queue could not be read"
+      "last attempt failed according to the option 'queues'; the queue's settings could not be read"
     ])
     const lines = worker.log.filter(line => line.msg.startsWith('the retry settings of a queue could not be read'))
     t.equal(lines.length, 1)

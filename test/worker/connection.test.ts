@@ -314,7 +314,7 @@ t.test('a caller that closes the connection', async t => {
     await app.close()
     t.strictSame(
       log
-        .filter(line => line.level >= 40 && line.msg !== "'auth' is false: anyone who reaches this server can run any task")
+        .filter(line => line.level >= 40 && line.msg !== "'auth' is false: anyone who can reach this server can run any task")
         .map(line => [line.level, line.msg, (line.err as { code: string }).code]),
       [[40, 'attempt failed, it will be retried', 'FST_TASKS_DISCONNECTED']]
     )

@@ -191,7 +191,7 @@ t.test('what an attempt comes to', async t => {
     })
     t.equal((await app.inject({ method: 'POST', url: '/tasks/renamed', payload: { n: 1 } })).statusCode, 404)
     t.equal((await app.inject({ method: 'POST', url: '/elsewhere', payload: { n: 1 } })).statusCode, 200)
-    t.ok(log.some(line => line.msg === 'a task arrived that has no handler here; it will be retried'))
+    t.ok(log.some(line => line.msg === 'received a task without a handler here; it will be retried'))
   })
 })
 

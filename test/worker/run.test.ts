@@ -31,7 +31,7 @@ t.test('a run', async t => {
     const { result, error } = await ended as { result: string, error: { code: string, explanation: string } }
     t.equal(result, 'deadline')
     t.equal(error.code, 'FST_TASKS_DEADLINE_EXCEEDED')
-    t.equal(error.explanation, "An attempt of task 'work' did not end within its deadline of 60 s")
+    t.equal(error.explanation, "An attempt of task 'work' exceeded its deadline of 60 s")
     t.equal(signal.reason, error)
   })
 

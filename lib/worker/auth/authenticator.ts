@@ -7,7 +7,7 @@ import { FST_TASKS_UNAUTHENTICATED } from '../../errors.js'
 import type { OneTimeSecrets } from '../../delivery/one-time-secrets.js'
 import { SECRET_HEADER } from '../../delivery/headers.js'
 
-/** Accepts a request, or throws FST_TASKS_UNAUTHENTICATED or FST_TASKS_FORBIDDEN. Reads headers only, before the body is received. */
+/** Accepts a request, or throws FST_TASKS_UNAUTHENTICATED or FST_TASKS_FORBIDDEN. Reads only headers, before the body is received. */
 export type Authenticator = (request: FastifyRequest) => void | Promise<void>
 
 export interface AuthenticatorParts {
@@ -15,7 +15,7 @@ export interface AuthenticatorParts {
   readonly callers: Callers
   readonly secrets: OneTimeSecrets
   readonly clock: Clock
-  /** Whether an embedded queue stands in for Cloud Tasks: its attempts prove themselves by their secret, in addition to other callers. */
+  /** Whether an embedded queue replaces Cloud Tasks: its attempts are accepted by their secret, in addition to other callers. */
   readonly isSubstituted: () => boolean
 }
 
@@ -37,9 +37,9 @@ async function callersAuthenticator ({ app, callers, clock, isSubstituted }: Aut
 function secretAuthenticator (secrets: OneTimeSecrets): Authenticator {
   return request => {
     const given = request.headers[SECRET_HEADER]
-    // Handlers get the request, and must not get the secret.
+    // Removed, because handlers get the request.
     delete request.headers[SECRET_HEADER]
-    if (typeof given !== 'string') throw new FST_TASKS_UNAUTHENTICATED('task routes accept calls of the embedded queue only')
+    if (typeof given !== 'string') throw new FST_TASKS_UNAUTHENTICATED('task routes accept calls from the embedded queue only')
     if (!secrets.take(given)) throw new FST_TASKS_UNAUTHENTICATED('the secret does not belong to an attempt in flight')
   }
 }
@@ -52,18 +52,18 @@ async function byOidc (app: FastifyInstance, callers: OidcCallers, clock: Clock,
   return async request => { await verifier.verify(request.raw) }
 }
 
-/** App Engine removes this header from requests from outside. Elsewhere any caller can set it, so that configuration does not boot. */
+/** App Engine removes this header from external requests. Elsewhere any caller can set it, so startup rejects that configuration. */
 function byAppEngine (request: FastifyRequest): void {
   const queue = request.headers['x-appengine-queuename']
   if (typeof queue !== 'string' || !isQueueId(queue)) {
-    throw new FST_TASKS_UNAUTHENTICATED('task routes accept calls of App Engine task queues only')
+    throw new FST_TASKS_UNAUTHENTICATED('task routes accept calls from App Engine task queues only')
   }
 }
 
-/** Logs, at boot, a configuration that lets anyone in, and one that rejects every attempt of the emulator it is used with. */
+/** Warns on startup about a configuration that accepts any caller, and about one that rejects all attempts of the configured emulator. */
 export function warnAboutCallers (log: FastifyBaseLogger, { callers, emulatorHost }: Pick<Config, 'callers' | 'emulatorHost'>): void {
-  if (callers.verify === 'none') log.warn("'auth' is false: anyone who reaches this server can run any task")
+  if (callers.verify === 'none') log.warn("'auth' is false: anyone who can reach this server can run any task")
   if (callers.verify !== 'oidc' || callers.jwksUri !== GOOGLE_KEYS || emulatorHost === undefined) return
-  log.warn("CLOUD_TASKS_EMULATOR_HOST is set, but the task routes accept Google's tokens only; " +
-    "for those of the emulator set auth: 'emulator'")
+  log.warn("CLOUD_TASKS_EMULATOR_HOST is set, but the task routes accept only Google's tokens; " +
+    "to accept those of the emulator, set auth: 'emulator'")
 }

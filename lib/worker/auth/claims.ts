@@ -1,15 +1,15 @@
 import type { OidcCallers } from '../../options/auth.js'
 
-/** Seconds by which the clocks of an issuer and of this machine may differ. */
+/** Allowed clock skew between the issuer and this machine, in seconds. */
 const TOLERANCE_SECONDS = 30
 
-/** Whether the claims of an authentic token are accepted: until which epoch second, or why not. */
+/** Whether the claims of an authentic token are accepted: until which epoch second, or the reason why not. */
 export type ClaimsVerdict =
   | { readonly accepted: true, readonly untilSeconds: number }
   /** `wrongIdentity`: the token is valid, but it belongs to another account. */
   | { readonly accepted: false, readonly wrongIdentity: boolean, readonly problem: string }
 
-/** Every comparison is exact: no prefixes, no letter case, no lists of audiences. Problems quote nothing from the token. */
+/** All comparisons are exact: case-sensitive, no prefixes, no lists of audiences. Problems do not quote the token. */
 export function checkClaims (claims: unknown, callers: OidcCallers, nowSeconds: number): ClaimsVerdict {
   if (typeof claims !== 'object' || claims === null || Array.isArray(claims)) return unusable('its claims are not an object')
   const { iss, aud, exp, nbf, iat, email, email_verified: verified } = claims as Readonly<Record<string, unknown>>

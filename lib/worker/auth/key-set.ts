@@ -9,26 +9,29 @@ export interface KeySetOptions {
   readonly timeoutMs?: number
 }
 
-/** Keys are fetched again after this long, in the background, so that no call waits for them and a withdrawn key does not stay valid. */
+/** Age after which keys are refreshed in the background, so that no call waits for them and revoked keys expire. */
 const REFRESH_MS = 600_000
 
-/** Keys that could not be refreshed for this long are no longer trusted. Google's are valid for weeks. */
+/** Age after which keys that could not be refreshed are not trusted. Google's are valid for weeks. */
 const MAX_AGE_MS = 86_400_000
 
-/** Least time between two requests while there are keys, so that tokens with invented key ids cause no more requests than that. */
+/** Minimum time between two requests while there are keys. Limits the requests that tokens with made-up key ids can cause. */
 const COOL_DOWN_MS = 10_000
 
-/** The same while there are no keys yet and no caller can be verified. */
+/** The same while there are no keys, so that no caller can be verified. */
 const FIRST_COOL_DOWN_MS = 1000
 
 interface Keys {
   readonly ids: ReadonlySet<unknown>
   readonly find: (header: CompactJWSHeaderParameters) => Promise<CryptoKey>
-  /** In monotonic time, so that a wall clock that is set back delays no refresh. */
+  /** In monotonic time, so that setting back the wall clock does not delay a refresh. */
   readonly fetchedAt: number
 }
 
-/** The public keys of a token issuer, kept fresh. They outlive an outage of the key server by a day. */
+/**
+ * The public keys of a token issuer. They survive an outage of the key server for a day. Hand-written, because jose's
+ * `createRemoteJWKSet` makes callers wait for a refresh and accepts no clock.
+ */
 export class KeySet {
   readonly #uri: string
   readonly #clock: Clock
@@ -46,13 +49,13 @@ export class KeySet {
     this.#timeoutMs = timeoutMs
   }
 
-  /** Identifies the current keys: another object after every change. A cached verdict is valid only as long as its keys are current. */
+  /** Identifies the current keys: a new object after every fetch. A cached verdict is valid only while its keys are current. */
   get version (): object | undefined {
     return this.#keys
   }
 
   /**
-   * The key that `header` names; undefined when the issuer has no key of that id.
+   * The key in `header`; undefined when the issuer has no key with that id.
    * @throws FST_TASKS_KEYS_UNAVAILABLE when no keys could be fetched
    */
   async find (header: CompactJWSHeaderParameters): Promise<CryptoKey | undefined> {
@@ -63,14 +66,14 @@ export class KeySet {
     return keys.ids.has(header.kid) ? await keys.find(header) : undefined
   }
 
-  /** Fetches keys that are missing, and waits for them; refreshes old ones in the background. */
+  /** Fetches missing keys and waits for them; refreshes old ones in the background. */
   async refresh (): Promise<void> {
     const keys = this.#current()
     if (keys === undefined) await this.#fetch()
     else if (this.#clock.monotonic() >= keys.fetchedAt + REFRESH_MS) this.#fetch()
   }
 
-  /** Ends a request for keys that is under way. */
+  /** Aborts a request in flight. */
   async close (): Promise<void> {
     this.#closing.abort()
     await this.#fetching
@@ -80,7 +83,7 @@ export class KeySet {
     return this.#keys !== undefined && this.#clock.monotonic() < this.#keys.fetchedAt + MAX_AGE_MS ? this.#keys : undefined
   }
 
-  /** Never rejects. Concurrent callers share one request; there is none before the cool-down has passed. */
+  /** Never rejects. Concurrent callers share one request; does nothing during the cool-down. */
   async #fetch (): Promise<void> {
     if (this.#fetching === undefined && this.#clock.monotonic() >= this.#nextFetchAt && !this.#closing.signal.aborted) {
       this.#fetching = this.#load().finally(() => { this.#fetching = undefined })

@@ -10,8 +10,8 @@ import { KeySet, type KeySetOptions } from './key-set.js'
 type Headers = Pick<IncomingMessage, 'headers' | 'rawHeaders'>
 
 /**
- * Recognises Cloud Tasks by the OIDC token that it sends: issued by Google, for this audience, to the tasks' service account. All three
- * matter, because any customer of Google's can get a genuine token for any audience.
+ * Authenticates Cloud Tasks by its OIDC token: issued by Google, for this audience, to the tasks' service account. All three are
+ * required, because any Google Cloud customer can get a valid token for any audience.
  */
 export class OidcVerifier {
   readonly #callers: OidcCallers
@@ -32,7 +32,7 @@ export class OidcVerifier {
   }
 
   /**
-   * Only the header `Authorization` counts, and the body is not read.
+   * Reads only the `Authorization` header, not the body.
    * @throws FST_TASKS_UNAUTHENTICATED, FST_TASKS_FORBIDDEN, FST_TASKS_KEYS_UNAVAILABLE
    */
   async verify (request: Headers): Promise<void> {
@@ -53,19 +53,19 @@ export class OidcVerifier {
     await this.#keys.close()
   }
 
-  /** The claims of a token whose signature is right. */
+  /** The claims of a token after its signature was verified. */
   async #claims (token: string): Promise<unknown> {
     try {
       const { payload } = await compactVerify(token, this.#key, { algorithms: ['RS256'] })
       return JSON.parse(Buffer.from(payload).toString())
     } catch (error) {
-      // Errors of jose and JSON contain or quote claims, so they must not be passed on.
+      // Errors of jose and JSON.parse can contain claims, so they must not be passed on.
       throw error instanceof FST_TASKS_KEYS_UNAVAILABLE ? error : unusable(problemOf(error))
     }
   }
 
   readonly #key = async (header: CompactJWSHeaderParameters): Promise<CryptoKey> => {
-    // Google uses no extensions, and a caller must not choose what an extension changes.
+    // Google uses no JWS extensions, and callers must not be able to choose any.
     if (typeof header.kid !== 'string' || header.crit !== undefined) throw new errors.JWSInvalid()
     const key = await this.#keys.find(header)
     if (key === undefined) throw new errors.JWKSNoMatchingKey()
@@ -74,15 +74,15 @@ export class OidcVerifier {
 
   #claimsCheckedByCloudRun (token: string, { headers, rawHeaders }: Headers): unknown {
     if (!this.#callers.cloudRunIam) {
-      throw unusable('Cloud Run has cut off its signature, as it does on a service that requires authentication; if this is one, ' +
+      throw unusable('Cloud Run has removed its signature, as it does on a service that requires authentication; if this is one, ' +
         "set 'auth.cloudRunIam'")
     }
-    // Cloud Run checks one header and prefers the other one, so this one has not been checked.
+    // Cloud Run checks only one header and prefers that one, so the Authorization header has not been checked.
     if (headers['x-serverless-authorization'] !== undefined) {
-      throw unusable('it has no signature, and Cloud Run has checked another header')
+      throw unusable('it has no signature, and Cloud Run has checked another header instead')
     }
     const given = rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'authorization')
-    if (given.length !== 1) throw unusable('it has no signature, and there are several of them')
+    if (given.length !== 1) throw unusable('it has no signature, and there are several Authorization headers')
     try {
       if (decodeProtectedHeader(token).alg !== 'RS256') throw new errors.JOSEAlgNotAllowed()
       return decodeJwt(token)
@@ -103,7 +103,7 @@ export class OidcVerifier {
 const REMOVED_SIGNATURE = 'SIGNATURE_REMOVED_BY_GOOGLE'
 
 function tokenOf (authorization: string | undefined): string {
-  if (authorization === undefined) throw new FST_TASKS_UNAUTHENTICATED('the request carries no token in its Authorization header')
+  if (authorization === undefined) throw new FST_TASKS_UNAUTHENTICATED('the request has no token in its Authorization header')
   const token = /^Bearer ([\w-]+\.[\w-]+\.[\w-]+)$/i.exec(authorization)?.[1]
   if (token === undefined) throw new FST_TASKS_UNAUTHENTICATED('the Authorization header is not a bearer token of three parts')
   return token
@@ -120,15 +120,15 @@ function problemOf (error: unknown): string {
   return 'it is malformed'
 }
 
-/** A token counts as verified for this long, but not beyond its expiry, nor once other keys are current than those that verified it. */
+/** How long a token is cached as verified: not beyond its expiry, and only while the keys do not change. */
 const VERDICT_MS = 300_000
 
-/** Accepted tokens are few: Cloud Tasks' for one account and one audience. */
+/** There are few accepted tokens: those of Cloud Tasks for one account and one audience. */
 const MAX_VERDICTS = 1000
 
 /**
- * Tokens that were accepted recently. Rejections are not cached, so that no other caller can fill the cache. It holds digests instead of
- * tokens, so that a memory dump reveals none.
+ * Recently accepted tokens. Rejections are not cached, so that other callers cannot fill the cache. Stores digests instead of tokens, so
+ * that a memory dump reveals none.
  */
 class Verdicts {
   readonly #clock: Clock

@@ -1,13 +1,13 @@
 import type { LimitedAttempt } from './retry-limits.js'
 
-/** More than end within the time in which an attempt may be delivered twice; about 2 MB. */
+/** More than can end while a duplicate delivery is possible; about 2 MB. */
 const MAX_ENDS = 10_000
 
-/** The last tasks that ended with a failed attempt in this process, so that none of them ends twice. */
+/** Recently exhausted tasks of this process, so that `onExhausted` is called once for each. */
 export class EndedTasks {
   readonly #ends = new Map<string, { readonly attempt: number, readonly scheduledAt: number }>()
 
-  /** False when the task is recorded already: its last attempt was delivered twice, or an attempt came after the one called the last. */
+  /** Returns false when the task is already recorded: its last attempt was delivered twice, or was not the last after all. */
   add (attempt: LimitedAttempt): boolean {
     const key = keyOf(attempt)
     if (this.#ends.has(key)) return false
@@ -16,11 +16,11 @@ export class EndedTasks {
     return true
   }
 
-  /** To be called for every attempt: an id may be used again some time after its task ended, and that is another task. */
+  /** Call it for every attempt: an id that is reused after its tombstone belongs to a new task. */
   see (attempt: LimitedAttempt): void {
     const key = keyOf(attempt)
     const end = this.#ends.get(key)
-    // Attempts of one task are counted up, and only a second delivery of the same one is due at the same time.
+    // A new task starts at a lower attempt number, and unlike a duplicate delivery it has another schedule time.
     if (end !== undefined && attempt.attempt <= end.attempt && attempt.scheduledTime.getTime() !== end.scheduledAt) this.#ends.delete(key)
   }
 }

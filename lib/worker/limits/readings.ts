@@ -3,7 +3,7 @@ import type { Clock } from '../../clock/clock.js'
 
 export type Reading<V> = { readonly outcome: 'read', readonly value: V } | Unread
 
-/** Nothing was read. `denied`: trying again soon would not help. `problem` says what to do. */
+/** Nothing was read. `denied`: an early retry would not help. `problem` says how to fix it. */
 export type Unread =
   | { readonly outcome: 'missing' }
   | { readonly outcome: 'denied' | 'failed', readonly problem: string, readonly cause: unknown }
@@ -13,55 +13,55 @@ export interface ReadingsOptions<V> {
   readonly read: (key: string) => Promise<Reading<V>>
   readonly clock: Clock
   readonly scope: AsyncResource
-  /** Milliseconds after which a known value is read again in the background. Infinity for what never changes. */
+  /** Age in milliseconds after which a value is refreshed in the background. Infinity for values that never change. */
   readonly refreshMs: number
-  /** Keys to remember at most; the oldest is forgotten first. */
+  /** Maximum number of cached keys; the oldest is evicted first. */
   readonly maxKeys: number
   readonly onRead: (key: string, value: V) => void
   readonly onUnread: (key: string, reading: Unread) => void
 }
 
-/** Longest that an attempt waits for a reading. */
+/** Maximum time that an attempt waits for a reading. */
 const WAIT_MS = 2000
 
-/** Least time between two readings of a key when one has failed for a reason that may pass. */
+/** Minimum time between two readings of a key after a transient failure. */
 const FAILED_MS = 10_000
 
-/** The same when it was denied, or when the service has no such thing. */
+/** The same after it was denied or missing. */
 const DENIED_MS = 300_000
 
 interface Entry<V> {
-  /** What was read last. */
+  /** The last value that was read. */
   value: V | undefined
   /** In monotonic time, like `nextReadAt`. */
   readAt: number
   nextReadAt: number
-  /** Resolves with whether there was something to read. */
+  /** Resolves with whether a value was read. */
   reading: Promise<boolean> | undefined
-  /** Once an attempt has waited without success, none waits again until a reading succeeds. */
+  /** After an attempt has waited without success, no other waits until a reading succeeds. */
   waitedInVain: boolean
 }
 
-/** Values that a remote service has, read on demand. Only `get` refreshes them, so an idle process reads nothing. */
+/** A cache of remote values, read on demand. Only `get` refreshes them, so an idle process reads nothing. */
 export class Readings<V> {
   readonly #options: ReadingsOptions<V>
   readonly #entries = new Map<string, Entry<V>>()
   #closed = false
-  /** Each lets one attempt that waits go on. */
+  /** Each resumes one waiting attempt. */
   readonly #waits = new Set<() => void>()
 
   constructor (options: ReadingsOptions<V>) {
     this.#options = options
   }
 
-  /** What was read last, however long ago. */
+  /** The last value that was read, of any age. */
   known (key: string): V | undefined {
     return this.#entries.get(key)?.value
   }
 
   /**
-   * What is known, read less than `maxAgeMs` ago. Where that has to be read first, it waits for two seconds at most; then, and
-   * where reading has failed lately, it is what was read last. By default any age will do.
+   * A value read less than `maxAgeMs` ago. Where it has to be read first, waits for at most two seconds; after that, and where a
+   * reading has recently failed, returns the last value. Any age is accepted by default.
    */
   get (key: string, maxAgeMs: number = Infinity): V | undefined | Promise<V | undefined> {
     const entry = this.#entry(key)
@@ -74,12 +74,12 @@ export class Readings<V> {
     return reading === undefined || entry.waitedInVain ? entry.value : this.#wait(reading, entry)
   }
 
-  /** Reads before the first attempt needs it. */
+  /** Reads a key in advance. */
   prepare (key: string): void {
     this.#read(key, this.#entry(key))
   }
 
-  /** Reads nothing more, and lets the attempts that wait go on with what is known. */
+  /** Stops reading, and resumes waiting attempts with the last values. */
   close (): void {
     this.#closed = true
     for (const goOn of this.#waits) goOn()
@@ -94,7 +94,7 @@ export class Readings<V> {
     return entry
   }
 
-  /** Concurrent callers share one reading of a key. Undefined while a failed one is too recent to be repeated. */
+  /** Concurrent callers share one reading of a key. Undefined while the last failure is too recent. */
   #read (key: string, entry: Entry<V>): Promise<boolean> | undefined {
     if (entry.reading === undefined && !this.#closed && this.#options.clock.monotonic() >= entry.nextReadAt) {
       entry.reading = this.#options.scope.runInAsyncScope(() => this.#load(key, entry)).finally(() => { entry.reading = undefined })

@@ -9,40 +9,40 @@ import { UNKNOWN_LIMITS, retryLimits, type LimitedAttempt, type RetryLimits, typ
 
 export interface RemoteLimitsOptions {
   readonly settings: RetrySettings
-  /** What the option `queues` names of a queue, without defaults. */
+  /** A queue's settings in the option `queues`, without defaults. */
   readonly named: (queue: string) => Partial<RetryConfig>
   /** Whether tasks of a queue are kept as dead letters, so that their end has to be known. */
   readonly keepsLetters: (queue: string) => boolean
   readonly clock: Clock
-  /** The async context in which settings are read, so that it is not that of the attempt that needs them. */
+  /** The async context in which settings are read, instead of that of an attempt. */
   readonly scope: AsyncResource
   readonly log: FastifyBaseLogger
 }
 
 const REMEDY = "run 'fastify-cloud-tasks queues sync', or correct the option"
 
-/** Settings of a queue are read again after this long. */
+/** Age after which a queue's settings are refreshed. */
 const REFRESH_MS = 300_000
 
-/** How old they may be when an attempt has failed and its task may end with it. */
+/** Maximum age when an attempt has failed and may be the last. */
 const RECENT_MS = 10_000
 
-/** How old they may be when an attempt arrives that contradicts them. */
+/** Maximum age when an attempt contradicts them. */
 const CONTRADICTED_MS = 1000
 
 /**
- * Limits of queues in Cloud Tasks, which may have any settings, whatever the options are. A task's own `retryConfig` applies first, then
- * the last known one of its queue, then what the option `queues` names.
+ * Limits of queues in Cloud Tasks, whose settings can differ from the options. A task's own `retryConfig` takes precedence, then the last
+ * known one of its queue, then the option `queues`.
  */
 export class RemoteLimits implements RetryLimitSource {
   readonly #options: RemoteLimitsOptions
   readonly #queues: Readings<RetryLimits>
   readonly #tasks: Readings<OwnLimits>
   readonly #ended = new EndedTasks()
-  /** Queues for which an attempt has shown that the options are wrong. */
+  /** Queues for which an attempt has disproved the options. */
   readonly #disproved = new Set<string>()
   readonly #logged = new Set<string>()
-  /** Permissions are seldom granted for single tasks, so one denial stands for all tasks for a while. */
+  /** Permissions are rarely granted per task, so a denial applies to all tasks for a while. */
   #denial: { /** In monotonic time. */ readonly until: number, readonly reading: Unread } | undefined
 
   constructor (options: RemoteLimitsOptions) {
@@ -74,14 +74,14 @@ export class RemoteLimits implements RetryLimitSource {
     })
   }
 
-  /** Reads queues before their first attempts arrive. Returns at once. */
+  /** Reads queues in advance. Returns at once. */
   prepare (queues: Iterable<string>): void {
     for (const queue of queues) this.#queues.prepare(queue)
   }
 
   limitsOf (attempt: LimitedAttempt): RetryLimits | Promise<RetryLimits> {
     this.#ended.see(attempt)
-    // Most tasks succeed at the first attempt. The others are few enough to be read one by one.
+    // Most tasks succeed on the first attempt. The others are few enough to be read individually.
     return this.#decide(attempt, this.#ownLimits(attempt, attempt.attempt > 1), this.#queues.get(attempt.queue))
   }
 
@@ -115,7 +115,7 @@ export class RemoteLimits implements RetryLimitSource {
     if (own !== undefined && own !== 'none') return own
     if (queue === undefined) return this.#limitsByOptions(attempt)
     if (!isBeyond(queue, attempt)) return queue
-    // The queue has changed since it was read, or the task allows more by itself.
+    // The queue has changed since it was read, or the task has a higher limit of its own.
     const recent = this.#queues.get(attempt.queue, CONTRADICTED_MS)
     return recent instanceof Promise
       ? recent.then(limits => this.#recentLimits(attempt, own, limits ?? queue))
@@ -132,11 +132,11 @@ export class RemoteLimits implements RetryLimitSource {
     return retryLimits('options', this.#options.named(queue))
   }
 
-  /** An attempt beyond what the options allow shows that they are wrong. */
+  /** An attempt beyond the options' limit disproves them. */
   #limitsByOptions (attempt: LimitedAttempt): RetryLimits {
     const limits = this.#namedLimits(attempt.queue)
     if (!isBeyond(limits, attempt)) return limits
-    // The task itself may allow more, and then the options may still be right for all others.
+    // The task may have a higher limit of its own, so the options may still be right for the others.
     if (attempt.mayHaveOwnRetry) return UNKNOWN_LIMITS
     this.#disproved.add(attempt.queue)
     this.#options.log.warn({ queue: attempt.queue, id: attempt.id, attempt: attempt.attempt, maxAttempts: limits.maxAttempts },
@@ -145,7 +145,7 @@ export class RemoteLimits implements RetryLimitSource {
     return UNKNOWN_LIMITS
   }
 
-  /** The queue applies, but options that differ are a mistake: the next `queues sync` would change the queue. */
+  /** The queue's settings apply, but different options are a mistake: the next `queues sync` would change the queue. */
   #compare (queue: string, limits: RetryLimits): void {
     const { maxAttempts, maxRetrySeconds } = this.#options.named(queue)
     const wrong = {
@@ -181,7 +181,7 @@ export class RemoteLimits implements RetryLimitSource {
         "a queue of an attempt is not in 'project' and 'location'; only the option 'queues' determines which attempt is the last")
       return
     }
-    // Denied once, all queues are: one line is enough.
+    // A denial applies to all queues, so it is logged once.
     if (!this.#isFirst(reading.outcome === 'denied' ? 'denied' : `${queue} failed`)) return
     this.#options.log.warn({ queue, err: reading.cause },
       `the retry settings of a queue could not be read; only the option 'queues' determines which attempt is the last: ${reading.problem}`)
@@ -204,13 +204,13 @@ export class RemoteLimits implements RetryLimitSource {
   }
 
   #isFirst (message: string): boolean {
-    // Queue ids are sent by callers, which are not verified with `auth: false`.
+    // Bounds the memory: queue ids come from callers, which are not authenticated with `auth: false`.
     if (this.#logged.size > 10_000) this.#logged.clear()
     return this.#logged.size < this.#logged.add(message).size
   }
 }
 
-/** A task's own limits, or that it has none. */
+/** A task's own limits, or 'none'. */
 type OwnLimits = RetryLimits | 'none'
 
 /** Undefined where it could not be read. */

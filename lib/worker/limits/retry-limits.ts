@@ -1,16 +1,16 @@
 import type { QueueSettings, RetryConfig } from '../../cloud-tasks/task.js'
 
-/** How long a task is retried, and where that is known from. */
+/** How long a task is retried, and the source of this knowledge. */
 export interface RetryLimits {
-  /** Attempts in all, the first included; undefined where there is no limit, and where none is known. */
+  /** Number of attempts including the first; undefined where it is unlimited or unknown. */
   readonly maxAttempts: number | undefined
-  /** 0: `maxAttempts` alone decides. Otherwise a task ends only when this time has passed as well. */
+  /** 0: only `maxAttempts` applies. Otherwise both limits must be reached. */
   readonly maxRetrySeconds: number
-  /** `options`: the queue could not be read, so these are only what the option `queues` names. They may be wrong. */
+  /** `options`: the queue could not be read, so the limits are those of the option `queues`, which can be wrong. */
   readonly source: 'queue' | 'task' | 'options' | 'unknown'
 }
 
-/** An attempt, as far as its limits depend on it. */
+/** The aspects of an attempt that its limits depend on. */
 export interface LimitedAttempt {
   /** Short id. */
   readonly queue: string
@@ -18,23 +18,23 @@ export interface LimitedAttempt {
   readonly id: string
   /** 1 for the first. */
   readonly attempt: number
-  /** When this attempt was due: the same when it is delivered twice. */
+  /** When this attempt was due; the same for a duplicate delivery. */
   readonly scheduledTime: Date
-  /** The task may have a `retryConfig` of its own, which then counts instead of its queue's. */
+  /** Whether the task may have its own `retryConfig`, which replaces its queue's. */
   readonly mayHaveOwnRetry: boolean
 }
 
-/** Knows the limits of attempts. Its promises never reject. */
+/** Provides the limits of attempts. Its promises never reject. */
 export interface RetryLimitSource {
-  /** At the start of an attempt. A promise only where something has to be read first. */
+  /** Limits at the start of an attempt. Returns a promise only where they have to be read first. */
   limitsOf (attempt: LimitedAttempt): RetryLimits | Promise<RetryLimits>
-  /** For an attempt that has failed: as `limitsOf`, but recent enough to decide whether its task ends. */
+  /** Limits of a failed attempt: like `limitsOf`, but recent enough to decide whether it was the last. */
   limitsOfFailed (attempt: LimitedAttempt): RetryLimits | Promise<RetryLimits>
-  /** What is known of a queue now, without reading anything. */
+  /** The known limits of a queue, without reading. */
   knownLimits (queue: string): RetryLimits
-  /** Records that a task ends with this attempt. False when its end was recorded before. */
+  /** Records that this attempt was the task's last. Returns false when that was recorded before. */
   recordEnd (attempt: LimitedAttempt): boolean
-  /** Reads nothing more, and lets attempts that wait go on with what is known. */
+  /** Stops reading, and resumes waiting attempts with the known limits. */
   close (): void
 }
 
@@ -44,18 +44,18 @@ export function retryLimits (source: RetryLimits['source'], { maxAttempts, maxRe
   return { maxAttempts: maxAttempts === -1 ? undefined : maxAttempts, maxRetrySeconds, source }
 }
 
-/** Whether a failure of this attempt ends its task. False where a limit on time decides, too: that depends on the service's clock. */
+/** Whether the task is not retried if this attempt fails. False with a time limit, which depends on the service's clock. */
 export function isLastAttempt ({ maxAttempts, maxRetrySeconds }: RetryLimits, attempt: number): boolean {
   return maxAttempts !== undefined && maxRetrySeconds === 0 && attempt >= maxAttempts
 }
 
-/** Whether a task that has failed this attempt is certain to get another one. */
+/** Whether a task is certain to be retried after this attempt has failed. */
 export function isRetried ({ maxAttempts, maxRetrySeconds, source }: RetryLimits, attempt: number): boolean {
   if (source === 'unknown' || source === 'options') return false
   return maxAttempts === undefined ? maxRetrySeconds === 0 : attempt < maxAttempts
 }
 
-/** Limits of the embedded queue, whose queues have the settings of the options and which delivers no attempt twice. */
+/** Limits in the embedded queue, whose queues have the settings in the options, and which never delivers an attempt twice. */
 export class EmbeddedLimits implements RetryLimitSource {
   readonly #named: ReadonlyMap<string, RetryLimits>
   readonly #unnamed: RetryLimits

@@ -154,7 +154,7 @@ t.test('a task for an HTTP target', async t => {
     }
     const handlers = { mail: () => {} }
     t.strictSame(await warnings({ handlers }), [
-      "CLOUD_TASKS_EMULATOR_HOST is set, but the task routes accept Google's tokens only; for those of the emulator set auth: 'emulator'"
+      "CLOUD_TASKS_EMULATOR_HOST is set, but the task routes accept only Google's tokens; to accept those of the emulator, set auth: 'emulator'"
     ])
     t.same(await warnings({ handlers, auth: 'emulator' }), [])
     t.same(await warnings({ handlers, auth: { issuer: 'http://emulator.example', jwksUri: `http://${server.host}/jwks` } }), [])

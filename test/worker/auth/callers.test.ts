@@ -160,7 +160,7 @@ t.test('without verification', async t => {
         .map(line => JSON.parse(line))
         .filter(line => line.level === 40 && line.queue === undefined)
         .map(line => line.msg),
-      ["'auth' is false: anyone who reaches this server can run any task"]
+      ["'auth' is false: anyone who can reach this server can run any task"]
     )
   })
 

@@ -144,7 +144,7 @@ async function wrongTokens (issuer: TokenIssuer, stranger: SigningKey, good: str
     ],
     ['the signature of another token', `${header}.${payload}.${otherSignature}`],
     ['a signature that is cut short', `${header}.${payload}.${signature.slice(0, -8)}`],
-    ['a signature that Cloud Run has cut off', `${header}.${payload}.SIGNATURE_REMOVED_BY_GOOGLE`],
+    ['a signature that Cloud Run has removed', `${header}.${payload}.SIGNATURE_REMOVED_BY_GOOGLE`],
     ['an unknown critical extension', assemble({ alg: 'RS256', kid: key.kid, crit: ['x'], x: 1 }, goodClaims(), signature)],
     ['a critical extension that the library knows', await critical()],
     ['an unencoded payload', assemble({ alg: 'RS256', kid: key.kid, crit: ['b64'], b64: false }, goodClaims(), signature)],

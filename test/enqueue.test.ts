@@ -133,14 +133,14 @@ t.test('enqueue', async t => {
     for (const [value, problem] of lost) {
       await t.rejects(app.enqueue('any', { list: [{ value }] }), {
         code: 'FST_TASKS_PAYLOAD_NOT_JSON',
-        message: `The payload of task 'any' cannot travel as JSON: ${problem} (payload/*/0/*)`
+        message: `The payload of task 'any' cannot be sent as JSON: ${problem} (payload/*/0/*)`
       })
     }
     // Fields that stand in the schema are named.
     const error = await app.enqueue('mail', { ...mail, note: { 'secret key': NaN } }).then(() => undefined, reason => reason)
-    t.equal(error.message, "The payload of task 'mail' cannot travel as JSON: NaN would become null (payload/note/*)")
+    t.equal(error.message, "The payload of task 'mail' cannot be sent as JSON: NaN would become null (payload/note/*)")
     await t.rejects(app.enqueue('any', new Map()), {
-      message: "The payload of task 'any' cannot travel as JSON: a Map would become {}; send Object.fromEntries(map)"
+      message: "The payload of task 'any' cannot be sent as JSON: a Map would become {}; send Object.fromEntries(map)"
     })
   })
 

@@ -2,30 +2,30 @@ import { FST_TASKS_INVALID_PAYLOAD, type TaskError } from '../errors.js'
 import { escapePointer } from './json-text.js'
 import type { ValidationFault } from './validation.js'
 
-/** What is known of a payload that is refused, to tell the names in its schema from its data. */
-export interface Refused {
+/** A rejected payload, with the field names of its schema: all other keys are data and must not appear in messages. */
+export interface RejectedPayload {
   readonly value: unknown
-  /** Fields that stand in the schema. */
+  /** Field names in the schema. */
   readonly names: ReadonlySet<string>
 }
 
-/** The error of a payload that does not fit. It has paths and rules, never values. */
-export function invalidPayload (task: string, faults: readonly ValidationFault[], refused: Refused): TaskError {
+/** The error of a payload that does not match its schema. It contains paths and rules, never values. */
+export function invalidPayload (task: string, faults: readonly ValidationFault[], rejected: RejectedPayload): TaskError {
   const safe = faults.map(fault => ({
     keyword: fault.keyword,
-    instancePath: maskedPointer(fault.instancePath ?? '', refused),
-    message: safeMessage(fault, refused),
+    instancePath: maskedPointer(fault.instancePath ?? '', rejected),
+    message: safeMessage(fault, rejected),
     params: rulesOf(fault.params)
   }))
   const shown = safe.slice(0, 5).map(describe)
   if (faults.length > 5) shown.push(`and ${faults.length - 5} more`)
-  const error = new FST_TASKS_INVALID_PAYLOAD(task, shown.join(', ') || 'it does not fit its schema')
-  // Neither the validator's faults nor its error: loggers write both, and they quote the payload.
+  const error = new FST_TASKS_INVALID_PAYLOAD(task, shown.join(', ') || 'it does not match its schema')
+  // Without the validator's faults and error, which quote the payload and would be logged.
   return Object.assign(error, { validation: safe })
 }
 
-/** A JSON pointer in which each key that is data is a star: names of fields that stand in the schema and indexes of lists stay. */
-export function maskedPointer (pointer: string, { value, names }: Refused): string {
+/** A JSON pointer in which keys that are data are replaced by `*`. Field names in the schema and list indexes are kept. */
+export function maskedPointer (pointer: string, { value, names }: RejectedPayload): string {
   let inner = value
   return pointer.split('/').map((escaped, place) => {
     if (place === 0) return escaped
@@ -36,11 +36,11 @@ export function maskedPointer (pointer: string, { value, names }: Refused): stri
   }).join('/')
 }
 
-/** The messages of ajv's own keywords are made of the schema; others may be an app's own and quote the payload. */
-function safeMessage (fault: ValidationFault, { value, names }: Refused): string {
+/** Messages of ajv's standard keywords are derived from the schema; others may be the app's own and quote the payload. */
+function safeMessage (fault: ValidationFault, { value, names }: RejectedPayload): string {
   const { rule, keyword, message, instancePath = '' } = fault
   if (rule !== undefined) return isMissing(instancePath, value) ? 'is missing' : rule
-  if (message === undefined || (!AJV_KEYWORDS.has(keyword ?? '') && quotes(message, value, names))) return 'does not fit its schema'
+  if (message === undefined || (!AJV_KEYWORDS.has(keyword ?? '') && quotes(message, value, names))) return 'does not match its schema'
   return message
 }
 
@@ -86,7 +86,7 @@ const AJV_KEYWORDS: ReadonlySet<string> = new Set([
   'nullable'
 ])
 
-/** Whether the place that `pointer` leads to is absent. */
+/** Whether there is no value at `pointer`. */
 function isMissing (pointer: string, value: unknown): boolean {
   let inner = value
   for (const escaped of pointer.split('/').slice(1)) {
@@ -97,7 +97,7 @@ function isMissing (pointer: string, value: unknown): boolean {
   return false
 }
 
-/** Whether a text has a value or an unknown key of `value` in it, as a word of its own. */
+/** Whether `text` contains a value or an unknown key of `value` as a whole word. */
 function quotes (text: string, value: unknown, names: ReadonlySet<string>): boolean {
   if (typeof value === 'object' && value !== null) {
     return Object.entries(value).some(
@@ -115,7 +115,7 @@ function hasWord (text: string, word: string): boolean {
   return false
 }
 
-/** Of the parameters of a fault those that come from the schema. Others are keys or values of the payload. */
+/** The parameters of a fault that come from the schema. Others are keys or values of the payload. */
 function rulesOf (params: ValidationFault['params']): ValidationFault['params'] {
   return params && Object.fromEntries(Object.entries(params).filter(([key]) => RULES.has(key)))
 }
@@ -135,5 +135,5 @@ const RULES: ReadonlySet<string> = new Set([
 function describe ({ instancePath, message, params }: ValidationFault): string {
   const allowed = params?.allowedValues
   const values = Array.isArray(allowed) ? `: ${allowed.map(value => JSON.stringify(value)).join(', ')}` : ''
-  return `payload${instancePath ?? ''} ${message ?? 'does not fit its schema'}${values}`
+  return `payload${instancePath ?? ''} ${message ?? 'does not match its schema'}${values}`
 }

@@ -1,13 +1,13 @@
 import { escapePointer } from './json-text.js'
 import type { ValidationFault } from './validation.js'
 
-/** An issue of a Standard Schema, with the fields of Zod's, Valibot's and ArkType's. */
+/** An issue of a Standard Schema, with the fields of Zod, Valibot and ArkType. */
 interface Issue {
   readonly message?: unknown
   readonly path?: Iterable<unknown>
-  /** Of Zod and ArkType. */
+  /** Zod and ArkType. */
   readonly code?: unknown
-  /** Of Valibot, and in limits of Zod 3. */
+  /** Valibot, and limits in Zod 3. */
   readonly type?: unknown
   readonly expected?: unknown
   readonly origin?: unknown
@@ -19,14 +19,14 @@ interface Issue {
   readonly divisor?: unknown
   readonly values?: unknown
   readonly options?: unknown
-  /** Of the alternatives of a union: Zod 4 has a list for each, ArkType and Valibot have one list. */
+  /** Issues of a union's alternatives: a list for each in Zod 4, one list in ArkType and Valibot. */
   readonly errors?: unknown
   readonly issues?: unknown
 }
 
 /**
- * The issues of a Standard Schema in the form of ajv's errors. Their messages often quote the payload, so that `rule` is made of
- * what comes from the schema alone, for the libraries whose issues are known.
+ * Converts the issues of a Standard Schema to the form of ajv's errors. Their messages often quote the payload, so `rule` is derived
+ * from the schema only, for libraries whose issues are known.
  */
 export function faultsOfIssues (vendor: unknown, issues: readonly unknown[], around = ''): ValidationFault[] {
   return issues.flatMap(one => {
@@ -36,10 +36,10 @@ export function faultsOfIssues (vendor: unknown, issues: readonly unknown[], aro
     const fault: ValidationFault = {
       instancePath,
       message: typeof issue.message === 'string' ? issue.message : undefined,
-      rule: ruleOf(vendor, issue) ?? 'does not fit its schema',
+      rule: ruleOf(vendor, issue) ?? 'does not match its schema',
       ...(typeof keyword === 'string' ? { keyword } : {})
     }
-    // ArkType's paths begin at the root in the alternatives of a union, too.
+    // ArkType's paths start at the root, even in the alternatives of a union.
     return [...faultsOfIssues(vendor, alternativesOf(issue), vendor === 'arktype' ? '' : instancePath), fault]
   })
 }
@@ -66,7 +66,7 @@ function ruleOf (vendor: unknown, issue: Issue): string | undefined {
   }
 }
 
-/** Of Zod 3 and 4. Refinements have messages only, which are the app's own and may quote anything. */
+/** For Zod 3 and 4. Refinements only have messages, which are the app's own and can quote anything. */
 function zodRule (issue: Issue): string | undefined {
   const { code, expected, format, pattern, divisor, values, options } = issue
   switch (code) {
@@ -78,7 +78,7 @@ function zodRule (issue: Issue): string | undefined {
     case 'not_multiple_of': return divisor === undefined ? 'must be a multiple of its divisor' : `must be a multiple of ${String(divisor)}`
     case 'invalid_value':
     case 'invalid_enum_value': return oneOf(values ?? options)
-    case 'invalid_union': return Array.isArray(options) ? oneOf(options) : 'must fit one of its alternatives'
+    case 'invalid_union': return Array.isArray(options) ? oneOf(options) : 'must match one of its alternatives'
     case 'unrecognized_keys': return 'must not have unknown keys'
     default: return undefined
   }
@@ -95,19 +95,19 @@ function oneOf (values: unknown): string {
     : 'must be one of its values'
 }
 
-/** Checks of the app's own have no rule but their message. */
+/** The app's own checks only have messages. */
 function valibotRule ({ type, expected }: Issue): string | undefined {
   if (typeof type !== 'string' || /check|custom|raw|transform/.test(type)) return undefined
-  if (expected === 'never') return 'must not be there'
+  if (expected === 'never') return 'must be absent'
   return typeof expected === 'string' ? `must be ${expected}` : `must be a valid ${type.replaceAll('_', ' ')}`
 }
 
-/** What `expected` says comes from the schema in these; in unions and narrowed types it may quote the value. */
+/** Codes whose `expected` comes from the schema; in unions and narrowed types it can quote the value. */
 const ARKTYPE_RULES: ReadonlySet<unknown> = new Set([
   'domain', 'proto', 'unit', 'pattern', 'divisor', 'min', 'max', 'minLength', 'maxLength', 'exactLength', 'before', 'after', 'required'
 ])
 
 function arktypeRule ({ code, expected }: Issue): string | undefined {
-  if (code === 'union') return 'must fit one of its alternatives'
+  if (code === 'union') return 'must match one of its alternatives'
   return ARKTYPE_RULES.has(code) && typeof expected === 'string' ? `must be ${expected}` : undefined
 }

@@ -1,8 +1,8 @@
 import { isStandardSchema, type PayloadSchema } from './schema.js'
 
 /**
- * The JSON Schema (draft 7) of what `enqueue` accepts, for documents, forms and examples: a Standard Schema's own description of its
- * input, or the schema itself where it is none. Undefined where its library has no JSON Schema, or none for this schema.
+ * The JSON Schema (draft 7) of the payload that `enqueue` accepts, for OpenAPI documents, forms and examples: a Standard Schema's
+ * description of its input, or the schema itself. Undefined where the library cannot describe the schema.
  */
 export function jsonSchemaOf (schema: PayloadSchema): object | undefined {
   if (!isStandardSchema(schema)) return schema
@@ -18,7 +18,7 @@ function describe (schema: PayloadSchema): object | undefined {
     const description = jsonSchema?.input?.({ target: 'draft-07' })
     return typeof description === 'object' && description !== null ? description : undefined
   } catch {
-    // What has no JSON Schema throws: in Zod dates, in ArkType some custom types.
+    // Thrown for types without a JSON Schema: dates in Zod, some custom types in ArkType.
     return undefined
   }
 }

@@ -2,15 +2,15 @@ import { types } from 'node:util'
 
 /**
  * The JSON text of `value`; undefined where it has none.
- * @throws LossError for what JSON would lose without an error: NaN, invalid dates, functions, Maps, Sets, promises, boxed numbers
+ * @throws LossError for values that JSON.stringify would lose silently: NaN, invalid dates, functions, Maps, Sets, promises, boxed numbers
  */
 export function jsonText (value: unknown): string | undefined {
   return isPlain(value, 0) ? JSON.stringify(value) : JSON.stringify(value, lossRefuser())
 }
 
-/** `message` quotes nothing of the value. */
+/** `message` does not quote the value. */
 export class LossError extends TypeError {
-  /** JSON pointer to what would be lost. */
+  /** JSON pointer to the value that would be lost. */
   readonly pointer: string
 
   constructor (message: string, pointer: string) {
@@ -19,10 +19,10 @@ export class LossError extends TypeError {
   }
 }
 
-/** Deeper values, and circular ones, get the slower look. */
+/** Deeper values, and circular ones, take the slow path. */
 const MAX_DEPTH = 100
 
-/** Whether JSON carries `value` as it is. Looking first costs a tenth of what a replacer for each value adds to JSON.stringify. */
+/** Whether JSON represents `value` without loss. This check costs a tenth of what a replacer would add to JSON.stringify. */
 function isPlain (value: unknown, depth: number): boolean {
   switch (typeof value) {
     case 'string':
@@ -34,7 +34,7 @@ function isPlain (value: unknown, depth: number): boolean {
   if (value === null) return true
   if (depth > MAX_DEPTH) return false
   if (Array.isArray(value)) {
-    // By index, as holes would be skipped otherwise.
+    // By index, because iteration methods skip holes.
     for (let index = 0; index < value.length; index++) if (!isPlain(value[index], depth + 1)) return false
     return true
   }
@@ -44,7 +44,7 @@ function isPlain (value: unknown, depth: number): boolean {
   return true
 }
 
-/** A replacer for JSON.stringify, which calls it with what `toJSON` returned. A field that is undefined is left out, as usual. */
+/** A replacer for JSON.stringify, which is called with the result of `toJSON`. Undefined fields are left out, as usual. */
 function lossRefuser (): (this: unknown, key: string, value: unknown) => unknown {
   const pointers = new WeakMap<object, string>()
   return function (key, value) {
@@ -58,7 +58,7 @@ function lossRefuser (): (this: unknown, key: string, value: unknown) => unknown
   }
 }
 
-/** A key as it stands in a JSON pointer. */
+/** Escapes a key for a JSON pointer. */
 export function escapePointer (key: string): string {
   return key.replaceAll('~', '~0').replaceAll('/', '~1')
 }
@@ -76,7 +76,7 @@ function lossOf (value: unknown, original: unknown, inList: boolean): string | u
   }
 }
 
-/** What JSON.stringify writes as {} or otherwise in part, as it looks at own enumerable fields only. */
+/** Objects that JSON.stringify writes as {} or incompletely, as it only reads own enumerable fields. */
 function hiddenContent (value: object): string | undefined {
   const kind = Object.prototype.toString.call(value).slice(8, -1)
   if (types.isMap(value)) return 'a Map would become {}; send Object.fromEntries(map)'

@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Clock } from '../clock/clock.js'
 import { FST_TASKS_INVALID_SCHEMA, FST_TASKS_PAYLOAD_NOT_JSON } from '../errors.js'
 import { jsonParser, validatorCompilerOf, type JsonParser } from '../fastify-internals.js'
-import { invalidPayload, maskedPointer, type Refused } from './faults.js'
+import { invalidPayload, maskedPointer, type RejectedPayload } from './faults.js'
 import { fieldNames } from './field-names.js'
 import { jsonSchemaOf } from './json-schema.js'
 import { LossError, jsonText } from './json-text.js'
@@ -12,15 +12,15 @@ import { isStandardSchema } from './schema.js'
 import type { Validate, Validation, ValidationFault } from './validation.js'
 import { compiledValidator, standardValidator } from './validators.js'
 
-/** Payloads on their way into JSON text and out of it, validated at both ends by the same validator. */
+/** Serializes and parses payloads. The same validator is used at both ends. */
 export class PayloadCodec {
   readonly #app: FastifyInstance
   readonly #parse: JsonParser
-  /** Made when the server is ready. */
+  /** Compiled when the server is ready. */
   readonly #final = new Map<string, Validate>()
-  /** For what is enqueued while the server boots and its compiler and shared schemas may still change. */
+  /** For tasks enqueued during startup, while the compiler and shared schemas can still change. */
   readonly #provisional = new Map<string, Validate>()
-  /** Of tasks that have a final validator. */
+  /** Field names of tasks with a final validator. */
   readonly #names = new Map<string, ReadonlySet<string>>()
   readonly #pending: PendingValidations
 
@@ -31,8 +31,8 @@ export class PayloadCodec {
   }
 
   /**
-   * The JSON text of `payload`, made once and sent as it is.
-   * @throws FST_TASKS_PAYLOAD_NOT_JSON for what JSON would lose, see `jsonText`, and for undefined, BigInt and circular values
+   * The JSON text of `payload`, which is sent unchanged.
+   * @throws FST_TASKS_PAYLOAD_NOT_JSON for values that JSON would lose, see `jsonText`, and for undefined, BigInt and circular values
    */
   print (task: RegisteredTask, payload: unknown): string {
     let text: string | undefined
@@ -46,14 +46,14 @@ export class PayloadCodec {
     if (text === undefined) {
       throw new FST_TASKS_PAYLOAD_NOT_JSON(
         task.name,
-        `${typeof payload} has no JSON text; for a task without data send {} or null, as its schema says`
+        `${typeof payload} has no JSON representation; for a task without data send {} or null, according to its schema`
       )
     }
     return text
   }
 
   /**
-   * What the handler gets from `text`: parsed and validated, with the defaults, coercions and transforms of its validator. A promise of it
+   * The handler's payload from `text`: parsed and validated, with the defaults, coercions and transforms of its validator. A promise of it
    * where the validator is asynchronous.
    * @throws FST_TASKS_PAYLOAD_NOT_JSON, FST_TASKS_INVALID_PAYLOAD; that promise also rejects with FST_TASKS_VALIDATION_TIMEOUT, and with
    * FST_TASKS_CLOSING after `close`
@@ -64,7 +64,7 @@ export class PayloadCodec {
   }
 
   /**
-   * What the handler gets from a payload that is already parsed; a promise of it where the validator is asynchronous. The deadline of
+   * The handler's payload from a parsed one; a promise where the validator is asynchronous. The deadline of
    * the attempt limits its time.
    * @throws FST_TASKS_INVALID_PAYLOAD
    */
@@ -78,7 +78,7 @@ export class PayloadCodec {
   }
 
   /**
-   * As `read`, with the faults in the validator's own words, which may quote keys and values: for the author of the text.
+   * Like `read`, but returns the validator's original faults, which can quote keys and values: for the author of the payload only.
    * @throws FST_TASKS_PAYLOAD_NOT_JSON, FST_TASKS_VALIDATION_TIMEOUT, FST_TASKS_CLOSING
    */
   async examine (task: RegisteredTask, text: string): Promise<Validation> {
@@ -91,13 +91,13 @@ export class PayloadCodec {
     this.#pending.close()
   }
 
-  /** The error of a payload that does not fit, without values and keys of the payload. */
+  /** The error of an invalid payload, without values and keys of the payload. */
   invalid (task: RegisteredTask, faults: readonly ValidationFault[], parsed: unknown): Error {
-    return invalidPayload(task.name, faults, this.#refused(task, parsed))
+    return invalidPayload(task.name, faults, this.#rejected(task, parsed))
   }
 
   /**
-   * Makes the validator of `task`. To be called when the server's compiler and shared schemas are final.
+   * Compiles the validator of `task`. Call it when the server's compiler and shared schemas are final.
    * @throws FST_TASKS_INVALID_SCHEMA
    */
   compile (task: RegisteredTask): void {
@@ -105,14 +105,14 @@ export class PayloadCodec {
   }
 
   /**
-   * The schema of `task` for OpenAPI documents: JSON Schema, or the schema itself where the server's compiler knows no JSON Schema, as
-   * that of fastify-type-provider-zod, whose documents are made of Zod's schemas.
+   * The schema of `task` for OpenAPI documents: JSON Schema, or the schema itself where the server's compiler does not support JSON
+   * Schema, such as fastify-type-provider-zod, which generates documents from Zod schemas.
    */
   documented (task: RegisteredTask): object {
     if (!isStandardSchema(task.payload)) return task.payload
     if (!this.#compilesJsonSchema()) return task.payload
     const schema = jsonSchemaOf(task.payload)
-    // References into the schema would be references into the document.
+    // References within the schema would refer to the document instead.
     return schema === undefined || JSON.stringify(schema).includes('"$ref"') ? {} : schema
   }
 
@@ -120,7 +120,7 @@ export class PayloadCodec {
     try {
       return this.#parse(text)
     } catch (error) {
-      throw new FST_TASKS_PAYLOAD_NOT_JSON(task.name, "it has a key such as '__proto__' that no server should accept", { cause: error })
+      throw new FST_TASKS_PAYLOAD_NOT_JSON(task.name, "it has a forbidden key such as '__proto__'", { cause: error })
     }
   }
 
@@ -150,7 +150,7 @@ export class PayloadCodec {
     }
   }
 
-  #refused (task: RegisteredTask, value: unknown): Refused {
+  #rejected (task: RegisteredTask, value: unknown): RejectedPayload {
     let names = this.#names.get(task.name)
     if (names === undefined) {
       names = fieldNames(task.payload, this.#app.getSchemas())
@@ -160,11 +160,11 @@ export class PayloadCodec {
   }
 
   #lossOf (task: RegisteredTask, payload: unknown, { message, pointer }: LossError): string {
-    return pointer === '' ? message : `${message} (payload${maskedPointer(pointer, this.#refused(task, payload))})`
+    return pointer === '' ? message : `${message} (payload${maskedPointer(pointer, this.#rejected(task, payload))})`
   }
 }
 
-/** The first line, which is what a library says; ajv and others add lines of detail. */
+/** The first line of an error's message; ajv and others add lines of details. */
 function reason (error: unknown): string {
   return error instanceof Error ? error.message.split('\n', 1)[0] ?? error.name : String(error)
 }

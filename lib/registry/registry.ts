@@ -1,5 +1,5 @@
 /**
- * The words of this code base:
+ * Glossary:
  * - task definition: what a name stands for: path, payload schema, delivery policy. No code.
  * - registry: all definitions of an app, from `defineTasks`; at run time name -> path, schema, handler.
  * - handler: the function that does the work.
@@ -29,11 +29,11 @@ export interface RegisteredTask {
   readonly handler: HandlerFunction<any> | undefined
 }
 
-/** Name -> path, schema and handler, at run time. */
+/** Tasks by name. */
 export type Registry = ReadonlyMap<string, RegisteredTask>
 
 /**
- * The tasks of an app. Returns the definitions as they are, frozen, so that names and payloads can be derived from them.
+ * Defines the tasks of an app. Returns the definitions, frozen, with their literal types, from which names and payloads are derived.
  * @throws FST_TASKS_INVALID_DEFINITION, FST_TASKS_DUPLICATE_PATH
  */
 export function defineTasks<const M extends TaskDefinitions> (definitions: M & KnownKeys<M>): M {
@@ -42,7 +42,7 @@ export function defineTasks<const M extends TaskDefinitions> (definitions: M & K
   return Object.freeze(definitions)
 }
 
-/** Joins definitions and handlers. Throws when they do not go together. */
+/** Combines definitions and handlers. Throws when they do not match. */
 export function createRegistry (definitions: unknown, handlers: unknown = {}): Registry {
   if (!isPlainObject(definitions)) {
     throw new FST_TASKS_INVALID_DEFINITION("'tasks' must be an object of task definitions by name, as defineTasks returns it")
@@ -51,7 +51,7 @@ export function createRegistry (definitions: unknown, handlers: unknown = {}): R
   for (const [name, handler] of Object.entries(handlers)) {
     if (!Object.hasOwn(definitions, name)) {
       throw new FST_TASKS_INVALID_HANDLER(
-        `There is a handler for '${name}', but no such task is defined${nearest(name, Object.keys(definitions))}`
+        `There is a handler for '${name}', which is not a defined task${nearest(name, Object.keys(definitions))}`
       )
     }
     if (typeof handler !== 'function' && handler !== undefined) {
@@ -71,18 +71,18 @@ export function createRegistry (definitions: unknown, handlers: unknown = {}): R
   return registry
 }
 
-const PATH_RULE = "one that starts with '/' and has only letters, digits, '-', '.', '_', '~' and '/' in it"
+const PATH_RULE = "one that starts with '/' and contains only letters, digits, '-', '.', '_', '~' and '/'"
 
-/** How each key of a definition is checked, and its default. */
+/** Check and default of each key of a definition. */
 export const definitionOptions = {
   path: string({ valid: isTaskPath, must: `must be ${PATH_RULE}` }),
   method: oneOf(['POST', 'PUT', 'PATCH'], { default: 'POST' }),
   payload: option<PayloadSchema>(value => isSchema(value) ? undefined : 'must be a schema, such as Type.Object({ order: Type.String() })'),
   queue: string({ valid: isQueueId, must: 'must be a queue id: 1 to 100 letters, digits or hyphens' }),
-  // The plugin refuses what its target does not allow.
+  // The plugin checks the limits of its target.
   dispatchDeadlineSeconds: option<number>(value => deadlineProblem(value, undefined)),
   deadLetterQueue: option<false>(
-    value => value === false ? undefined : "must be false, or left out: the plugin's option names the queue"
+    value => value === false ? undefined : "must be false or left out; the queue is set by the plugin's option"
   )
 } satisfies Declared<TaskDefinition>
 
@@ -93,12 +93,12 @@ function complete (name: string, definition: unknown, handler: HandlerFunction |
 
   const read = readOptions(definitionOptions, definition, { refuse })
   const { path = `/${name}`, method, payload, queue, dispatchDeadlineSeconds, deadLetterQueue } = read
-  if (!isTaskPath(path)) throw refuse(`its name makes no path, so it needs a 'path': ${PATH_RULE}`)
+  if (!isTaskPath(path)) throw refuse(`its name is not a valid path, so it needs a 'path': ${PATH_RULE}`)
   if (payload === undefined) throw refuse("it needs a 'payload', a schema such as Type.Object({ order: Type.String() })")
   return Object.freeze({ name, path, method, payload, queue, dispatchDeadlineSeconds, deadLetterQueue, handler })
 }
 
-/** No parameters, wildcards, queries or dot segments: what is called is exactly what is mounted. */
+/** No parameters, wildcards, queries or dot segments: the URL that is called is exactly the route's. */
 function isTaskPath (path: string): boolean {
   return path.length <= 1000 && /^(?:\/[A-Za-z0-9._~-]+)+$/.test(path) && !/\/\.{1,2}(?:\/|$)/.test(path)
 }

@@ -1,24 +1,24 @@
 import type { FastifyTypeProvider } from 'fastify'
 
 /**
- * A payload schema of any library, recognised by its structure: no build and no major of a schema library is pinned.
+ * A payload schema of any library, recognised by its structure, so that no version of a schema library is required.
  * - Standard Schema (Zod, Valibot, ArkType): types and validation come from the schema itself.
  * - TypeBox 0.34 (`@sinclair/typebox`): the type is in `static`, the server's validator compiler validates.
  * - TypeBox 1.x (`typebox`) and plain JSON Schema: the type comes from a Fastify type provider, see `Register`.
  */
 export type PayloadSchema = StandardSchema | StaticSchema | JsonSchema
 
-/** Version 1 of https://standardschema.dev, as far as types need it. */
+/** The parts of https://standardschema.dev, version 1, that types need. */
 export interface StandardSchema {
   readonly '~standard': { readonly types?: { readonly input: unknown, readonly output: unknown } | undefined }
 }
 
 interface StaticSchema { readonly static: unknown }
 
-/** All optional, so that an object with none of these keys is refused: `{ order: 'string' }` is no schema. */
+/** All keys are optional, so that an object with none of them is rejected: `{ order: 'string' }` is not a schema. */
 type JsonSchema = { readonly [K in JsonSchemaKeyword]?: unknown }
 
-/** Of drafts 7 to 2020-12, of OpenAPI, and the mark of TypeBox 1.x. */
+/** Keywords of drafts 7 to 2020-12 and of OpenAPI, and the marker of TypeBox 1.x. */
 type JsonSchemaKeyword =
   | '$schema'
   | '$id'
@@ -83,13 +83,13 @@ type JsonSchemaKeyword =
   | 'discriminator'
   | '~kind'
 
-/** What `enqueue` accepts for a payload schema `S` under type provider `F`. */
+/** The payload type that `enqueue` accepts for schema `S` with type provider `F`. */
 export type InputOf<S, F> = TypeOf<S, F, 'input'>
 
-/** What the handler gets. */
+/** The payload type that the handler gets. */
 export type OutputOf<S, F> = TypeOf<S, F, 'output'>
 
-// In brackets, so that unions are not distributed over: that halves the compiler's time at 500 tasks.
+// In brackets to prevent distribution over unions, which halves the compile time at 500 tasks.
 type TypeOf<S, F, K extends 'input' | 'output'> =
   [S] extends [StandardSchema] ? StandardType<S, K>
     : [S] extends [{ readonly static: infer P }] ? P
@@ -99,10 +99,10 @@ type TypeOf<S, F, K extends 'input' | 'output'> =
 type StandardType<S, K extends 'input' | 'output'> =
   S extends { readonly '~standard': { readonly types?: infer T } } ? NonNullable<T> extends { readonly [k in K]: infer P } ? P : any : any
 
-/** As Fastify applies a type provider to the schema of a body. */
+/** Applies a type provider as Fastify does to the schema of a body. */
 type ProvidedType<F, S> = (F & { readonly schema: S }) extends { readonly validator: infer V } ? V : any
 
-/** Whether `schema` claims to be a Standard Schema. ArkType's are functions. */
+/** Whether `schema` claims to be a Standard Schema. ArkType's schemas are functions. */
 export function isStandardSchema (schema: unknown): schema is StandardSchema {
   return ((typeof schema === 'object' && schema !== null) || typeof schema === 'function') && '~standard' in schema
 }

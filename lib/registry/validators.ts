@@ -3,22 +3,22 @@ import { faultsOfIssues } from './issues.js'
 import type { StandardSchema } from './schema.js'
 import type { Validate, Validation, ValidationFault } from './validation.js'
 
-/** What a validator compiler of Fastify's makes: ajv's answers are booleans, joi's and TypeBox's are objects. */
+/** A validator from Fastify's validator compiler: ajv's return booleans, joi's and TypeBox's return objects. */
 type CompiledValidator = ((value: unknown, context?: object) => unknown) & {
   readonly errors?: readonly ValidationFault[] | null
   readonly schemaEnv?: unknown
 }
 
-/** @throws as the compiler, or TypeError where it makes no function */
+/** @throws the compiler's errors, or TypeError where it returns no function */
 export function compiledValidator (
   compile: FastifySchemaCompiler<unknown>,
   route: Parameters<FastifySchemaCompiler<unknown>>[0]
 ): Validate {
   const validator = compile(route) as CompiledValidator
-  if (typeof validator !== 'function') throw new TypeError('the validator compiler of the server made no validator of it')
+  if (typeof validator !== 'function') throw new TypeError('the validator compiler of the server returned no validator')
   const refused = (): Validation => ({ faults: validator.errors ?? [] })
   return value => {
-    // As Fastify calls it: ajv needs a parent to coerce the root, and only an answer that is no promise may bring a value.
+    // Called as Fastify does: ajv needs a parent to coerce the root, and only a synchronous result can contain a value.
     const parent = { body: value }
     let answer: unknown
     try {
@@ -35,13 +35,13 @@ export function compiledValidator (
   }
 }
 
-/** @throws TypeError where `schema` is no Standard Schema of version 1 */
+/** @throws TypeError where `schema` is not a Standard Schema of version 1 */
 export function standardValidator (schema: StandardSchema): Validate {
   const standard = schema['~standard'] as
     { readonly version?: unknown, readonly vendor?: unknown, validate?(value: unknown): unknown } | null | undefined
   if (typeof standard?.validate !== 'function') throw new TypeError("its '~standard' has no function 'validate'")
   if (standard.version !== 1) {
-    throw new TypeError(`it follows version ${String(standard.version)} of Standard Schema, and only version 1 is known`)
+    throw new TypeError(`it uses version ${String(standard.version)} of Standard Schema; only version 1 is supported`)
   }
   const read = (answer: unknown): Validation => {
     if (typeof answer !== 'object' || answer === null) return failed(new TypeError("its 'validate' returned no result"))
@@ -61,7 +61,7 @@ export function standardValidator (schema: StandardSchema): Validate {
   }
 }
 
-/** Faults that are not in ajv's form have texts only that may quote values. */
+/** Faults that are not in ajv's form only have messages, which can quote values. */
 function failed (error: unknown): Validation {
   const faults = Array.isArray(error) ? error : (error as { readonly errors?: unknown } | null | undefined)?.errors
   const known = Array.isArray(faults) && faults.every(fault => typeof fault?.instancePath === 'string')

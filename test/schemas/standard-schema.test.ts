@@ -38,7 +38,7 @@ t.test('an asynchronous schema', async t => {
     await app.enqueue('greet', { name: 'ada' })
     await t.rejects(app.enqueue('greet', { name: 'mallory' }), {
       code: 'FST_TASKS_INVALID_PAYLOAD',
-      message: "The payload of task 'greet' is invalid: payload/name does not fit its schema"
+      message: "The payload of task 'greet' is invalid: payload/name does not match its schema"
     })
     t.equal((await attempts.ended(1))[0]?.result, 'done')
     await app.tasks.run('greet', { name: 'grace' })
@@ -202,7 +202,7 @@ t.test('what is no Standard Schema of version 1 is refused at registration with 
   const bad: Array<[schema: object, words: string]> = [
     [{ '~standard': {} }, "its '~standard' has no function 'validate'"],
     [{ '~standard': null }, "its '~standard' has no function 'validate'"],
-    [standard(() => ({ value: 1 }), { version: 2 }), 'it follows version 2 of Standard Schema, and only version 1 is known']
+    [standard(() => ({ value: 1 }), { version: 2 }), 'it uses version 2 of Standard Schema; only version 1 is supported']
   ]
   for (const [schema, words] of bad) {
     const app = Fastify()

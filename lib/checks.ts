@@ -1,42 +1,42 @@
 import { closest, distance } from 'fastest-levenshtein'
 
 /**
- * One option of anything that accepts options: its check, its default and the environment variable that stands in for it,
- * declared together. Nothing is coerced: a value of the wrong type or range is refused under the option's own name.
+ * The declaration of an option: its check, default and environment variable in one place. Nothing is coerced: a value of the wrong type
+ * or range is rejected with the option's name.
  */
 export interface Option<T> {
   /**
-   * The value to use: `value`, or else the variable's, or else the default.
-   * @param path where the option stands, such as `local.directory`
-   * @throws what `reading.refuse` makes of a bad value
+   * The value to use: `value`, the environment variable's, or the default, in this order.
+   * @param path path of the option, such as `local.directory`
+   * @throws the error that `reading.refuse` creates, for an invalid value
    */
   readonly read: (value: unknown, path: string, reading: Reading) => T
   /** Undefined: none. */
   readonly default?: T | undefined
   /** Name of the environment variable. An empty one counts as unset. */
   readonly variable?: string | undefined
-  /** Of an option that is an object: its own options. */
+  /** The nested options of an option that is an object. */
   readonly options?: Declaration | undefined
 }
 
-/** An option for each key of `O`: a forgotten key, or a check for another type, does not compile. */
+/** An option for each key of `O`: a missing key, or a check for another type, does not compile. */
 export type Declared<O> = { readonly [K in keyof O]-?: Option<Exclude<O[K], undefined> | undefined> }
 
 export type Declaration = Readonly<Record<string, Option<unknown>>>
 
-/** What `readOptions` makes of a declaration: every option that has a value, defaults included. */
+/** The result of `readOptions`: all options that have a value, including defaults. */
 export type Read<D extends Declaration> =
   & { readonly [K in keyof D as undefined extends Value<D[K]> ? never : K]: Value<D[K]> }
   & { readonly [K in keyof D as undefined extends Value<D[K]> ? K : never]?: Exclude<Value<D[K]>, undefined> }
 
 type Value<O extends Option<unknown>> = ReturnType<O['read']>
 
-/** What all options of one object have in common. */
+/** Settings for reading all options of an object. */
 export interface Reading {
-  /** The error to throw for a problem. */
+  /** Creates the error to throw. */
   readonly refuse: (problem: string) => Error
   readonly environment?: Environment
-  /** How messages call an option. @default its path in quotes */
+  /** The name of an option in messages. @default its path in quotes */
   readonly nameOf?: (path: string) => string
 }
 
@@ -44,7 +44,7 @@ export type Environment = Readonly<Record<string, string | undefined>>
 
 type Fields = Readonly<Record<string, unknown>>
 
-/** Every option of `declared`, checked and complete. `path` leads to `given` where that is an option itself. */
+/** Checks all options and fills in defaults. `path` is the path of `given` where that is an option itself. */
 export function readOptions<D extends Declaration> (declared: D, given: unknown, reading: Reading, path = ''): Read<D> {
   const fields = knownFields(declared, given, reading, path)
   const read: Record<string, unknown> = {}
@@ -55,7 +55,7 @@ export function readOptions<D extends Declaration> (declared: D, given: unknown,
   return read as Read<D>
 }
 
-/** Checks what is given, and fills in nothing: cheap enough for every call. */
+/** Checks the given options only, without defaults: cheap enough for every call. */
 export function checkOptions (declared: Declaration, given: unknown, reading: Reading): void {
   const fields = knownFields(declared, given, reading, '')
   for (const key in fields) declared[key]!.read(fields[key], key, reading)
@@ -66,8 +66,8 @@ function knownFields (declared: Declaration, given: unknown, { refuse, nameOf = 
   for (const key of Object.keys(given)) {
     if (Object.hasOwn(declared, key)) continue
     const known = Object.keys(declared)
-    const hint = nearest(key, known) || `; known are ${known.map(quoted).join(', ')}`
-    throw refuse(`${path === '' ? 'option ' : `${nameOf(path)}: `}${quoted(key)} is not known here${hint}`)
+    const hint = nearest(key, known) || `; valid options are ${known.map(quoted).join(', ')}`
+    throw refuse(`${path === '' ? 'unknown option ' : `${nameOf(path)}: unknown option `}${quoted(key)}${hint}`)
   }
   return given
 }
@@ -78,8 +78,8 @@ interface Rest<D> {
 }
 
 /**
- * An option with a check of its own.
- * @param problemOf what a bad value must be instead, such as 'must be a URL'; undefined for a good one
+ * An option with a custom check.
+ * @param problemOf the requirement that an invalid value violates, such as 'must be a URL'; undefined for a valid one
  */
 export function option<T, D extends T | undefined = undefined> (
   problemOf: (value: unknown) => string | undefined, rest: Rest<D> = {}
@@ -104,7 +104,7 @@ export function anything<T> (): Option<T | undefined> {
   return option<T>(() => undefined)
 }
 
-/** `valid` decides about a string, and `must` says what it must be. */
+/** @param rest `must` is the requirement that `valid` checks, such as 'must be a URL' */
 export function string<D extends string | undefined = undefined> (
   rest: Rest<D> & { readonly valid?: (value: string) => boolean, readonly must?: string } = {}
 ): Option<string | D> {
@@ -112,7 +112,7 @@ export function string<D extends string | undefined = undefined> (
   return option<string, D>(value => typeof value === 'string' && valid(value) ? undefined : must, rest)
 }
 
-/** A string that is not empty. */
+/** A non-empty string. */
 export function text<D extends string | undefined = undefined> (rest: Rest<D> = {}): Option<string | D> {
   return option<string, D>(value => typeof value !== 'string' ? 'must be a string' : value === '' ? 'must not be empty' : undefined, rest)
 }
@@ -141,7 +141,7 @@ export function oneOf<const T extends string, D extends T | undefined = undefine
   }, rest)
 }
 
-/** One string or several; never none, and none that is empty. `valid` decides about each. */
+/** One or several non-empty strings. `valid` is called for each. */
 export function strings<D extends readonly string[] | undefined = undefined> (
   rest: Rest<D> & { readonly valid?: (value: string) => boolean, readonly must?: string } = {}
 ): Option<readonly string[] | D> {
@@ -159,7 +159,7 @@ export function strings<D extends readonly string[] | undefined = undefined> (
   }
 }
 
-// `any`: what a function accepts cannot be checked.
+// `any`, because parameters cannot be checked.
 export function callable<T extends (...parameters: any[]) => unknown, D extends T | undefined = undefined> (
   rest: Rest<D> = {}
 ): Option<T | D> {
@@ -176,7 +176,7 @@ export function instance<T extends object, D extends T | undefined = undefined> 
   }, rest)
 }
 
-/** An object of options. Left out, it is read as empty, so that its defaults and its variables count. */
+/** An object of options. It defaults to an empty object, so that its nested defaults and variables apply. */
 export function section<D extends Declaration> (declared: D): Option<Read<D>> {
   return {
     options: declared,
@@ -184,14 +184,14 @@ export function section<D extends Declaration> (declared: D): Option<Read<D>> {
   }
 }
 
-/** Whether `value` was written as an object literal, or looks like it: no class, no array, no smuggled prototype. */
+/** Whether `value` is an object without a class: not an array, and without a custom prototype. */
 export function isPlainObject (value: unknown): value is Record<string, unknown> {
   if (typeof value !== 'object' || value === null) return false
   const prototype = Object.getPrototypeOf(value)
   return prototype === Object.prototype || prototype === null
 }
 
-/** "; did you mean 'x'?", or nothing when no name is near. */
+/** "; did you mean 'x'?", or '' when no name is similar. */
 export function nearest (name: string, names: readonly string[]): string {
   if (names.length === 0 || name.length > 200) return ''
   const best = closest(name.toLowerCase(), names)

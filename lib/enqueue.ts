@@ -24,44 +24,44 @@ import type { Failure, OutgoingTask, Sent, Transport } from './transport/transpo
 /** Named as in firebase-admin's `TaskOptions`. */
 export interface EnqueueOptions {
   /**
-   * De-duplication key, 1 to 500 characters. While a task of this name and id is queued, and for about an hour to a day
-   * after it ended, it is not added to the same queue again; the answer then has `duplicate: true`.
+   * De-duplication key, 1 to 500 characters. While a task with this name and id is queued, and for about an hour to a day
+   * after it has finished, it is not added to the same queue again; the result then has `duplicate: true`.
    */
   readonly id?: string
-  /** When to run, at most 30 days ahead; in the past means now. Not together with `scheduleDelaySeconds`. */
+  /** When to run, at most 30 days ahead; a time in the past means now. Excludes `scheduleDelaySeconds`. */
   readonly scheduleTime?: Date
   /** Seconds from now, 0 to 2,592,000 (30 days). */
   readonly scheduleDelaySeconds?: number
-  /** Seconds an attempt may take: 15 to 1800, on App Engine 15 to 86415. @default the definition's */
+  /** Time limit of an attempt in seconds: 15 to 1800, on App Engine 15 to 86415. @default the definition's */
   readonly dispatchDeadlineSeconds?: number
   /** @default the definition's, else the plugin's */
   readonly queue?: string
-  /** Sent with every attempt. What Cloud Tasks sets or strips itself is refused, so is `content-type`. */
+  /** Sent with every attempt. Headers that Cloud Tasks sets or removes are rejected, and so is `content-type`. */
   readonly headers?: Readonly<Record<string, string>>
 }
 
 export interface DeleteOptions {
   /** @default the definition's, else the plugin's */
   readonly queue?: string
-  /** `false` looks for no postponed or replayed copies. @default true */
+  /** Whether to look for postponed or replayed copies. @default true */
   readonly copies?: boolean
 }
 
 export interface EnqueueResult {
-  /** Last part of the task's name in Cloud Tasks, and what its handler sees as `task.id`. */
+  /** Last segment of the task's name in Cloud Tasks; `task.id` in the handler. */
   readonly id: string
   /** Name in the registry. */
   readonly name: string
   readonly queue: string
-  /** When the first attempt is due; of a duplicate, what this call asked for. */
+  /** When the first attempt is due; for a duplicate, the time that this call requested. */
   readonly scheduleTime: Date
-  /** A task of this id was there already, or ended recently: this call added nothing. */
+  /** A task with this id exists, or has finished recently: this call added nothing. */
   readonly duplicate: boolean
 }
 
 export interface Enqueue<M, F = RegisteredTypeProvider> {
   /**
-   * Hands a task over for later. Resolves once Cloud Tasks, or the embedded queue's store, has it.
+   * Enqueues a task. Resolves when it is stored in Cloud Tasks or in the embedded queue.
    * @throws FST_TASKS_NOT_REGISTERED, FST_TASKS_PAYLOAD_NOT_JSON, FST_TASKS_INVALID_PAYLOAD, FST_TASKS_TOO_LARGE,
    * FST_TASKS_INVALID_ENQUEUE_OPTION, FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_SEND_FAILED, FST_TASKS_CLOSING
    */
@@ -135,15 +135,15 @@ export class Producer {
     return copies && await this.#deleteCopy(name, queue, candidates)
   }
 
-  /** Of the copies of a task, postponed or replayed, one at most waits. */
+  /** At most one copy of a task, postponed or replayed, is waiting. */
   async #deleteCopy (name: string, queue: string, roots: readonly string[]): Promise<boolean> {
     const suffixes = roots.map(copySuffix)
-    // It may run, and be postponed again, in between.
+    // Meanwhile it may run and be postponed again.
     for (let tries = 0; tries < 3; tries++) {
       const found = await this.#transport.findTask(queue, suffixes)
       if (found.outcome === 'unknown') {
         const { problem } = found
-        this.#log.warn({ task: name, queue, problem }, 'not all tasks could be looked through for a postponed one to delete')
+        this.#log.warn({ task: name, queue, problem }, 'the queue could not be searched completely for a postponed copy to delete')
       }
       if (found.outcome !== 'found') return false
       const deleted = await this.#transport.deleteTask(queue, found.id)
@@ -171,7 +171,7 @@ export class Producer {
     if (sent.outcome === 'duplicate' && outgoing.id !== undefined) {
       return { id: outgoing.id, name, queue, scheduleTime: new Date(outgoing.scheduleAt ?? this.#clock.now()), duplicate: true }
     }
-    if (sent.outcome === 'duplicate') throw new FST_TASKS_SEND_FAILED(name, 'the queue answered that a task without an id exists already')
+    if (sent.outcome === 'duplicate') throw new FST_TASKS_SEND_FAILED(name, 'the queue reported a task without an id as a duplicate')
     throw failure(name, queue, sent)
   }
 
@@ -189,7 +189,7 @@ export class Producer {
     return { task, queue, outgoing }
   }
 
-  /** The queue that a call names, as far as it can be known before it is checked. */
+  /** The queue of a call, before its options are checked. */
   #queueOf (name: string, options: EnqueueOptions | null): string {
     const queue: unknown = options?.queue
     return typeof queue === 'string' && isQueueId(queue) ? queue : this.#registry.get(name)?.queue ?? this.#config.queue
@@ -199,15 +199,15 @@ export class Producer {
     const refuse = (problem: string) => new FST_TASKS_INVALID_ENQUEUE_OPTION(name, problem)
     checkOptions(this.#options, options, { refuse })
     if (options.scheduleTime !== undefined && options.scheduleDelaySeconds !== undefined) {
-      throw refuse("'scheduleTime' and 'scheduleDelaySeconds' exclude each other; give one of them")
+      throw refuse("'scheduleTime' and 'scheduleDelaySeconds' are mutually exclusive")
     }
     if (options.queue !== undefined && options.queue === this.#config.deadLetterQueue) {
-      throw refuse(`'queue' is '${options.queue}', the paused queue of the dead letters, which would never run it`)
+      throw refuse(`'queue' is the dead-letter queue '${options.queue}', which is paused and would never run it`)
     }
   }
 }
 
-/** @throws FST_TASKS_NOT_REGISTERED with the name that was probably meant */
+/** @throws FST_TASKS_NOT_REGISTERED with the most similar name */
 export function lookUp (registry: Registry, name: string): RegisteredTask {
   const task = registry.get(name)
   if (task === undefined) {
@@ -217,19 +217,19 @@ export function lookUp (registry: Registry, name: string): RegisteredTask {
 }
 
 /**
- * The id under which Cloud Tasks knows de-duplication key `id` of task `name`: a hash first, because ids that share a
- * prefix slow the service down, then as much of the key as may stand in a task id.
+ * The task id in Cloud Tasks for de-duplication key `id` of task `name`: a hash, because ids with a common prefix slow the service
+ * down, then the readable part of the key.
  */
 export function taskId (name: string, id: string): string {
   const readable = id.replaceAll(/[^A-Za-z0-9_-]+/g, '-').slice(0, 400)
   return `${hash('sha256', `${name}\n${id}`, 'hex').slice(0, 32)}-${readable}`
 }
 
-/** A task as its transport takes it. @param text the payload's JSON */
+/** A task as its transport accepts it. @param text the payload's JSON */
 export function outgoingTask (task: RegisteredTask, text: string, options: EnqueueOptions, now: number): OutgoingTask {
   const deadlineSeconds = options.dispatchDeadlineSeconds ?? task.dispatchDeadlineSeconds
   const headers: Record<string, string> = { ...options.headers, 'content-type': 'application/json' }
-  // Cloud Tasks does not tell a worker how long it will wait, so the task does.
+  // Cloud Tasks does not send the deadline to the worker.
   if (deadlineSeconds !== undefined) headers[DEADLINE_HEADER] = String(deadlineSeconds)
   if (options.id !== undefined) headers[LIFE_HEADER] = randomUUID()
   return {
@@ -251,19 +251,19 @@ const headers: Option<EnqueueOptions['headers']> = {
     if (value === undefined) return undefined
     if (!isPlainObject(value)) throw refuse(`'${path}' must be an object of strings`)
     for (const [key, one] of Object.entries(value)) {
-      if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(key)) throw refuse(`'${path}' has a name that HTTP does not allow`)
+      if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(key)) throw refuse(`'${path}' has an invalid header name`)
       if (typeof one !== 'string' || !/^[\t\x20-\x7e]*$/.test(one)) {
         throw refuse(`'${path}.${key}' must be a string of printable ASCII characters`)
       }
-      if (reservedHeader(key)) throw refuse(`'${path}.${key}' is set by Cloud Tasks or by this package and cannot be chosen`)
+      if (reservedHeader(key)) throw refuse(`'${path}.${key}' is set by Cloud Tasks or by this package`)
     }
     return value as Readonly<Record<string, string>>
   }
 }
 
 /**
- * How each option of `enqueue` is checked. None has a default here: the definition and the plugin give them.
- * @param target decides how long an attempt may take
+ * Check of each option of `enqueue`. The defaults are those of the definition and the plugin.
+ * @param target determines the maximum deadline
  */
 export function enqueueOptions (target: 'http' | 'appEngine', clock: Clock) {
   return {
@@ -288,12 +288,12 @@ function failure (name: string, queue: string, sent: Failure): Error {
   }
 }
 
-/** Does the work of a call, and publishes it. `around` is known once `start` is published. */
+/** Runs a call and publishes its events. Subscribers of `start` set `around`. */
 async function traced<T> (event: EnqueueEvent, work: () => Promise<T>): Promise<T> {
   return await enqueueChannel.tracePromise(() => event.around === undefined ? work() : event.around(work), event)
 }
 
-/** To be called right before a task is sent. */
+/** Call it right before a task is sent. */
 function announce (
   event: Filled<EnqueueEvent>, queue: string, { id, body, headers }: OutgoingTask & { readonly headers: Record<string, string> }
 ): void {

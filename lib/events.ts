@@ -1,41 +1,41 @@
 import { channel, tracingChannel } from 'node:diagnostics_channel'
 
 /**
- * Diagnostics channels: `node:diagnostics_channel` delivers these events to their subscribers. Without any, nothing is allocated.
- * On a tracing channel one object goes from `start` to `asyncEnd`: it has all its keys from the beginning, and is filled in on the way.
- * Payloads are never in it. An error of a subscriber is an uncaught exception, as Node.js documents.
+ * Events on diagnostics channels (`node:diagnostics_channel`). Without subscribers, nothing is allocated. A tracing channel publishes
+ * the same object from `start` to `asyncEnd`: it has all keys from the beginning, and their values are filled in over time. It never
+ * contains payloads. An error of a subscriber is an uncaught exception, as Node.js documents.
  */
 interface TracedEvent {
-  /** What was thrown, or why an attempt is retried; set before `error` is published. */
+  /** The error of the call or the attempt; set before `error` is published. */
   readonly error: unknown
   /**
-   * A subscriber of `start` may set it: the work is done inside this function, which must call `work` once and return its result. So
-   * a tracer makes its span the active one. A subscriber that finds it set wraps it.
+   * Subscribers of `start` may set it to run the work in a context, such as with an active span. It must call `work` once and return its
+   * result. A subscriber that finds it set must wrap it.
    */
   around: Around | undefined
 }
 
-/** Runs `work` in a context of its own. */
+/** Runs `work` in a context. */
 export type Around = <T>(work: () => Promise<T>) => Promise<T>
 
 /** A call of `enqueue`, or of `enqueueMany`. */
 export interface EnqueueEvent extends TracedEvent {
   readonly task: string
-  /** Short id. Of `enqueueMany` the task's own queue, even where items name others. */
+  /** Short id. For `enqueueMany` the task's default queue, even if items have others. */
   readonly queue: string
   /** Whether this is a call of `enqueueMany`. */
   readonly batch: boolean
-  /** Undefined until the task is stored, unless the caller chose an id; of a batch always. */
+  /** Undefined until the task is stored, unless the caller chose an id; always undefined for a batch. */
   readonly id: string | undefined
   readonly scheduleTime: Date | undefined
   readonly duplicate: boolean
-  /** Tasks handed to the transport so far. */
+  /** Number of tasks passed to the transport so far. */
   readonly sent: number
-  /** Why items of a batch failed. They fail alone, so `error` is not published for them. */
+  /** Errors of a batch's items. They fail individually, so `error` is not published for them. */
   readonly failures: readonly unknown[]
   /**
-   * A subscriber of `start` may set it: called for each task right before it is sent. What it returns is added to the headers that the
-   * caller has chosen.
+   * Subscribers of `start` may set it. Called for each task right before it is sent; the result is added to the task's headers, without
+   * replacing any.
    */
   headersOf: ((task: SentTask) => Readonly<Record<string, string>> | undefined) | undefined
 }
@@ -44,55 +44,55 @@ export interface EnqueueEvent extends TracedEvent {
 export interface SentTask {
   /** Short id of its queue. */
   readonly queue: string
-  /** Short id; undefined where the queue will choose one. */
+  /** Short id; undefined where the queue will generate one. */
   readonly id: string | undefined
   /** Bytes of its payload. */
   readonly bodySize: number
 }
 
-/** An attempt, from its verified and parsed request to its outcome: `onDropped` and `onExhausted` have run by `asyncEnd`. */
+/** An attempt, from its verified and parsed request to its outcome: `asyncEnd` is published after `onDropped` and `onExhausted`. */
 export interface AttemptEvent extends TracedEvent {
   readonly task: string
   readonly id: string
   readonly queue: string
   readonly attempt: number
-  /** Bytes of the payload, as far as the request says. */
+  /** Bytes of the payload, if the request states them. */
   readonly bodySize: number | undefined
   /** The trace headers that the producer's `headersOf` has added; undefined where callers are not verified. */
   readonly trace: TraceHeaders | undefined
   /** Undefined until the attempt has ended, like `status`. */
   readonly result: 'done' | 'retry' | 'dropped' | 'postponed' | undefined
-  /** What the route answers. */
+  /** HTTP status of the route's response. */
   readonly status: number | undefined
-  /** How long the handler ran. */
+  /** Run time of the handler. */
   readonly durationMs: number
   /** True when this was a failure of the last attempt. */
   readonly exhausted: boolean
-  /** A subscriber of `start` may set it: these fields are on every log line of the attempt. */
+  /** Subscribers of `start` may set it: fields to add to every log line of the attempt. */
   logFields: Readonly<Record<string, string>> | undefined
 }
 
-/** As received, unchecked. */
+/** As received, not validated. */
 export interface TraceHeaders {
-  /** In the form of W3C's `traceparent`. */
+  /** In the format of W3C's `traceparent`. */
   readonly parent: string
-  /** In the form of W3C's `tracestate`. */
+  /** In the format of W3C's `tracestate`. */
   readonly state: string | undefined
 }
 
 export interface ExpiredEvent {
   readonly count: number
-  /** Ids of the first of them, at most ten. */
+  /** Ids of the first ten at most. */
   readonly ids: readonly string[]
 }
 
-/** A question: every app with an embedded queue in this process answers it at once, while it is published. */
+/** A request for counts: every app with an embedded queue in this process calls `add` synchronously, while it is published. */
 export interface QueueCountsEvent {
   /** @param queue short id */
   add (queue: string, counts: { readonly waiting: number, readonly running: number, readonly oldestDueSeconds: number }): void
 }
 
-/** An event as its publisher sees it. */
+/** An event that its publisher can write to. */
 export type Filled<E> = { -readonly [K in keyof E]: E[K] }
 
 export function newEnqueueEvent (task: string, queue: string, batch: boolean): Filled<EnqueueEvent> {
@@ -119,12 +119,12 @@ export const enqueueChannel = tracingChannel<unknown, EnqueueEvent>('fastify-clo
 
 /**
  * `tracing:fastify-cloud-tasks:attempt:start`, `:end`, `:asyncStart`, `:asyncEnd` and `:error`: an attempt. `error` is published whenever
- * its result is `retry`, also where the handler never settles.
+ * its result is `retry`, even if the handler never settles.
  */
 export const attemptChannel = tracingChannel<unknown, AttemptEvent>('fastify-cloud-tasks:attempt')
 
 /** `fastify-cloud-tasks:expired`: the embedded queue has dropped tasks that were older than 31 days; at most one message a second. */
 export const expiredChannel = channel('fastify-cloud-tasks:expired')
 
-/** `fastify-cloud-tasks:counts`: published to ask for the counts of all embedded queues, as a metrics exporter does. */
+/** `fastify-cloud-tasks:counts`: published by subscribers, such as metrics exporters, to collect the counts of all embedded queues. */
 export const countsChannel = channel('fastify-cloud-tasks:counts')

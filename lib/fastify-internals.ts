@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifySchemaCompiler } from 'fastify'
 
-/** Parses JSON text as the task routes do: keys that could poison a prototype are refused. */
+/** Parses JSON text as the task routes do: rejects keys that could cause prototype pollution. */
 export type JsonParser = (text: string) => unknown
 
 /** Fastify's own JSON parser, for use without a request. */
@@ -8,17 +8,17 @@ export function jsonParser (app: FastifyInstance): JsonParser {
   const parse = app.getDefaultJsonParser('error', 'error')
   return text => {
     let outcome: { error: Error | null, value: unknown } | undefined
-    // Fastify's parser calls back at once.
+    // Fastify's parser calls back synchronously.
     parse(undefined as never, text, (error, value) => { outcome = { error, value } })
-    if (outcome === undefined) throw new TypeError('the JSON parser did not answer')
+    if (outcome === undefined) throw new TypeError('the JSON parser did not call back')
     if (outcome.error !== null) throw outcome.error
     return outcome.value
   }
 }
 
 /**
- * The server's own validator compiler. Fastify sets it when the first route with a schema compiles; an instance that has
- * none yet, because it only enqueues or is still booting, gets it from where Fastify itself would: its schema controller.
+ * The server's validator compiler. Fastify sets it when the first route with a schema is compiled; for an instance without one, because
+ * it only enqueues or is still starting, it comes from the schema controller, as in Fastify itself.
  * @throws TypeError where Fastify has neither
  */
 export function validatorCompilerOf (app: FastifyInstance): FastifySchemaCompiler<unknown> {
@@ -37,7 +37,7 @@ interface SchemaController {
   getValidatorBuilder? (): (schemas: unknown, ajvOptions: unknown) => FastifySchemaCompiler<unknown>
 }
 
-/** A field that Fastify keeps under a symbol of its own, found along the chain of encapsulated instances. */
+/** A field that Fastify stores under a private symbol, on the instance or one above it. */
 export function fieldOf (app: object, description: string): unknown {
   for (const instance of chainOf(app)) {
     const symbol = Object.getOwnPropertySymbols(instance).find(one => one.description === description)
@@ -46,19 +46,19 @@ export function fieldOf (app: object, description: string): unknown {
   return undefined
 }
 
-/** Whether the server is ready, so that no more plugins can be registered. */
+/** Whether the server is ready, after which no plugins can be registered. */
 export function isReady (app: FastifyInstance): boolean {
   return (fieldOf(app, 'fastify.state') as { readonly ready?: boolean } | undefined)?.ready === true
 }
 
-/** The server itself: `ready` of an encapsulated instance does not wait for the onReady hooks of those beside it. */
+/** The root instance: `ready` of an encapsulated instance does not wait for the onReady hooks of its siblings. */
 export function rootOf (app: FastifyInstance): FastifyInstance {
   let root: object = app
   for (const instance of chainOf(app)) root = instance
   return root as FastifyInstance
 }
 
-/** An instance and those above it, from the inside to the root: each inherits from the next. */
+/** An instance and those above it, up to the root: each inherits from the next. */
 export function * chainOf (app: object): Generator<object, void> {
   let instance: object | null = app
   while (instance !== null && instance !== Object.prototype) {

@@ -11,59 +11,59 @@ import type { RunResult } from './worker/attempt-result.js'
 import type { AttemptWatchers } from './worker/watchers.js'
 
 /**
- * One registration of the plugin, as the other parts of this package reach it: the console in the same app, and the command
- * line that loads an app. Not public: the package exports nothing that leads here.
+ * One registration of the plugin, for other parts of this package: the console, the test kit and the command line. Not public: no
+ * export of the package gives access to it.
  */
 export interface PluginHandle {
   /** The instance that the plugin is registered on. */
   readonly app: FastifyInstance
   readonly config: Config
-  /** The time of everything that the plugin does. A test kit may exchange what it runs by, at any time after the registration. */
+  /** The clock of the registration. A test kit can replace the clock that it delegates to at any time. */
   readonly clock: SwitchableClock
-  /** The option `queues` as it was given, without defaults. */
+  /** The option `queues` as given, without defaults. */
   readonly queues: NonNullable<CloudTasksOptions['queues']>
   readonly registry: Registry
   readonly payloads: PayloadCodec
   readonly watchers: AttemptWatchers
-  /** Where `enqueue` sends tasks; a test kit may hold it. */
+  /** The transport of `enqueue`, which a test kit can hold. */
   readonly transport: SwitchableTransport
-  /** Undefined where the queues are in Google Cloud, and where a loader keeps the embedded queue closed. */
+  /** Undefined where the queues are in Google Cloud, and while a loader keeps the embedded queue closed. */
   readonly local: LocalQueues | undefined
-  /** Runs a handler as `app.tasks.run` does, with a parsed payload and the caller's logger. */
+  /** Like `app.tasks.run`, with a parsed payload and the caller's logger. */
   run (task: RegisteredTask, value: unknown, log: FastifyBaseLogger): Promise<RunResult>
 }
 
 export interface LocalQueues {
   readonly engine: Engine
-  /** Full name of the queue with that short id. */
+  /** Full name of a queue from its short id. */
   queueName (id: string): string
 }
 
 /**
- * A program that loads an app in order to inspect its tasks or to run one, not to serve: the command line. It decorates the
- * root instance with itself under `LOADER` before the app's own plugins load. The plugin then dispatches nothing and hands
- * its handle to the loader, from encapsulated instances too, which a loader could not reach otherwise.
+ * A program that loads an app to inspect its tasks or to run one, but not to serve requests: the command line. It decorates the root
+ * instance with itself under `LOADER` before the app's plugins load. The plugin then dispatches nothing, and passes its handle to the
+ * loader, even from encapsulated instances, which a loader cannot access otherwise.
  */
 export interface Loader {
   /**
-   * `closed`: the embedded queue is not opened, so that another process can hold its directory; what handlers enqueue on it
-   * is refused. `open`: it accepts tasks. Cloud Tasks accepts them in both cases, and is not called before.
+   * `closed`: the embedded queue is not opened, so that another process can use its directory, and rejects tasks. `open`: it accepts
+   * tasks. Cloud Tasks accepts tasks in both cases, and is not called before.
    */
   readonly embeddedQueue: 'closed' | 'open'
-  /** Aborts the signal of every handler that `app.tasks.run` runs. */
+  /** Aborts the signal of all handlers that are run by `app.tasks.run`. */
   readonly signal: AbortSignal
   registered (handle: PluginHandle): void
 }
 
-/** The same in every copy of this package: the copy that a shell finds need not be the one that the app has. */
+/** Shared by all copies of this package: the command line's copy can be another one than the app's. */
 export const LOADER: unique symbol = Symbol.for('fastify-cloud-tasks.loader')
 
-/** The program that loads `app`; undefined in a server. */
+/** The loader of `app`; undefined in a server. */
 export function loaderOf (app: FastifyInstance): Loader | undefined {
   return (app as { readonly [LOADER]?: Loader })[LOADER]
 }
 
-/** Makes a registration reachable by `handleOf`, and known to the loader of its app. The plugin calls it once. */
+/** Makes a registration available to `handleOf`, and to the loader of its app. The plugin calls it once. */
 export function expose (handle: PluginHandle): void {
   byInstance.set(handle.app, handle)
   const tree = treeOf(handle.app)
@@ -72,19 +72,19 @@ export function expose (handle: PluginHandle): void {
   for (const listener of tree.listeners) listener(handle)
 }
 
-/** The registrations in the server of `app` so far, in their order. */
+/** All registrations in the server of `app` so far, in order. */
 export function registrationsOf (app: FastifyInstance): readonly PluginHandle[] {
   return treeOf(app).handles
 }
 
-/** Calls `listener` for each further registration in the server of `app`, which fails with what it throws. Returns what ends that. */
+/** Calls `listener` for each later registration in the server of `app`, which fails if it throws. Returns a function to unsubscribe. */
 export function onRegistration (app: FastifyInstance, listener: (handle: PluginHandle) => void): () => void {
   const { listeners } = treeOf(app)
   listeners.add(listener)
   return () => { listeners.delete(listener) }
 }
 
-/** The handle of the plugin that `app`, or an instance above it, has. */
+/** The handle of the plugin that is registered on `app` or an instance above it. */
 export function handleOf (app: FastifyInstance): PluginHandle | undefined {
   for (const instance of chainOf(app)) {
     const handle = byInstance.get(instance)

@@ -39,12 +39,12 @@ import { AttemptWatchers } from './worker/watchers.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Hands a task over for later. Typed by `Register`. */
+    /** Enqueues a task. Typed by `Register`. */
     readonly enqueue: Enqueue<RegisteredTasks>
-    /** The other things that can be done with tasks. */
+    /** Further operations on tasks. */
     readonly tasks: Tasks<RegisteredTasks>
   }
-  // Fastify's own signatures would widen 'local' to string and could not join handlers with their payloads.
+  // Fastify's own signatures would widen 'local' to string, and cannot relate handlers to their payloads.
   interface FastifyRegister<T> {
     <const M extends TaskDefinitions, F = RegisteredTypeProvider>(
       plugin: CloudTasksPlugin | Promise<{ readonly default: CloudTasksPlugin }>,
@@ -53,12 +53,12 @@ declare module 'fastify' {
   }
 }
 
-/** Takes its options through `app.register` only, which checks the handlers against the tasks. */
+/** Only accepted by `app.register`, whose overload checks the handlers against the tasks. */
 export interface CloudTasksPlugin {
   (app: FastifyInstance, options: CloudTasksOptions & { readonly [everyHandlerHasItsTask]: never }): Promise<void>
 }
 
-/** Nobody can give it: Fastify's own signatures of `register` let handlers without a task pass, so none of them may fit. */
+/** Makes Fastify's own signatures of `register` inapplicable, because they would accept handlers without a task. */
 declare const everyHandlerHasItsTask: unique symbol
 
 async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Promise<void> {
@@ -71,7 +71,7 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
   checkDeadLetterQueue(registry, config)
 
   const clock = new SwitchableClock()
-  // Attempts start in the async context of this registration, not in that of the request that enqueued their task or freed a slot.
+  // Attempts start in the async context of the registration, not in that of the request that enqueued the task or freed a slot.
   const scope = new AsyncResource('fastify-cloud-tasks')
   const secrets = new OneTimeSecrets()
   const payloads = new PayloadCodec(app, clock)
@@ -140,15 +140,15 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
     run: async (task, value, log) =>
       await runHandler({ app, config, clock, scope, runs, limits, signal: loader?.signal }, task, value, log)
   })
-  // Fastify gives each hook `pluginTimeout`, and a large directory may take longer to open.
+  // In a hook of its own, which has its own `pluginTimeout`, because a large directory can take long to open.
   app.addHook('onReady', async () => { await transport.opened() })
   app.addHook('onReady', async () => {
     for (const task of registry.values()) payloads.compile(task)
     if (config.embedded && loader === undefined) logLocalQueue(app, config, registry)
-    // Added last, it runs first: before Fastify refuses calls, and before its preClose hooks, which get only `pluginTimeout`.
+    // Added last, so that it runs first: before Fastify rejects requests, and before preClose hooks, which are limited by `pluginTimeout`.
     app.addHook('onClose', async () => { await Promise.all([transport.stop(), runs.drain(config.closeGraceMs, !config.embedded)]) })
-    // Not before every onReady hook has passed: no task runs, or loses an attempt, in a server that fails to start. Nor
-    // where there is no handler at all: the host might answer 200 for what it does not know.
+    // Started after all onReady hooks, so that no task runs, or loses an attempt, in a server that fails to start. Not started without
+    // any handler, because the app might respond with 200 to unknown paths.
     if (loader === undefined && (hasHandlers || !config.embedded)) rootOf(app).ready(error => { if (!error) transport.start() })
   })
   app.addHook('onClose', async () => {
@@ -164,7 +164,7 @@ export default fp(cloudTasks as unknown as FastifyPluginAsync<CloudTasksOptions>
   fastify: '5.x'
 }) as CloudTasksPlugin
 
-/** Answers questions for the counts of embedded queues in this process. Returns what ends that. */
+/** Responds to `countsChannel`. Returns a function to stop. */
 function answerCounts ({ inspection }: Transport): () => void {
   if (inspection === undefined) return () => {}
   const answer = (question: unknown): void => {
@@ -198,7 +198,7 @@ async function createTransport ({ app, config, clock, scope, registry, secrets, 
   return new LocalTransport({ app, config, clock, scope, secrets, onExpired, queueIds: queuesOf(registry) })
 }
 
-/** Of an embedded queue in memory that stands in for Cloud Tasks, which may have queues that no option names. */
+/** Options of an embedded queue in memory that replaces Cloud Tasks, which can have queues that are not in the options. */
 function substituteOptions ({ config, registry, ...parts }: TransportParts): LocalTransportOptions {
   const embedded = { ...config, directory: undefined, target: embeddedTarget(config.target) }
   return { ...parts, config: embedded, queueIds: queuesOf(registry), createsQueues: true }
@@ -218,7 +218,7 @@ interface LimitsParts {
   readonly registry: Registry
 }
 
-/** How often tasks are retried is for the options to say only where they make the queues. */
+/** Retry limits come from the options only where these create the queues. */
 function createLimits ({ app, options, config, clock, scope, transport, registry }: LimitsParts): RetryLimitSource {
   const { queues = {} } = options
   if (transport.retrySettings === undefined) return new EmbeddedLimits(config.queues, DEFAULT_QUEUE_SETTINGS)
@@ -227,21 +227,23 @@ function createLimits ({ app, options, config, clock, scope, transport, registry
   return new RemoteLimits({ settings: transport.retrySettings, named, keepsLetters, clock, scope, log: app.log })
 }
 
-/** The embedded queue is easily mistaken for one that other processes share. */
+/** Logged because the embedded queue can be mistaken for a shared one. */
 function logLocalQueue (app: FastifyInstance, { directory }: Config, registry: Registry): void {
-  app.log.info(`tasks run on the embedded queue of this process, ${directory === undefined ? 'in memory' : `kept in ${directory}`}`)
+  app.log.info(`tasks run on the embedded queue of this process, ${directory === undefined ? 'in memory' : `stored in ${directory}`}`)
   const tasks = [...registry.values()].filter(task => task.handler === undefined).map(task => task.name)
-  if (tasks.length > 0) app.log.warn({ tasks }, "these tasks have no handler in this process, and the transport 'local' reaches no other")
+  if (tasks.length > 0) {
+    app.log.warn({ tasks }, "these tasks have no handler in this process, and transport 'local' does not reach other processes")
+  }
 }
 
-/** What a target grants depends on its type, and that is known only now. */
+/** Checks limits that depend on the type of the target, which is unknown when tasks are defined. */
 function checkTarget (registry: Registry, { target }: Config): void {
   for (const { name, method, dispatchDeadlineSeconds } of registry.values()) {
     const problem = dispatchDeadlineSeconds === undefined ? undefined : deadlineProblem(dispatchDeadlineSeconds, target.type)
     if (problem !== undefined) throw new FST_TASKS_INVALID_DEFINITION(`Task '${name}': 'dispatchDeadlineSeconds' ${problem}`)
     if (target.type === 'appEngine' && method === 'PATCH') {
       throw new FST_TASKS_INVALID_DEFINITION(
-        `Task '${name}': 'method' must be 'POST' or 'PUT', the methods that carry a body to App Engine`
+        `Task '${name}': 'method' must be 'POST' or 'PUT', the methods with a body on App Engine`
       )
     }
   }

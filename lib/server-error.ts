@@ -1,11 +1,11 @@
 import { format } from 'node:util'
 import { createError } from '@fastify/error'
 
-/** An error whose `message` may be shown to anyone, and whose `explanation` is for the log. */
+/** An error with a `message` that can be shown to anyone, and an `explanation` for the log. */
 export interface ServerError<C extends string> extends Error {
   readonly code: C
   readonly statusCode: number
-  /** What is wrong and how to fix it, with the names of tasks, queues, projects and files. */
+  /** What is wrong and how to fix it, including names of tasks, queues, projects and files. */
   readonly explanation: string
 }
 
@@ -15,9 +15,9 @@ export interface ServerErrorConstructor<C extends string, A extends readonly unk
 }
 
 /**
- * Declares an error that can be thrown while the server serves, and for which its client is not to blame. Fastify sends the `message`
- * of an error that a host does not catch to the web client, so that one is a neutral sentence; the log and `console.error` show the
- * own properties of an error as well. They are not called `details`, which many hosts have in the response schemas of their errors.
+ * Declares an error that can be thrown during a request, but is not the client's fault. Fastify sends the `message` of an uncaught error
+ * to the client, so it must be neutral; logs and `console.error` also show an error's own properties. The property is not called
+ * `details`, which many apps have in the response schemas of their errors.
  * @param explanation a format of `util.format` for the constructor's arguments; the last of them may be `{ cause }`
  */
 export function createServerError<C extends string, A extends readonly unknown[]> (
@@ -32,7 +32,7 @@ export function createServerError<C extends string, A extends readonly unknown[]
       const hasCause = typeof last === 'object' && last !== null && 'cause' in last
       super(...hasCause ? [last as ErrorOptions] : [])
       this.explanation = format(explanation, ...hasCause ? args.slice(0, -1) : args)
-      // Here, as the stack would begin with this constructor otherwise.
+      // Otherwise the stack would begin with this constructor.
       Error.captureStackTrace(this, Named)
     }
   }
@@ -40,7 +40,7 @@ export function createServerError<C extends string, A extends readonly unknown[]
   return Named as unknown as ServerErrorConstructor<C, A>
 }
 
-/** What an error says to a developer: on the command line, in the console, in messages that are for the log. */
+/** The message for developers: on the command line, in the console, in logs. */
 export function explain (error: Error & { readonly explanation?: unknown }): string {
   return typeof error.explanation === 'string' ? error.explanation : error.message
 }

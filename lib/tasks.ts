@@ -27,14 +27,14 @@ import { runHandler } from './worker/run-once.js'
 
 export type { EnqueueItem, PendingQuery, PendingTask, TransportCounts }
 
-/** `app.tasks`: what can be done with the tasks of an app besides enqueueing one. */
+/** `app.tasks`: operations on the tasks of an app. */
 export interface Tasks<M = RegisteredTasks, F = RegisteredTypeProvider> {
-  /** Every task of the registry, in the order of its definition. */
+  /** All tasks of the registry, in the order of their definition. */
   list(): TaskListing[]
   /**
-   * Runs the handler now, in this process, without queue and HTTP; payload and `this` are as in an attempt. Returns what it
-   * returns and throws what it throws: the way to step through a handler with a debugger, so no deadline aborts it. As in an attempt,
-   * the async context is that of the plugin's registration, not the caller's.
+   * Runs the handler now, in this process, without queue and HTTP; payload and `this` are as in an attempt. Resolves and rejects with
+   * the handler's result. Suitable for a debugger, as there is no deadline. As in an attempt, the async context is that of the plugin's
+   * registration, not the caller's.
    * @throws FST_TASKS_NOT_REGISTERED, FST_TASKS_NO_HANDLER, FST_TASKS_PAYLOAD_NOT_JSON, FST_TASKS_INVALID_PAYLOAD,
    * FST_TASKS_INVALID_ENQUEUE_OPTION, FST_TASKS_DROPPED, FST_TASKS_POSTPONED, FST_TASKS_ABORTED
    */
@@ -50,36 +50,36 @@ export interface Tasks<M = RegisteredTasks, F = RegisteredTypeProvider> {
     items: Iterable<EnqueueItem<TaskPayload<M, N, F>>>
   ): Promise<Array<PromiseSettledResult<EnqueueResult>>>
   /**
-   * Takes a task out of its queue. `id` is the one given to `enqueue` or the one it returned. True if it was still queued. Where it is
-   * not, its postponed or replayed copy is looked for and deleted; in Cloud Tasks that reads the queue's list, up to 10,000 tasks of it,
-   * and needs `cloudtasks.tasks.list`. What could not be looked through is logged.
+   * Deletes a task from its queue. `id` is the one passed to `enqueue`, or returned by it. Resolves with true if the task was still
+   * queued. Otherwise its postponed or replayed copy is searched for and deleted; in Cloud Tasks this lists up to 10,000 tasks of the
+   * queue, and needs `cloudtasks.tasks.list`. An incomplete search is logged.
    * @throws as `enqueue`
    */
   delete<N extends keyof M & string>(name: N, id: string, options?: DeleteOptions): Promise<boolean>
-  /** Tasks that ended with a failure, kept by the option `deadLetterQueue`. */
+  /** Exhausted tasks, kept by the option `deadLetterQueue`. */
   readonly deadLetters: DeadLetters<keyof M & string>
   /**
-   * Tasks that wait, attempts that run, how long the oldest task has been due, and whether the queue is paused, by queue id, each in
-   * constant time. Of the embedded queue only.
+   * Waiting tasks, running attempts, how long the oldest task has been due, and the state of each queue, by queue id. Takes constant
+   * time per queue. For the embedded queue only.
    * @throws FST_TASKS_LOCAL_ONLY, FST_TASKS_STORE_UNAVAILABLE before the app is ready, where a directory is still being opened
    */
   counts(): Record<string, TransportCounts>
   /**
-   * Pauses a queue: it accepts tasks and runs none until `resumeQueue`, also after a restart where there is a directory. Attempts under
-   * way go on. Of the embedded queue only; for Cloud Tasks, `gcloud tasks queues pause`.
+   * Pauses a queue: it accepts tasks but runs none until `resumeQueue`, even after a restart if there is a directory. Running attempts
+   * continue. For the embedded queue only; for Cloud Tasks, use `gcloud tasks queues pause`.
    * @param queue default: the plugin's `queue`
    * @throws FST_TASKS_LOCAL_ONLY, FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_STORE_UNAVAILABLE
    */
   pauseQueue (queue?: string): Promise<void>
   /**
-   * Resumes a queue that was paused; no error where it was not.
+   * Resumes a paused queue. Idempotent.
    * @param queue default: the plugin's `queue`
    * @throws as `pauseQueue`
    */
   resumeQueue (queue?: string): Promise<void>
   /**
-   * A page of the tasks of a queue that have not ended, in no particular order. It is the last one only if it has no
-   * `nextPageToken`: pages end early where tasks are large. Of the embedded queue only.
+   * A page of the pending tasks of a queue, in no particular order. It is the last one only if it has no `nextPageToken`: pages of
+   * large tasks are shorter. For the embedded queue only.
    * @param queue default: the plugin's `queue`
    * @throws FST_TASKS_LOCAL_ONLY, FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_INVALID_PAGE
    */
@@ -87,12 +87,12 @@ export interface Tasks<M = RegisteredTasks, F = RegisteredTypeProvider> {
 }
 
 export interface RunOptions {
-  /** Which attempt the handler takes this for, from 1. @default 1 */
+  /** The attempt number in the handler's context, from 1. @default 1 */
   readonly attempt?: number
 }
 
 export interface PendingPage {
-  /** `name` is that in the registry; undefined when no task of it has this path any more. */
+  /** `name` is the name in the registry; undefined when no task has this path any more. */
   readonly tasks: ReadonlyArray<PendingTask & { readonly name: string | undefined }>
   readonly nextPageToken: string | undefined
 }
@@ -103,11 +103,11 @@ export interface TaskListing {
   /** URL path of its route in this server, prefixes included. */
   readonly path: string
   readonly queue: string
-  /** JSON Schema of what `enqueue` accepts; undefined where the schema's library has none for it. */
+  /** JSON Schema of the payload that `enqueue` accepts; undefined where the schema's library provides none. */
   readonly schema: object | undefined
-  /** Whether this process has a handler for it. */
+  /** Whether this process has its handler. */
   readonly handler: boolean
-  /** Attempts that ended in this process, by outcome. */
+  /** Number of attempts in this process, by outcome. */
   readonly counts: Readonly<OutcomeCounts>
 }
 
@@ -117,7 +117,7 @@ export interface TaskClient<M, F = RegisteredTypeProvider> extends Tasks<M, F> {
 }
 
 /**
- * A handle typed by `tasks` instead of `Register`, for programs with several registries.
+ * A client that is typed by `tasks` instead of `Register`, for programs with several registries.
  * @throws FST_TASKS_NOT_REGISTERED when `app` does not have one of these tasks
  */
 export function tasksOf<M extends TaskDefinitions, F = RegisteredTypeProvider> (
@@ -136,7 +136,7 @@ export function tasksOf<M extends TaskDefinitions, F = RegisteredTypeProvider> (
   return { ...(app.tasks as unknown as Tasks<M, F>), enqueue: app.enqueue as unknown as Enqueue<M, F> }
 }
 
-/** Of each `app.tasks`. */
+/** Registries by `app.tasks`. */
 const registries = new WeakMap<object, Registry>()
 
 export interface TasksParts {

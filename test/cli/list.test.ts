@@ -115,7 +115,7 @@ t.test('what is wrong with an app is said', async t => {
   t.match(await list('plain.js'), { code: 1, err: /does not register fastify-cloud-tasks/ })
   t.match(await list('boot.js'), { code: 1, err: /failed to start\nError: no database\n +at / })
   t.match(await list('ready.js'), { code: 1, err: /failed to start\nError: not ready/ })
-  t.match(await list('misspelt.js'), { code: 1, err: /'queus' is not known here; did you mean 'queues?'\?.*FST_TASKS_INVALID_OPTION/ })
+  t.match(await list('misspelt.js'), { code: 1, err: /unknown option 'queus'; did you mean 'queues?'\?.*FST_TASKS_INVALID_OPTION/ })
 })
 
 t.test('the app is closed afterwards, and a failing close is reported', async t => {

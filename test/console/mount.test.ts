@@ -65,7 +65,7 @@ t.test('the page', async t => {
 
 t.test('options that are unknown or wrong are refused by name', async t => {
   const bad: Array<[object, RegExp]> = [
-    [{ atuh: () => {} }, /'atuh' is not known here; did you mean 'auth'/],
+    [{ atuh: () => {} }, /unknown option 'atuh'; did you mean 'auth'/],
     [{ auth: true }, /'auth' must be a function, an array of functions, or 'inherited'/],
     [{ auth: [] }, /'auth' must be a function, an array of functions, or 'inherited'/],
     [{ auth: [() => {}, 'inherited'] }, /'auth' must be a function, an array of functions, or 'inherited'/],

@@ -4,8 +4,8 @@ import { mountConsole } from './mount.js'
 import { resolveConsole, type ConsoleOptions } from './options.js'
 
 /**
- * The console of an engine without a registry, for the emulator: a plugin that takes Fastify's `prefix`. The engine must be
- * open when the server is ready. An emulator is for development, whatever NODE_ENV says.
+ * The console of an engine without a registry, for the emulator: a plugin with Fastify's option `prefix`. The engine must be open when
+ * the server is ready. Ignores NODE_ENV, because an emulator is for development.
  */
 export function engineConsole (
   engine: Engine,

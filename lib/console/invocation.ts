@@ -12,13 +12,13 @@ import { LogLines } from './history/log-lines.js'
 import { teeLog } from './history/log-tee.js'
 import { cut } from './history/text.js'
 
-/** Validates `text` as the route of the task does. */
+/** Validates `text` like the task's route. */
 export async function validate (app: PluginHandle, name: string, text: string): Promise<Validation> {
   const read = await readPayload(app, lookUp(app.registry, name), text)
   return read.errors === undefined ? { ok: true, errors: [] } : { ok: false, errors: read.errors }
 }
 
-/** Runs the handler once, here and now, as `app.tasks.run` does. */
+/** Runs the handler once, like `app.tasks.run`. */
 export async function run (app: PluginHandle, name: string, text: string): Promise<RunReport> {
   const task = lookUp(app.registry, name)
   const { clock } = app
@@ -59,7 +59,10 @@ async function readPayload (app: PluginHandle, task: RegisteredTask, text: strin
     JSON.parse(text)
   } catch (error) {
     return {
-      errors: [{ path: '', message: text.trim() === '' ? 'There is no JSON text' : `This is not JSON: ${(error as Error).message}` }]
+      errors: [{
+        path: '',
+        message: text.trim() === '' ? 'The payload is empty' : `The payload is not valid JSON: ${(error as Error).message}`
+      }]
     }
   }
   let examined: Awaited<ReturnType<PluginHandle['payloads']['examine']>>
@@ -71,11 +74,11 @@ async function readPayload (app: PluginHandle, task: RegisteredTask, text: strin
   if (examined.faults === undefined) return { value: examined.value }
   if (examined.faults.length > 0) return { errors: examined.faults.map(faultOf) }
   const { cause } = examined
-  return { errors: [{ path: '', message: cause instanceof Error ? cut(cause.message, 4096) : 'It does not fit its schema' }] }
+  return { errors: [{ path: '', message: cause instanceof Error ? cut(cause.message, 4096) : 'The payload does not match its schema' }] }
 }
 
-/** Points at the field that is missing or too much, not at the object around it. */
-function faultOf ({ instancePath = '', message = 'does not fit its schema', params }: ValidationFault): FieldError {
+/** Refers to the missing or additional field itself, not to the object that contains it. */
+function faultOf ({ instancePath = '', message = 'does not match its schema', params }: ValidationFault): FieldError {
   const { missingProperty, additionalProperty, allowedValues } = params ?? {}
   const key = missingProperty ?? additionalProperty
   const path = typeof key === 'string' ? `${instancePath}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}` : instancePath
@@ -83,7 +86,7 @@ function faultOf ({ instancePath = '', message = 'does not fit its schema', para
   return { path: cut(path, 4096), message: cut(message + allowed, 4096) }
 }
 
-/** What a handler returned, as JSON text; what has none is described. */
+/** A handler's return value as JSON text, or a description if it has none. */
 function printed (value: unknown): { readonly value?: string } {
   if (value === undefined) return {}
   try {
@@ -92,7 +95,7 @@ function printed (value: unknown): { readonly value?: string } {
   } catch (error) {
     return {
       value: JSON.stringify(
-        `[${isPlainObject(value) ? 'object' : typeof value} without a JSON text: ${(error as Error).message.split('\n', 1)[0]}]`
+        `[${isPlainObject(value) ? 'object' : typeof value} without a JSON representation: ${(error as Error).message.split('\n', 1)[0]}]`
       )
     }
   }

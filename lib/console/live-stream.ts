@@ -2,8 +2,8 @@ import type { ServerResponse } from 'node:http'
 import type { Clock } from '../clock/clock.js'
 
 /**
- * Server-sent events for all open pages. Changes are sent at most four times a second, and each message is serialised once for all.
- * A client that reads more slowly gets no messages queued (backpressure): it is told to load everything again once it has caught up.
+ * Server-sent events for all open pages. Changes are sent at most four times a second, and each message is serialised once for all
+ * clients. With backpressure, messages are skipped instead of queued, and the client is asked to reload when it has caught up.
  */
 export class LiveStream {
   readonly #clock: Clock
@@ -15,13 +15,13 @@ export class LiveStream {
   #sentAt = -Infinity
   #closed = false
 
-  /** @param message makes the message; called once for all clients */
+  /** @param message creates the message; called once for all clients */
   constructor (clock: Clock, message: () => object) {
     this.#clock = clock
     this.#message = message
   }
 
-  /** Whether no page is open, so that no changes need to be collected. */
+  /** Whether no page is open, so that changes need not be collected. */
   get idle (): boolean {
     return this.#clients.size === 0
   }
@@ -30,7 +30,7 @@ export class LiveStream {
     return this.#closed || this.#clients.size >= MAX_CLIENTS
   }
 
-  /** Takes over a response whose head has been written. */
+  /** Takes over a response whose headers have been written. */
   join (response: ServerResponse): void {
     const client: Client = { response, blocked: false, missed: false }
     this.#clients.add(client)
@@ -47,7 +47,7 @@ export class LiveStream {
     write(client, 'retry: 1000\n\n')
   }
 
-  /** Schedules a message, because something has changed. */
+  /** Schedules a message after a change. */
   change (): void {
     if (this.#timer !== undefined || this.idle) return
     const ms = Math.max(0, this.#sentAt + INTERVAL_MS - this.#clock.monotonic())
@@ -58,7 +58,7 @@ export class LiveStream {
     }, ms)
   }
 
-  /** Ends all responses, and accepts no more. */
+  /** Ends all responses, and accepts no new ones. */
   close (): void {
     this.#closed = true
     for (const client of this.#clients) {
@@ -93,7 +93,7 @@ export class LiveStream {
 
 interface Client {
   readonly response: ServerResponse
-  /** What was written last has not been sent yet. */
+  /** The last write is not yet flushed. */
   blocked: boolean
   missed: boolean
 }
@@ -104,7 +104,7 @@ function write (client: Client, text: string): void {
 
 const INTERVAL_MS = 250
 
-/** Proxies close connections that are silent for a minute. */
+/** Proxies close connections that are idle for a minute. */
 const HEARTBEAT_MS = 15_000
 
 const MAX_CLIENTS = 100

@@ -8,16 +8,16 @@ import type { ConsoleConfig } from './options.js'
 import { pageFolder } from './page/files.js'
 import { mountConsoleRoutes } from './routes.js'
 
-/** Finds what to show, when the server is ready. */
+/** Returns the engine and the app to show, when the server is ready. */
 export type Find = () => Pick<Subject, 'engine' | 'app' | 'clock'>
 
-/** Mounts a console on `app`, in an instance of its own. `prefix` is what Fastify has applied to `app` already, if anything. */
+/** Mounts a console on `app`, in an encapsulated instance. `prefix` is the one that Fastify has already applied to `app`, if any. */
 export async function mountConsole (app: FastifyInstance, config: ConsoleConfig, prefix: string | undefined, find: Find): Promise<void> {
   const { auth, hosts, history, title } = config
   pageFolder()
   if (auth === 'inherited' && !hasRequestHook(app)) {
     throw new FST_TASKS_INVALID_OPTION(
-      "Console: 'auth' is 'inherited', but the instance around it has no hook that could refuse a request; " +
+      "Console: 'auth' is 'inherited', but the parent instance has no hook that could reject a request; " +
         'add one with addHook before the console is registered'
     )
   }
@@ -35,11 +35,11 @@ export async function mountConsole (app: FastifyInstance, config: ConsoleConfig,
     console = new TaskConsole({ title, history, ...found })
   })
   if (auth === undefined) app.addHook('onListen', async () => { warnIfOpen(app) })
-  // Open event streams would keep the server from closing.
+  // Open event streams would block closing the server.
   app.addHook('preClose', async () => { console?.close() })
 }
 
-/** Whether a hook can refuse a request before it is handled; true where this version of Fastify does not show its hooks. */
+/** Whether a hook can reject a request before it is handled; true if this version of Fastify does not expose its hooks. */
 function hasRequestHook (app: FastifyInstance): boolean {
   const hooks = fieldOf(app, 'fastify.hooks') as Readonly<Record<string, readonly unknown[] | undefined>> | undefined
   return hooks === undefined || ['onRequest', 'preParsing', 'preValidation', 'preHandler'].some(name => (hooks[name]?.length ?? 0) > 0)
@@ -48,6 +48,6 @@ function hasRequestHook (app: FastifyInstance): boolean {
 function warnIfOpen (app: FastifyInstance): void {
   const open = app.addresses().some(place => typeof place === 'object' && !/^(?:127\.|::1$)/.test(place.address))
   if (open) {
-    app.log.warn("the console has no 'auth', and other machines can reach this server: everyone who does can read, run and delete tasks")
+    app.log.warn("the console has no 'auth', and this server is reachable from other machines: anyone can read, run and delete tasks")
   }
 }

@@ -4,32 +4,32 @@ import { isMixedStyle, type ConsoleAuth } from './access/auth-hook.js'
 
 export type { ConsoleAuth }
 
-/** The options of `app.register(taskConsole, options)`. Checked at registration; unknown keys and invalid values are refused. */
+/** Options of `app.register(taskConsole, options)`. Checked at registration; unknown keys and invalid values are rejected. */
 export interface ConsoleOptions {
   /** Path of the page, below the prefix of the instance; `/` mounts it at the instance's root. @default '/console' */
   readonly prefix?: string
   /**
-   * Who may use the console: an `onRequest` hook of any kind that Fastify accepts, such as `app.basicAuth` of
-   * @fastify/basic-auth or `app.auth([...])` of @fastify/auth, or several, which must all let the request pass. A function that
-   * does not use `done` may also return: `false` refuses the request, anything else lets it pass.
+   * Who may use the console: any `onRequest` hook that Fastify accepts, such as `app.basicAuth` of @fastify/basic-auth or
+   * `app.auth([...])` of @fastify/auth, or several, which must all accept the request. A function that does not use `done` can decide by
+   * its return value: `false` rejects the request, anything else accepts it.
    *
    * `inherited`: an `onRequest` or `preHandler` hook of the instance that the console is registered on decides.
    *
-   * Without `auth`, everyone who can reach the server can use the console; that is refused where NODE_ENV is `production`.
+   * Without `auth`, everyone who can reach the server can use the console. This is an error where NODE_ENV is `production`.
    * @default none
    */
   readonly auth?: ConsoleAuth | readonly ConsoleAuth[] | 'inherited'
-  /** Host names, in addition to `localhost`, by which the page may be loaded without `auth`. IP addresses always may. @default none */
+  /** Host names that are allowed without `auth`, in addition to `localhost` and IP addresses. @default none */
   readonly hosts?: string | readonly string[]
-  /** How many ended tasks stay visible, 0 to 10,000. They are kept in memory, in at most 64 MiB. @default 1000 */
+  /** Number of ended tasks that stay visible, 0 to 10,000. They are kept in memory, in at most 64 MiB. @default 1000 */
   readonly history?: number
   /** The title of the page. @default 'Tasks' */
   readonly title?: string
 }
 
-/** How each option is checked, and its default. */
+/** Check and default of each option. */
 export const consoleOptions = {
-  // Fastify's own, as for every plugin.
+  // Applied by Fastify.
   prefix: anything<string>(),
   auth: option<ConsoleAuth | readonly ConsoleAuth[] | 'inherited'>(authProblem),
   hosts: strings({ default: [] }),
@@ -37,7 +37,7 @@ export const consoleOptions = {
   title: string({ default: 'Tasks' })
 } satisfies Declared<ConsoleOptions>
 
-/** What Fastify reads of every plugin's options, in addition to `prefix`. */
+/** Options that Fastify reads for every plugin, in addition to `prefix`. */
 const fastifyOptions = { logLevel: anything(), logSerializers: anything() }
 
 /** The options, checked and complete. */
@@ -45,7 +45,7 @@ export type ConsoleConfig = Read<typeof consoleOptions>
 
 /** @throws FST_TASKS_INVALID_OPTION */
 export function resolveConsole (options: unknown): ConsoleConfig {
-  // Absent means that everyone may use the console; `app.basicAuth` before its plugin has loaded must not mean that.
+  // An absent `auth` lets everyone in, and `app.basicAuth` is undefined before its plugin has loaded.
   if (isPlainObject(options) && Object.hasOwn(options, 'auth') && options.auth === undefined) {
     throw refuse("'auth' is undefined; await the registration of the plugin that decorates the app with it, or leave the option out")
   }
@@ -59,7 +59,7 @@ function authProblem (auth: unknown): string | undefined {
     return "must be a function, an array of functions, or 'inherited'"
   }
   return (hooks as ConsoleAuth[]).some(isMixedStyle)
-    ? "must be either async or have the parameter 'done', not both: every caller would pass before 'done' is called"
+    ? "must be either async or have the parameter 'done', not both: every caller would be accepted before 'done' is called"
     : undefined
 }
 
@@ -68,7 +68,7 @@ export function refuseOpenProduction ({ auth }: ConsoleConfig, environment: Read
   if (auth !== undefined || environment.NODE_ENV !== 'production') return
   throw new FST_TASKS_NOT_FOR_PRODUCTION(
     "NODE_ENV is 'production', and without 'auth' everyone who can reach this server could use the console; " +
-      "set 'auth' to an onRequest hook, or to 'inherited' where a hook of the instance around it decides"
+      "set 'auth' to an onRequest hook, or to 'inherited' if a hook of the parent instance decides"
   )
 }
 

@@ -8,8 +8,8 @@ export { engineConsole } from './engine-console.js'
 export type { ConsoleAuth, ConsoleOptions } from './options.js'
 
 /**
- * A page that shows the tasks, attempts and queues of an app, and runs them. To be registered on the instance that has
- * `fastify-cloud-tasks`, before or after it, or on one below.
+ * A page that shows the tasks, attempts and queues of an app, and runs tasks. Register it on the same instance as `fastify-cloud-tasks`,
+ * before or after it, or on one below.
  */
 const taskConsole: FastifyPluginAsync<ConsoleOptions> = async (app, options) => {
   const config = resolveConsole(options)

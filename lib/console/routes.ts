@@ -17,15 +17,15 @@ import { STATE_FILTERS, type RowQuery } from './history/row-pages.js'
 
 export interface ConsoleContext {
   readonly guard: Guard
-  /** Once the server is ready. */
+  /** Available when the server is ready. */
   readonly console: () => TaskConsole
-  /** The app whose registry is shown; undefined where there is none. */
+  /** The app whose registry is shown; undefined in the emulator. */
   readonly app: () => PluginHandle | undefined
-  /** Decide in this order who may use the console, before anything is read or sent. */
+  /** Called in this order before anything is read or sent. */
   readonly authHooks: readonly onRequestHookHandler[]
 }
 
-/** Mounts the page and its API in an instance of the console's own. */
+/** Mounts the page and its API on an encapsulated instance. */
 export function mountConsoleRoutes (scope: FastifyInstance, context: ConsoleContext): void {
   scope.removeAllContentTypeParsers()
   scope.addContentTypeParser(
@@ -49,7 +49,7 @@ export function mountConsoleRoutes (scope: FastifyInstance, context: ConsoleCont
     })
     for (const [route, handler] of Object.entries(apiRoutes(context))) {
       const [method, url] = route.split(' ') as ['GET' | 'POST', string]
-      // To HEAD the stream of events would be an answer without an end.
+      // The response to HEAD would never end for the event stream.
       api.route({ ...quietRoute, method, url, bodyLimit: BODY_LIMIT, exposeHeadRoute: url !== '/events', handler })
     }
     api.route({
@@ -57,7 +57,7 @@ export function mountConsoleRoutes (scope: FastifyInstance, context: ConsoleCont
       method: ['GET', 'POST'],
       url: '/*',
       handler: async (_request, reply) =>
-        reply.code(404).send(failure('FST_TASKS_CONSOLE_REQUEST', 'The console has nothing of that name'))
+        reply.code(404).send(failure('FST_TASKS_CONSOLE_REQUEST', 'Unknown route of the console'))
     })
   }, { prefix: '/api' })
 }
@@ -67,7 +67,7 @@ type Handler = (request: FastifyRequest, reply: FastifyReply) => unknown
 function apiRoutes ({ guard, console, app }: ConsoleContext): Record<string, Handler> {
   const registry = (): PluginHandle => {
     const handle = app()
-    if (handle === undefined) throw cannot('there is no registry of tasks here', 501)
+    if (handle === undefined) throw cannot('there is no task registry here', 501)
     return handle
   }
   return {
@@ -108,7 +108,7 @@ function sendPayload (console: TaskConsole, name: string, reply: FastifyReply): 
     .send(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))
 }
 
-/** From here on the response belongs to the stream of events. */
+/** Hands the response over to the event stream. */
 function join ({ live }: TaskConsole, request: FastifyRequest, reply: FastifyReply): void {
   if (live.full) throw cannot('too many pages are open, or the server is closing', 503)
   reply.hijack()
@@ -129,7 +129,7 @@ function bad (problem: string): Error {
 }
 
 function payloadGone (): Error {
-  return cannot('the payload of this task is no longer kept: newer ones needed the room', 410)
+  return cannot('the payload of this task is no longer kept: it was evicted by newer ones', 410)
 }
 
 const reading = { refuse: bad }
@@ -141,13 +141,13 @@ const endedBeforeOption = integer(0, 8.64e15)
 const delayOption = number(0, 30 * 86_400, { default: 0 })
 
 function fields (from: unknown): Record<string, unknown> {
-  if (!isPlainObject(from)) throw bad('a JSON object is needed')
+  if (!isPlainObject(from)) throw bad('the body must be a JSON object')
   return from
 }
 
 function text (from: unknown, key: string): string {
   const value = textOption.read(fields(from)[key], key, reading)
-  if (value === undefined) throw bad(`'${key}' is needed`)
+  if (value === undefined) throw bad(`'${key}' is required`)
   return value
 }
 
@@ -191,7 +191,7 @@ function enqueueOptions (body: unknown): EnqueueOptions {
 function refuse (error: FastifyError | CloudTasksError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const status =
     error instanceof CloudTasksError ? (STATUS[error.code] ?? 500) : error instanceof SyntaxError ? 400 : (error.statusCode ?? 500)
-  if (status >= 500) request.log.error({ err: error }, 'the console could not answer')
+  if (status >= 500) request.log.error({ err: error }, 'console request failed')
   return reply.code(status).header('cache-control', 'no-store').send(failure(error.code ?? 'FST_TASKS_CONSOLE_REQUEST', explain(error)))
 }
 
@@ -209,5 +209,5 @@ const STATUS: Partial<Record<GrpcCode, number>> = {
   UNAVAILABLE: 503
 }
 
-/** A payload of the largest task, as text in JSON. */
+/** The largest payload, escaped in JSON. */
 const BODY_LIMIT = 8 * 1024 * 1024

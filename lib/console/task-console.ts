@@ -12,27 +12,27 @@ import { Timeline } from './history/timeline.js'
 import { LiveStream } from './live-stream.js'
 import { RowPages, type RowQuery } from './history/row-pages.js'
 
-/** What a console shows: an engine, an app with a registry, or both. */
+/** The subject of a console: an engine, an app with a registry, or both. */
 export interface Subject {
   readonly title: string
   /** Undefined where the queues are in Google Cloud. */
   readonly engine: Engine | undefined
   readonly app: PluginHandle | undefined
   readonly clock: Clock
-  /** How many ended tasks stay visible. */
+  /** Number of ended tasks that stay visible. */
   readonly history: number
 }
 
-/** A console without HTTP: what its API answers and does. Observes attempts from its creation until `close`. */
+/** The methods of the console's API, without HTTP. Observes attempts from its creation until `close`. */
 export class TaskConsole {
   readonly live: LiveStream
   readonly #subject: Subject
   readonly #timeline: Timeline
   readonly #history: History
   readonly #pages: RowPages
-  /** Changed since the last message; with the task where there may be no record of it. */
+  /** Tasks that changed since the last message, by name; undefined where there is a record. */
   readonly #changed = new Map<string, Task | undefined>()
-  /** Names of tasks in the registry, by the paths of their routes. */
+  /** Names of tasks in the registry, by route path. */
   readonly #names: ReadonlyMap<string, string>
   readonly #stops: Array<() => void> = []
 
@@ -61,7 +61,7 @@ export class TaskConsole {
     }
   }
 
-  /** @param token that every write must carry */
+  /** @param token required for every write */
   overview (token: string): Overview {
     const { title, engine, app, clock, history } = this.#subject
     const now = clock.now()
@@ -82,7 +82,7 @@ export class TaskConsole {
     return { ...page, tasks: page.tasks.map(row => this.#named(row)) }
   }
 
-  /** @throws CloudTasksError when there is no such task any more */
+  /** @throws CloudTasksError when the task does not exist any more */
   task (name: string): TaskDetail {
     const pending = this.#pendingTask(name)
     const record = pending === undefined ? this.#history.record(name) : this.#history.recordOf(pending)
@@ -177,7 +177,7 @@ export class TaskConsole {
     }
   }
 
-  /** A task with its request, as far as that is still kept. */
+  /** A task with its request, if it is still kept. */
   #knownTask (name: string): SeenTask | undefined {
     return this.#pendingTask(name) ?? this.#history.record(name)?.task
   }
@@ -188,7 +188,7 @@ export class TaskConsole {
     return engine
   }
 
-  /** With the name that the registry has for it; of an app's own queue, with the path in place of an invented origin. */
+  /** Adds the name in the registry, and removes the placeholder origin of the embedded queue's URLs. */
   #named (row: TaskRow): TaskRow {
     if (this.#subject.app === undefined) return row
     const url = row.url.startsWith(LOCAL_ORIGIN) ? row.url.slice(LOCAL_ORIGIN.length) : row.url

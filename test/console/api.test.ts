@@ -39,10 +39,10 @@ t.test('a payload is validated by the validator of its route', async t => {
     'keys are told to whoever wrote them'
   )
   t.match(await validate('{ "name": '), { ok: false, errors: [{ path: '', message: /not JSON/ }] })
-  t.match(await validate(''), { ok: false, errors: [{ path: '', message: 'There is no JSON text' }] })
+  t.match(await validate(''), { ok: false, errors: [{ path: '', message: 'The payload is empty' }] })
   t.match(await validate('{ "name": "Ada", "__proto__": { "x": 1 } }'), { ok: false, errors: [{ path: '', message: /__proto__/ }] })
   t.match(await validate('{}', 'great'), { error: { code: 'FST_TASKS_NOT_REGISTERED', message: /did you mean 'greet'/ } })
-  t.match(await write('validate', { task: 'greet' }), { error: { code: 'FST_TASKS_CONSOLE_REQUEST', message: /'text' is needed/ } })
+  t.match(await write('validate', { task: 'greet' }), { error: { code: 'FST_TASKS_CONSOLE_REQUEST', message: /'text' is required/ } })
   t.match(await write('validate', [1]), { error: { code: 'FST_TASKS_CONSOLE_REQUEST' } })
   t.equal(
     (await app.inject({ method: 'POST', url: '/console/api/validate', headers: { host: 'localhost' }, payload: {} })).statusCode,

@@ -2,18 +2,18 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandle
 import { FST_TASKS_UNAUTHENTICATED } from '../../errors.js'
 
 /**
- * Lets a request pass, or refuses it, before anything of it is read. `this` is the Fastify instance of the console.
- * @param done ends the decision: without an error the request passes. A function that takes it must call it, or return a promise
+ * Accepts or rejects a request before its body is read. `this` is the Fastify instance of the console.
+ * @param done accepts the request, or rejects it with an error. A function that uses it must call it, or return a promise
  */
 export type ConsoleAuth = (this: FastifyInstance, request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => unknown
 
 /**
- * Makes an `onRequest` hook of a function for the option `auth`: any hook that Fastify accepts, or a function that decides
- * by what it returns. A request waits until it is decided, and the first decision counts:
+ * Converts a function in the option `auth` to an `onRequest` hook: any hook that Fastify accepts, or a function that decides by its
+ * return value. A request waits for the decision, and the first one counts:
  *
- *   passes:  `done()`, a promise that resolves, the return of a function that cannot have used `done`
- *   refused: `done(error)`, a throw, a rejection, `false` in any of these ways
- *   ends:    the function replies by itself, or the client disconnects
+ *   accepted: `done()`, a promise that resolves, the return of a function that cannot call `done`
+ *   rejected: `done(error)`, a throw, a rejection, `false` in any of these ways
+ *   ended:    the function replies itself, or the client disconnects
  */
 export function authHook (auth: ConsoleAuth): onRequestHookHandler {
   const callsDone = canCallDone(auth)
@@ -23,11 +23,11 @@ export function authHook (auth: ConsoleAuth): onRequestHookHandler {
     const decide = (pass: boolean, error: unknown): void => {
       const isLate = decided || ownReply.ends()
       decided = true
-      if (isLate && error !== undefined) request.log.error({ err: error }, "the console's 'auth' failed after it had decided")
+      if (isLate && error !== undefined) request.log.error({ err: error }, "the console's 'auth' failed after its decision")
       if (isLate) return
       if (pass) next()
       else {
-        next(error instanceof Error ? error : new FST_TASKS_UNAUTHENTICATED("the console's 'auth' refused this caller", { cause: error }))
+        next(error instanceof Error ? error : new FST_TASKS_UNAUTHENTICATED("the console's 'auth' rejected this caller", { cause: error }))
       }
     }
     const answer = (value: unknown): void => { decide(value !== false, undefined) }
@@ -48,7 +48,7 @@ export function authHook (auth: ConsoleAuth): onRequestHookHandler {
 }
 
 /**
- * Whether an async function has a parameter for `done`: it would pass by resolving before `done` is called. Fastify refuses such hooks,
+ * Whether an async function has a parameter for `done`: it would accept by resolving before `done` is called. Fastify rejects such hooks
  * too.
  */
 export function isMixedStyle (auth: ConsoleAuth): boolean {
@@ -56,8 +56,8 @@ export function isMixedStyle (auth: ConsoleAuth): boolean {
 }
 
 /**
- * Whether a reply was begun by somebody else, or can no longer be sent. `reply.sent` is false until the response has ended,
- * which `onSend` hooks of the app can delay, so the calls that begin a reply are watched.
+ * Detects whether `auth` has replied itself, or the reply cannot be sent any more. `reply.sent` is false until the response has ended,
+ * which the app's `onSend` hooks can delay, so the calls that start a reply are intercepted.
  */
 function watchReply (reply: FastifyReply): { readonly ends: () => boolean } {
   const { send, callNotFound } = reply
@@ -80,20 +80,20 @@ function watchReply (reply: FastifyReply): { readonly ends: () => boolean } {
 }
 
 /**
- * Whether a function can call `done`, so that its return decides nothing. `length` alone does not say: `(...args) =>
+ * Whether a function can call `done`, so that its return value is not a decision. `length` is not sufficient: `(...args) =>
  * app.basicAuth(...args)` has length 0 and returns long before the password is checked.
  */
 function canCallDone (auth: ConsoleAuth): boolean {
   if (auth.length >= 3) return true
   const source = Function.prototype.toString.call(auth)
-  // A bound function does not show its parameters; one that counts them can be believed.
+  // The parameters of a bound function cannot be read, only counted.
   if (source.includes('[native code]')) return auth.length === 0
   return REST_PARAMETER.test(source) || THIRD_PARAMETER.test(source) || /\barguments\b/.test(source)
 }
 
 const REST_PARAMETER = /^(?:async\s*)?(?:function\s*)?[\w$]*\s*\([^)]*\.\.\.(?:[\w$]+|\[[^\]]*\])\s*\)/
 
-/** `length` leaves it out where a parameter has a default. */
+/** Not in `length` where a parameter has a default. */
 const THIRD_PARAMETER = /^(?:async\s*)?(?:function\s*)?[\w$]*\s*\([^()]*,[^()]*,/
 
 function isThenable (value: unknown): value is PromiseLike<unknown> {

@@ -3,7 +3,7 @@ import type { FastifyRequest } from 'fastify'
 import { hostName, initiatorOf, isFixedName } from '../../browser-guard.js'
 import { FST_TASKS_FORBIDDEN } from '../../errors.js'
 
-/** The page loads only what this server serves, and runs nothing inline. */
+/** The page loads resources from this server only, and has no inline scripts. */
 export const SECURITY_HEADERS: Readonly<Record<string, string>> = {
   'content-security-policy': [
     "default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'", "img-src 'self' data:",
@@ -17,17 +17,16 @@ export const SECURITY_HEADERS: Readonly<Record<string, string>> = {
 }
 
 /**
- * Protects against other sites, which can have a browser send requests in the name of its user (CSRF). A request must come
- * from the console's own page; a write must also carry a token that only that page can read. Without `auth`, the page must
- * have been loaded by a name that nobody else can point to this machine (DNS rebinding).
+ * Protects against CSRF and DNS rebinding. A request must come from the console's own page; a write must also have a token that only
+ * that page can read. Without `auth`, the page must be loaded by a host name that is safe from DNS rebinding.
  */
 export class Guard {
-  /** The token of this console. It changes when the process restarts. */
+  /** The CSRF token of this console. It changes when the process restarts. */
   readonly token = randomBytes(32).toString('base64url')
   readonly #anyHost: boolean
   readonly #hosts: ReadonlySet<string>
 
-  /** @param anyHost whether callers authenticate, so that the name of the host does not matter */
+  /** @param anyHost whether callers are authenticated, so that the host name does not matter */
   constructor (anyHost: boolean, hosts: readonly string[]) {
     this.#anyHost = anyHost
     this.#hosts = new Set(hosts.map(host => host.toLowerCase()))
@@ -36,29 +35,29 @@ export class Guard {
   /** @throws FST_TASKS_FORBIDDEN */
   checkHost (request: FastifyRequest): void {
     const { host, ':authority': authority } = request.raw.headers
-    // With `trustProxy`, `request.host` is X-Forwarded-Host, which any page can set where no proxy is in front.
+    // With `trustProxy`, `request.host` is X-Forwarded-Host, which any page can set if there is no proxy.
     if (this.#anyHost || (this.#isAllowed(host ?? authority as string | undefined) && this.#isAllowed(request.host))) return
     throw new FST_TASKS_FORBIDDEN(
-      "without 'auth' the console answers only to localhost, to IP addresses and to the names in its option 'hosts'"
+      "without 'auth' the console is only available at localhost, IP addresses and the names in its option 'hosts'"
     )
   }
 
   /**
-   * Refuses what a page of another site sends.
+   * Rejects requests from pages of other sites.
    * @throws FST_TASKS_FORBIDDEN
    */
   checkRead (request: FastifyRequest): void {
     if (initiatorOf(request.headers, request.host) !== 'other') return
     throw new FST_TASKS_FORBIDDEN(
       request.headers['sec-fetch-site'] === undefined
-        ? 'the request has an Origin that is not the host it was sent to; behind a proxy that rewrites Host, use HTTPS, ' +
-          'pass the Host header on, or set trustProxy'
+        ? 'the Origin of the request does not match its Host; behind a proxy that rewrites Host, use HTTPS, ' +
+          'forward the Host header, or set trustProxy'
         : 'the request comes from another site'
     )
   }
 
   /**
-   * Allows only what the console's own page sends.
+   * Accepts only requests from the console's own page.
    * @throws FST_TASKS_FORBIDDEN
    */
   checkWrite (request: FastifyRequest): void {
@@ -70,7 +69,7 @@ export class Guard {
     }
     const token = request.headers['x-console-token']
     if (typeof token !== 'string' || !equal(token, this.token)) {
-      throw new FST_TASKS_FORBIDDEN('the request has no valid token; reload the page after the server has restarted')
+      throw new FST_TASKS_FORBIDDEN('the request has no valid token; reload the page after a restart of the server')
     }
   }
 

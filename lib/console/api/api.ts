@@ -1,15 +1,15 @@
 import type { QueueState, RateLimits, RetryConfig } from '../../cloud-tasks/task.js'
 
 /**
- * What the console's page and its server say to each other: JSON below `PREFIX/api/`. Times named `…At` are epoch milliseconds.
- * Every POST takes JSON, and carries `token` of the overview in the header `x-console-token`. Failures are `{ error: ApiError }`.
+ * The API between the console's page and its server: JSON below `PREFIX/api/`. Times named `…At` are epoch milliseconds. The body of a
+ * POST is JSON, and its header `x-console-token` contains the overview's `token`. Errors are `{ error: ApiError }`.
  *
  *   GET  overview                           Overview
  *   GET  tasks?queue&state&pageToken&limit  TaskPage. `queue`: full name; `state`: a TaskState, `pending` (all that have not ended,
- *                                           the default) or `ended`; `limit`: 1 to 100, 50 by default. A page may be short,
- *                                           or empty, and have a next one. What has ended comes latest first
+ *                                           the default) or `ended`; `limit`: 1 to 100, 50 by default. A page can be short,
+ *                                           or empty, and still have a next one. Ended tasks are sorted from latest to oldest
  *   GET  task?name                          TaskDetail
- *   GET  payload?name                       the whole payload, as it is, to be saved; 410 once it is no longer kept
+ *   GET  payload?name                       the whole payload, as a download; 410 when it is no longer kept
  *   POST validate  { task, text }           Validation
  *   POST run       { task, text }           RunReport
  *   POST enqueue   { task, text, id?, scheduleDelaySeconds? }   Enqueued
@@ -19,25 +19,25 @@ import type { QueueState, RateLimits, RetryConfig } from '../../cloud-tasks/task
  *                                           a page may be short, or empty, and have a next one
  *   POST letters/replay   { ids, as? } -> LetterChange; at most 100 ids. `as`: name of the task to replay them as
  *   POST letters/discard  { ids } -> LetterChange
- *   GET events server-sent events: `live` with a LiveMessage, at most four a second, only when something changed,
- *                                           and `reload` with {} when messages were left out because this page was slow
+ *   GET events server-sent events: `live` with a LiveMessage, at most four a second and only after changes,
+ *                                           and `reload` with {} after messages were skipped because the client was slow
  */
 export interface ApiError {
   readonly code: string
-  /** Written for people. */
+  /** Human-readable. */
   readonly message: string
 }
 
 export interface Overview {
   readonly title: string
   readonly now: number
-  /** To be sent with every POST. */
+  /** Required for every POST. */
   readonly token: string
-  /** The option `history`: how many ended tasks stay visible. */
+  /** The option `history`: number of ended tasks that stay visible. */
   readonly history: number
   /** The registry; null where there is none, as in the emulator. */
   readonly tasks: readonly TaskInfo[] | null
-  /** Null where the queues are in Google Cloud. Then tasks, states and the timeline are of the attempts that this process has served. */
+  /** Null where the queues are in Google Cloud. Tasks, states and the timeline then only cover attempts served by this process. */
   readonly queues: readonly QueueInfo[] | null
   readonly timeline: readonly Bucket[]
   /** Short id of the queue of the dead letters; null where none are kept. */
@@ -69,7 +69,7 @@ export interface QueueInfo {
   readonly retryConfig: RetryConfig
 }
 
-/** `waiting` has not been tried; `retrying` waits after a failed attempt; from `done` on it has ended. `failed`: given up. */
+/** `waiting`: no attempt yet; `retrying`: waits after a failed attempt; `failed`: exhausted. All states from `done` on are final. */
 export type TaskState = 'waiting' | 'retrying' | 'running' | 'done' | 'dropped' | 'postponed' | 'failed' | 'deleted' | 'expired'
 
 export interface TaskRow {
@@ -86,16 +86,16 @@ export interface TaskRow {
   readonly attempts: number
   /** Absent where the queue is in Google Cloud. */
   readonly createdAt?: number
-  /** When it is due next; absent once it has ended, and where only Cloud Tasks knows. */
+  /** When it is due next; absent after its end, and where only Cloud Tasks knows. */
   readonly scheduleAt?: number
-  /** When the last attempt started that is known here. */
+  /** Start of the last known attempt. */
   readonly startedAt?: number
   readonly endedAt?: number
-  /** How the last attempt ended. */
+  /** Result of the last attempt. */
   readonly lastResult?: AttemptStatus
 }
 
-/** `deadline`: no answer came in time; `unreachable`: none came. */
+/** HTTP status; `deadline`: no response in time; `unreachable`: no response. */
 export type AttemptStatus = number | 'deadline' | 'unreachable'
 
 export interface TaskPage {
@@ -104,17 +104,17 @@ export interface TaskPage {
 }
 
 export interface TaskDetail extends TaskRow {
-  /** Those that the task was created with; absent where the queue is in Google Cloud. */
+  /** Headers of the created task; absent where the queue is in Google Cloud. */
   readonly headers?: Readonly<Record<string, string>>
   readonly payload: Payload
-  /** Oldest first; of many, the first and the latest ones. */
+  /** Oldest first; if there are many, the first and the latest ones. */
   readonly attemptList: readonly AttemptInfo[]
-  /** Attempts that are not in the list: no longer kept, or not seen by this console. */
+  /** Number of attempts that are not in the list: no longer kept, or not observed by this console. */
   readonly omitted: number
 }
 
 export interface Payload {
-  /** The beginning, at most 16 KiB of it. Base64 when `kind` is `binary`. */
+  /** The first 16 KiB at most. Base64 when `kind` is `binary`. */
   readonly text: string
   readonly kind: 'json' | 'text' | 'binary' | 'none'
   readonly bytes: number
@@ -128,21 +128,21 @@ export interface AttemptInfo {
   /** Absent while it runs. */
   readonly endedAt?: number
   readonly result?: AttemptStatus
-  /** As sent, without what authorises. */
+  /** As sent, without credentials. */
   readonly headers: Readonly<Record<string, string>>
-  /** What the target answered, cut; of HTTP targets. */
+  /** The response body, truncated; for HTTP targets. */
   readonly text?: string
   /** The first ones and the latest ones. */
   readonly logs: readonly LogLine[]
-  /** Lines between them that were too many to keep. */
+  /** Number of lines between them that were not kept. */
   readonly logsOmitted: number
   readonly error?: ErrorInfo
-  /** What `task.drop` was given. */
+  /** Argument of `task.drop`. */
   readonly dropReason?: string
   /** When a copy of the task runs. */
   readonly postponedUntil?: number
   readonly postponeReason?: string
-  /** When it is tried again. */
+  /** When it is retried. */
   readonly retryAt?: number
 }
 
@@ -150,7 +150,7 @@ export interface LogLine {
   readonly at: number
   readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal'
   readonly message: string
-  /** What else was logged, as JSON text, cut; absent when nothing. */
+  /** Further logged fields, as JSON text, truncated; absent if there are none. */
   readonly fields?: string
 }
 
@@ -197,7 +197,7 @@ export interface Validation {
   readonly errors: readonly FieldError[]
 }
 
-/** `path` is a JSON pointer into the payload, '' for all of it. */
+/** `path` is a JSON pointer into the payload, '' for the whole payload. */
 export interface FieldError {
   readonly path: string
   readonly message: string
@@ -206,7 +206,7 @@ export interface FieldError {
 export interface RunReport {
   readonly outcome: 'done' | 'failed' | 'dropped' | 'postponed' | 'invalid'
   readonly durationMs: number
-  /** JSON text of what the handler returned, cut; absent when it returned nothing. */
+  /** The handler's return value as JSON text, truncated; absent for undefined. */
   readonly value?: string
   readonly faults?: readonly FieldError[]
   readonly error?: ErrorInfo
@@ -232,7 +232,7 @@ export interface Bucket {
   readonly arrived: number
   readonly succeeded: number
   readonly failed: number
-  /** Tasks that waited at its end. */
+  /** Waiting tasks at the end of the second. */
   readonly waiting: number
 }
 
@@ -240,8 +240,8 @@ export interface LiveMessage {
   readonly now: number
   /** All of them. */
   readonly queues: ReadonlyArray<Pick<QueueInfo, 'name' | 'id' | 'state' | 'waiting' | 'running'>> | null
-  /** The last few seconds; those of the overview with the same `at` are older. */
+  /** The last few seconds; they replace those with the same `at`. */
   readonly timeline: readonly Bucket[]
-  /** Tasks that changed since the last message, the latest 50 of them. */
+  /** Tasks that changed since the last message, the latest 50 at most. */
   readonly changed: readonly TaskRow[]
 }

@@ -5,7 +5,7 @@ import { queueNameOf, shortId } from '../../cloud-tasks/names.js'
 import type { Task } from '../../cloud-tasks/task.js'
 import type { AttemptStatus, Payload } from './api.js'
 
-/** A task as the console sees it. The requests of attempts do not say when their task was created. */
+/** A task as observed by the console. The request of an attempt does not contain the task's creation time. */
 export type SeenTask = Omit<Task, 'createdAt'> & { readonly createdAt?: number }
 
 /** The URL of an HTTP target, or the path of an App Engine target. */
@@ -21,24 +21,24 @@ export function bodyOf (task: SeenTask): Uint8Array | undefined {
   return (task.httpRequest ?? task.appEngineHttpRequest)?.body
 }
 
-/** The headers that the task was created with. */
+/** The headers of the created task. */
 export function headersOf (task: SeenTask): Readonly<Record<string, string>> {
   return (task.httpRequest ?? task.appEngineHttpRequest)?.headers ?? {}
 }
 
-/** The headers that an attempt was sent with, without secrets. @param task its state after dispatch */
+/** The headers of an attempt, without secrets. @param task its state after dispatch */
 export function attemptHeaders (task: SeenTask): Record<string, string> {
   return shownHeaders(dispatchHeaders({ createdAt: 0, ...task }))
 }
 
-/** How the last attempt ended, as far as the task itself says. */
+/** The result of the last attempt, if the task contains it. */
 export function lastResultOf (task: SeenTask): AttemptStatus | undefined {
   if (task.previousResponse === undefined) return undefined
   if (task.previousResponse !== 0) return task.previousResponse
   return task.lastAttempt?.responseStatus?.code === grpcCodes.DEADLINE_EXCEEDED ? 'deadline' : 'unreachable'
 }
 
-/** The beginning of a body, and what it is. `whole` is its length where `body` is only the beginning. */
+/** The beginning of a body, and its kind. `whole` is the total length where `body` is truncated. */
 export function payloadOf (
   body: Uint8Array | undefined,
   headers: Readonly<Record<string, string>> = {},
@@ -56,14 +56,14 @@ export function payloadOf (
 
 export { queueNameOf, shortId }
 
-/** Without the values of headers that may authorise. */
+/** Hides the values of headers that can contain credentials. */
 export function shownHeaders (headers: Readonly<Record<string, string>>): Record<string, string> {
   return Object.fromEntries(Object.entries(headers).map(([key, value]) => [key, SECRET.test(key) ? '[hidden]' : value]))
 }
 
 const SECRET = /authorization|cookie|secret|token|password|api-?key|credential|signature|session/i
 
-/** Without the bytes of a character that was cut through. */
+/** Removes a truncated UTF-8 character at the end. */
 function wholeCharacters (bytes: Uint8Array): Uint8Array {
   for (let back = 1; back <= Math.min(3, bytes.length); back++) {
     const byte = bytes[bytes.length - back]!

@@ -4,5 +4,5 @@ import { h } from 'preact'
 export { render } from 'preact'
 export { useCallback, useEffect, useErrorBoundary, useLayoutEffect, useMemo, useReducer, useRef, useState } from 'preact/hooks'
 
-/** JSX as a template literal, which needs no compiler. */
+/** JSX as template literals, without a compiler. */
 export const html = htm.bind(h)

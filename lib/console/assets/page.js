@@ -8,7 +8,7 @@ import { PageHead } from './parts/page-head.js'
 import { route } from './data/route.js'
 import { RunView } from './views/run-view.js'
 import { Shortcuts } from './parts/shortcuts.js'
-import { useStore } from './data/store.js'
+import { useObservable } from './data/observable.js'
 import { TaskListView } from './views/task-list-view.js'
 import { TaskView } from './views/task-view.js'
 import { visible } from './parts/visible-text.js'
@@ -21,16 +21,16 @@ const VIEWS = {
   letters: { title: 'Dead letters', View: LettersView }
 }
 
-/** The whole of the page. */
+/** The page. */
 export function Page () {
   const main = useRef(null)
-  const { view, query } = useStore(route)
-  const loaded = useStore(overview)
-  const { title = 'Nothing here' } = VIEWS[view] ?? {}
+  const { view, query } = useObservable(route)
+  const loaded = useObservable(overview)
+  const { title = 'Not found' } = VIEWS[view] ?? {}
   useEffect(() => {
     document.title = visible(`${query.task ?? title} · ${loaded?.title ?? 'Tasks'}`)
   }, [title, query.task, loaded?.title])
-  useArrival(main, `${view} ${query.task ?? query.name ?? query.page ?? ''}`)
+  useFocusOnNavigation(main, `${view} ${query.task ?? query.name ?? query.page ?? ''}`)
 
   const skip = event => {
     event.preventDefault()
@@ -47,35 +47,35 @@ export function Page () {
   `
 }
 
-/** A view, or why there is none. */
+/** A view, or the reason why it cannot be shown. */
 function Guarded ({ view, query }) {
   const [error, reset] = useErrorBoundary()
-  const loaded = useStore(overview)
-  const refused = useStore(overviewError)
+  const loaded = useObservable(overview)
+  const loadError = useObservable(overviewError)
   if (error !== undefined) {
     return html`
-      <${EmptyState} title="This view could not be drawn" tone="bad">
+      <${EmptyState} title="This view could not be rendered" tone="bad">
         <p>${String(error?.message ?? error)}</p>
-        <button class="button" onClick=${reset}>Draw it again</button>
+        <button class="button" onClick=${reset}>Try again</button>
       <//>`
   }
   if (loaded === undefined) {
-    if (refused === undefined) return html`<p class="loading" role="status">Loading…</p>`
+    if (loadError === undefined) return html`<p class="loading" role="status">Loading…</p>`
     return html`
       <${EmptyState} title="The console could not be loaded" tone="bad">
-        <p>${refused.message}</p>
+        <p>${loadError.message}</p>
         <button class="button" onClick=${loadOverview}>Try again</button>
       <//>`
   }
   const View = VIEWS[view]?.View
   if (View === undefined) {
-    return html`<${EmptyState} title="There is no such page"><p><a href="#/">Go to the overview</a></p><//>`
+    return html`<${EmptyState} title="Page not found"><p><a href="#/">Go to the overview</a></p><//>`
   }
   return html`<${View} query=${query} overview=${loaded} />`
 }
 
-/** Whoever follows a link reads on from the top of the new view, with keyboard and screen reader too. */
-function useArrival (main, place) {
+/** Moves scroll position and focus to the top of a new view, so that keyboard and screen reader continue there. */
+function useFocusOnNavigation (main, place) {
   const first = useRef(true)
   useEffect(() => {
     if (first.current) {

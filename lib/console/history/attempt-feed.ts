@@ -7,20 +7,20 @@ import type { SeenTask } from '../api/task-view.js'
 import type { History } from './history.js'
 import { teeLog } from './log-tee.js'
 
-/** What a feed needs to name the tasks of a history, and to date their log lines. */
+/** Dependencies of a feed. */
 export interface AttemptFeedParts {
   readonly history: History
   readonly clock: Clock
-  /** Full name of the queue with that short id. */
+  /** Full name of a queue from its short id. */
   readonly queueName: (id: string) => string
 }
 
-/** Full names of an app's queues by their short ids. In Google Cloud `-` stands for a project that only the credentials know. */
+/** Full names of an app's queues from their short ids. In Google Cloud, `-` replaces a project that only the credentials contain. */
 export function queueNamer ({ local, config }: PluginHandle): (id: string) => string {
   return id => local?.queueName(id) ?? printQueueName({ project: config.project ?? '-', location: config.location, queue: id })
 }
 
-/** Adds to a history what only the worker knows of the attempts that an engine reports: log lines, errors, drops, postponements. */
+/** Adds details of attempts that only the worker knows to a history: log lines, errors, drops, postponements. */
 export function workerFeed ({ history, clock, queueName }: AttemptFeedParts): AttemptWatcher {
   const nameOf = ({ queue, id }: AttemptKey): string => `${queueName(queue)}/tasks/${id}`
   return {
@@ -37,8 +37,8 @@ export function workerFeed ({ history, clock, queueName }: AttemptFeedParts): At
 }
 
 /**
- * As `workerFeed`, where the queues are in Google Cloud: there is no engine to report attempts, so those that this process serves
- * are taken from their requests. What other processes do with the same tasks is not known.
+ * Like `workerFeed`, for queues in Google Cloud: without an engine to report attempts, they are derived from the requests that this
+ * process serves. Attempts in other processes are unknown.
  */
 export function servedFeed (parts: AttemptFeedParts): AttemptWatcher {
   const { history, clock, queueName } = parts
@@ -56,7 +56,7 @@ export function servedFeed (parts: AttemptFeedParts): AttemptWatcher {
   }
 }
 
-/** The task as far as the request of an attempt shows it. */
+/** The parts of a task that an attempt's request contains. */
 function taskOf (attempt: StartedAttempt, request: AttemptRequest, queue: string, now: number): SeenTask {
   const { id, attempt: number, executionCount, scheduledTime, previousResponse } = attempt
   const { method, url, headers, body } = request

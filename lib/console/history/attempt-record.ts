@@ -5,20 +5,20 @@ import { errorInfo, sizeOf } from './error-info.js'
 import type { LogLines } from './log-lines.js'
 import { cut } from './text.js'
 
-/** An attempt that has ended. `unknown`: the task goes on, and only its queue knows when. */
+/** An attempt that has ended. `retryAt` is `unknown` when it will be retried, and only its queue knows when. */
 export interface EndedAttempt extends Pick<AttemptReport, 'how' | 'endedAt' | 'error' | 'text'> {
   readonly attempt: { readonly task: Pick<SeenTask, 'name' | 'dispatchCount'> & Partial<Pick<SeenTask, 'lastAttempt'>> }
   readonly durationMs?: number
   readonly retryAt: number | 'unknown' | undefined
 }
 
-/** What is kept of one attempt. */
+/** The record of one attempt. */
 export class AttemptRecord {
   /** 1 for the first. */
   readonly number: number
   readonly startedAt: number
   readonly #received: Readonly<Record<string, string>> | undefined
-  /** The state of the task that headers are made of on demand, where they were not received here. */
+  /** State of the task from which headers are created lazily, where they were not received. */
   readonly #then: Pick<SeenTask, 'dispatchCount' | 'executionCount' | 'scheduleAt' | 'previousResponse'>
   endedAt: number | undefined
   result: AttemptStatus | undefined
@@ -44,7 +44,7 @@ export class AttemptRecord {
     this.#then = { dispatchCount, executionCount, scheduleAt, ...(previousResponse === undefined ? undefined : { previousResponse }) }
   }
 
-  /** Characters that it takes in addition to what every attempt takes. */
+  /** Number of characters, in addition to the fixed size of an attempt. */
   get chars (): number {
     const received = this.#received === undefined ? 0 : sizeOfHeaders(this.#received)
     const error = this.error === undefined ? 0 : sizeOf(this.error)
@@ -60,14 +60,14 @@ export class AttemptRecord {
     if (error !== undefined) this.error ??= errorInfo(error)
   }
 
-  /** Removes what is large. @param length of the texts that remain */
+  /** Removes large data. @param length maximum length of the remaining texts */
   strip (length: number): void {
     this.logs?.drop()
     this.text = this.text?.slice(0, length)
     if (this.error !== undefined) this.error = { name: this.error.name, message: this.error.message.slice(0, length) }
   }
 
-  /** @param task with the request that was sent, where it is known */
+  /** @param task the task with its request, if known */
   info (task: SeenTask | undefined): AttemptInfo {
     const { number, startedAt, endedAt, result, text, logs, error, dropReason, postponedUntil, postponeReason, retryAt } = this
     const made = task === undefined ? {} : attemptHeaders({ ...task, ...this.#then })
@@ -89,12 +89,12 @@ export class AttemptRecord {
   }
 }
 
-/** Characters of names and values. */
+/** Number of characters in names and values. */
 export function sizeOfHeaders (headers: Readonly<Record<string, string>>): number {
   let size = 0
   for (const key in headers) size += key.length + headers[key]!.length
   return size
 }
 
-/** Characters that are kept of a response. */
+/** Maximum length of a kept response. */
 const MAX_TEXT = 4096

@@ -1,17 +1,17 @@
 import type { TaskRecord } from './task-record.js'
 
-/** The tasks that ended last, one for each name. When memory is short, the older ones are stripped of what is large. */
+/** The tasks that ended last, one per name. When memory is short, large data of the oldest ones is removed. */
 export class EndedTasks {
   readonly #limit: number
-  /** A ring: the record that was added as number n is at n modulo the limit, until it is removed. */
+  /** A ring buffer: record number n is at index n modulo the limit, until it is removed. */
   readonly #ring: Array<TaskRecord | undefined>
   readonly #byName = new Map<string, TaskRecord>()
-  /** Numbers of the oldest record, of the oldest that is not stripped, and of the next one to be added. */
+  /** Numbers of the oldest record, of the oldest that is not stripped, and of the next one. */
   #first = 0
   #whole = 0
   #next = 0
 
-  /** @param limit tasks that are kept */
+  /** @param limit maximum number of tasks */
   constructor (limit: number) {
     this.#limit = limit
     this.#ring = new Array<undefined>(limit).fill(undefined)
@@ -21,12 +21,12 @@ export class EndedTasks {
     return this.#byName.size
   }
 
-  /** The latest task of that name. */
+  /** The latest task with that name. */
   get (name: string): TaskRecord | undefined {
     return this.#byName.get(name)
   }
 
-  /** Adds a task that has ended, in place of an earlier one of its name, or of the oldest one. Returns the bytes that are freed. */
+  /** Adds a task that has ended, and evicts an earlier one with the same name, or the oldest one. Returns the number of freed bytes. */
   add (record: TaskRecord): number {
     if (this.#limit === 0) {
       record.forgotten = true
@@ -44,7 +44,7 @@ export class EndedTasks {
     return freed
   }
 
-  /** Strips the oldest task that is still whole. Returns the bytes that are freed; undefined when there is none. */
+  /** Strips the oldest task that is not yet stripped. Returns the number of freed bytes; undefined when there is none. */
   stripOldest (): number | undefined {
     for (this.#whole = Math.max(this.#whole, this.#first); this.#whole < this.#next;) {
       const record = this.#ring[this.#whole++ % this.#limit]
@@ -57,7 +57,7 @@ export class EndedTasks {
     return undefined
   }
 
-  /** Returns the bytes that are freed; undefined when there is no task. */
+  /** Returns the number of freed bytes; undefined when there is no task. */
   forgetOldest (): number | undefined {
     while (this.#first < this.#next) {
       const slot = this.#first++ % this.#limit

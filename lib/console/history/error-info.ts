@@ -2,7 +2,7 @@ import { inspect } from 'node:util'
 import type { ErrorInfo } from '../api/api.js'
 import { cut } from './text.js'
 
-/** What there is to read of anything that was thrown. Never throws, whatever its getters do, and keeps no hold of it. */
+/** Describes any thrown value. Never throws, even if its getters do, and does not retain it. */
 export function errorInfo (thrown: unknown): ErrorInfo {
   const info = describe(thrown)
   const causes: ErrorInfo[] = []
@@ -14,7 +14,7 @@ export function errorInfo (thrown: unknown): ErrorInfo {
   return causes.length === 0 ? info : { ...info, causes }
 }
 
-/** Characters that an error takes. */
+/** Number of characters of an error. */
 export function sizeOf (info: ErrorInfo): number {
   const own = info.name.length + info.message.length + (info.stack?.length ?? 0) + (info.code?.length ?? 0)
   return (info.causes ?? []).reduce((sum, cause) => sum + sizeOf(cause), own)
@@ -34,7 +34,7 @@ function describe (thrown: unknown): ErrorInfo {
   }
 }
 
-/** The cause; of several errors in one, the first of them. */
+/** The cause; for an AggregateError, its first error. */
 function causeOf (thrown: unknown): unknown {
   if (typeof thrown !== 'object' || thrown === null) return undefined
   try {

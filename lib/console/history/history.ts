@@ -13,47 +13,47 @@ import { cut } from './text.js'
 import type { Timeline } from './timeline.js'
 
 export interface HistoryOptions {
-  /** How many ended tasks are kept. */
+  /** Maximum number of ended tasks. */
   readonly history: number
   readonly clock: Clock
   readonly timeline: Timeline
-  /** Called when something about that task has changed; with the task where there is no record of it. */
+  /** Called when a task has changed; with the task if there is no record of it. */
   readonly onChange: (name: string, task?: Task) => void
-  /** Called when a queue has changed, or lost its tasks. */
+  /** Called when a queue has changed, or was emptied. */
   readonly onQueue: () => void
-  /** Whether no engine has the tasks, because their queues are in Google Cloud. @default false */
+  /** Whether there is no engine, because the queues are in Google Cloud. @default false */
   readonly isOnlyCopy?: boolean
-  /** Bytes that all records may take, roughly. @default 64 MiB */
+  /** Approximate maximum size of all records in bytes. @default 64 MiB */
   readonly budget?: number
 }
 
 /**
- * Keeps what happened in attempts, which the engine does not. A record is in one of three places:
+ * Records of attempts, which the engine does not keep. A record is in one of three places:
  *
  *   started -> running -> [failed] -> retrying -> [started again] -> running
  *                 `-> [ended] -> past -> [more than `history`, or memory is short] -> forgotten
  *
- * Memory is bounded by a budget of bytes for all records, and by a number of tasks for each place but the first, which the
- * queues bound. When it is short, the oldest ended tasks lose their payloads, log lines and stacks, then the oldest of all are
- * forgotten. Each event takes constant time.
+ * Memory is bounded by a budget of bytes for all records, and by a number of tasks for each place except the first, which the queues
+ * bound. When it is short, the oldest ended tasks lose their payloads, log lines and stacks, then the oldest records are evicted. Each
+ * event takes constant time.
  *
- * These are plain objects in maps. Arrays of numbers in their place would take 0.7 MB instead of 1.1 MB for 1,000 ended tasks, and
- * 0.5 us less of the 35 us of CPU that a task takes in the embedded queue.
+ * Records are plain objects in maps. Packed arrays would take 0.7 MB instead of 1.1 MB for 1,000 ended tasks, and save only 0.5 us of the
+ * 35 us of CPU time of a task in the embedded queue.
  */
 export class History implements Observer {
   readonly #options: HistoryOptions
   readonly #budget: number
   readonly #isOnlyCopy: boolean
-  /** By name, in the order in which they were started. */
+  /** By name, in the order of their start. */
   readonly running = new Map<string, TaskRecord>()
-  /** By name, the one that failed longest ago first. */
+  /** By name, in the order of their failure. */
   readonly retrying = new Map<string, TaskRecord>()
   readonly past: EndedTasks
-  /** Its last attempt has ended; the engine reports the end of the task next. */
+  /** A task whose last attempt has ended, and whose end the engine reports next. */
   #ending: TaskRecord | undefined
   #places = 0
   #size = 0
-  /** False once a task that waits after a failure was forgotten. */
+  /** False after a retrying task was evicted. */
   complete = true
 
   constructor (options: HistoryOptions) {
@@ -63,12 +63,12 @@ export class History implements Observer {
     this.past = new EndedTasks(options.history)
   }
 
-  /** Bytes that all records take, roughly. */
+  /** Approximate size of all records in bytes. */
   get size (): number {
     return this.#size
   }
 
-  /** The record of a task that has not ended, or else of one that has. */
+  /** The record of a pending task, or else of an ended one. */
   record (name: string): TaskRecord | undefined {
     return this.pending(name) ?? this.past.get(name)
   }
@@ -78,17 +78,17 @@ export class History implements Observer {
     return this.running.get(name) ?? this.retrying.get(name)
   }
 
-  /** A task that the engine has, with what is kept of its attempts. */
+  /** The record of a task in the engine; a new one if there is none. */
   recordOf (task: SeenTask): TaskRecord {
     return this.pending(task.name) ?? this.#newRecord(task)
   }
 
-  /** As `recordOf`, as a row. */
+  /** Like `recordOf`, but returns a row. */
   row (task: Task): TaskRow {
     return this.recordOf(task).row(task)
   }
 
-  /** Keeps a record of a task that waits, so that it is still shown after its end. */
+  /** Creates a record of a waiting task, so that it stays visible after its end. */
   remember (task: Task): void {
     if (this.pending(task.name) !== undefined) return
     const record = this.#newRecord(task)
@@ -104,7 +104,7 @@ export class History implements Observer {
   started ({ task }: { readonly task: SeenTask }): void {
     if (!this.#isOnlyCopy) this.#options.timeline.started(task.lastAttempt!.dispatchAt)
     const former = this.pending(task.name)
-    // A task of the same name that was purged while it ran.
+    // A task with the same name that was purged while it ran.
     if (former?.gone === true) this.#end(former, 'deleted')
     const record = this.recordOf(task)
     if (record.running === 0) this.#move(record, this.running)
@@ -118,7 +118,7 @@ export class History implements Observer {
     const record = this.record(task.name)
     if (record === undefined || !record.finish(ended)) return
     if (record.end === undefined && record.running === 0) this.#pause(record, retryAt !== undefined)
-    // The record of a task that ends next is weighed then.
+    // A task that is about to end is measured at its end.
     if (record !== this.#ending) this.#weigh(record)
     this.#options.onChange(task.name)
   }
@@ -151,7 +151,7 @@ export class History implements Observer {
     this.#options.onQueue()
   }
 
-  /** A log line of an attempt. */
+  /** Adds a log line to an attempt. */
   line (name: string, attempt: number, line: WrittenLine): void {
     const record = this.record(name)
     const found = record?.attempt(attempt)
@@ -167,7 +167,7 @@ export class History implements Observer {
     this.#options.onChange(name)
   }
 
-  /** The error that an attempt ends with. */
+  /** Sets the error of an attempt. */
   failed (name: string, attempt: number, thrown: unknown): void {
     const found = this.record(name)?.attempt(attempt)
     if (found !== undefined) found.error = errorInfo(thrown)
@@ -190,7 +190,7 @@ export class History implements Observer {
     return new TaskRecord(task, this.#isOnlyCopy)
   }
 
-  /** No attempt runs any more and the task has not ended: it waits, or is gone, or its end is reported next. */
+  /** Called when no attempt is running: the task waits for a retry, is gone, or its end is reported next. */
   #pause (record: TaskRecord, isRetried: boolean): void {
     if (record.gone) {
       this.#end(record, 'deleted')
@@ -198,7 +198,7 @@ export class History implements Observer {
       record.pause()
       this.#wait(record)
     } else {
-      // No end is reported of a task that the store has lost. Then there is nothing to keep.
+      // The end of a task that was lost by the store is never reported, so its record is dropped.
       if (this.#ending?.end === undefined && this.#ending !== record) this.#forget(this.#ending)
       this.#ending = record
     }
@@ -210,7 +210,7 @@ export class History implements Observer {
     this.#forgetOldestRetrying()
   }
 
-  /** Takes a record out of its place among the tasks that have not ended, and to another one if there is one. */
+  /** Moves a record from its place among the pending tasks to another one, if given. */
   #move (record: TaskRecord, to?: Map<string, TaskRecord>): void {
     for (const from of [this.running, this.retrying]) {
       if (from.get(record.name) === record) from.delete(record.name)
@@ -227,7 +227,7 @@ export class History implements Observer {
     this.#weigh(record)
   }
 
-  /** For a task that has not ended. */
+  /** For a pending task. */
   #forget (record: TaskRecord | undefined): void {
     if (record === undefined || record.forgotten) return
     record.forgotten = true
@@ -236,7 +236,7 @@ export class History implements Observer {
     this.#move(record)
   }
 
-  /** False when there is none. */
+  /** Returns false when there is none. */
   #forgetOldestRetrying (): boolean {
     const [oldest] = this.retrying.values()
     if (oldest === undefined) return false
@@ -256,7 +256,7 @@ export class History implements Observer {
     while (this.#size > this.#budget && this.#makeRoom());
   }
 
-  /** False when all that remains belongs to tasks that run. */
+  /** Returns false when only records of running tasks remain. */
   #makeRoom (): boolean {
     const freed = this.past.stripOldest() ?? this.past.forgetOldest()
     if (freed !== undefined) {
@@ -269,8 +269,8 @@ export class History implements Observer {
 
 const BUDGET = 64 * 1024 * 1024
 
-/** Tasks that wait after a failed attempt and are kept. */
+/** Maximum number of retrying tasks. */
 const MAX_RETRYING = 10_000
 
-/** Characters that are kept of the reason of a drop. */
+/** Maximum length of a reason. */
 const MAX_REASON = 4096

@@ -3,10 +3,10 @@ import type { Clock } from '../../clock/clock.js'
 import type { LogLine } from '../api/api.js'
 import { cut } from './text.js'
 
-/** A line as it was written: JSON as pino writes it, or what a logger of another kind was given. */
+/** A log line: JSON as written by pino, or the parsed arguments of another logger. */
 export type WrittenLine = string | LogLine
 
-/** The first and the latest log lines of an attempt, bounded in number and in characters. */
+/** The first and the latest log lines of an attempt, limited in number and length. */
 export class LogLines {
   readonly #clock: Clock
   readonly #first: WrittenLine[] = []
@@ -18,7 +18,7 @@ export class LogLines {
     this.#clock = clock
   }
 
-  /** Characters that are kept. */
+  /** Number of characters. */
   get chars (): number {
     return this.#chars
   }
@@ -38,45 +38,45 @@ export class LogLines {
     }
   }
 
-  /** Lets go of all lines, and counts them as left out. */
+  /** Removes all lines, and counts them as omitted. */
   drop (): void {
     this.omitted += this.#first.length + this.#latest.length
     this.#first.length = this.#latest.length = this.#chars = 0
   }
 
-  /** Those that are kept, oldest first. What is left out stood behind the first ones. */
+  /** The kept lines, oldest first. Omitted lines followed the first ones. */
   lines (): LogLine[] {
     const now = this.#clock.now()
     return [...this.#first, ...this.#latest].map(line => typeof line === 'string' ? parseLine(line, now) : line)
   }
 }
 
-/** What `level` of pino's is called; a level of the app's own goes by the next one below it. */
+/** The name of a pino level; a custom level gets the name of the next lower one. */
 export function levelName (level: unknown): LogLine['level'] {
   if (typeof level === 'string') return LEVELS.find(name => name === level.toLowerCase()) ?? 'info'
   const number = typeof level === 'number' ? Math.floor(level / 10) : 3
   return LEVELS[Math.min(Math.max(number, 1), LEVELS.length) - 1]!
 }
 
-/** A line of logger `logLine`s own making: for loggers that write no JSON. */
+/** Creates a line for loggers that do not write JSON. */
 export function madeLine (at: number, level: LogLine['level'], message: string, fields: object | undefined): LogLine {
   const text = fields === undefined ? undefined : printFields(fields)
   return { at, level, message: cut(message, MAX_MESSAGE), ...(text === undefined ? undefined : { fields: text }) }
 }
 
-/** Fields that say the same in every line of an attempt. */
+/** Fields that are the same in every line of an attempt, or shown separately. */
 const COMMON = new Set(['level', 'time', 'pid', 'hostname', 'msg', 'message', 'reqId', 'task', 'id', 'attempt'])
 
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'] as const
 
-/** @param at epoch milliseconds for a line that has no time of its own */
+/** @param at epoch milliseconds, for a line without a time */
 function parseLine (line: string, at: number): LogLine {
   if (line.length > MAX_PARSED) return { at, level: 'info', message: cut(line, MAX_MESSAGE) }
   let parsed: unknown
   try {
     parsed = JSON.parse(line)
   } catch {
-    // A formatter of the app's own writes something else.
+    // The app may have a custom format.
     return { at, level: 'info', message: cut(line.trimEnd(), MAX_MESSAGE) }
   }
   if (!isPlainObject(parsed)) return { at, level: 'info', message: cut(line.trimEnd(), MAX_MESSAGE) }
@@ -120,7 +120,7 @@ const SECRET = /authorization|cookie|password|passwd|secret|token|api-?key|crede
 const FIRST = 50
 const LATEST = 150
 const MAX_CHARS = 64 * 1024
-/** Longer lines are shortened when they are written, not when they are read. */
+/** Longer lines are parsed and truncated on writing instead of on reading. */
 const MAX_LINE = 4096
 const MAX_PARSED = 1024 * 1024
 const MAX_MESSAGE = 4096

@@ -4,8 +4,8 @@ import type { Clock } from '../../clock/clock.js'
 import { madeLine, type WrittenLine } from './log-lines.js'
 
 /**
- * A logger that does what `log` does and also hands each line to `take`. Of pino's loggers it takes the very text that they
- * write, so what a level leaves out or `redact` hides is not in it; children of the logger are heard, too.
+ * A logger that behaves like `log` and also passes each line to `take`, including those of child loggers. For pino, `take` gets the text
+ * that is written, so levels and `redact` apply.
  */
 export function teeLog (log: FastifyBaseLogger, clock: Clock, take: (line: WrittenLine) => void): FastifyBaseLogger {
   const symbol = streamSymbolOf(log)
@@ -25,10 +25,10 @@ interface PinoStream {
   [field: string]: unknown
 }
 
-/** What pino leaves on a stream that asks for it, before each line. */
+/** Fields that pino sets on a stream before each line, if the stream requests them. */
 const LAST = ['lastLevel', 'lastObj', 'lastMsg', 'lastTime', 'lastLogger'] as const
 
-/** Stands before a stream of pino's. Streams keep state in `this`, so each call goes to the stream itself. */
+/** Wraps a stream of pino's. Streams keep state in `this`, so calls are delegated to the stream itself. */
 class TeeStream {
   readonly #stream: PinoStream
   readonly #take: (line: string) => void
@@ -63,7 +63,7 @@ class TeeStream {
   }
 }
 
-/** Pino keeps its stream under a symbol that it does not share. */
+/** Pino stores its stream under a private symbol. */
 function streamSymbolOf (log: object): symbol | undefined {
   if (known !== undefined && known in log) return known
   const kind: unknown = Object.getPrototypeOf(log)
@@ -77,13 +77,13 @@ function streamSymbolOf (log: object): symbol | undefined {
   return undefined
 }
 
-/** The one found last: looking for it costs more than the rest. */
+/** The last symbol that was found: searching for it costs more than the rest. */
 let known: symbol | undefined
 
-/** Prototypes of loggers that are not pino's. */
+/** Prototypes of other loggers. */
 const others = new WeakSet<object>()
 
-/** For loggers that are not pino's, and for none. */
+/** For other loggers, and for Fastify's logger without output. */
 function wrap (log: FastifyBaseLogger, clock: Clock, take: (line: WrittenLine) => void): FastifyBaseLogger {
   return new Proxy(log, {
     get (target, key) {
@@ -107,7 +107,7 @@ const METHODS = new Set<Method>(['trace', 'debug', 'info', 'warn', 'error', 'fat
 function isOn (log: FastifyBaseLogger, level: Method): boolean {
   const { isLevelEnabled } = log as { isLevelEnabled?: unknown }
   if (typeof isLevelEnabled === 'function') return isLevelEnabled.call(log, level) === true
-  // One that does not say may be Fastify's for servers without a log.
+  // Without that method it may be Fastify's logger without output.
   return level !== 'trace' && level !== 'debug'
 }
 

@@ -4,7 +4,7 @@ import type { TaskRow, TaskState } from '../api/api.js'
 import type { History } from './history.js'
 import type { TaskRecord } from './task-record.js'
 
-/** `pending`: all that have not ended; `ended`: all that have. */
+/** `pending`: all tasks that have not ended; `ended`: all that have. */
 export type StateFilter = TaskState | 'pending' | 'ended'
 
 export const STATE_FILTERS: readonly StateFilter[] = [
@@ -25,14 +25,14 @@ export interface RowPage {
 }
 
 /**
- * Pages of tasks by state. What ran recently comes from the history; what waits comes from the engine. Each page examines a
- * bounded number of tasks of the engine, so it may be short, or even empty, and have a next one.
+ * Pages of tasks by state. Recently run tasks come from the history, waiting ones from the engine. Each page examines a limited number
+ * of tasks in the engine, so it can be short, or even empty, and still have a next one.
  */
 export class RowPages {
   readonly #engine: Engine | undefined
   readonly #history: History
 
-  /** @param engine undefined where the queues are in Google Cloud: then there is only what this process has served */
+  /** @param engine undefined where the queues are in Google Cloud: then only tasks served by this process are known */
   constructor (engine: Engine | undefined, history: History) {
     this.#engine = engine
     this.#history = history
@@ -49,7 +49,7 @@ export class RowPages {
         if (engine === undefined) return recordPage(query, token, [...retrying.values(), ...running.values()].sort(byPlace))
         return this.#enginePage(engine, query, token, () => true)
       case 'waiting':
-        if (engine === undefined) throw new FST_TASKS_CONSOLE_REQUEST("only Cloud Tasks knows which tasks wait: use 'gcloud tasks list'")
+        if (engine === undefined) throw new FST_TASKS_CONSOLE_REQUEST("only Cloud Tasks knows the waiting tasks: use 'gcloud tasks list'")
         return this.#enginePage(engine, query, token, row => row.state === 'waiting')
       case 'retrying':
         return engine === undefined ? recordPage(query, token, retrying.values()) : this.#retryingPage(engine, query, token)
@@ -57,7 +57,7 @@ export class RowPages {
     }
   }
 
-  /** First the records of the history; then, where it does not have all, the other tasks of the engine. */
+  /** The records of the history first; then, if it is incomplete, further tasks of the engine. */
   #retryingPage (engine: Engine, query: RowQuery, token: Token): RowPage {
     const isUnrecorded = (row: TaskRow): boolean => row.state === 'retrying' && this.#history.pending(row.name) === undefined
     if (token.queue !== undefined) return this.#enginePage(engine, query, token, isUnrecorded)
@@ -72,7 +72,7 @@ export class RowPages {
     const queues = query.queue === undefined ? queueNames(engine) : [query.queue]
     const tasks: TaskRow[] = []
     let left = MAX_EXAMINED
-    // A queue that was deleted between two pages: continue where its name would be.
+    // If the queue was deleted between two pages, continues with the next name.
     let index = token.queue === undefined ? 0 : queues.findIndex(queue => queue >= token.queue!)
     if (index === -1) return { tasks }
     let engineToken = token.page
@@ -89,7 +89,7 @@ export class RowPages {
   }
 }
 
-/** A page of records, the latest first. @param records oldest first */
+/** A page of records, latest first. @param records oldest first */
 function recordPage ({ queue, state, limit }: RowQuery, token: Token, records: Iterable<TaskRecord>): RowPage {
   const isWanted = (record: TaskRecord): boolean =>
     (token.before === undefined || record.place < token.before) &&
@@ -109,9 +109,9 @@ function queueNames (engine: Engine): string[] {
   return engine.queues().map(queue => queue.name).sort()
 }
 
-/** Where the next page begins: after a record, or at a position in a queue. */
+/** The start of the next page: a record, or a position in a queue. */
 interface Token {
-  /** Records that were moved to their place before this one. */
+  /** Only records with a lower `place`. */
   readonly before?: number
   readonly queue?: string
   readonly page?: string | undefined
@@ -131,9 +131,9 @@ function parseToken (text: string | undefined): Token {
       ...(typeof page === 'string' ? { page } : undefined)
     }
   } catch (error) {
-    throw new FST_TASKS_INVALID_PAGE('the page token is not one of this console')
+    throw new FST_TASKS_INVALID_PAGE('invalid page token')
   }
 }
 
-/** Tasks of the engine that are examined for a page. */
+/** Maximum number of tasks in the engine to examine for a page. */
 const MAX_EXAMINED = 1000

@@ -4,33 +4,33 @@ import type { AttemptStatus, Payload, TaskDetail, TaskRow, TaskState } from '../
 import { bodyOf, headersOf, lastResultOf, methodOf, payloadOf, queueNameOf, shownHeaders, urlOf, type SeenTask } from '../api/task-view.js'
 import { AttemptRecord, sizeOfHeaders, type EndedAttempt } from './attempt-record.js'
 
-/** What is kept of one task, which runs, waits after a failed attempt, or has ended. */
+/** The record of one task that is running, retrying, or has ended. */
 export class TaskRecord {
   readonly name: string
-  /** Grows each time the record is moved: orders those of one place. */
+  /** Increases with every move of a record; the order within a place. */
   place = 0
-  /** As its last attempt was sent. Known while an attempt runs and after the end; between attempts only if the engine does not have it. */
+  /** State as of the last attempt. Kept while an attempt runs and after the end; between attempts only if there is no engine. */
   task: SeenTask | undefined
   attempts: number
   running = 0
   lastResult: AttemptStatus | undefined
   end: EndOfTask | undefined
   endedAt: number | undefined
-  /** Its queue was purged or deleted while it ran. */
+  /** Whether its queue was purged or deleted while it ran. */
   gone = false
-  /** Bytes that it counts against the budget. */
+  /** Size in bytes that counts against the budget. */
   size = 0
-  /** Nothing may be added to it any more. */
+  /** Evicted: nothing may be added any more. */
   forgotten = false
   readonly #isOnlyCopy: boolean
-  /** Undefined for a single attempt of which there is no more than its task and `#onlyEndedAt` say: most tasks have no other. */
+  /** Created lazily: undefined while a single attempt is described by its task and `#onlyEndedAt`, as for most tasks. */
   #list: AttemptRecord[] | undefined
   #hasBegun = false
   #onlyEndedAt: number | undefined
   #omitted: number
   #rest: Rest | undefined
 
-  /** @param isOnlyCopy whether no engine has the task */
+  /** @param isOnlyCopy whether there is no engine with the task */
   constructor (task: SeenTask, isOnlyCopy: boolean) {
     this.name = task.name
     this.task = task
@@ -56,7 +56,7 @@ export class TaskRecord {
     }
   }
 
-  /** An attempt starts. @param task its state after dispatch */
+  /** Starts an attempt. @param task its state after dispatch */
   begin (task: SeenTask): void {
     if (this.#hasBegun) this.#addAttempt(task)
     else this.#omitted = task.dispatchCount - 1
@@ -66,10 +66,10 @@ export class TaskRecord {
     this.running++
   }
 
-  /** False where the attempt is not known, or has ended before. */
+  /** Returns false when the attempt is unknown, or has already ended. */
   finish (ended: EndedAttempt): boolean {
     const { attempt: { task: { dispatchCount, lastAttempt } }, how, durationMs, error, text, retryAt } = ended
-    // Not by the wall clock, which may have been set to a time before the attempt began.
+    // By duration, because the wall clock may have been set back to before the start of the attempt.
     const endedAt = durationMs === undefined || lastAttempt === undefined ? ended.endedAt : lastAttempt.dispatchAt + Math.round(durationMs)
     if (this.#list === undefined && error === undefined && text === undefined && retryAt === undefined) {
       if (this.running === 0 || dispatchCount !== this.attempts) return false
@@ -84,23 +84,23 @@ export class TaskRecord {
     return true
   }
 
-  /** @param now when it was deleted or expired; it is done when its last attempt has ended */
+  /** @param now the time of a deletion or expiry; a done task ended with its last attempt */
   close (why: EndOfTask, now: number): void {
     this.end = why
     const lastEndedAt = this.#list === undefined ? this.#onlyEndedAt : this.#list.at(-1)?.endedAt
     this.endedAt = why === 'done' ? lastEndedAt ?? now : now
   }
 
-  /** It waits for its next attempt. What the engine has, too, is not kept here: it may be on disk to save memory. */
+  /** Call it when the task waits for its next attempt. Data that the engine has too is dropped: it may be on disk to save memory. */
   pause (): void {
-    if (!this.#isOnlyCopy) this.#letGo()
+    if (!this.#isOnlyCopy) this.#dropTask()
   }
 
   attempt (number: number): AttemptRecord | undefined {
     return this.#attempts().findLast(attempt => attempt.number === number)
   }
 
-  /** Bytes that it takes in memory, roughly. */
+  /** Approximate size in memory, in bytes. */
   measure (): number {
     let size = RECORD_SIZE + (this.#rest?.payload?.text.length ?? 0)
     if (this.#list === undefined) size += ATTEMPT_SIZE
@@ -110,17 +110,17 @@ export class TaskRecord {
     return size
   }
 
-  /** Removes what is large. */
+  /** Removes large data. */
   strip (): void {
     if (this.task !== undefined) {
       const body = bodyOf(this.task)
       const head = payloadOf(body?.subarray(0, HEAD_BYTES), headersOf(this.task), body?.length)
-      this.#letGo({ ...head, cut: (body?.length ?? 0) > HEAD_BYTES })
+      this.#dropTask({ ...head, cut: (body?.length ?? 0) > HEAD_BYTES })
     }
     for (const attempt of this.#attempts()) attempt.strip(HEAD_BYTES)
   }
 
-  /** @param pending the task as the engine has it now, where it does */
+  /** @param pending the current task in the engine, if there is one */
   row (pending?: SeenTask): TaskRow {
     const task = pending ?? this.task
     const { method, url, createdAt } = task === undefined ? this.#rest! : restOf(task)
@@ -142,11 +142,11 @@ export class TaskRecord {
     }
   }
 
-  /** What the row leaves out. @param pending as in `row` */
+  /** The details that are not in the row. @param pending as in `row` */
   detail (pending?: SeenTask): Omit<TaskDetail, keyof TaskRow> {
     const task = pending ?? this.task
     return {
-      // Infrastructure adds headers on the way to this process.
+      // Without an engine, the received headers include those of proxies.
       ...(this.#isOnlyCopy ? undefined : { headers: task === undefined ? {} : shownHeaders(headersOf(task)) }),
       payload: task === undefined ? this.#rest?.payload ?? payloadOf(undefined) : payloadOf(bodyOf(task), headersOf(task)),
       attemptList: this.#attempts().map(attempt => attempt.info(task)),
@@ -154,7 +154,7 @@ export class TaskRecord {
     }
   }
 
-  /** Those that are kept, as a list from now on. */
+  /** The kept attempts. Creates the list. */
   #attempts (): AttemptRecord[] {
     if (this.#list !== undefined) return this.#list
     this.#list = []
@@ -178,14 +178,14 @@ export class TaskRecord {
     return new AttemptRecord(task, this.#isOnlyCopy ? headersOf(task) : undefined)
   }
 
-  #letGo (payload?: Payload): void {
+  #dropTask (payload?: Payload): void {
     this.#attempts()
     if (this.task !== undefined) this.#rest = { ...restOf(this.task), payload }
     this.task = undefined
   }
 }
 
-/** What remains of a task when it is let go. */
+/** The summary of a task that is kept when the task is dropped. */
 interface Rest {
   readonly method: string
   readonly url: string
@@ -201,13 +201,13 @@ function requestSize (task: SeenTask): number {
   return (bodyOf(task)?.length ?? 0) + sizeOfHeaders(headersOf(task))
 }
 
-/** Attempts of a task that are kept: the first ones and the latest ones. */
+/** Number of kept attempts of a task: the first ones and the latest ones. */
 const FIRST = 2
 const LATEST = 8
 
-/** Bytes that a record and an attempt take in any case. */
+/** Fixed sizes of a record and of an attempt, in bytes. */
 const RECORD_SIZE = 600
 const ATTEMPT_SIZE = 300
 
-/** What remains of a text when memory is short. */
+/** Maximum length of a text after `strip`. */
 const HEAD_BYTES = 512

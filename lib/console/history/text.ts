@@ -1,6 +1,6 @@
-/** At most `length` characters of `text`, and a mark where it was cut. A copy, so that the long text is let go. */
+/** Truncates `text` to `length` characters and appends an ellipsis. Copies it, so that the long text can be collected. */
 export function cut (text: string, length: number): string {
   if (text.length <= length) return text
-  // A string that is sliced keeps the whole one alive; one that was made from bytes does not.
+  // A slice retains the whole string; one that is decoded from bytes does not.
   return `${Buffer.from(text.slice(0, length)).toString()}…`
 }

@@ -1,6 +1,6 @@
 import type { Bucket } from '../api/api.js'
 
-/** What happened in each of the last 300 seconds. Each event costs the same, however many there are. */
+/** Counts of events in each of the last 300 seconds. Each event takes constant time. */
 export class Timeline {
   readonly #waitingNow: () => number
   readonly #arrived = new Uint32Array(SECONDS)
@@ -9,7 +9,7 @@ export class Timeline {
   readonly #waiting = new Uint32Array(SECONDS)
   #second: number
 
-  /** @param waitingNow how many tasks wait at this moment */
+  /** @param waitingNow returns the current number of waiting tasks */
   constructor (now: number, waitingNow: () => number) {
     this.#second = Math.floor(now / 1000)
     this.#waitingNow = waitingNow
@@ -23,13 +23,13 @@ export class Timeline {
     this.#place(now, -1)
   }
 
-  /** @param waits whether the task is back among those that wait */
+  /** @param waits whether the task is waiting again */
   ended (now: number, success: boolean, waits: boolean): void {
     const counts = success ? this.#succeeded : this.#failed
     counts[this.#place(now, waits ? 1 : 0)]!++
   }
 
-  /** The latest `seconds` of them, oldest first; the last one has not ended yet. */
+  /** The latest `seconds` buckets, oldest first; the last one is incomplete. */
   buckets (now: number, seconds: number = SECONDS): Bucket[] {
     this.#place(now, 0)
     this.#waiting[this.#second % SECONDS] = this.#waitingNow()
@@ -46,12 +46,12 @@ export class Timeline {
     })
   }
 
-  /** @param effect by how much the event that is told has changed the number of waiting tasks already */
+  /** @param effect the change in the number of waiting tasks that the event has already made */
   #place (now: number, effect: number): number {
     const second = Math.floor(now / 1000)
     if (second < this.#second - SET_BACK_SECONDS) this.#restart(second)
     if (second > this.#second) {
-      // Since the last event nothing has changed, so what waits now waited in all the seconds between.
+      // Nothing has changed since the last event, so the number is the same for all seconds in between.
       const waiting = Math.max(0, this.#waitingNow() - effect)
       this.#waiting[this.#second % SECONDS] = waiting
       for (let next = Math.max(this.#second + 1, second - SECONDS + 1); next <= second; next++) {
@@ -64,7 +64,7 @@ export class Timeline {
     return this.#second % SECONDS
   }
 
-  /** The wall clock was set back: what happens from now on would all count for the second of then. */
+  /** For a wall clock that was set back: otherwise all events would count for the latest second. */
   #restart (second: number): void {
     this.#second = second
     for (const counts of [this.#arrived, this.#succeeded, this.#failed]) counts.fill(0)
@@ -74,5 +74,5 @@ export class Timeline {
 
 const SECONDS = 300
 
-/** A clock that was set back by no more than this counts for the second at hand until it has caught up. */
+/** After smaller steps back, events count for the latest second until the clock has caught up. */
 const SET_BACK_SECONDS = 5

@@ -13,9 +13,9 @@ export interface PageFile {
   readonly etag: string
 }
 
-/** The page with all that it loads. */
+/** The page and its assets. */
 export interface PageFiles {
-  /** Part of the URL of every asset. It changes with the content of any, so that browsers may cache them for ever. */
+  /** Part of the URL of every asset. It changes with the content of any asset, so that browsers can cache them forever. */
   readonly version: string
   readonly index: PageFile
   /** By the path below `assets/`. */
@@ -23,8 +23,8 @@ export interface PageFiles {
 }
 
 /**
- * Reads the page's files. There are seven in the published package, which is why they are
- * kept in memory instead of served by @fastify/static: that would add 24 packages to every installation.
+ * Reads the page's files into memory. Not served by @fastify/static, which would add 24 packages to every installation for the seven
+ * files in the published package.
  */
 export async function readPageFiles (): Promise<PageFiles> {
   const folder = pageFolder()
@@ -40,11 +40,11 @@ export async function readPageFiles (): Promise<PageFiles> {
   return { version, assets, index: pageFile('index.html', Buffer.from(html.replaceAll('="assets/', `="assets/${version}/`))) }
 }
 
-/** Where the files are. @throws FST_TASKS_PAGE_MISSING where they are not, as in a bundle */
+/** The folder of the page's files. @throws FST_TASKS_PAGE_MISSING if it does not exist, such as in a bundle */
 export function pageFolder (): string {
-  // Bundlers that write CommonJS leave it undefined.
+  // Bundlers that emit CommonJS leave it undefined.
   const here = import.meta.dirname as string | undefined
-  // Beside the folder of this file, or seen from the chunk of the published package that this code is in.
+  // Relative to this file in the source, or to the chunk of the published package that contains this code.
   const folder = ['../assets', '../console/assets'].map(path => join(here ?? '', path)).find(path => existsSync(join(path, 'index.html')))
   if (here === undefined || folder === undefined) throw new FST_TASKS_PAGE_MISSING()
   return folder

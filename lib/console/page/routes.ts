@@ -3,7 +3,7 @@ import { shortId } from '../../cloud-tasks/names.js'
 import { quietRoute } from './quiet-route.js'
 import { readPageFiles, type PageFile, type PageFiles } from './files.js'
 
-/** Mounts the page at the root of `scope`, and what it loads below `assets/`. */
+/** Mounts the page at the root of `scope`, and its assets below `assets/`. */
 export function mountPage (scope: FastifyInstance): void {
   let reading: Promise<PageFiles> | undefined
   const files = async (): Promise<PageFiles> => {
@@ -20,7 +20,7 @@ export function mountPage (scope: FastifyInstance): void {
     url: '/',
     async handler (request, reply) {
       const path = request.raw.url!.split('?', 1)[0]!
-      // Without the final slash, the browser would resolve the page's URLs beside it. Relative, because a proxy may have removed a prefix.
+      // Without the trailing slash, the browser would resolve relative URLs wrongly. Relative, because a proxy may have removed a prefix.
       if (!path.endsWith('/')) return reply.redirect(`${shortId(path)}/`, 302)
       return send(request, reply, (await files()).index, REVALIDATE)
     }
@@ -33,8 +33,8 @@ export function mountPage (scope: FastifyInstance): void {
       const { assets, version } = await files()
       const [, asked, path] = VERSIONED.exec(request.params['*'])!
       const file = assets.get(path!)
-      if (file === undefined) return reply.code(404).type('text/plain; charset=utf-8').send('There is no such file')
-      // During a deployment the page of one version may load from a server that has another.
+      if (file === undefined) return reply.code(404).type('text/plain; charset=utf-8').send('File not found')
+      // During a deployment, a page may load assets from a server with another version.
       return send(request, reply, file, asked === version ? IMMUTABLE : REVALIDATE)
     }
   })
@@ -45,14 +45,14 @@ function send (request: FastifyRequest, reply: FastifyReply, { type, bytes, etag
   return matches(request.headers['if-none-match'], etag) ? reply.code(304).send() : reply.type(type).send(bytes)
 }
 
-/** A proxy that compresses marks tags as weak; RFC 9110 compares them without that mark. */
+/** Compressing proxies mark tags as weak; RFC 9110 requires weak comparison here. */
 function matches (header: string | undefined, etag: string): boolean {
   return header !== undefined && header.split(',').some(tag => tag.trim().replace(/^W\//, '') === etag)
 }
 
-/** Only in the browser's own cache, because `auth` may protect the page. */
+/** Private, because `auth` may protect the page. */
 const REVALIDATE = 'private, no-cache'
 const IMMUTABLE = 'private, max-age=31536000, immutable'
 
-/** The version, where there is one, and the path. */
+/** The optional version, and the path. */
 const VERSIONED = /^(?:([\w-]{16})\/)?(.*)$/s

@@ -38,8 +38,8 @@ t.test('the keyboard alone is enough', { skip }, async t => {
 
   await tabTo(page, 'Enqueue')
   await page.keyboard.press('Enter')
-  await page.getByRole('link', { name: 'Look at it' }).waitFor()
-  await tabTo(page, 'Look at it')
+  await page.getByRole('link', { name: 'View task' }).waitFor()
+  await tabTo(page, 'View task')
   await page.keyboard.press('Enter')
   await page.getByText('done 204').waitFor()
 
@@ -100,7 +100,7 @@ t.test('nothing is wider than a narrow phone, and axe finds nothing to complain 
     await check('the registry')
     await page.goto(`${running.page}#/run?task=form`)
     await page
-      .getByRole('textbox', { name: 'The same as JSON' })
+      .getByRole('textbox', { name: 'As JSON' })
       .fill(
         JSON.stringify({
           text: 1,
@@ -116,7 +116,7 @@ t.test('nothing is wider than a narrow phone, and axe finds nothing to complain 
     await page.getByText('Not run').waitFor()
     await check('a form with faults')
     await page.goto(`${running.page}#/run?task=greet`)
-    await page.getByRole('textbox', { name: 'The same as JSON' }).fill('{"name": "nobody", "times": 1}')
+    await page.getByRole('textbox', { name: 'As JSON' }).fill('{"name": "nobody", "times": 1}')
     await page.getByRole('button', { name: 'Run now' }).click()
     await page.getByText('there is nobody to greet').waitFor()
     await check('a run that failed')

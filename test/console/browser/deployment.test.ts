@@ -98,13 +98,13 @@ t.test('with the transport cloud, the page shows the attempts that the process s
   await page.getByText('order A 42 is not ready').first().waitFor()
   await page.getByText('asking about order A 42').waitFor()
   t.match(await page.locator('.payload pre').textContent(), '"A 42"')
-  t.strictSame(await page.getByRole('group', { name: 'What to do with this task' }).getByRole('button').allTextContents(), [
+  t.strictSame(await page.getByRole('group', { name: 'Task actions' }).getByRole('button').allTextContents(), [
     'Edit and run'
   ])
   await page.goto(`${cloud.page}#/tasks`)
   await page.getByRole('row', { name: /Retrying flaky/ }).waitFor()
   await page.goto(`${cloud.page}#/task?name=${encodeURIComponent('projects/p/locations/l/queues/slow/tasks/none')}`)
-  await page.getByText('The latest 5 tasks that have ended are kept').waitFor()
+  await page.getByText('The latest 5 ended tasks are kept').waitFor()
 })
 
 t.test('the page of the emulator shows what a target responded', { skip }, async t => {
@@ -130,7 +130,7 @@ t.test('the page of the emulator shows what a target responded', { skip }, async
   const page = await open(t, url)
   for (const [path, text] of [
     ['/stock', '<b>out of stock</b>'],
-    ['/empty', 'It has no body'],
+    ['/empty', 'No body.'],
     ['/long', 'Response of the target, the first 4 KiB']
   ] as const) {
     const task = await emulator.engine.createTask(queue, {

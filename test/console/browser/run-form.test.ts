@@ -13,7 +13,7 @@ t.test('a wrong payload is refused at its field, a failing one tells why, a righ
   await page.getByRole('link', { name: 'Run greet' }).click()
   await page.getByRole('heading', { name: 'greet' }).waitFor()
   const name = page.getByLabel('name', { exact: true })
-  const json = page.getByRole('textbox', { name: 'The same as JSON' })
+  const json = page.getByRole('textbox', { name: 'As JSON' })
   const result = page.getByRole('region', { name: /Done|Failed|Not run/ })
 
   await name.fill('x')
@@ -25,11 +25,11 @@ t.test('a wrong payload is refused at its field, a failing one tells why, a righ
   t.equal(await page.getByLabel('times').getAttribute('aria-invalid'), 'true')
   t.same(JSON.parse(await json.inputValue()), { name: 'nobody', times: 'many' }, 'what is typed is in the JSON, right or wrong')
   await page.getByRole('button', { name: 'Run now' }).click()
-  await result.getByText('the payload does not fit the schema').waitFor()
+  await result.getByText('the payload does not match the schema').waitFor()
   t.equal(await focused(page), 'times', 'the focus is on what is wrong')
 
   await json.fill('{ "name": "nobody", "times": 2 }')
-  await page.getByText('Fits the schema').waitFor()
+  await page.getByText('Matches the schema').waitFor()
   t.equal(await page.getByLabel('times').inputValue(), '2')
   await page.getByRole('button', { name: 'Run now' }).click()
   await result.getByText('there is nobody to greet').waitFor()
@@ -43,7 +43,7 @@ t.test('a wrong payload is refused at its field, a failing one tells why, a righ
 
   await page.getByLabel('Id', { exact: true }).fill('greet-1')
   await page.getByRole('button', { name: 'Enqueue' }).click()
-  await page.getByRole('link', { name: 'Look at it' }).click()
+  await page.getByRole('link', { name: 'View task' }).click()
   await page.getByRole('heading', { name: 'greet' }).waitFor()
   await page.getByText('done 204').waitFor()
   t.match(await page.locator('.payload pre').textContent(), '"Ada"')
@@ -55,7 +55,7 @@ t.test('a wrong payload is refused at its field, a failing one tells why, a righ
 
 t.test('the form writes every kind of value, and follows the JSON', { skip }, async t => {
   const page = await open(t, running.page + '#/run?task=form')
-  const json = page.getByRole('textbox', { name: 'The same as JSON' })
+  const json = page.getByRole('textbox', { name: 'As JSON' })
   const value = async (): Promise<Record<string, unknown>> => JSON.parse(await json.inputValue()) as Record<string, unknown>
   await json.fill(
     JSON.stringify({
@@ -114,8 +114,8 @@ t.test('the form writes every kind of value, and follows the JSON', { skip }, as
   t.notOk('labels' in await value())
 
   await json.fill('{"text": ')
-  await page.getByText('as soon as the JSON text is JSON').waitFor()
-  await page.getByText('This is not JSON').waitFor()
+  await page.getByText('when the JSON is valid').waitFor()
+  await page.getByText('is not valid JSON').waitFor()
   await json.fill('{"text": 5, "strange": 1}')
   t.equal(await page.getByLabel('text', { exact: true }).inputValue(), '5')
 })

@@ -16,7 +16,7 @@ const CHARGE = { customer: '8f14e45f-ceea-4671-a7d2-1a1b2c3d4e5f', cents: 900_00
 const VIEWS: Readonly<Record<string, (page: Page, address: string) => Promise<void>>> = {
   async overview (page, address) {
     await page.goto(address)
-    await page.getByRole('table', { name: 'Tasks that fail' }).waitFor()
+    await page.getByRole('table', { name: 'Failing tasks' }).waitFor()
   },
   async purge (page) {
     await page.getByRole('button', { name: 'Purge queue mail' }).click()
@@ -37,11 +37,11 @@ const VIEWS: Readonly<Record<string, (page: Page, address: string) => Promise<vo
   },
   async form (page, address) {
     await page.goto(`${address}#/run?task=send-receipt`)
-    await page.getByText(/Fits the schema|To be filled in/).waitFor()
+    await page.getByText(/Matches the schema|Incomplete/).waitFor()
   },
   async invalid (page) {
     await page
-      .getByRole('textbox', { name: 'The same as JSON' })
+      .getByRole('textbox', { name: 'As JSON' })
       .fill('{ "order": "", "email": "ada", "language": "en", "lines": [{ "article": "Tea" }] }')
     await page.getByRole('button', { name: 'Run now' }).click()
     await page.getByText('Not run').waitFor()
@@ -91,8 +91,8 @@ async function shootAll (browser: Browser, address: string, folder: string): Pro
 
 async function showFailure (page: Page, address: string): Promise<void> {
   await page.goto(`${address}#/run?task=charge-card`)
-  await page.getByRole('textbox', { name: 'The same as JSON' }).fill(JSON.stringify(CHARGE, null, 2))
-  await page.getByText('Fits the schema').waitFor()
+  await page.getByRole('textbox', { name: 'As JSON' }).fill(JSON.stringify(CHARGE, null, 2))
+  await page.getByText('Matches the schema').waitFor()
   await page.getByRole('button', { name: 'Run now' }).click()
   await page.getByText('The card could not be charged').waitFor()
 }

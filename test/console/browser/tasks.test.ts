@@ -99,7 +99,7 @@ t.test('the timeline counts what happens, as a picture and as a table', { skip }
   const before = Number(await arrived.textContent())
   await running.enqueue('greet', { name: 'x', times: 1 })
   await arrived.filter({ hasText: new RegExp(`^${before + 1}$`) }).waitFor()
-  await page.getByText('The same as a table').click()
+  await page.getByText('As a table').click()
   const cells = await page.locator('.by-minute tbody td:nth-child(2)').allTextContents()
   t.equal(cells.reduce((sum, cell) => sum + Number(cell), 0), before + 1)
   await page.locator('.succeeded-bars[d^=M]').waitFor()
@@ -118,7 +118,7 @@ t.test('hostile names, payloads, errors and log lines are text and nothing else'
   t.match(text, '\\u202e')
 
   await page.goto(running.page + '#/run?task=form')
-  await page.getByRole('textbox', { name: 'The same as JSON' }).fill(JSON.stringify({ text: HOSTILE, [HOSTILE]: { [HOSTILE]: HOSTILE } }))
+  await page.getByRole('textbox', { name: 'As JSON' }).fill(JSON.stringify({ text: HOSTILE, [HOSTILE]: { [HOSTILE]: HOSTILE } }))
   await page.getByRole('button', { name: 'Run now' }).click()
   await page.getByText('Not run').waitFor()
   await page.goto(`${running.page}#/run?task=${encodeURIComponent(HOSTILE)}`)
@@ -142,7 +142,7 @@ t.test('a large payload is cut, and can be had whole', { skip }, async t => {
 
 t.test('without a registry there is no form, and without queues of its own no queues; both say why', { skip }, async t => {
   for (const [missing, hash, text] of [
-    ['tasks', '#/run', 'There is no registry here'],
+    ['tasks', '#/run', 'No task registry'],
     ['queues', '', 'The queues of this app are in Google Cloud'],
     ['queues', '#/tasks', 'The queues of this app are in Google Cloud']
   ] as const) {

@@ -4,7 +4,7 @@ let offset = 0
 let timer
 const listeners = new Set()
 
-/** The server's time: that of this machine may differ. */
+/** The server's time, which can differ from this machine's. */
 export function now () {
   return Date.now() + offset
 }
@@ -13,7 +13,7 @@ export function setClock (serverNow) {
   offset = serverNow - Date.now()
 }
 
-/** What `read` makes of the time, drawn again in the second in which it changes. */
+/** The result of `read` for the current time, updated every second. */
 export function useClock (read) {
   const [value, set] = useState(undefined)
   useEffect(() => {

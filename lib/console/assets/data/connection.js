@@ -1,23 +1,23 @@
-import { Store } from './store.js'
+import { Observable } from './observable.js'
 
-/** `{ state: 'connecting' | 'live' | 'lost', since }`; `since` is by the clock of this machine. */
-export const connection = new Store({ state: 'connecting', since: Date.now() })
+/** `{ state: 'connecting' | 'live' | 'lost', since }`; `since` is in this machine's time. */
+export const connection = new Observable({ state: 'connecting', since: Date.now() })
 
 let source
 let timer
 let wait = 1000
 
 /**
- * Listens to the server's events for as long as the page is open. The browser itself connects again after most losses; after
- * an answer that was no stream it does not, so that is done here, less and less often.
+ * Subscribes to the server's events while the page is open. The browser reconnects after most errors, but not after a response that is
+ * not an event stream; then this function does, with exponential backoff.
  *
  * @param {{ onLive: (message: object) => void, onReturn: () => void }} handlers `onReturn`: messages may have been missed
- * @returns once messages are heard, or will not be for a while
+ * @returns when the connection is established, or has failed for now
  */
 export async function connect (handlers) {
   listen(handlers)
   await new Promise(resolve => {
-    const timer = setTimeout(() => { set('lost') }, PATIENCE_MS)
+    const timer = setTimeout(() => { set('lost') }, CONNECT_TIMEOUT_MS)
     const stop = connection.subscribe(() => {
       clearTimeout(timer)
       stop()
@@ -51,5 +51,5 @@ function set (state) {
   if (connection.value.state !== state) connection.set({ state, since: Date.now() })
 }
 
-/** A proxy that holds back what it should pass on must not keep the page from being drawn. */
-const PATIENCE_MS = 3000
+/** So that a buffering proxy does not block rendering the page. */
+const CONNECT_TIMEOUT_MS = 3000

@@ -1,2 +1,2 @@
-/** Payloads that are being written, as JSON text, by the task's name. They last as long as the page is open: payloads may be secret. */
+/** Drafts of payloads, as JSON text by the task's name. Kept in memory only, because payloads can be secret. */
 export const drafts = new Map()

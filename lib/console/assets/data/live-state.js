@@ -1,16 +1,16 @@
 import { now, setClock } from './clock.js'
 import { connect } from './connection.js'
 import { get, onOldToken, useToken } from './server.js'
-import { Store } from './store.js'
+import { Observable } from './observable.js'
 
 /** The server's overview, kept up to date by its messages; undefined until it is loaded. */
-export const overview = new Store(undefined)
+export const overview = new Observable(undefined)
 
-/** Why it could not be loaded. */
-export const overviewError = new Store(undefined)
+/** The error of loading it. */
+export const overviewError = new Observable(undefined)
 
-/** Incremented when messages may have been missed, so that everything shown must be loaded again. */
-export const generation = new Store(0)
+/** Incremented when messages may have been missed, so that all views reload. */
+export const generation = new Observable(0)
 
 const rowListeners = new Set()
 
@@ -20,7 +20,7 @@ export function onRows (listener) {
   return () => { rowListeners.delete(listener) }
 }
 
-/** Connects first and loads the overview then, so that no change between the two is missed. */
+/** Connects before loading the overview, so that no change in between is missed. */
 export async function open () {
   onOldToken(loadOverview)
   await connect({
@@ -68,7 +68,7 @@ function merged (known, { queues, timeline }) {
 
 function mergedQueues (known, received) {
   if (known === null || received === null) return known
-  // A new queue comes without its settings.
+  // Messages do not contain the settings of a new queue.
   if (received.some(({ name }) => !known.some(queue => queue.name === name))) loadOverview()
   return known.flatMap(queue => {
     const update = received.find(({ name }) => name === queue.name)
@@ -76,7 +76,7 @@ function mergedQueues (known, received) {
   })
 }
 
-/** Buckets of the same second are replaced; those that are too old to be shown are removed. */
+/** Replaces buckets of the same second, and removes those that are too old to be shown. */
 function mergedTimeline (known, received) {
   if (received.length === 0) return known
   const from = now() - KEPT_MS

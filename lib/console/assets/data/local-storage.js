@@ -1,5 +1,5 @@
-/** A value that the browser keeps for this page; null where there is none. */
-export function recall (key) {
+/** A setting in the browser's local storage; null if there is none. */
+export function readSetting (key) {
   try {
     return localStorage.getItem(`console-${key}`)
   } catch {
@@ -7,11 +7,11 @@ export function recall (key) {
   }
 }
 
-/** Where the browser stores nothing, the value is lost when the page is closed. */
-export function keep (key, value) {
+/** Without local storage, the setting is lost when the page is closed. */
+export function saveSetting (key, value) {
   try {
     localStorage.setItem(`console-${key}`, value)
   } catch {
-    // Private windows may refuse.
+    // May be unavailable in private windows.
   }
 }

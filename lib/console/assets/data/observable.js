@@ -1,7 +1,7 @@
 import { useLayoutEffect, useReducer } from '../htm-preact.js'
 
-/** A value that can be watched. */
-export class Store {
+/** An observable value. */
+export class Observable {
   #value
   #listeners = new Set()
 
@@ -19,16 +19,16 @@ export class Store {
     for (const listener of [...this.#listeners]) listener()
   }
 
-  /** @returns {() => void} ends it */
+  /** @returns {() => void} unsubscribes */
   subscribe (listener) {
     this.#listeners.add(listener)
     return () => { this.#listeners.delete(listener) }
   }
 }
 
-/** The value of a store; the component is drawn again when it changes. */
-export function useStore (store) {
+/** The value of an observable; the component re-renders when it changes. */
+export function useObservable (observable) {
   const [, redraw] = useReducer(count => count + 1, 0)
-  useLayoutEffect(() => store.subscribe(redraw), [store])
-  return store.value
+  useLayoutEffect(() => observable.subscribe(redraw), [observable])
+  return observable.value
 }

@@ -1,11 +1,11 @@
-import { Store } from './store.js'
+import { Observable } from './observable.js'
 
-/** Where the page is: `{ view, query }` of `#/view?query`. */
-export const route = new Store(parse(location.hash))
+/** The current location: `{ view, query }` of `#/view?query`. */
+export const route = new Observable(parse(location.hash))
 
 addEventListener('hashchange', () => { route.set(parse(location.hash)) })
 
-/** An address within the page. What is undefined or empty is left out. */
+/** A URL within the page. Undefined and empty parameters are left out. */
 export function address (view, query = {}) {
   const entries = Object.entries(query).filter(([, value]) => value !== undefined && value !== '')
   const search = entries.length === 0 ? '' : `?${new URLSearchParams(entries)}`

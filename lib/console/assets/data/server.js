@@ -1,8 +1,8 @@
-/** What the server refused, in its own words. */
-export class Refusal extends Error {
+/** The server's error response. */
+export class RequestError extends Error {
   constructor (status, { code, message } = {}) {
-    super(message ?? `The server answered ${status}`)
-    this.name = 'Refusal'
+    super(message ?? `The server responded with ${status}`)
+    this.name = 'RequestError'
     this.status = status
     this.code = code
   }
@@ -11,12 +11,12 @@ export class Refusal extends Error {
 let token
 let renewToken = async () => undefined
 
-/** Every write carries the token, which the overview brings. */
+/** Sets the token, which is in the overview and required for every write. */
 export function useToken (value) {
   token = value
 }
 
-/** @param {() => Promise<unknown>} renew loads the overview again */
+/** @param {() => Promise<unknown>} renew reloads the overview */
 export function onOldToken (renew) {
   renewToken = renew
 }
@@ -25,13 +25,13 @@ export async function get (path, query = {}) {
   return await call(`${path}${printQuery(query)}`)
 }
 
-/** A server that was started again has another token: it is asked for once. */
+/** After a restart the server has another token, so it is renewed once. */
 export async function post (path, body) {
   const used = token
   try {
     return await write(path, body)
   } catch (error) {
-    if (!(error instanceof Refusal) || error.status !== 403) throw error
+    if (!(error instanceof RequestError) || error.status !== 403) throw error
     await renewToken()
     if (used === token) throw error
     return await write(path, body)
@@ -52,12 +52,14 @@ async function call (path, options) {
   try {
     response = await fetch(`api/${path}`, options)
   } catch {
-    throw new Refusal(0, { message: 'The server cannot be reached. Is it running?' })
+    throw new RequestError(0, { message: 'The server cannot be reached. Is it running?' })
   }
   const answer = await response.json().catch(() => undefined)
-  if (!response.ok) throw new Refusal(response.status, answer?.error)
-  // As after a redirect to a page where one logs in.
-  if (answer === undefined) throw new Refusal(response.status, { message: 'What answered is not the console. Are you still logged in?' })
+  if (!response.ok) throw new RequestError(response.status, answer?.error)
+  // Such as after a redirect to a login page.
+  if (answer === undefined) {
+    throw new RequestError(response.status, { message: 'The response is not from the console. Are you still logged in?' })
+  }
   return answer
 }
 

@@ -1,10 +1,10 @@
 import { html, useState } from '../htm-preact.js'
-import { attempt, tell } from '../parts/notice.js'
+import { withErrorNotice, notify } from '../parts/notice.js'
 import { address } from '../data/route.js'
 import { post } from '../data/server.js'
 import { visible } from '../parts/visible-text.js'
 
-/** Hands the payload to the queue, with a delay and an id if need be. */
+/** Enqueues the payload, with an optional delay and id. */
 export function EnqueueForm ({ task, queue, text, queues, onTry }) {
   const [delay, setDelay] = useState('')
   const [id, setId] = useState('')
@@ -15,12 +15,12 @@ export function EnqueueForm ({ task, queue, text, queues, onTry }) {
     onTry()
     const seconds = delay.trim() === '' ? 0 : Number(delay)
     if (!(seconds >= 0)) {
-      setFault('A delay is a number of seconds, such as 30')
+      setFault('The delay must be a number of seconds, such as 30')
       return
     }
     setFault(undefined)
     setBusy(true)
-    return attempt(async () => {
+    return withErrorNotice(async () => {
       try {
         const done = await post('enqueue', {
           task,
@@ -28,9 +28,9 @@ export function EnqueueForm ({ task, queue, text, queues, onTry }) {
           ...(id === '' ? undefined : { id }),
           ...(seconds === 0 ? undefined : { scheduleDelaySeconds: seconds })
         })
-        const link = queues === null ? undefined : { href: address('task', { name: done.name }), text: 'Look at it' }
-        if (done.duplicate) tell('There was a task of this id already: nothing was enqueued.', link)
-        else tell(`Enqueued as ${done.id}.`, link)
+        const link = queues === null ? undefined : { href: address('task', { name: done.name }), text: 'View task' }
+        if (done.duplicate) notify('A task with this id exists already: nothing was enqueued.', link)
+        else notify(`Enqueued as ${done.id}.`, link)
       } catch (error) {
         setFault(error.message)
       } finally {
@@ -40,7 +40,7 @@ export function EnqueueForm ({ task, queue, text, queues, onTry }) {
   }
   return html`
     <form class="enqueue" aria-label="Enqueue" noValidate onSubmit=${enqueue}>
-      <p class="quiet">Or put it on queue <bdi>${visible(queue)}</bdi>, which tries it again when it fails, and takes each id once.</p>
+      <p class="quiet">Or enqueue it on queue <bdi>${visible(queue)}</bdi>, with retries and de-duplication by id.</p>
       <div class="enqueue-row">
         <div class="enqueue-field"><label for="enqueue-delay">Delay in seconds</label>
           <input id="enqueue-delay" type="text" inputmode="decimal" autocomplete="off" placeholder="none" value=${delay}
@@ -48,7 +48,7 @@ export function EnqueueForm ({ task, queue, text, queues, onTry }) {
           setDelay(event.target.value)
         }} aria-describedby="enqueue-fault" /></div>
         <div class="enqueue-field grow"><label for="enqueue-id">Id</label>
-          <input id="enqueue-id" type="text" autocomplete="off" spellcheck=${false} placeholder="a random one" value=${id}
+          <input id="enqueue-id" type="text" autocomplete="off" spellcheck=${false} placeholder="generated" value=${id}
           onInput=${event => {
           setId(event.target.value)
         }} aria-describedby="enqueue-fault" /></div>

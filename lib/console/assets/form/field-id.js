@@ -1,4 +1,4 @@
-/** An id may hold no spaces. */
+/** Ids must not contain spaces. */
 export function idOf (pointer) {
   return `field${encodeURIComponent(pointer)}`
 }

@@ -9,10 +9,10 @@ import { Icon } from '../parts/icon.js'
 import { visible } from '../parts/visible-text.js'
 
 /**
- * The field of a value: what its schema asks for, or JSON where the value is of another kind.
+ * The form field of a value according to its schema, or a JSON field where the value does not have the schema's type.
  *
- * Every field takes `schema`, `value` (undefined when it is not there), `pointer`, `label`, `required`, `onChange` (which
- * takes the new value, undefined to leave it out) and `form`: `{ root, faults }`, faults being messages by pointer.
+ * Props of all fields: `schema`, `value` (undefined if absent), `pointer`, `label`, `required`, `onChange` (called with the new value,
+ * or undefined to remove it) and `form`: `{ root, faults }`, with messages by pointer.
  */
 export function Field (props) {
   const { schema, value, form } = props
@@ -20,10 +20,10 @@ export function Field (props) {
   if (
     value !== undefined &&
     !['any', 'union', 'choice'].includes(about.kind) &&
-    !fieldTakes(about.kind, value) &&
+    !fieldAccepts(about.kind, value) &&
     !resembles(value, schema, form.root)
   ) {
-    return html`<${JsonField} ...${props} about=${about} odd />`
+    return html`<${JsonField} ...${props} about=${about} mismatch />`
   }
   const Kind = KINDS[about.kind]
   return html`<${Kind} ...${props} about=${about} />`
@@ -78,12 +78,12 @@ const KINDS = {
   any: JsonField
 }
 
-/** A number being typed is text for a while. */
-function fieldTakes (kind, value) {
+/** A number is text while it is being typed. */
+function fieldAccepts (kind, value) {
   return (kind === 'number' || kind === 'integer') && (typeof value === 'string' || typeof value === 'number')
 }
 
-/** A group of fields under a legend; while an optional one is not there, a button that adds it. */
+/** A group of fields with a legend; an absent optional group is a button that adds it. */
 function Group ({ pointer, label, required, about, form, value, onChange, children }) {
   const faults = form.faults.get(pointer) ?? []
   const rules = [required ? undefined : 'optional', rulesOf(about)].filter(Boolean).join(' · ')
@@ -154,7 +154,7 @@ function ObjectField (props) {
       }
       ${about.properties.length === 0 && about.extra === undefined
         ? html`<p
-        class="quiet">This task takes no data: the payload is an empty object.</p>`
+        class="quiet">This task has no data: the payload is an empty object.</p>`
           : null}
     <//>`
 }
@@ -185,7 +185,7 @@ function ArrayField (props) {
             }} /><//>`
         )}
       </div>
-      ${items.length === 0 ? html`<p class="quiet">It is empty.</p>` : null}
+      ${items.length === 0 ? html`<p class="quiet">Empty.</p>` : null}
       <button type="button" class="button small" aria-label=${`Add an item to ${name}`} onClick=${add}>
         <${Icon} name="plus" />Add an item</button>
     <//>`
@@ -250,7 +250,7 @@ function NewKey ({ pointer, taken, onAdd }) {
     </div>`
 }
 
-/** The first input of an item that has just been added gets the focus. */
+/** Focuses the first input of a newly added item. */
 function useNewFocus (length) {
   const ref = useRef(null)
   const expected = useRef(false)
@@ -262,7 +262,7 @@ function useNewFocus (length) {
   return { ref, expect: () => { expected.current = true } }
 }
 
-/** A key called `__proto__` is a key like any other. */
+/** Handles `__proto__` like any other key. */
 function withKey (object, key, value) {
   const entries = Object.entries(object)
   if (value === undefined) return Object.fromEntries(entries.filter(([name]) => name !== key))

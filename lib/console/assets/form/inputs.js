@@ -37,7 +37,7 @@ export function StringField (props) {
 
 export function NumberField (props) {
   const { value, onChange } = props
-  // What is being typed need not be a number yet: `-`, `1.`
+  // Incomplete input need not be a number yet: `-`, `1.`
   const [typed, setTyped] = useState('')
   const shown = Object.is(parseNumber(typed), value) ? typed : value === undefined ? '' : String(value)
   const change = event => {
@@ -69,13 +69,13 @@ export function ChoiceField (props) {
     const index = Number(event.target.value)
     onChange(index === -1 ? undefined : about.values[index])
   }
-  const strange = value !== undefined && place === -1
+  const unknown = value !== undefined && place === -1
   return html`
     <${Labelled} ...${props}>
       <select ...${described(props)} onChange=${change}>
         ${!required || place === -1
           ? html`<option value="-1"
-          selected=${place === -1}>${strange ? `${printChoice(value)} (none of these)` : required ? 'choose…' : 'not set'}</option>`
+          selected=${place === -1}>${unknown ? `${printChoice(value)} (none of these)` : required ? 'choose…' : 'not set'}</option>`
             : null}
         ${about.values.map((one, index) => html`<option key=${index} value=${index}
           selected=${index === place}>${printChoice(one)}</option>`)}
@@ -83,9 +83,9 @@ export function ChoiceField (props) {
     <//>`
 }
 
-/** For what has no form of its own. @param odd the value is of another kind than the schema asks for */
+/** For values without a specific field. @param mismatch whether the value does not have the schema's type */
 export function JsonField (props) {
-  const { value, about, form, required, onChange, odd = false } = props
+  const { value, about, form, onChange, mismatch = false } = props
   const [typed, setTyped] = useState(undefined)
   const parsed = typed === undefined ? undefined : parseJson(typed)
   const current = parsed !== undefined && (parsed.error !== undefined || same(parsed.value, value))
@@ -96,17 +96,17 @@ export function JsonField (props) {
     const next = text.trim() === '' ? { value: undefined } : parseJson(text)
     if (next.error === undefined) onChange(next.value)
   }
-  const note = current && parsed.error !== undefined ? 'not JSON yet' : 'JSON'
+  const note = current && parsed.error !== undefined ? 'invalid JSON' : 'JSON'
   return html`
     <${Labelled} ...${props} note=${note}>
       <textarea class="mono" rows=${Math.min(12, Math.max(2, shown.split('\n').length))} spellcheck=${false} ...${described(props)}
         value=${shown} onInput=${change} />
       ${
-        odd
-          ? html`<p class="hint">This is of another kind than ${required ? 'it should be' : 'the schema asks for'}. <button type="button"
+        mismatch
+          ? html`<p class="hint">The value does not have the type in the schema. <button type="button"
             class="link" onClick=${() => {
               onChange(initialValue(about.schema, form.root))
-            }}>Begin anew</button></p>`
+            }}>Reset</button></p>`
           : null
       }
     <//>`
@@ -126,7 +126,7 @@ const FILLS = {
   uuid: { label: 'New', value: randomUuid }
 }
 
-/** Undefined for nothing; what is no number stays text, for the server to judge. */
+/** Undefined for empty input; invalid numbers stay text, so that the server reports them. */
 function parseNumber (typed) {
   const text = typed.trim()
   if (text === '') return undefined
@@ -149,7 +149,7 @@ function printChoice (value) {
   return typeof value === 'string' && value !== '' ? visible(value) : JSON.stringify(value)
 }
 
-/** `crypto.randomUUID` is there over HTTPS and from localhost only. */
+/** `crypto.randomUUID` is only available over HTTPS and on localhost. */
 function randomUuid () {
   const bytes = crypto.getRandomValues(new Uint8Array(16))
   bytes[6] = (bytes[6] & 0x0f) | 0x40

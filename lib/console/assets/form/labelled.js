@@ -4,7 +4,7 @@ import { rulesOf } from './schema.js'
 import { html } from '../htm-preact.js'
 import { visible } from '../parts/visible-text.js'
 
-/** A label, what is to be known of a value, and what is wrong with it, around its input. @param inline the label stands behind */
+/** An input with its label, rules, hint and faults. @param inline whether the label follows the input */
 export function Labelled ({ pointer, label, required, about, form, note, children, inline = false }) {
   const id = idOf(pointer)
   const faults = form.faults.get(pointer) ?? []
@@ -25,7 +25,7 @@ export function Hints ({ pointer, about, label, faults }) {
     ${faults.length === 0 ? null : html`<p class="fault" id=${`${idOf(pointer)}-fault`}>${faults.map(faultText).join('; ')}</p>`}`
 }
 
-/** What ties an input to its hints and faults. */
+/** Attributes that associate an input with its hints and faults. */
 export function described ({ pointer, about, label, required, form }) {
   const faulty = form.faults.has(pointer)
   const hinted = about.hint !== undefined || (about.title !== undefined && about.title !== label)

@@ -1,9 +1,9 @@
-/** The JSON pointer of what is under `key` in what `parent` points at. */
+/** The JSON pointer of `key` below `parent`. */
 export function under (parent, key) {
   return `${parent}/${String(key).replaceAll('~', '~0').replaceAll('/', '~1')}`
 }
 
-/** As a person would write it in code: `order.items[2].price`; '' for all of it. */
+/** A pointer in JavaScript notation: `order.items[2].price`; '' for the root. */
 export function readable (pointer) {
   return keys(pointer).map((key, index) => {
     if (/^\d+$/.test(key)) return `[${key}]`

@@ -4,7 +4,7 @@ import { faultText, focusFault } from './fault.js'
 import { Field } from './field.js'
 import { html, useEffect, useMemo, useRef, useState } from '../htm-preact.js'
 import { JsonText } from '../parts/json-text.js'
-import { attempt } from '../parts/notice.js'
+import { withErrorNotice } from '../parts/notice.js'
 import { readable } from './pointer.js'
 import { RunResult } from './run-result.js'
 import { describe } from './schema.js'
@@ -13,11 +13,11 @@ import { post } from '../data/server.js'
 import { useValidation } from './validation.js'
 import { visible } from '../parts/visible-text.js'
 
-/** The payload as a form and as JSON, both of the same text, and what to do with it. */
+/** The payload as a form and as JSON, with buttons to run and enqueue it. */
 export function RunForm ({ task, queues }) {
   const { name, method, path, queue, schema, handler } = task
-  const [text, setText] = useState(() => drafts.get(name) ?? beginning(task))
-  // A form that has not been touched is not full of mistakes.
+  const [text, setText] = useState(() => drafts.get(name) ?? initialText(task))
+  // An untouched form shows no faults.
   const [touched, setTouched] = useState(false)
   const [result, setResult] = useState(undefined)
   const [running, setRunning] = useState(false)
@@ -32,7 +32,7 @@ export function RunForm ({ task, queues }) {
     setTouched(true)
     setText(next)
   }
-  const run = () => attempt(async () => {
+  const run = () => withErrorNotice(async () => {
     if (running) return
     setTouched(true)
     setRunning(true)
@@ -62,11 +62,12 @@ export function RunForm ({ task, queues }) {
       </div>
       <div class="run-columns">
         <section class="panel run-fields" aria-labelledby="fields-title">
-          <div class="panel-head"><h2 id="fields-title">Payload</h2><${Verdict} validation=${validation} touched=${touched} /></div>
+          <div class="panel-head"><h2 id="fields-title">Payload</h2>
+            <${ValidationBadge} validation=${validation} touched=${touched} /></div>
           <div class="panel-body">
             ${
               parsed.error !== undefined
-                ? html`<p class="quiet">The form is back as soon as the JSON text is JSON again.</p>`
+                ? html`<p class="quiet">The form is available again when the JSON is valid.</p>`
                 : html`<${Field} schema=${schema} value=${parsed.value} pointer="" label="payload" required
                   form=${{ root: schema, faults }} onChange=${value => {
                     write(print(value))
@@ -79,7 +80,7 @@ export function RunForm ({ task, queues }) {
               onClick=${run}>${running ? 'Running…' : 'Run now'}</button>
             <span class="quiet">${handler
               ? 'Runs the handler once, in this process, without queue or retry.'
-              : 'This process has no handler for it, so it can only be enqueued.'}</span>
+              : 'This process has no handler for this task, so it can only be enqueued.'}</span>
           </div>
           <${EnqueueForm} task=${name} queue=${queue} text=${text} queues=${queues} onTry=${() => {
             setTouched(true)
@@ -87,14 +88,14 @@ export function RunForm ({ task, queues }) {
         </section>
         <div class="run-side">
           <section class="panel" aria-labelledby="json-title">
-            <div class="panel-head"><h2 id="json-title"><label for="payload-json">The same as JSON</label></h2>
+            <div class="panel-head"><h2 id="json-title"><label for="payload-json">As JSON</label></h2>
               <span class="panel-links">
                 <button class="link" onClick=${() => {
                   if (parsed.error === undefined) write(print(parsed.value))
-                }} disabled=${parsed.error !== undefined}>Tidy</button>
+                }} disabled=${parsed.error !== undefined}>Format</button>
                 <button class="link" onClick=${() => {
-                  write(beginning(task))
-                }}>Start over</button>
+                  write(initialText(task))
+                }}>Reset</button>
               </span>
             </div>
             <textarea id="payload-json" class="mono json-area" spellcheck=${false} autocomplete="off"
@@ -112,20 +113,20 @@ export function RunForm ({ task, queues }) {
     </div>`
 }
 
-/** What the server's own validator says, as one types. */
-function Verdict ({ validation, touched }) {
+/** The result of the server's validation, updated while typing. */
+function ValidationBadge ({ validation, touched }) {
   const { state, errors } = validation
   const [tone, text] = state === 'checking'
     ? ['calm', 'Checking…']
     : state === 'unknown'
       ? ['warn', 'Not checked']
       : errors.length === 0
-        ? ['good', 'Fits the schema']
-        : touched ? ['bad', errors.length === 1 ? '1 problem' : `${errors.length} problems`] : ['calm', 'To be filled in']
+        ? ['good', 'Matches the schema']
+        : touched ? ['bad', errors.length === 1 ? '1 problem' : `${errors.length} problems`] : ['calm', 'Incomplete']
   return html`<span class="badge ${tone}" role="status">${text}</span>`
 }
 
-/** Faults of what has no field; those that have one are told beside it. */
+/** Faults without a field; the others are shown at their field. */
 function OtherFaults ({ faults, schema, parsed }) {
   const pointers = parsed.error === undefined ? fieldPointers(schema, parsed.value, schema) : new Set()
   const others = faults.filter(({ path }) => !pointers.has(path))
@@ -134,7 +135,7 @@ function OtherFaults ({ faults, schema, parsed }) {
     class="fault">${path === '' ? null : html`<code>${visible(readable(path))}</code> `}${faultText(message)}</li>`)}</ul>`
 }
 
-function beginning ({ schema }) {
+function initialText ({ schema }) {
   return print(describe(schema, schema).kind === 'any' ? {} : initialValue(schema, schema))
 }
 

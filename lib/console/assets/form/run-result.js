@@ -7,15 +7,15 @@ import { readable } from './pointer.js'
 import { duration, exactly } from '../tasks/quantity.js'
 import { visible } from '../parts/visible-text.js'
 
-/** What came of a run. */
+/** The result of a run. */
 export function RunResult ({ report }) {
   const { outcome, durationMs, value, faults = [], error, dropReason, postponedUntil, postponeReason, logs } = report
   const [word, tone, text] = {
     done: ['Done', 'good', `in ${duration(durationMs)}`],
     failed: ['Failed', 'bad', `after ${duration(durationMs)}`],
-    dropped: ['Dropped', 'warn', `after ${duration(durationMs)}: the handler gave it up, so it would not be retried`],
-    postponed: ['Postponed', 'warn', `after ${duration(durationMs)}: a copy of it would run at ${exactly(postponedUntil)}`],
-    invalid: ['Not run', 'bad', 'the payload does not fit the schema']
+    dropped: ['Dropped', 'warn', `after ${duration(durationMs)}: it would not be retried`],
+    postponed: ['Postponed', 'warn', `after ${duration(durationMs)}: a copy would run at ${exactly(postponedUntil)}`],
+    invalid: ['Not run', 'bad', 'the payload does not match the schema']
   }[outcome]
   return html`
     <section class="panel run-result ${tone}" aria-labelledby="result-title">
@@ -29,9 +29,9 @@ export function RunResult ({ report }) {
         ${outcome !== 'done'
           ? null
           : value === undefined
-          ? html`<p class="quiet">It returned nothing.</p>`
-          : html`<h3>It returned</h3>
-          <pre class="code" tabindex="0" role="group" aria-label="What it returned"><${JsonText} text=${value} /></pre>`}
+          ? html`<p class="quiet">No return value.</p>`
+          : html`<h3>Return value</h3>
+          <pre class="code" tabindex="0" role="group" aria-label="Return value"><${JsonText} text=${value} /></pre>`}
         ${outcome === 'invalid' ? null : html`<h3>Log</h3><${LogList} logs=${logs} />`}
       </div>
     </section>`

@@ -2,8 +2,8 @@ import { under } from './pointer.js'
 import { describe, fixedValues, isObject } from './schema.js'
 
 /**
- * A value to begin with: defaults and fixed values, and of the rest the least that has the shape.
- * @param write what a string holds that the schema gives no value: nothing, for a person fills the form in
+ * The initial value of a form: defaults and fixed values, otherwise a minimal value of the right shape.
+ * @param write creates strings that have no value in the schema; empty by default, to be filled in by the user
  */
 export function initialValue (schema, root, write = () => '', depth = 0) {
   const about = describe(schema, root)
@@ -28,18 +28,18 @@ export function initialValue (schema, root, write = () => '', depth = 0) {
   }
 }
 
-/** The place among `variants` of the one that `value` looks like; 0 where it looks like none. */
+/** The index of the variant that `value` resembles most; 0 if it resembles none. */
 export function variantOf (value, variants, root) {
   const scores = variants.map(variant => likeness(value, variant, root, 0))
   return scores.indexOf(Math.max(...scores))
 }
 
-/** Whether a value is of the kind that a schema asks for, as far as a form can tell. */
+/** Whether a value appears to have the schema's type. */
 export function resembles (value, schema, root) {
   return likeness(value, schema, root, 0) > 0
 }
 
-/** Pointers of all that has a field in the form of `value`, so that a fault elsewhere can be told. */
+/** Pointers of all fields in the form of `value`, so that other faults can be shown separately. */
 export function fieldPointers (schema, value, root, pointer = '', found = new Set(), depth = 0) {
   found.add(pointer)
   if (depth > 12 || value === undefined) return found
@@ -62,12 +62,12 @@ export function fieldPointers (schema, value, root, pointer = '', found = new Se
   return found
 }
 
-/** Keys of a value that its schema does not name. */
+/** Keys of a value that are not in its schema. */
 export function extraKeys ({ properties = [] }, value) {
   return Object.keys(value).filter(key => !properties.some(one => one.key === key))
 }
 
-/** 0 for another type; more, the more of it agrees. */
+/** 0 for another type; the higher, the better the match. */
 function likeness (value, schema, root, depth) {
   const about = describe(schema, root)
   if (depth > 6) return 1
@@ -89,7 +89,7 @@ function likeness (value, schema, root, depth) {
       const scores = about.properties.map(({ key, schema, required }) => {
         if (!Object.hasOwn(value, key)) return required ? -1 : 0
         const score = likeness(value[key], schema, root, depth + 1)
-        // A fixed value that differs tells two variants apart like nothing else does.
+        // A different fixed value is the strongest sign of another variant.
         return score > 0 ? score : fixedValues(schema, root) === undefined ? -0.5 : -10
       })
       return Math.max(0.1, 2 + scores.reduce((sum, score) => sum + score, 0) - extraKeys(about, value).length * 0.5)

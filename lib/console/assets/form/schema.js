@@ -1,8 +1,8 @@
 /**
- * What a form needs to know of a JSON schema. `kind`: object, record, array, tuple, string, number, integer, boolean, null,
- * choice (of fixed values), union (of schemas) or any, for what has no form of its own and is written as JSON.
+ * Describes a JSON schema for a form. `kind`: object, record, array, tuple, string, number, integer, boolean, null, choice (of fixed
+ * values), union (of schemas) or any, which is edited as JSON.
  *
- * @param root the whole schema, in which references are looked up
+ * @param root the whole schema, in which references are resolved
  */
 export function describe (schema, root) {
   const found = resolve(schema, root)
@@ -33,7 +33,7 @@ export function describe (schema, root) {
   }
 }
 
-/** What a person should call a variant. */
+/** A human-readable name of a variant. */
 export function variantName (schema, root) {
   const { kind, title, values, schema: found, properties, items } = describe(schema, root)
   if (title !== undefined) return title
@@ -50,7 +50,7 @@ export function variantName (schema, root) {
         .join(', ')}${properties.length > 3 ? ', …' : ''} }`
 }
 
-/** The rules of a value, in few words: `1 to 10`, `at least 2 characters`. What `label` says already is left out. */
+/** The rules of a value in short: `1 to 10`, `at least 2 characters`. Rules that repeat `label` are left out. */
 export function rulesOf ({ kind, format, schema }, label) {
   const { minimum, maximum, exclusiveMinimum, exclusiveMaximum, multipleOf, minLength, maxLength, minItems, maxItems, pattern } = schema
   const rules = []
@@ -71,7 +71,7 @@ export function rulesOf ({ kind, format, schema }, label) {
   return rules.join(', ')
 }
 
-/** The values that a schema fixes, in a list; undefined when it does not. */
+/** The fixed values of a schema; undefined if it has none. */
 export function fixedValues (schema, root) {
   const found = resolve(schema, root)
   if (Object.hasOwn(found, 'const')) return [found.const]
@@ -100,7 +100,7 @@ function describeArray (common, { items, prefixItems, additionalItems }) {
   return { ...common, kind: 'tuple', list, items: open && isObject(rest) ? rest : undefined }
 }
 
-/** Follows references within the root, and takes `allOf` together. */
+/** Resolves references within the root, and merges `allOf`. */
 function resolve (schema, root, depth = 0) {
   if (!isObject(schema) || depth > 16) return {}
   const { $ref: ref, allOf, ...rest } = schema
@@ -194,7 +194,7 @@ function definedOf (object) {
   return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined))
 }
 
-/** A schema comes from outside: its words need not be words. */
+/** Texts in a schema need not be strings. */
 function text (value) {
   return typeof value === 'string' && value !== '' ? value : undefined
 }

@@ -2,10 +2,9 @@ import { useEffect, useState } from '../htm-preact.js'
 import { post } from '../data/server.js'
 
 /**
- * What the server's validator says of a payload, asked once nothing has been typed for a moment.
+ * Validates a payload on the server, debounced.
  *
- * @returns {{ state: 'checking' | 'known' | 'unknown', errors: { path: string, message: string }[] }} while it is checked, the errors are
- * those of before
+ * @returns {{ state: 'checking' | 'known' | 'unknown', errors: { path: string, message: string }[] }} while checking, the previous errors
  */
 export function useValidation (task, text) {
   const [validation, setValidation] = useState({ state: 'checking', errors: [] })

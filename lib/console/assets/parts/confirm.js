@@ -2,8 +2,8 @@ import { Dialog } from './dialog.js'
 import { html, useEffect, useRef, useState } from '../htm-preact.js'
 
 /**
- * Asks before something is done that cannot be undone: once for each of `steps`, `{ title, text, yes }`. The focus is on
- * Cancel each time, so that a key held down confirms nothing.
+ * Asks for confirmation of an action that cannot be undone: once for each of `steps`, `{ title, text, yes }`. The focus is on Cancel
+ * each time, so that holding a key down does not confirm.
  */
 export function Confirm ({ steps, onYes, onClose }) {
   const [step, setStep] = useState(0)

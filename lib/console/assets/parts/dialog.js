@@ -1,6 +1,6 @@
 import { html, useLayoutEffect, useRef } from '../htm-preact.js'
 
-/** A modal dialog, there as long as it is drawn. Escape closes it, and the focus goes back to where it was. */
+/** A modal dialog. Escape closes it, and the focus returns to where it was. */
 export function Dialog ({ title, onClose, children }) {
   const dialog = useRef(null)
   useLayoutEffect(() => {

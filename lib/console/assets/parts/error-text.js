@@ -2,7 +2,7 @@ import { html } from '../htm-preact.js'
 import { counted } from '../tasks/quantity.js'
 import { visible } from './visible-text.js'
 
-/** An error with its stack and what caused it. The lines of the app's own code stand out. */
+/** An error with its stack and causes. Lines of the app's own code are highlighted. */
 export function ErrorText ({ error }) {
   const { causes = [] } = error
   return html`
@@ -23,7 +23,7 @@ function One ({ error, above }) {
     ${stack === undefined ? null : html`<${Stack} frames=${framesOf(stack)} above=${framesOf(above?.stack)} />`}`
 }
 
-/** @param above the frames of the error that this one has caused: those that both end with are told once */
+/** @param above the frames of the error above: common frames at the end are shown once */
 function Stack ({ frames, above }) {
   if (frames.length === 0) return null
   let shared = 0
@@ -36,7 +36,7 @@ function Stack ({ frames, above }) {
     </pre>`
 }
 
-/** The lines before them repeat name and message. */
+/** Without the first lines, which repeat name and message. */
 function framesOf (stack) {
   if (stack === undefined) return []
   const lines = stack.split('\n')

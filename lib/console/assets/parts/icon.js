@@ -15,7 +15,7 @@ const PATHS = {
   back: 'M10 3.5 5.5 8l4.5 4.5'
 }
 
-/** A drawing; what it stands beside or on says what it means. */
+/** A decorative icon; its context must have a text alternative. */
 export function Icon ({ name }) {
   return html`<svg class="icon" viewBox="0 0 16 16" width="16" height="16" aria-hidden="true" focusable="false"><path d=${PATHS[name]} />
     </svg>`

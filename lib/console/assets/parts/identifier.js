@@ -1,13 +1,13 @@
 import { html, useEffect, useState } from '../htm-preact.js'
 import { Icon } from './icon.js'
-import { attempt } from './notice.js'
+import { withErrorNotice } from './notice.js'
 import { visible } from './visible-text.js'
 
-/** An id, with its middle left out where there is no room, and a link if it leads anywhere. */
+/** An id, with its middle truncated where space is short, and an optional link. */
 export function Identifier ({ text, href }) {
   const shown = visible(text)
   const middle = middleOf(shown)
-  // Read out, it is one.
+  // Screen readers get the whole id.
   const parts = html`<span class="id-head" aria-hidden="true">${shown.slice(0, middle)}</span>
     <span class="id-tail" aria-hidden="true">${shown.slice(middle)}</span><span class="unseen">${shown}</span>`
   return href === undefined
@@ -22,8 +22,8 @@ export function CopyButton ({ text, what }) {
     const timer = setTimeout(() => { setCopied(false) }, 2000)
     return () => { clearTimeout(timer) }
   }, [copied])
-  const copy = () => attempt(async () => {
-    if (navigator.clipboard === undefined) throw new Error('This browser lets a page copy only over HTTPS or from localhost')
+  const copy = () => withErrorNotice(async () => {
+    if (navigator.clipboard === undefined) throw new Error('Copying is only possible over HTTPS or on localhost')
     await navigator.clipboard.writeText(text)
     setCopied(true)
   })
@@ -34,7 +34,7 @@ export function CopyButton ({ text, what }) {
     </button>`
 }
 
-/** What an id that was given ends with says more than the hash it begins with. */
+/** The end of a chosen id is more informative than the hash at its start. */
 function middleOf (id) {
   return /^[\da-f]{32}-/.test(id) ? 33 : Math.max(0, id.length - TAIL)
 }

@@ -1,4 +1,4 @@
-/** Pieces `{ kind?, text }` of a JSON text that is laid out; put together they are the text. */
+/** Formats JSON text. Returns pieces `{ kind?, text }`, whose concatenation is the formatted text. */
 export function layout (text) {
   const pieces = []
   let depth = 0
@@ -8,7 +8,7 @@ export function layout (text) {
     if (/^\s+$/.test(token)) continue
     const closes = token === '}' || token === ']'
     if (closes) depth--
-    // Nothing stands between the brackets of what is empty.
+    // No line break between the brackets of an empty value.
     if (closes ? !open : open) line()
     open = token === '{' || token === '['
     if (open) depth++

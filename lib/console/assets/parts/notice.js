@@ -1,33 +1,33 @@
 import { html, useEffect } from '../htm-preact.js'
 import { Icon } from './icon.js'
-import { Store, useStore } from '../data/store.js'
+import { Observable, useObservable } from '../data/observable.js'
 
-const notices = new Store([])
+const notices = new Observable([])
 let last = 0
 
-/** Tells what was done. It goes by itself. */
-export function tell (text, link) {
+/** Shows a success notice, which disappears after a while. */
+export function notify (text, link) {
   add({ tone: 'good', text, link })
 }
 
-/** Tells what went wrong. It stays until it is closed. */
-export function complain (error) {
+/** Shows an error notice, which stays until it is closed. */
+function notifyError (error) {
   add({ tone: 'bad', text: error.message })
 }
 
-/** Does something, and tells if it went wrong. Undefined then. */
-export async function attempt (action) {
+/** Runs an action, and shows an error notice if it fails. */
+export async function withErrorNotice (action) {
   try {
     return await action()
   } catch (error) {
-    complain(error)
+    notifyError(error)
     return undefined
   }
 }
 
 export function Notices () {
-  // The regions are there before anything is told, or a screen reader would not notice.
-  const all = useStore(notices)
+  // Live regions must exist before their content for screen readers.
+  const all = useObservable(notices)
   const of = tone => all.filter(one => one.tone === tone).map(notice => html`<${Notice} key=${notice.key} notice=${notice} />`)
   return html`
     <div class="notices">
@@ -47,7 +47,7 @@ function Notice ({ notice }) {
   return html`
     <div class="notice ${tone}">
       <span><bdi>${text}</bdi>${link === undefined ? null : html` <a href=${link.href}>${link.text}</a>`}</span>
-      <button class="icon-button" aria-label="Close this message" onClick=${close}><${Icon} name="close" /></button>
+      <button class="icon-button" aria-label="Close this notice" onClick=${close}><${Icon} name="close" /></button>
     </div>`
 }
 

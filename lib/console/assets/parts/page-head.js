@@ -6,15 +6,15 @@ import { Icon } from './icon.js'
 import { duration } from '../tasks/quantity.js'
 import { address } from '../data/route.js'
 import { help } from './shortcuts.js'
-import { useStore } from '../data/store.js'
+import { useObservable } from '../data/observable.js'
 import { isDark, systemIsDark, theme, toggleTheme } from './theme.js'
 import { visible } from './visible-text.js'
 
-/** What stays in sight: where one is, whether what is shown is of now, and how it looks. */
+/** The header: navigation, state of the connection, and theme. */
 export function PageHead ({ view }) {
-  const loaded = useStore(overview)
-  useStore(theme)
-  useStore(systemIsDark)
+  const loaded = useObservable(overview)
+  useObservable(theme)
+  useObservable(systemIsDark)
   const here = view === 'task' ? 'tasks' : view
   const link = (name, label) =>
     html`<a href=${address(name === 'overview' ? '' : name)} aria-current=${here === name ? 'page' : undefined}>${label}</a>`
@@ -38,27 +38,27 @@ export function PageHead ({ view }) {
           }}><${Icon} name="help" /></button>
         </div>
       </div>
-      <${Lost} />
+      <${ConnectionLost} />
     </header>`
 }
 
 function Connection () {
-  const { state } = useStore(connection)
+  const { state } = useObservable(connection)
   const text = { connecting: 'Connecting', live: 'Live', lost: 'Offline' }[state]
-  const title = { connecting: 'Connecting to the server', live: 'Changes are shown as they happen', lost: 'Connecting again' }[state]
+  const title = { connecting: 'Connecting to the server', live: 'Changes are shown as they happen', lost: 'Reconnecting' }[state]
   return html`<span class="connection ${state}" title=${title} role="status">${text}</span>`
 }
 
-function Lost () {
-  const { state, since } = useStore(connection)
+function ConnectionLost () {
+  const { state, since } = useObservable(connection)
   if (state !== 'lost') return null
-  return html`<div class="lost" role="alert">The connection to the server is lost. What you see is from <${Ago}
-    since=${since} />. Connecting again by itself…</div>`
+  return html`<div class="lost" role="alert">The connection to the server is lost. The data is from <${Ago}
+    since=${since} />. Reconnecting…</div>`
 }
 
 function Ago ({ since }) {
-  // By the clock of this machine, as nothing is heard of the other.
+  // In this machine's time, because there is no connection to the server.
   const read = useCallback(() => `${duration(Math.max(1000, Date.now() - since))} ago`, [since])
-  // Not read out with each second that passes.
+  // Not announced every second.
   return html`<span aria-live="off">${useClock(read)}</span>`
 }

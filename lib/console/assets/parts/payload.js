@@ -7,10 +7,10 @@ import { visible } from './visible-text.js'
 
 const KINDS = { binary: 'Binary, shown as Base64', json: 'JSON', text: 'Text' }
 
-/** The body of a task, or its beginning with a link to the whole. */
+/** The body of a task; if truncated, with a link to the whole. */
 export function Payload ({ name, payload, kept }) {
   const { kind, text, cut } = payload
-  if (kind === 'none') return html`<p class="quiet">It has no payload.</p>`
+  if (kind === 'none') return html`<p class="quiet">No payload.</p>`
   const shown = kind === 'json' && !cut ? html`<${JsonText} text=${text} />` : visible(text)
   return html`
     <div class="payload">
@@ -20,9 +20,9 @@ export function Payload ({ name, payload, kept }) {
       </div>
       <pre class="code" tabindex="0" role="group" aria-label="Payload">${shown}${cut ? '…' : ''}</pre>
       ${cut && kept
-        ? html`<p class="quiet">This is the beginning of it.${' '}
+        ? html`<p class="quiet">Truncated.${' '}
           <a href=${payloadUrl(name)} download>Download the whole payload</a></p>`
         : null}
-      ${cut && !kept ? html`<p class="quiet">This is the beginning of it. The rest is no longer kept.</p>` : null}
+      ${cut && !kept ? html`<p class="quiet">Truncated. The rest is no longer kept.</p>` : null}
     </div>`
 }

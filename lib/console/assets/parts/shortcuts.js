@@ -1,32 +1,32 @@
 import { Dialog } from './dialog.js'
 import { overview } from '../data/live-state.js'
 import { html, useEffect } from '../htm-preact.js'
-import { keep, recall } from '../data/local-storage.js'
+import { saveSetting, readSetting } from '../data/local-storage.js'
 import { go } from '../data/route.js'
-import { Store, useStore } from '../data/store.js'
+import { Observable, useObservable } from '../data/observable.js'
 import { toggleTheme } from './theme.js'
 
 /** Whether the list of shortcuts is open. */
-export const help = new Store(false)
+export const help = new Observable(false)
 
-/** Whether single letters do anything: who speaks to the machine may turn them off. */
-const letters = new Store(recall('letters') !== 'off')
-letters.subscribe(() => { keep('letters', letters.value ? 'on' : 'off') })
+/** Whether single-key shortcuts are enabled; users of speech input can turn them off. */
+const letters = new Observable(readSetting('letters') !== 'off')
+letters.subscribe(() => { saveSetting('letters', letters.value ? 'on' : 'off') })
 
 const LIST = [
   ['o', 'Overview', () => { go('') }],
   ['l', 'Tasks', () => { go('tasks', { state: 'all' }) }],
   ['r', 'Run a task', () => { if (overview.value?.tasks !== null) go('run') }],
   ['d', 'Dead letters', () => { if (overview.value?.deadLetters) go('letters') }],
-  ['/', 'Look for a task to run', () => { document.getElementById('task-filter')?.focus() }],
+  ['/', 'Search for a task to run', () => { document.getElementById('task-filter')?.focus() }],
   ['t', 'Dark or light', toggleTheme],
-  ['?', 'This list', () => { help.set(true) }]
+  ['?', 'Show this list', () => { help.set(true) }]
 ]
 
-/** The keys of the page, and their list. */
+/** Handles keyboard shortcuts, and shows their list. */
 export function Shortcuts () {
-  const open = useStore(help)
-  const on = useStore(letters)
+  const open = useObservable(help)
+  const on = useObservable(letters)
   useEffect(() => {
     addEventListener('keydown', press)
     return () => { removeEventListener('keydown', press) }
@@ -37,12 +37,12 @@ export function Shortcuts () {
     <${Dialog} title="Keyboard shortcuts" onClose=${close}>
       <dl class="keys">
         ${LIST.map(([key, what]) => html`<div key=${key}><dt><kbd>${key}</kbd></dt><dd>${what}</dd></div>`)}
-        <div><dt><kbd>Ctrl</kbd> <kbd>Enter</kbd></dt><dd>Run what is in the form</dd></div>
-        <div><dt><kbd>Esc</kbd></dt><dd>Close what is open</dd></div>
+        <div><dt><kbd>Ctrl</kbd> <kbd>Enter</kbd></dt><dd>Run the task in the form</dd></div>
+        <div><dt><kbd>Esc</kbd></dt><dd>Close the dialog</dd></div>
       </dl>
       <label class="check"><input type="checkbox" checked=${on} onChange=${event => {
         letters.set(event.target.checked)
-      }} /> Single keys are shortcuts</label>
+      }} /> Enable single-key shortcuts</label>
       <div class="dialog-actions"><button class="button" onClick=${close}>Close</button></div>
     <//>`
 }

@@ -1,23 +1,23 @@
-import { keep, recall } from '../data/local-storage.js'
-import { Store } from '../data/store.js'
+import { saveSetting, readSetting } from '../data/local-storage.js'
+import { Observable } from '../data/observable.js'
 
 /** `system`, `light` or `dark`. */
-export const theme = new Store(known(recall('theme')))
+export const theme = new Observable(known(readSetting('theme')))
 
 const system = matchMedia('(prefers-color-scheme: dark)')
 
-/** Whether the system asks for dark, which it may come to do at dusk. */
-export const systemIsDark = new Store(system.matches)
+/** Whether the system prefers dark, which can change over time. */
+export const systemIsDark = new Observable(system.matches)
 
 system.addEventListener('change', () => { systemIsDark.set(system.matches) })
 
 theme.subscribe(() => {
-  keep('theme', theme.value)
+  saveSetting('theme', theme.value)
   if (theme.value === 'system') delete document.documentElement.dataset.theme
   else document.documentElement.dataset.theme = theme.value
 })
 
-/** The other one of light and dark; from `system`, the one that is not shown. */
+/** Toggles between light and dark. */
 export function toggleTheme () {
   theme.set(isDark() ? 'light' : 'dark')
 }

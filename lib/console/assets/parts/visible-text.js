@@ -1,12 +1,12 @@
-/** Colours of a terminal. */
+/** Terminal colours. */
 // eslint-disable-next-line no-control-regex
 const COLOURS = /\u001b\[[\d;]*m/g
 
-/** Characters that are not seen but change what is: controls, marks that turn the direction of writing, a stray byte order mark. */
+/** Invisible characters that affect the visible text: controls, directional marks, byte order marks. */
 // eslint-disable-next-line no-control-regex
 const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g
 
-/** `text` with nothing in it that could pass unseen. */
+/** Escapes invisible characters in `text`. */
 export function visible (text) {
   return String(text)
     .replace(COLOURS, '')

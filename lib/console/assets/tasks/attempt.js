@@ -8,7 +8,7 @@ import { resultText, resultTitle } from './state.js'
 import { Time } from './time.js'
 import { visible } from '../parts/visible-text.js'
 
-/** The attempts of a task, the latest first and open. */
+/** The attempts of a task, latest first; the latest is expanded. */
 export function AttemptList ({ attempts, omitted }) {
   const latest = attempts.at(-1)
   return html`
@@ -17,7 +17,7 @@ export function AttemptList ({ attempts, omitted }) {
     </ol>
     ${omitted > 0
       ? html`<p
-      class="quiet">${counted(omitted, 'attempt')} not shown: no longer kept, or not seen by this console.</p>`
+      class="quiet">${counted(omitted, 'attempt')} not shown: no longer kept, or not observed by this console.</p>`
         : null}`
 }
 
@@ -75,9 +75,9 @@ function Postponed ({ postponedUntil, postponeReason }) {
     </section>`
 }
 
-/** What the target sent back, of which the beginning is kept. */
+/** The beginning of the target's response. */
 function Answer ({ text }) {
-  if (text === '') return html`<section><h4>Response of the target</h4><p class="quiet">It has no body.</p></section>`
+  if (text === '') return html`<section><h4>Response of the target</h4><p class="quiet">No body.</p></section>`
   const isCut = new TextEncoder().encode(text).length >= KEPT_BYTES
   return html`
     <section>
@@ -86,7 +86,7 @@ function Answer ({ text }) {
     </section>`
 }
 
-/** The emulator keeps 4096 bytes, and a character may be cut off at their end. */
+/** The emulator keeps 4096 bytes, and the last character can be truncated. */
 const KEPT_BYTES = 4093
 
 function outcomeOf ({ endedAt, result, dropReason, postponedUntil }) {

@@ -3,7 +3,7 @@ import { JsonText } from '../parts/json-text.js'
 import { counted, duration, exactly } from './quantity.js'
 import { visible } from '../parts/visible-text.js'
 
-/** Log lines, each with how long after `startedAt` it was written. */
+/** Log lines, with their time since `startedAt`. */
 export function LogList ({ logs, omitted = 0, startedAt }) {
   if (logs.length === 0) {
     return html`<p class="quiet">${omitted > 0 ? `${counted(omitted, 'log line')}, no longer kept.` : 'Nothing was logged.'}</p>`
@@ -13,7 +13,7 @@ export function LogList ({ logs, omitted = 0, startedAt }) {
     <ol class="logs" tabindex="0" aria-label="Log lines">
       ${logs.map((line, index) => html`<${Line} key=${index} line=${line} from=${from} />`)}
     </ol>
-    ${omitted > 0 ? html`<p class="quiet">${counted(omitted, 'log line')} left out in between: there were too many to keep.</p>` : null}`
+    ${omitted > 0 ? html`<p class="quiet">${counted(omitted, 'log line')} omitted in between.</p>` : null}`
 }
 
 function Line ({ line, from }) {
@@ -26,7 +26,7 @@ function Line ({ line, from }) {
     </li>`
 }
 
-/** In one line, as most are short. Long ones, as an error with its stack, are folded: the attempt shows its own error already. */
+/** Inline if short. Long fields, such as an error with its stack, are collapsed: the attempt shows its own error already. */
 function Fields ({ text }) {
   if (text.length <= 200) return html` <code class="log-fields">${visible(text)}</code>`
   return html`<details class="log-more"><summary>${visible(namesOf(text))}</summary><code class="log-fields"><${JsonText} text=${text} />
@@ -37,7 +37,7 @@ function namesOf (text) {
   try {
     return Object.keys(JSON.parse(text)).join(', ')
   } catch {
-    // It was too long to be kept whole.
-    return 'its fields, cut'
+    // Truncated JSON.
+    return 'fields (truncated)'
   }
 }

@@ -10,7 +10,7 @@ export function counted (value, noun) {
   return `${count(value)} ${noun}${value === 1 ? '' : 's'}`
 }
 
-/** Milliseconds, as a person would say them: `<1 ms`, `12 ms`, `1.2 s`, `2 min 5 s`, `1 h 3 min`, `2 d 4 h` */
+/** A human-readable duration in milliseconds: `<1 ms`, `12 ms`, `1.2 s`, `2 min 5 s`, `1 h 3 min`, `2 d 4 h` */
 export function duration (ms) {
   if (ms < 1) return '<1 ms'
   if (ms < 999.5) return `${Math.round(ms)} ms`
@@ -22,7 +22,7 @@ export function duration (ms) {
   return pair(Math.round(seconds / 3600), 24, 'd', 'h')
 }
 
-/** How far away a time is, in one unit: `now`, `12 s ago`, `in 3 min` */
+/** A relative time in one unit: `now`, `12 s ago`, `in 3 min` */
 export function distance (at, now) {
   const seconds = Math.round(Math.abs(at - now) / 1000)
   if (seconds < 1) return 'now'
@@ -31,7 +31,7 @@ export function distance (at, now) {
   return at > now ? `in ${text}` : `${text} ago`
 }
 
-/** Date and time of day to the millisecond, where the reader is. */
+/** Local date and time to the millisecond. */
 export function exactly (at) {
   const date = new Date(at)
   const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`

@@ -2,7 +2,7 @@ import { Confirm } from '../parts/confirm.js'
 import { putQueue } from '../data/live-state.js'
 import { html, useState } from '../htm-preact.js'
 import { Icon } from '../parts/icon.js'
-import { attempt, tell } from '../parts/notice.js'
+import { withErrorNotice, notify } from '../parts/notice.js'
 import { count, counted, duration } from './quantity.js'
 import { address } from '../data/route.js'
 import { post } from '../data/server.js'
@@ -52,11 +52,11 @@ function Actions ({ queue }) {
   const { name, state, waiting } = queue
   const id = visible(queue.id)
   const paused = state !== 'RUNNING'
-  const change = (what, told) => attempt(async () => {
+  const change = (what, notice) => withErrorNotice(async () => {
     putQueue(await post(`queue/${what}`, { name }))
-    tell(told)
+    notify(notice)
   })
-  const toggle = () => paused ? change('resume', `Queue ${id} runs again.`) : change('pause', `Queue ${id} is paused: its tasks wait.`)
+  const toggle = () => paused ? change('resume', `Queue ${id} is resumed.`) : change('pause', `Queue ${id} is paused.`)
   return html`
     <span class="actions">
       <button class="button small" aria-label=${`${paused ? 'Resume' : 'Pause'} queue ${id}`} onClick=${toggle}>
@@ -78,11 +78,11 @@ function purgeSteps (id, waiting) {
   return [
     {
       title: `Purge queue ${id}?`,
-      text: `This deletes every task in it: ${waiting === 0 ? 'none waits' : counted(waiting, 'task')} at this moment. ` +
-          'Those that run are not stopped, but not retried either.',
+      text: `This deletes all its tasks: ${waiting === 0 ? 'none' : counted(waiting, 'task')} at this moment. ` +
+          'Running attempts are not stopped, and not retried.',
       yes: 'Purge it…'
     },
-    { title: `Really purge ${id}?`, text: 'There is no way to bring its tasks back.', yes: 'Yes, delete its tasks' }
+    { title: `Really purge ${id}?`, text: 'This cannot be undone.', yes: 'Yes, delete its tasks' }
   ]
 }
 
@@ -91,6 +91,6 @@ function printLimits ({ maxDispatchesPerSecond, maxConcurrentDispatches }) {
 }
 
 function printRetries ({ maxAttempts, minBackoffSeconds, maxBackoffSeconds }) {
-  const attempts = maxAttempts === -1 ? 'without limit' : counted(maxAttempts, 'attempt')
+  const attempts = maxAttempts === -1 ? 'unlimited attempts' : counted(maxAttempts, 'attempt')
   return `${attempts}, ${duration(minBackoffSeconds * 1000)} to ${duration(maxBackoffSeconds * 1000)} apart`
 }

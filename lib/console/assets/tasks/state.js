@@ -1,17 +1,17 @@
 import { html } from '../htm-preact.js'
 
-/** Of a task or a queue, by the words of the API. */
+/** Label, tone and description of the states of tasks and queues. */
 const STATES = {
-  waiting: ['Waiting', 'calm', 'Has not been tried yet'],
-  retrying: ['Retrying', 'warn', 'An attempt failed; it will be tried again'],
+  waiting: ['Waiting', 'calm', 'No attempt yet'],
+  retrying: ['Retrying', 'warn', 'An attempt failed; it will be retried'],
   running: ['Running', 'busy', 'An attempt is running'],
-  done: ['Done', 'good', 'Ended well'],
-  dropped: ['Dropped', 'calm', 'The handler gave it up with task.drop'],
-  postponed: ['Postponed', 'calm', 'The handler postponed it with task.retryAfter; a copy of it runs later'],
-  failed: ['Failed', 'bad', 'All its attempts failed; it will not be tried again'],
-  deleted: ['Deleted', 'calm', 'Was deleted or purged before it was done'],
-  expired: ['Expired', 'warn', 'Was kept for as long as a queue keeps tasks'],
-  RUNNING: ['Running', 'good', 'Its tasks are dispatched as they are due'],
+  done: ['Done', 'good', 'Succeeded'],
+  dropped: ['Dropped', 'calm', 'The handler dropped it with task.drop'],
+  postponed: ['Postponed', 'calm', 'The handler postponed it with task.retryAfter; a copy runs later'],
+  failed: ['Failed', 'bad', 'All attempts failed; it will not be retried'],
+  deleted: ['Deleted', 'calm', 'Deleted or purged before it was done'],
+  expired: ['Expired', 'warn', 'Exceeded the maximum age of a task'],
+  RUNNING: ['Running', 'good', 'Its tasks are dispatched when they are due'],
   PAUSED: ['Paused', 'warn', 'Its tasks wait until it is resumed'],
   DISABLED: ['Disabled', 'warn', 'Its tasks wait until it is enabled']
 }
@@ -25,15 +25,15 @@ export function hasEnded (state) {
   return !['waiting', 'retrying', 'running'].includes(state)
 }
 
-/** What an attempt came to, in a word or a number. */
+/** The result of an attempt in short. */
 export function resultText (result) {
-  if (result === 'deadline') return 'too slow'
+  if (result === 'deadline') return 'timeout'
   if (result === 'unreachable') return 'unreachable'
   return String(result)
 }
 
 export function resultTitle (result) {
-  if (result === 'deadline') return 'It did not end before its deadline'
-  if (result === 'unreachable') return 'Its target could not be reached'
-  return `It answered with HTTP status ${result}`
+  if (result === 'deadline') return 'Exceeded its deadline'
+  if (result === 'unreachable') return 'The target could not be reached'
+  return `HTTP status ${result}`
 }

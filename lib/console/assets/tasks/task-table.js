@@ -5,7 +5,7 @@ import { resultText, resultTitle, StateBadge } from './state.js'
 import { Time } from './time.js'
 import { visible } from '../parts/visible-text.js'
 
-/** Tasks, one a row. @param queues whether to tell their queues */
+/** A table of tasks. @param queues whether to show their queues */
 export function TaskTable ({ rows, caption, queues = true }) {
   return html`
     <table class="table tasks">
@@ -41,18 +41,18 @@ function Row ({ row, queues }) {
     </tr>`
 }
 
-/** The time that matters most in its state. */
+/** The most relevant time of a task's state. */
 function When ({ row }) {
   const { state, startedAt, createdAt, scheduleAt, endedAt } = row
   if (endedAt !== undefined) return html`<span class="when-word">ended </span><${Time} at=${endedAt} />`
   if ((state === 'running' || scheduleAt === undefined) && startedAt !== undefined) {
-    return html`<span class="when-word">${state === 'running' ? 'started' : 'tried'} </span><${Time} at=${startedAt} />`
+    return html`<span class="when-word">${state === 'running' ? 'started' : 'attempted'} </span><${Time} at=${startedAt} />`
   }
   if (scheduleAt === undefined) return html`<span class="when-word">created </span><${Time} at=${createdAt} />`
   return html`<span class="when-word">due </span><${Time} at=${scheduleAt} />`
 }
 
-/** Name in the registry, or what it asks of whom. */
+/** Name in the registry, or method and URL. */
 export function titleOf ({ task, method, url }) {
   return visible(task ?? `${method} ${url}`)
 }

@@ -1,5 +1,5 @@
 /**
- * One bucket for each of the seconds until `second`. In seconds of which nothing is known nothing happened, and as many waited as before.
+ * One bucket for each second until `second`. Missing seconds had no events, and the same number of waiting tasks as before.
  */
 export function fill (buckets, second) {
   const known = new Map(buckets.map(bucket => [bucket.at, bucket]))
@@ -13,7 +13,7 @@ export function fill (buckets, second) {
   })
 }
 
-/** At most `most` columns of the same number of seconds, which begin at the same moments however time goes on. */
+/** At most `most` columns with the same number of seconds, aligned to fixed times. */
 export function gather (seconds, most) {
   const size = SIZES.find(size => SECONDS / size <= most) ?? SECONDS
   const columns = []
@@ -29,7 +29,7 @@ export function gather (seconds, most) {
   return columns
 }
 
-/** The next number up that reads well on a scale. */
+/** Rounds up to a number that suits a scale. */
 export function nice (value) {
   if (value <= 1) return 1
   const power = 10 ** Math.floor(Math.log10(value))

@@ -3,7 +3,7 @@ import { html, useLayoutEffect, useMemo, useRef, useState } from '../htm-preact.
 import { count, timeOfDay } from './quantity.js'
 import { fill, gather, nice } from './timeline-columns.js'
 
-/** The last five minutes: runs and arrivals above, what waited below. It moves on with the clock, whether or not anything happens. */
+/** A chart of the last five minutes: arrivals and attempts above, waiting tasks below. It moves with the clock. */
 export function Timeline ({ buckets, queues }) {
   const [box, width] = useWidth()
   const second = useClock(secondOf)
@@ -25,11 +25,11 @@ export function Timeline ({ buckets, queues }) {
         ${width === 0 ? null : html`<${Chart} columns=${columns} width=${width} pointed=${pointed} />`}
       </div>
       <${Readout} column=${pointed} columns=${columns} />
-      <details class="by-minute"><summary>The same as a table</summary><${Minutes} seconds=${seconds} /></details>
+      <details class="by-minute"><summary>As a table</summary><${Minutes} seconds=${seconds} /></details>
     </figure>`
 }
 
-/** Only the queues know what arrives and what waits. */
+/** Arrived and waiting tasks are only known with queues. */
 function Legend ({ seconds, queues }) {
   const sum = key => seconds.reduce((total, bucket) => total + bucket[key], 0)
   const now = key => queues === null ? 0 : queues.reduce((total, queue) => total + queue[key], 0)
@@ -54,12 +54,12 @@ function Chart ({ columns, width, pointed }) {
     const low = from(column)
     const high = to(column)
     if (high === low) return ''
-    // What is there at all can be seen, however much there is elsewhere.
+    // Small values stay visible next to large ones.
     const top = Math.min(y(high), y(low) - 1.5)
     return `M${x(index)} ${y(low).toFixed(1)}V${top.toFixed(1)}H${Math.max(x(index) + 1, x(index + 1) - 1)}V${y(low).toFixed(1)}z`
   }).join('')
   const marks = columns.map(({ arrived }, index) => arrived === 0 ? '' : `M${x(index)} ${y(arrived).toFixed(1)}H${x(index + 1)}`).join('')
-  // Where nothing waits, no line lies on the ground.
+  // No line where nothing is waiting.
   const waitingLine = columns.map(({ waiting }, index) => {
     const before = columns[index - 1]?.waiting ?? 0
     if (before === 0 && waiting === 0) return ''
@@ -138,7 +138,7 @@ function secondOf (now) {
 
 const COLUMN_WIDTH = 6
 const HEIGHT = 160
-/** Where runs and arrivals stand. */
+/** Baseline of attempts and arrivals. */
 const GROUND = 106
 const RUNS_HEIGHT = 90
 const WAITING_HEIGHT = 36

@@ -15,7 +15,7 @@ export function OverviewView ({ overview }) {
       <h1 class="unseen">Overview</h1>
       <${Timeline} buckets=${timeline} queues=${null} />
       <${ServedOnly} />
-      <${Trouble} canRun=${tasks !== null} />`
+      <${FailingTasks} canRun=${tasks !== null} />`
   }
   return html`
     <h1 class="unseen">Overview</h1>
@@ -23,16 +23,16 @@ export function OverviewView ({ overview }) {
     <section class="panel" aria-labelledby="queues-title">
       <div class="panel-head"><h2 id="queues-title">Queues</h2></div>
       ${queues.length === 0
-        ? html`<${EmptyState} title="There is no queue yet.">
-        <p>The emulator makes one when it is asked to, or for the first task with <code>--auto-create-queues</code>.</p>
+        ? html`<${EmptyState} title="No queues.">
+        <p>Create one, or start the emulator with <code>--auto-create-queues</code>.</p>
         <//>`
           : html`<${QueueTable} queues=${queues} />`}
     </section>
-    <${Trouble} canRun=${tasks !== null} />`
+    <${FailingTasks} canRun=${tasks !== null} />`
 }
 
-/** Tasks that are retried after a failure, and those that were given up. */
-function Trouble ({ canRun }) {
+/** Retrying and failed tasks. */
+function FailingTasks ({ canRun }) {
   const retrying = useTaskPage({ state: 'retrying', limit: SHOWN })
   const failed = useTaskPage({ state: 'failed', limit: SHOWN })
   const error = retrying.error ?? failed.error
@@ -55,7 +55,7 @@ function Trouble ({ canRun }) {
               ? html`<p>
                 <a href="#/run">Run a task</a> with a payload of your own.</p>`
                   : null}<//>`
-              : html`<${TaskTable} rows=${rows} caption="Tasks that fail" />`
+              : html`<${TaskTable} rows=${rows} caption="Failing tasks" />`
       }
     </section>`
 }

@@ -9,19 +9,19 @@ import { visible } from '../parts/visible-text.js'
 /** The tasks of the app, and a form to run one. */
 export function RunView ({ query, overview }) {
   const { tasks, queues } = overview
-  // What has been done since is told by the overview only.
+  // Messages do not contain the counts of tasks.
   useEffect(() => { loadOverview() }, [query.task])
   if (tasks === null) {
     return html`
       <h1>Run a task</h1>
-      <${EmptyState} title="There is no registry here">
-        <p>The emulator knows tasks as HTTP requests only, not by name and schema.
+      <${EmptyState} title="No task registry">
+        <p>The emulator knows tasks only as HTTP requests, without name and schema.
           Register the console in your app to run its tasks from a form.</p>
       <//>`
   }
   if (tasks.length === 0) {
-    return html`<h1>Run a task</h1><${EmptyState} title="This app has defined no task yet.">
-      <p>Give <code>defineTasks</code> one, and start the app again.</p><//>`
+    return html`<h1>Run a task</h1><${EmptyState} title="This app defines no tasks.">
+      <p>Add one to <code>defineTasks</code>, and restart the app.</p><//>`
   }
   if (query.task === undefined && tasks.length > 1) return html`<${Registry} tasks=${tasks} />`
   const task = tasks.find(({ name }) => name === (query.task ?? tasks[0].name))
@@ -37,14 +37,14 @@ export function RunView ({ query, overview }) {
     </div>`
 }
 
-/** All tasks, with all that is known of them. */
+/** A table of all tasks. */
 function Registry ({ tasks }) {
   const [found, filter] = useFilter(tasks)
   return html`
     <div class="view-head"><h1>Run a task</h1>${filter}</div>
     <section class="panel" aria-label="Tasks of this app">
       ${found.length === 0
-        ? html`<${EmptyState} title="No task has such a name."><//>`
+        ? html`<${EmptyState} title="No matching tasks."><//>`
         : html`
           <table class="table registry">
             <caption class="unseen">Tasks of this app</caption>
@@ -72,12 +72,12 @@ function Row ({ task }) {
         </a>${handler
           ? null
           : html` <span class="badge calm"
-        title="Another process runs it; this one can only enqueue it">no handler here</span>`}</th>
+        title="This process can only enqueue it">no handler here</span>`}</th>
       <td class="wide-only"><code>${method} <bdi>${visible(path)}</bdi></code></td>
       <td class="wide-only"><bdi>${visible(queue)}</bdi></td>
       <td class="number">${count(counts.done + counts.dropped + counts.postponed)}</td>
       <td class="number ${counts.retry > 0 ? 'bad-number' : ''}"
-        title=${`${count(counts.retry)} failed attempts, ${count(counts.exhausted)} given up`}>${count(counts.retry)}</td>
+        title=${`${count(counts.retry)} failed attempts, ${count(counts.exhausted)} exhausted`}>${count(counts.retry)}</td>
       <td class="actions-cell"><a class="button small" href=${address('run', { task: name })} aria-label=${`Run ${shown}`}>Run…</a></td>
     </tr>`
 }
@@ -96,19 +96,19 @@ function Picker ({ tasks, chosen }) {
         ${filter}
         <ul>${found.map(({ name }) => html`<li key=${name}><a href=${address('run', { task: name })}
           aria-current=${name === chosen ? 'page' : undefined} title=${visible(name)}><bdi>${visible(name)}</bdi></a></li>`)}</ul>
-        ${found.length === 0 ? html`<p class="quiet">None of that name.</p>` : null}
+        ${found.length === 0 ? html`<p class="quiet">No matching tasks.</p>` : null}
       </div>
     </nav>`
 }
 
-/** Not worth its room where all are seen at a glance. */
+/** Shown only for many tasks. */
 function useFilter (tasks) {
   const [text, setText] = useState('')
   const found = tasks.filter(({ name }) => name.toLowerCase().includes(text.toLowerCase()))
   const filter =
     tasks.length < 8
       ? null
-      : html`<input id="task-filter" class="filter" type="search" placeholder="Look for a task" aria-label="Look for a task" value=${text}
+      : html`<input id="task-filter" class="filter" type="search" placeholder="Search tasks" aria-label="Search tasks" value=${text}
         onInput=${event => {
           setText(event.target.value)
         }} />`

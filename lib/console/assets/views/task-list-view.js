@@ -1,6 +1,6 @@
 import { EmptyState } from '../parts/empty-state.js'
 import { html, useState } from '../htm-preact.js'
-import { attempt } from '../parts/notice.js'
+import { withErrorNotice } from '../parts/notice.js'
 import { address, go } from '../data/route.js'
 import { ServedOnly } from '../tasks/served-only.js'
 import { shortId, TaskTable } from '../tasks/task-table.js'
@@ -56,7 +56,7 @@ function Filters ({ states, state, queue }) {
     href=${address('tasks', { state: name, queue })} aria-current=${name === state ? 'page' : undefined}>${label}</a>`)}</span>`
 }
 
-/** Both at once: a task that has just been enqueued may have ended before anybody looks. */
+/** Pending and ended tasks together, because a new task may end within milliseconds. */
 function Latest ({ queue, canRun }) {
   const hint = canRun ? html`<p><a href="#/run">Run a task</a> to see one here.</p>` : null
   return html`
@@ -76,7 +76,7 @@ function List ({ state, queue, pageToken, limit, title, bare = false, hint }) {
   const { rows, next, error, fresh, findNext } = useTaskPage({ state, queue, pageToken, limit }, held)
   if (error !== undefined) return html`<${EmptyState} title="The tasks could not be loaded" tone="bad"><p>${error.message}</p><//>`
   if (rows === undefined) return html`<p class="loading" role="status">Loading…</p>`
-  const turn = () => attempt(async () => {
+  const turn = () => withErrorNotice(async () => {
     const token = await findNext()
     if (token !== undefined) go('tasks', { state, queue, page: token })
   })
@@ -84,7 +84,7 @@ function List ({ state, queue, pageToken, limit, title, bare = false, hint }) {
     <div class="table-hold" ...${hold}>
       ${fresh > 0
         ? html`<p class="fresh"
-        role="status">${fresh} more since. They appear when pointer and focus leave the list.</p>`
+        role="status">${fresh} more since then, shown when pointer and focus leave the list.</p>`
           : null}
       ${
         rows.length === 0
@@ -100,11 +100,11 @@ function List ({ state, queue, pageToken, limit, title, bare = false, hint }) {
       ${next === undefined
         ? null
         : html`<button class="button"
-        onClick=${turn}>${rows.length === 0 ? 'Look further' : 'Next page'}</button>`}
+        onClick=${turn}>${rows.length === 0 ? 'Continue' : 'Next page'}</button>`}
     </div>`
 }
 
-/** Whether pointer or focus are in the list, and the handlers that tell. */
+/** Whether the pointer or the focus is in the list, and event handlers that track it. */
 function useHold () {
   const [held, setHeld] = useState({ pointer: false, focus: false })
   const change = part => { setHeld(held => ({ ...held, ...part })) }
@@ -117,13 +117,13 @@ function useHold () {
 }
 
 function emptiness (state, queue, next) {
-  if (next !== undefined) return { title: 'None among those looked at so far.' }
+  if (next !== undefined) return { title: 'None among the tasks examined so far.' }
   const where = queue === undefined ? '' : ` in queue ${visible(shortId(queue))}`
   return { title: `${EMPTY[state]}${where}.` }
 }
 
 const EMPTY = {
-  pending: 'Nothing is pending',
+  pending: 'No task is pending',
   waiting: 'No task is waiting',
   retrying: 'No task is being retried',
   running: 'No task is running at this moment',
@@ -131,7 +131,7 @@ const EMPTY = {
   done: 'No task is done yet',
   dropped: 'No task was dropped',
   postponed: 'No task was postponed',
-  failed: 'No task has failed for good',
+  failed: 'No task has failed',
   deleted: 'No task was deleted',
   expired: 'No task has expired'
 }

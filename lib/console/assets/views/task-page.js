@@ -2,16 +2,16 @@ import { generation, onRows } from '../data/live-state.js'
 import { useEffect, useRef, useState } from '../htm-preact.js'
 import { get } from '../data/server.js'
 import { hasEnded } from '../tasks/state.js'
-import { useStore } from '../data/store.js'
+import { useObservable } from '../data/observable.js'
 
 /**
- * A page of tasks that is kept up to date. `held`: somebody is about to use it, so rows stay where they are: those that no
- * longer belong stay, with their new state, and new ones are only counted.
+ * A live page of tasks. `held`: while the user interacts with it, rows keep their position: those that do not match any more stay, with
+ * their new state, and new ones are only counted.
  *
  * @returns {{ rows?: object[], next?: string, error?: Error, fresh: number, findNext: () => Promise<string | undefined> }}
  */
 export function useTaskPage ({ state, queue, pageToken, limit = 50 }, held = false) {
-  const turn = useStore(generation)
+  const turn = useObservable(generation)
   const [page, setPage] = useState({ rows: undefined, next: undefined, error: undefined, waiting: [] })
   const heldNow = useRef(held)
   heldNow.current = held
@@ -21,7 +21,7 @@ export function useTaskPage ({ state, queue, pageToken, limit = 50 }, held = fal
     let missed = []
     const belongs = row => matches(row, state) && (queue === undefined || row.queue === queue)
     const stop = onRows(changed => {
-      // What changes while the page is on its way may be newer than what it brings.
+      // Changes while the page is loading may be newer than the page.
       missed?.push(...changed)
       setPage(page =>
         page.rows === undefined ? page : merge(page, changed, { belongs, held: heldNow.current, first: pageToken === undefined, limit })
@@ -46,7 +46,7 @@ export function useTaskPage ({ state, queue, pageToken, limit = 50 }, held = fal
     if (!held) setPage(page => page.rows === undefined ? page : release(page, row => matches(row, state), limit))
   }, [held])
 
-  // New rows have pushed others out behind the end: where the next page begins has to be asked for again.
+  // New rows have moved others beyond the end, so the start of the next page has changed.
   const findNext = async () => page.grown ? (await get('tasks', { state, queue, pageToken, limit })).nextPageToken : page.next
   return { rows: page.rows, next: page.next ?? (page.grown ? '' : undefined), error: page.error, fresh: page.waiting.length, findNext }
 }

@@ -6,18 +6,18 @@ import { drafts } from '../data/draft.js'
 import { Headers } from '../tasks/headers.js'
 import { html, useEffect, useState } from '../htm-preact.js'
 import { CopyButton, Identifier } from '../parts/identifier.js'
-import { attempt, tell } from '../parts/notice.js'
+import { withErrorNotice, notify } from '../parts/notice.js'
 import { Payload } from '../parts/payload.js'
 import { address, go } from '../data/route.js'
 import { get, post } from '../data/server.js'
 import { counted } from '../tasks/quantity.js'
 import { hasEnded, resultText, resultTitle, StateBadge } from '../tasks/state.js'
-import { useStore } from '../data/store.js'
+import { useObservable } from '../data/observable.js'
 import { shortId, titleOf } from '../tasks/task-table.js'
 import { Time } from '../tasks/time.js'
 import { visible } from '../parts/visible-text.js'
 
-/** Everything about one task. */
+/** The details of a task. */
 export function TaskView ({ query, overview }) {
   const { task, error } = useTask(query.name ?? '')
   if (error !== undefined) {
@@ -66,9 +66,9 @@ export function TaskView ({ query, overview }) {
     </div>`
 }
 
-/** The task, loaded again whenever something about it has changed. */
+/** The task, reloaded when it has changed. */
 function useTask (name) {
-  const turn = useStore(generation)
+  const turn = useObservable(generation)
   const [state, setState] = useState({})
   useEffect(() => {
     let current = true
@@ -94,12 +94,12 @@ function useTask (name) {
   return state.task?.name === name || state.error !== undefined ? state : {}
 }
 
-/** What this console keeps, and why a task may not be there. */
+/** Explains why a task is unknown. */
 function whyUnknown ({ history, queues }) {
   const kept =
     history === 0
-      ? 'Tasks that have ended are not kept.'
-      : `The latest ${counted(history, 'task')} that have ended ${history === 1 ? 'is' : 'are'} kept, fewer where memory is short.`
+      ? 'Ended tasks are not kept.'
+      : `The latest ${counted(history, 'ended task')} ${history === 1 ? 'is' : 'are'} kept, fewer if memory is short.`
   if (queues === null) return `This process has not served it since it started, or it is no longer kept. ${kept}`
   return `It has ended and is no longer kept, or it was purged before it ran. ${kept}`
 }
@@ -108,7 +108,7 @@ function Actions ({ task, overview }) {
   const [asking, setAsking] = useState(false)
   const [busy, setBusy] = useState(false)
   const { name } = task
-  const act = action => attempt(async () => {
+  const act = action => withErrorNotice(async () => {
     setBusy(true)
     try {
       await action()
@@ -118,16 +118,16 @@ function Actions ({ task, overview }) {
   })
   const run = () => act(async () => {
     await post('task/run', { name })
-    tell('Running now, whatever its schedule says.')
+    notify('Running now.')
   })
   const copy = () => act(async () => {
     const row = await post('task/copy', { name })
-    tell(`Enqueued again as ${row.id}.`)
+    notify(`Enqueued again as ${row.id}.`)
     go('task', { name: row.name })
   })
   const remove = () => act(async () => {
     await post('task/delete', { name })
-    tell('Deleted.')
+    notify('Deleted.')
   })
   const { tasks: registry, queues } = overview
   const editable = registry?.some(one => one.name === task.task) && task.payload.kind === 'json' && !task.payload.cut
@@ -139,7 +139,7 @@ function Actions ({ task, overview }) {
   const here = queues !== null
   const pending = here && !hasEnded(task.state)
   return html`
-    <div class="actions" role="group" aria-label="What to do with this task">
+    <div class="actions" role="group" aria-label="Task actions">
       ${pending ? html`<button class="button" disabled=${busy || task.state === 'running'} onClick=${run}>Run now</button>` : null}
       ${here ? html`<button class="button" disabled=${busy} onClick=${copy}>Enqueue again</button>` : null}
       ${editable ? html`<button class="button" onClick=${edit}>Edit and run</button>` : null}
@@ -156,7 +156,7 @@ function Actions ({ task, overview }) {
         ? html`<${Confirm}
           steps=${[{
             title: 'Delete this task?',
-            text: 'It will not run any more, and cannot be brought back. Its name stays taken for a while.',
+            text: 'It will not run. This cannot be undone, and its name cannot be reused for a while.',
             yes: 'Delete it'
           }]} onYes=${remove} onClose=${() => {
             setAsking(false)
@@ -173,7 +173,7 @@ function Facts ({ task, queue }) {
     <dl class="facts panel">
       ${fact('Id', html`<span class="with-copy"><${Identifier} text=${id} /><${CopyButton} text=${id} what="the id" /></span>`)}
       ${fact('Request', html`<code class="request">${method} <bdi>${visible(url)}</bdi></code>`)}
-      ${fact('Attempts', `${attempts}${most === undefined ? '' : most === -1 ? ', without limit' : ` of at most ${most}`}`)}
+      ${fact('Attempts', `${attempts}${most === undefined ? '' : most === -1 ? ', unlimited' : ` of at most ${most}`}`)}
       ${lastResult === undefined
         ? null
         : fact('Last result', html`<span
@@ -188,11 +188,11 @@ function Facts ({ task, queue }) {
 
 function NoAttempts ({ task, queue }) {
   if (hasEnded(task.state)) return html`<${EmptyState} title="It never ran."><//>`
-  if (task.attempts > 0) return html`<${EmptyState} title="Its attempts were made before this console was there."><//>`
+  if (task.attempts > 0) return html`<${EmptyState} title="Its attempts were made before the console was started."><//>`
   if (queue?.state === 'PAUSED') {
-    return html`<${EmptyState} title="It waits: its queue is paused."><p><a href="#/">Resume the queue</a>, or run the task now.</p><//>`
+    return html`<${EmptyState} title="Waiting: its queue is paused."><p><a href="#/">Resume the queue</a>, or run the task now.</p><//>`
   }
-  return html`<${EmptyState} title="It has not been tried yet."><p>It is due ${task.scheduleAt === undefined
+  return html`<${EmptyState} title="No attempt yet."><p>It is due ${task.scheduleAt === undefined
     ? 'now'
     : html`<${Time}
     at=${task.scheduleAt} />`}.</p><//>`

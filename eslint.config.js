@@ -3,13 +3,13 @@ import neostandard from 'neostandard'
 export default [
   ...neostandard({ ts: true, env: ['browser'], ignores: ['dist', '.tap'] }),
   { rules: { '@stylistic/max-len': ['error', { code: 139 }] } },
-  // What a test compares with, and the programs that it runs, stand in one piece.
+  // Expected values and programs in tests are not split.
   {
     files: ['test/**'],
     rules: {
       '@stylistic/max-len': ['error', { code: 139, ignoreStrings: true, ignoreTemplateLiterals: true, ignoreRegExpLiterals: true }]
     }
   },
-  // The compiler expects an error in the line below a comment.
+  // @ts-expect-error applies to the next line only.
   { files: ['test/types/**'], rules: { '@stylistic/max-len': 'off' } }
 ]

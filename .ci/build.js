@@ -1,6 +1,6 @@
 /**
  * Builds dist/: the package as ES modules with shared chunks, its declarations, and the console's page. Bundled, because Node loads a
- * dozen large modules in a third of the time that it takes for a hundred small ones. `npm run build` runs it.
+ * dozen large modules in a third of the time of a hundred small ones. Run by `npm run build`.
  */
 import { execFileSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -11,7 +11,7 @@ import { rolldown } from 'rolldown'
 const root = resolve(import.meta.dirname, '..')
 process.chdir(root)
 const { exports, bin } = JSON.parse(readFileSync('package.json', 'utf8'))
-/** Small and without dependencies: loading it apart would take as long as a tenth of all the rest. */
+/** Small and without dependencies: loading it separately would take a tenth of the total time. */
 const BUNDLED = ['fastest-levenshtein']
 
 rmSync('dist', { recursive: true, force: true })
@@ -21,13 +21,13 @@ removePrivateTypes()
 await bundlePackage()
 await bundlePage()
 
-/** What users import and run: each keeps its path. */
+/** The modules that users import and run, which keep their paths. */
 function entries () {
   const files = [...Object.values(exports).flatMap(entry => entry.import?.default ?? []), ...Object.values(bin)]
   return Object.fromEntries(files.map(file => relative('dist', file).replace(/\.js$/, '')).map(name => [name, `lib/${name}.ts`]))
 }
 
-/** What an app with the embedded queue loads is one chunk. Others are loaded when they are needed: a transport, a store, a command. */
+/** The modules of an app with the embedded queue form one chunk. Others are loaded on demand: a transport, a store, a command. */
 async function bundlePackage () {
   const plugin = resolve('lib/index.ts')
   let core
@@ -42,12 +42,12 @@ async function bundlePackage () {
   })
 }
 
-/** Other packages stay outside, but for those that are not installed with this one. */
+/** Other packages are external, except for those that are not installed with this one. */
 function isExternal (id) {
   return !id.startsWith('.') && !isAbsolute(id) && !BUNDLED.includes(id)
 }
 
-/** The modules that are loaded with that one. */
+/** All static imports of a module, including transitive ones. */
 function reach (id, modules, found = new Set()) {
   if (found.has(id)) return found
   found.add(id)
@@ -59,7 +59,7 @@ function fail (level, { message }) {
   if (level === 'warn') throw new Error(message)
 }
 
-/** The page: one script and no package to install. */
+/** Bundles the page into one script, so that its packages need not be installed. */
 async function bundlePage () {
   const [from, to] = ['lib/console/assets', 'dist/console/assets']
   const files = ['main.js', 'console.css', 'colours.css'].map(file => join(from, file))
@@ -79,7 +79,7 @@ function copyCommonJsTypes () {
   }
 }
 
-/** Declarations that no exported one leads to. */
+/** Removes declarations that are not reachable from an export. */
 function removePrivateTypes () {
   const reached = new Set()
   const follow = file => {

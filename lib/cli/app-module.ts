@@ -7,12 +7,12 @@ import type { FastifyPluginAsync, FastifyServerOptions } from 'fastify'
 import { CommandError } from './command.js'
 import { hasTypeScriptSource, isTypeScript, prepareTypeScript } from './typescript.js'
 
-/** What a module that exports an app exports, as fastify-cli has it. */
+/** The exports of an app's module, as for fastify-cli. */
 export interface AppModule {
   /** Absolute. */
   readonly path: string
   readonly plugin: FastifyPluginAsync<object>
-  /** Its export `options`: for the server, and for the plugin too. */
+  /** Its export `options`, for both the server and the plugin. */
   readonly options: FastifyServerOptions & Readonly<Record<string, unknown>>
 }
 
@@ -29,7 +29,7 @@ export async function importApp (cwd: string, file: string | undefined): Promise
   try {
     exported = await load(path)
   } catch (error) {
-    throw new CommandError(`${path} failed while it loaded${loadHint(path, error)}\n${inspect(error)}`)
+    throw new CommandError(`${path} failed to load${loadHint(path, error)}\n${inspect(error)}`)
   }
   return { path, ...await unwrap(path, exported) }
 }
@@ -45,13 +45,13 @@ function find (cwd: string, file: string | undefined): string {
     const path = resolve(cwd, file)
     const stats = statSync(path, { throwIfNoEntry: false })
     if (stats !== undefined && !stats.isDirectory()) return path
-    const problem = stats === undefined ? 'there is no file' : 'no file but a directory:'
+    const problem = stats === undefined ? 'there is no file' : 'expected a file, found the directory'
     throw new CommandError(`${problem} ${path}; '-a APP' is the path of the module that exports your app`)
   }
   const path = DEFAULTS.map(name => resolve(cwd, name)).find(existsSync)
   if (path !== undefined) return path
   throw new CommandError(`there is no app in ${cwd}: none of ${DEFAULTS.join(', ')} exists; ` +
-    "name the module that exports yours with '-a APP'")
+    "set the module that exports it with '-a APP'")
 }
 
 interface Exports {
@@ -78,7 +78,7 @@ async function unwrap (path: string, exported: Exports): Promise<Omit<AppModule,
 }
 
 async function awaited (path: string, value: unknown): Promise<unknown> {
-  // A Fastify instance has a `then` of its own, which would boot it.
+  // A Fastify instance has a `then` method, which would start it.
   if (isInstance(value)) return undefined
   try {
     return await value
@@ -89,10 +89,10 @@ async function awaited (path: string, value: unknown): Promise<unknown> {
 
 function exportProblem ({ default: value }: Exports): string {
   if (isInstance(value) || isInstance((value as Exports | undefined | null)?.default)) {
-    return 'exports a Fastify instance, to which no loader can be added any more'
+    return 'exports a Fastify instance instead of a plugin'
   }
   if (value === undefined) return 'has no default export'
-  return `exports by default no function but ${typeof value === 'object' ? 'an object' : `a ${typeof value}`}`
+  return `has ${typeof value === 'object' ? 'an object' : `a ${typeof value}`} as its default export`
 }
 
 function isInstance (value: unknown): boolean {
@@ -100,24 +100,24 @@ function isInstance (value: unknown): boolean {
   return typeof register === 'function' && typeof ready === 'function'
 }
 
-/** What to do about an app whose modules did not load; '' where the error itself says so. */
+/** How to fix an app that failed to load; '' where the error itself says so. */
 export function loadHint (path: string, error: unknown): string {
   const { code, message = '', url } = (error ?? {}) as { readonly code?: unknown, readonly message?: string, readonly url?: string }
   const file = /Unknown file extension "\.\w+" for (\S+)$/.exec(message)?.[1] ?? path
   if (!isTypeScript(file)) {
-    // Node.js prints the place of such an error only where it is not caught.
+    // Node.js prints the location of such an error only if it is not caught.
     const placeless = error instanceof SyntaxError && !/\.[cm]?js:\d/.test(error.stack ?? '')
     return placeless ? `; 'node ${path}' shows where` : ''
   }
   const needsLoader = error instanceof SyntaxError || LOADER_ERRORS.has(code) ||
     (code === 'ERR_MODULE_NOT_FOUND' && hasTypeScriptSource(url))
   return needsLoader
-    ? `: Node.js ${process.version} cannot load it as it is. Install tsx in the app ('npm i -D tsx'), which this command then uses; ` +
-      'or use Node.js 22.18 or newer with TypeScript whose types can be erased; or build the app and name the built file'
+    ? `: Node.js ${process.version} cannot load it. Install tsx in the app ('npm i -D tsx'), which this command then uses; ` +
+      'or use Node.js 22.18 or newer with erasable TypeScript syntax only; or build the app and set the built file'
     : ''
 }
 
-/** Codes of Node.js for TypeScript that it does not load by itself. */
+/** Error codes of Node.js for TypeScript that it cannot load itself. */
 const LOADER_ERRORS: ReadonlySet<unknown> = new Set([
   'ERR_UNKNOWN_FILE_EXTENSION', 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX', 'ERR_INVALID_TYPESCRIPT_SYNTAX'
 ])

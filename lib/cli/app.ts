@@ -11,16 +11,16 @@ import { LOADER, type Loader, type PluginHandle } from '../plugin-handle.js'
 import { importApp, loadHint, type AppModule } from './app-module.js'
 import { CommandError, exitCodeOf, type Arguments, type Io } from './command.js'
 
-/** The flag of every command that loads an app. */
+/** The flag of all commands that load an app. */
 export const APP_FLAG = { app: { type: 'string', short: 'a' } } as const
 
 export const APP_HELP = `  -a, --app APP    the module that exports your app: a Fastify plugin as its default export, as for fastify-cli;
                    its export 'options' goes to server and plugin. Default: app.js, else app.mjs, app.cjs, app.ts.
                    TypeScript is loaded by the tsx (or ts-node) installed in the app, or by Node.js 22.18 or newer`
 
-/** An app that is ready, does not listen and dispatches nothing. */
+/** An app that is ready, but does not listen and dispatches nothing. */
 export interface LoadedApp {
-  /** Of every instance that the plugin is registered on; at least one. */
+  /** All registrations of the plugin; at least one. */
   readonly registrations: readonly PluginHandle[]
 }
 
@@ -29,7 +29,7 @@ export interface FoundTask extends TaskListing {
 }
 
 /**
- * Loads the app that `-a` names, gives it to `use`, and closes it in any case.
+ * Loads the app of the flag `-a`, calls `use`, and always closes the app.
  * @param embeddedQueue see `Loader`
  * @throws CommandError
  */
@@ -48,7 +48,7 @@ export async function withApp<T> (
   try {
     await uninterrupted(booted, io)
   } catch (error) {
-    // Closing would wait for what is still loading.
+    // Closing would wait for plugins that are still loading.
     if (!io.signal.aborted) await close(root, io)
     throw bootError(module, error)
   }
@@ -58,7 +58,7 @@ export async function withApp<T> (
   try {
     if (registrations.length === 0) {
       throw new CommandError(`${module.path} does not register fastify-cloud-tasks; ` +
-        "add 'await app.register(cloudTasks, { tasks, handlers })' to it, or name another module with '-a APP'")
+        "add 'await app.register(cloudTasks, { tasks, handlers })' to it, or set another module with '-a APP'")
     }
     return await use({ registrations })
   } finally {
@@ -73,7 +73,7 @@ export function tasksOfApp ({ registrations }: LoadedApp): FoundTask[] {
 }
 
 /**
- * The task of that name, or of that path where several instances have one of the same name.
+ * Finds a task by its name, or by its path if several instances have a task with that name.
  * @throws CommandError
  */
 export function findTask (app: LoadedApp, name: string): FoundTask {
@@ -82,7 +82,7 @@ export function findTask (app: LoadedApp, name: string): FoundTask {
   const found = named.length > 0 ? named : tasks.filter(task => task.path === name)
   if (found.length > 1) {
     const paths = found.map(task => task.path).join(' or ')
-    throw new CommandError(`several instances have a task '${name}'; give the path of the one you mean: ${paths}`)
+    throw new CommandError(`several instances have a task '${name}'; use the path instead: ${paths}`)
   }
   if (found[0] === undefined) throw new CommandError(`the app has no task '${name}'${namesHint(name, tasks.map(task => task.name))}`)
   return found[0]
@@ -90,7 +90,7 @@ export function findTask (app: LoadedApp, name: string): FoundTask {
 
 function namesHint (name: string, names: readonly string[]): string {
   if (names.length === 0) return '; the app defines none'
-  return nearest(name, names) || (names.length > 20 ? "; 'list' shows them all" : `; there are ${names.join(', ')}`)
+  return nearest(name, names) || (names.length > 20 ? "; 'list' shows all tasks" : `; its tasks are ${names.join(', ')}`)
 }
 
 interface Booting {
@@ -98,7 +98,7 @@ interface Booting {
   readonly booted: Promise<unknown>
 }
 
-/** With the app's own Fastify where it has one: two copies of it do not know each other's plugins. */
+/** Uses the app's own copy of Fastify if it has one, because two copies do not share plugins. */
 async function boot ({ path, plugin, options }: AppModule, loader: Loader, io: Io): Promise<Booting> {
   const { default: create } = await fastifyOf(path)
   const root = create(serverOptions(options, io))
@@ -119,9 +119,9 @@ async function fastifyOf (path: string): Promise<{ readonly default: typeof Fast
   return await import(pathToFileURL(own).href) as { readonly default: typeof Fastify }
 }
 
-/** Log lines go to stderr, as stdout is for what the command answers. A logger that the app brings is left as it is. */
+/** Logs to stderr, because stdout is for the command's output. An app's own logger instance is not changed. */
 function serverOptions (options: AppModule['options'], io: Io): FastifyServerOptions {
-  // Stepping through a plugin takes longer than Fastify's 10 s.
+  // Debugging a plugin takes longer than Fastify's timeout of 10 s.
   const timeout = inspector.url() === undefined ? {} : { pluginTimeout: 0 }
   if (options.loggerInstance !== undefined || options.logger === false) return { ...options, ...timeout }
   const { transport, stream, file, ...logger } = (typeof options.logger === 'object' ? options.logger : {}) as Record<string, unknown>
@@ -147,7 +147,7 @@ async function uninterrupted<T> (work: Promise<T>, { signal }: Io): Promise<T> {
     if (signal.aborted) onAbort()
     else signal.addEventListener('abort', onAbort, { once: true })
   })
-  // It may be given up.
+  // Prevents an unhandled rejection after an interruption.
   work.catch(() => {})
   try {
     return await Promise.race([work, interrupted])
@@ -156,7 +156,7 @@ async function uninterrupted<T> (work: Promise<T>, { signal }: Io): Promise<T> {
   }
 }
 
-/** An error while closing is reported only: the command has done its work by then. */
+/** Errors while closing are only printed, because the command has already finished. */
 async function close (root: FastifyInstance, io: Io): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((resolve, reject) => {

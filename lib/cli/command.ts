@@ -1,21 +1,21 @@
 import type { Readable, Writable } from 'node:stream'
 import type { ParseArgsConfig } from 'node:util'
 
-/** One command of the command line: the default export of the file in commands/ that has its name. */
+/** A command: the default export of the file with its name in commands/. */
 export interface Command {
-  /** What follows the command's name, as in `TASK [JSON|-] [-a APP]`. */
+  /** The arguments, such as `TASK [JSON|-] [-a APP]`. */
   readonly usage: string
-  /** What `--help` says below the usage: what it does, its flags, its exit codes, examples. */
+  /** The text of `--help` below the usage: description, flags, exit codes, examples. */
   readonly help: string
-  /** Its flags, for `parseArgs` of node:util. `--help` is added to them. */
+  /** Its flags, for `parseArgs` of node:util, without `--help`. */
   readonly options: NonNullable<ParseArgsConfig['options']>
-  /** How many arguments it accepts, flags not counted. @default 0 */
+  /** Maximum number of arguments, not counting flags. @default 0 */
   readonly maxArguments?: number
-  /** Resolves with the exit code. What it throws is printed on stderr: `UsageError` and `CommandError` by their message alone. */
+  /** Resolves with the exit code. Errors are printed on stderr: for `UsageError` and `CommandError` only the message. */
   run (args: Arguments, io: Io): Promise<number>
 }
 
-/** What was typed behind the command's name, checked against its `options`. */
+/** The parsed arguments of a command, checked against its `options`. */
 export interface Arguments {
   readonly values: Readonly<Record<string, string | boolean | ReadonlyArray<string | boolean> | undefined>>
   readonly positionals: readonly string[]
@@ -28,14 +28,14 @@ export interface Io {
   readonly stdin: Readable
   readonly env: Readonly<Record<string, string | undefined>>
   readonly cwd: string
-  /** Aborts when the command is to end; the reason is the name of the signal, `SIGINT` (Ctrl-C) or `SIGTERM`. */
+  /** Aborts when the command must end; the reason is the name of the signal, `SIGINT` (Ctrl-C) or `SIGTERM`. */
   readonly signal: AbortSignal
 }
 
-/** The command line is wrong. Exit code 2. */
+/** Invalid usage. Exit code 2. */
 export class UsageError extends Error {}
 
-/** The command failed; the message says all a user needs. Exit code 1, or a more specific one. */
+/** The command failed; the message is sufficient for a user. Exit code 1, or a more specific one. */
 export class CommandError extends Error {
   readonly exitCode: number
 

@@ -1,8 +1,8 @@
 import type { ParseError } from 'jsonc-parser'
 
 /**
- * As JSON.parse, whose messages have a place for some errors only and change with the version of Node.js.
- * @throws SyntaxError that shows the line and marks the first character that may not be there
+ * Like JSON.parse, whose messages contain a location only for some errors, and depend on the version of Node.js.
+ * @throws SyntaxError with the line, and a mark at the first invalid character
  */
 export async function parseJson (text: string): Promise<unknown> {
   try {
@@ -12,7 +12,7 @@ export async function parseJson (text: string): Promise<unknown> {
   }
 }
 
-/** Undefined where the parser has no answer: for text that is nested too deep for it. */
+/** Undefined if the text is nested too deeply for the parser. */
 async function syntaxProblem (text: string): Promise<string | undefined> {
   const { default: { parse, printParseErrorCode } } = await import('jsonc-parser')
   const errors: ParseError[] = []
@@ -31,7 +31,7 @@ async function syntaxProblem (text: string): Promise<string | undefined> {
   return `${place(text, offset)}: ${problem} ${found(text, offset)}\n${marked(text, offset)}`
 }
 
-/** By the name that jsonc-parser gives an error. */
+/** By error code of jsonc-parser. */
 const EXPECTED: Readonly<Record<string, string>> = {
   ValueExpected: 'a value',
   PropertyNameExpected: 'a name in double quotes',
@@ -45,7 +45,7 @@ const EXPECTED: Readonly<Record<string, string>> = {
   InvalidUnicode: 'a string with escapes such as \\u00e9',
   InvalidCharacter: 'a string without control characters',
   UnexpectedEndOfNumber: 'a number with digits at its end',
-  InvalidCommentToken: 'a value, for JSON has no comments'
+  InvalidCommentToken: 'a value, because JSON has no comments'
 }
 
 function place (text: string, at: number): string {
@@ -57,7 +57,7 @@ function found (text: string, at: number): string {
   return at >= text.length ? 'the end' : JSON.stringify(String.fromCodePoint(text.codePointAt(at)!))
 }
 
-/** The line, or what of it is near, with a mark below. */
+/** The line, truncated around the location, with a mark below. */
 function marked (text: string, at: number): string {
   const start = text.lastIndexOf('\n', at - 1) + 1
   const end = text.indexOf('\n', at)

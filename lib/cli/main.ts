@@ -5,9 +5,9 @@ import { runProgram } from './program.js'
 
 const { stdout, stderr, stdin } = process
 
-// What an app prints, by console.log or its logger, must not mix with what a command prints for other programs to read.
+// An app's output, through console.log or its logger, must not mix with the command's machine-readable output.
 Object.defineProperty(process, 'stdout', { value: stderr, configurable: true, enumerable: true })
-// The stack of an app that was compiled names the lines that were written.
+// Stacks of compiled apps refer to their sources.
 process.setSourceMapsEnabled(true)
 
 const interrupted = new AbortController()
@@ -19,19 +19,19 @@ for (const name of ['SIGINT', 'SIGTERM'] as const) {
 }
 for (const stream of [stdout, stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    // The reader has read enough, as in `list | head -1`.
+    // The reader has closed the pipe, as in `list | head -1`.
     if (error.code === 'EPIPE') process.exit(0)
     throw error
   })
 }
 
-// A handler may wait for something that keeps no process alive; Node.js would then exit before it is done.
+// A handler may wait for something that does not keep the process alive, and Node.js would exit too early.
 const alive = setInterval(() => {}, 2 ** 30)
 const { argv, env } = process
 const code = await runProgram(argv.slice(2), { stdout, stderr, stdin, env, cwd: process.cwd(), signal: interrupted.signal })
 clearInterval(alive)
 await Promise.all([flushed(stdout), flushed(stderr)])
-// Not left to the event loop: an app may leave handles open.
+// Explicit exit, because an app may leave handles open.
 process.exit(code)
 
 async function flushed (stream: Writable): Promise<void> {

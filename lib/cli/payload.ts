@@ -16,14 +16,14 @@ export const PAYLOAD_HELP = `  JSON             the payload; '-' reads it from s
   -f, --file FILE  reads it from a file`
 
 /**
- * The payload that was given: as the argument behind the task's name, on stdin or in a file; undefined where none was.
+ * Reads the payload from the argument after the task's name, from stdin or a file; undefined if there is none.
  * @throws UsageError, CommandError
  */
 export async function readPayload ({ values, positionals }: Arguments, io: Io): Promise<{ readonly value: unknown } | undefined> {
   const [, argument] = positionals
   const file = values.file as string | undefined
   if (argument !== undefined && file !== undefined) {
-    throw new UsageError("the payload is given twice: as an argument and with '--file'; leave one of them out")
+    throw new UsageError("the payload is given twice: as an argument and with '--file'; use only one of them")
   }
   if (file !== undefined) return { value: await parse(await readText(resolve(io.cwd, file)), file) }
   if (argument === undefined) return undefined
@@ -43,7 +43,7 @@ async function readText (path: string): Promise<string> {
 async function parse (source: string, where: string): Promise<unknown> {
   const json = source.replace(/^\uFEFF/, '')
   if (json.trim() === '') {
-    throw new CommandError(`the payload (${where}) is empty; for a task without data give {} or null, as its schema says`)
+    throw new CommandError(`the payload (${where}) is empty; for a task without data use {} or null, according to its schema`)
   }
   try {
     return await parseJson(json)
@@ -55,18 +55,18 @@ async function parse (source: string, where: string): Promise<unknown> {
 }
 
 /**
- * Refuses what the task's route would refuse, by the server's own validator.
- * @param example a command line that would do, without its payload
- * @throws CommandError that points at each field
+ * Validates a payload like the task's route, with the server's validator.
+ * @param example a valid command line, without the payload
+ * @throws CommandError with each invalid field
  */
 export async function checkPayload (found: FoundTask, value: unknown, example: string): Promise<void> {
   const { name, registration: { registry, payloads } } = found
   const examined = await examine(payloads, registry.get(name)!, value)
   if (examined.faults === undefined) return
-  // All that the validator says, values included: they were typed here.
-  const lines = examined.faults.map(fault => `  ${fieldOf(fault)}  ${fault.message ?? 'does not fit its schema'}${allowed(fault)}`)
-  const problems = lines.join('\n') || `  ${examined.cause instanceof Error ? examined.cause.message : 'its validator does not say why'}`
-  throw new CommandError(`the payload does not fit the schema of task '${name}':\n${problems}\n${await explainSchema(found, example)}`)
+  // The validator's messages can contain values, which the user has typed.
+  const lines = examined.faults.map(fault => `  ${fieldOf(fault)}  ${fault.message ?? 'does not match its schema'}${allowed(fault)}`)
+  const problems = lines.join('\n') || `  ${examined.cause instanceof Error ? examined.cause.message : 'the validator gave no reason'}`
+  throw new CommandError(`the payload does not match the schema of task '${name}':\n${problems}\n${await explainSchema(found, example)}`)
 }
 
 async function examine (payloads: PayloadCodec, task: RegisteredTask, value: unknown): Promise<Validation> {
@@ -79,18 +79,18 @@ async function examine (payloads: PayloadCodec, task: RegisteredTask, value: unk
 
 const PRINTED: ReadonlySet<unknown> = new Set(['FST_TASKS_PAYLOAD_NOT_JSON', 'FST_TASKS_VALIDATION_TIMEOUT'])
 
-/** What a payload of this task looks like, where none was given. */
+/** Describes the payload of a task, for when none was given. */
 export async function explainPayload (found: FoundTask, example: string): Promise<string> {
   const { name, schema } = found
   const sources = "as an argument, on stdin ('-') or in a file ('--file')"
   return `task '${name}' needs a payload, ${sources}.\n${fieldList(schema ?? {})}${await explainSchema(found, example)}`
 }
 
-/** A command line whose payload fits, or else the schema. */
+/** A command line with a valid payload, or else the schema. */
 async function explainSchema ({ name, schema, registration }: FoundTask, example: string): Promise<string> {
   const text = await samplePayload(registration.registry.get(name)!, registration)
-  if (text !== undefined) return `This one fits:\n  ${example} '${text.replaceAll("'", "'\\''")}'`
-  if (schema === undefined) return 'Its schema has no form in JSON Schema, so none can be shown; see the definition of the task.'
+  if (text !== undefined) return `A valid payload:\n  ${example} '${text.replaceAll("'", "'\\''")}'`
+  if (schema === undefined) return 'Its schema cannot be shown, because it has no JSON Schema; see the definition of the task.'
   try {
     return `Its schema:\n${JSON.stringify(schema, null, 2)}`
   } catch (error) {
@@ -123,7 +123,7 @@ interface FieldSchema {
   readonly const?: unknown
 }
 
-/** The fields of an object, one a line; nothing for other schemas, whose example or text says as much. */
+/** The fields of an object, one per line; empty for other schemas. */
 function fieldList ({ properties = {}, required = [] }: Described): string {
   const fields = Object.entries(properties)
   const width = Math.max(0, ...fields.map(([key]) => key.length))

@@ -11,7 +11,7 @@ interface Entry {
   readonly load: () => Promise<{ readonly default: Command }>
 }
 
-/** By name. A command's file is loaded when it is called, and no other. */
+/** Commands by name. Only the file of the called command is loaded. */
 export const commands: Readonly<Record<string, Entry>> = {
   list: { summary: 'shows the tasks of an app', load: () => import('./commands/list.js') },
   run: { summary: 'runs a handler once, here, without a queue', load: () => import('./commands/run.js') },
@@ -46,7 +46,7 @@ async function dispatch ([name, ...rest]: readonly string[], io: Io): Promise<nu
     return 0
   }
   if (name === '--help' || name === '-h' || name === 'help') return await help(rest, io)
-  if (name.startsWith('-')) throw new UsageError(`the command comes first, then its flags, as in '${PROGRAM} list ${name}'`)
+  if (name.startsWith('-')) throw new UsageError(`flags must follow the command, as in '${PROGRAM} list ${name}'`)
   const command = await load(name)
   if (asksForHelp(rest)) return await help([name], io)
   return await command.run(parse(name, command, rest), io)
@@ -70,7 +70,7 @@ async function load (name: string): Promise<Command> {
   return (await commands[name]!.load()).default
 }
 
-/** Behind `--` stands what is no flag. */
+/** Arguments after `--` are not flags. */
 function asksForHelp (args: readonly string[]): boolean {
   const end = args.indexOf('--')
   return (end === -1 ? args : args.slice(0, end)).some(arg => arg === '--help' || arg === '-h')
@@ -87,7 +87,7 @@ function parse (name: string, command: Command, args: readonly string[]): Argume
   const { values, positionals } = parseStrictly(name, config)
   const superfluous = positionals[command.maxArguments ?? 0]
   if (superfluous !== undefined) {
-    throw new UsageError(`'${name}' does not know what to do with '${superfluous}'; its usage is '${PROGRAM} ${name} ${command.usage}'`)
+    throw new UsageError(`unexpected argument '${superfluous}' of '${name}'; usage: '${PROGRAM} ${name} ${command.usage}'`)
   }
   return { values, positionals }
 }
@@ -114,7 +114,7 @@ function overview (): string {
 
 ${rows.join('\n')}
 
-'${PROGRAM} COMMAND --help' says more about one of them, '${PROGRAM} --version' which version this is.
+'${PROGRAM} COMMAND --help' describes a command, '${PROGRAM} --version' prints the version.
 `
 }
 

@@ -4,8 +4,8 @@ import type { RegisteredTask } from '../registry/registry.js'
 import { initialValue, type AboutString } from '../console/assets/form/schema-value.js'
 
 /**
- * The JSON text of a payload that the app's own validator accepts for `task`: the value that the console's form begins with,
- * its strings filled in. Undefined where that does not fit.
+ * The JSON text of a payload that the app's validator accepts for `task`: the initial value of the console's form, with its strings
+ * filled in. Undefined if that is not valid.
  */
 export async function samplePayload (task: RegisteredTask, { payloads }: PluginHandle): Promise<string | undefined> {
   const schema = jsonSchemaOf(task.payload)
@@ -15,7 +15,7 @@ export async function samplePayload (task: RegisteredTask, { payloads }: PluginH
     const { faults } = await payloads.examine(task, text)
     return faults === undefined ? text : undefined
   } catch {
-    // A schema may be of any library and hold anything: what cannot be read has no example.
+    // Schemas of any library are possible: there is no example for one that cannot be read.
     return undefined
   }
 }
@@ -25,7 +25,7 @@ function sampleText ({ format, schema: { examples, minLength = 0, maxLength } }:
   return FORMATS[format ?? ''] ?? 'text'.padEnd(Math.min(minLength, 200), 'text').slice(0, maxLength)
 }
 
-/** Those of JSON Schema and ajv-formats that people use. */
+/** Common formats of JSON Schema and ajv-formats. */
 const FORMATS: Readonly<Record<string, string>> = {
   email: 'ada@example.com',
   uri: 'https://example.com/',

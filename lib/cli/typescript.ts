@@ -9,35 +9,35 @@ export function isTypeScript (path: string): boolean {
 }
 
 /**
- * Makes this process able to load the TypeScript module at `path`, by what its app has installed: tsx, or ts-node for a CommonJS
- * package. Otherwise Node.js must do it itself, as it does from 22.18 on for types that can be erased.
+ * Prepares this process to load the TypeScript module at `path` with the loader that is installed in its app: tsx, or ts-node for a
+ * CommonJS package. Otherwise Node.js must load it, as it does since 22.18 for erasable syntax.
  * @returns how to load the module
  */
 export async function prepareTypeScript (path: string, nodeFlags: string): Promise<'import' | 'require'> {
-  // @fastify/autoload knows some loaders by the flags of Node.js only, and refuses TypeScript otherwise.
+  // @fastify/autoload detects some loaders only by Node.js's flags, and ignores TypeScript otherwise.
   process.env.FASTIFY_AUTOLOAD_TYPESCRIPT ??= '1'
   if (LOADERS.test(nodeFlags)) return isCommonJs(path) && /ts-node/.test(nodeFlags) ? 'require' : 'import'
   const require = createRequire(path)
   const tsx = resolved(require, 'tsx')
   if (tsx !== undefined) {
-    // What `node --import tsx` imports: it works for what is loaded from now on.
+    // Same as `node --import tsx`, for all modules that are loaded from now on.
     await import(pathToFileURL(tsx).href)
     return 'import'
   }
   const tsNode = isCommonJs(path) ? resolved(require, 'ts-node/register/transpile-only') : undefined
   if (tsNode === undefined) return 'import'
-  // It looks for tsconfig.json from here on.
+  // The folder from which it searches for tsconfig.json.
   process.env.TS_NODE_CWD ??= dirname(path)
-  // TypeScript 6 asks for it wherever files are written, and none are: any root does.
+  // Required by TypeScript 6 for emitted files; there are none, so any root works.
   process.env.TS_NODE_COMPILER_OPTIONS ??= JSON.stringify({ rootDir: parse(path).root })
   require(tsNode)
   return 'require'
 }
 
-/** A loader that Node.js was started with, by its flags or by NODE_OPTIONS, is the user's choice. */
+/** Loaders that were chosen by the user, with Node.js's flags or NODE_OPTIONS. */
 const LOADERS = /\b(?:tsx|ts-node|tsimp|tsm|swc-node|swc|esbuild-register|babel|loader)\b/
 
-/** The missing .ts file behind a missing .js file, which Node.js does not look for and loaders do. */
+/** Whether a missing .js file exists as a .ts file, which loaders resolve but Node.js does not. */
 export function hasTypeScriptSource (url: string | undefined): boolean {
   return url?.startsWith('file:') === true && existsSync(fileURLToPath(url).replace(/\.([cm]?)js$/, '.$1ts'))
 }
@@ -50,7 +50,7 @@ function resolved (require: NodeJS.Require, specifier: string): string | undefin
   }
 }
 
-/** By the extension, or else by the `type` of the nearest package. */
+/** Decides by the extension, or else by the `type` of the nearest package. */
 function isCommonJs (path: string): boolean {
   if (/\.cts$/.test(path)) return true
   if (/\.mts$/.test(path)) return false

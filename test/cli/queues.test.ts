@@ -272,7 +272,7 @@ t.test('enqueue refuses what cannot come to anything', async t => {
   t.match(await command(['enqueue', 'greet', '{"name":"Ada"}', '-a', 'local.js'], { cwd }), {
     code: 1,
     out: '',
-    err: /memory of its own process/
+    err: /keeps its queues in memory/
   })
 })
 

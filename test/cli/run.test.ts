@@ -24,7 +24,7 @@ t.test('the payload comes from the argument, stdin or a file', async t => {
   t.match(await run(['greet', '--file', 'payload.json']), { code: 0, out: /"Ada"/ })
   t.match(await run(['greet', '-f', 'absent.json']), { code: 1, err: /cannot be read: ENOENT.*absent\.json/ })
   t.match(await run(['greet', '{}', '--file', 'payload.json']), { code: 2, err: /given twice/ })
-  t.match(await run(['greet', '{}', '{}']), { code: 2, err: /does not know what to do with '\{\}'/ })
+  t.match(await run(['greet', '{}', '{}']), { code: 2, err: /unexpected argument '\{\}'/ })
   t.match(await run([]), { code: 2, err: /which task\?/ })
 })
 
@@ -52,8 +52,8 @@ t.test('a payload that is not JSON is refused with the line, the column and what
   t.match(await refused('[1 2]'), /column 4: expected ',', found "2"/)
   t.match(await refused('{"a":1'), /column 7: expected ',' or '\}', found the end/)
   t.match(await refused('"a\nb"'), /column 1: expected a string that ends on its line/)
-  t.match(await refused('[1] // one'), /column 5: expected a value, for JSON has no comments/)
-  for (const input of ['', '\n']) t.match(await refused(input), /the payload \(stdin\) is empty; for a task without data give/)
+  t.match(await refused('[1] // one'), /column 5: expected a value, because JSON has no comments/)
+  for (const input of ['', '\n']) t.match(await refused(input), /the payload \(stdin\) is empty; for a task without data use/)
 })
 
 t.test('whatever is not JSON is refused with its place, and nothing else is', async t => {
@@ -99,7 +99,7 @@ t.test('an example is shown only if the validator of the app accepts it, else th
   const exampleOf = async (name: string, app: string): Promise<string | undefined> => {
     const { code, err } = await command(['run', name, '-a', app], { cwd })
     t.equal(code, 1, err)
-    const [line, example] = new RegExp(`^This one fits:\\n {2}fastify-cloud-tasks run ${name} -a ${app} '(.+)'$`, 'm').exec(err) ?? []
+    const [line, example] = new RegExp(`^A valid payload:\\n {2}fastify-cloud-tasks run ${name} -a ${app} '(.+)'$`, 'm').exec(err) ?? []
     t.equal(line === undefined, /^Its schema(?: cannot be shown as JSON)?:/m.test(err), err)
     return example?.replaceAll("'\\''", "'")
   }
@@ -127,7 +127,7 @@ t.test('a payload that does not fit is refused field by field', async t => {
   const { code, out, err } = await run(['greet', '{"name":"A","email":"nowhere"}'])
   t.equal(code, 1)
   t.equal(out, '')
-  t.match(err, /does not fit the schema of task 'greet':\n {2}name {2}must NOT have fewer than 2 characters\nThis one fits:/)
+  t.match(err, /does not match the schema of task 'greet':\n {2}name {2}must NOT have fewer than 2 characters\nA valid payload:/)
   t.match((await run(['greet', '{"name":"Ada","email":"nowhere"}'])).err, /^ {2}email {2}must match format "email"$/m)
   t.match((await run(['greet', '{}'])).err, /^ {2}name {2}must have required property 'name'$/m)
   t.match((await run(['greet', '3'])).err, /^ {2}\(payload\) {2}must be object$/m)
@@ -170,9 +170,9 @@ t.test('a task that its handler postponed ends with code 4 and one line with tim
 })
 
 t.test('a return value without JSON text is a clear error', async t => {
-  t.match(await run(['give', '"circle"']), { code: 1, out: '', err: /returned, but what it returned has no JSON text: .*circular/i })
+  t.match(await run(['give', '"circle"']), { code: 1, out: '', err: /succeeded, but its return value has no JSON representation: .*circular/i })
   t.match(await run(['give', '"big"']), { code: 1, out: '', err: /BigInt/ })
-  t.match(await run(['give', '"function"']), { code: 1, out: '', err: /a function has no JSON text/ })
+  t.match(await run(['give', '"function"']), { code: 1, out: '', err: /a function has no JSON representation/ })
 })
 
 t.test('an interrupt aborts task.signal, and the handler may clean up', async t => {

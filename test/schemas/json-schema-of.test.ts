@@ -104,12 +104,12 @@ t.test('the command line', async t => {
     const cwd = t.testdir({ 'app.js': app, node_modules: t.fixture('symlink', process.cwd() + '/node_modules') })
     const { code, err } = await command(['run', 'zod'], { cwd })
     t.equal(code, 1)
-    t.ok(err.includes('This one fits:\n  fastify-cloud-tasks run zod \'{"order":"text","email":"ada@example.com","from":"3"}\''), err)
+    t.ok(err.includes('A valid payload:\n  fastify-cloud-tasks run zod \'{"order":"text","email":"ada@example.com","from":"3"}\''), err)
     const ran = await command(['run', 'zod', '{"order":"42","email":"ada@example.com","from":"7"}'], { cwd })
     t.same(JSON.parse(ran.out), { order: '42', email: 'ada@example.com', from: 7 }, 'its transform ran once')
     const valibot = await command(['run', 'valibot'], { cwd })
     t.equal(valibot.code, 1)
-    t.ok(valibot.err.includes('Its schema has no form in JSON Schema'), valibot.err)
+    t.ok(valibot.err.includes('Its schema cannot be shown'), valibot.err)
   })
 
   t.test('run points at the fields that do not fit, in the words of the library', async t => {

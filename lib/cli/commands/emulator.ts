@@ -10,25 +10,25 @@ const emulator: Command = {
   usage: '[--host HOST] [--port PORT] [--data DIR] [--queue NAME]... [--auto-create-queues] [--app-engine-url URL] ' +
     '[--app-engine-host service|url] [--default-url URL] [--batch-duplicates reject|report] [--task-tombstone TIME] ' +
     '[--queue-tombstone TIME] [--allow-host NAME]...',
-  help: `Serves Cloud Tasks on one port: gRPC, REST, the keys of its tokens, and a console at /.
-Prints 'listening on http://HOST:PORT' once it is, and exits with code 0 at SIGTERM or Ctrl-C.
+  help: `Emulates Cloud Tasks on one port: gRPC, REST, the public keys of its tokens, and a console at /.
+Prints 'listening on http://HOST:PORT' when it is ready, and exits with code 0 on SIGTERM or Ctrl-C.
 
   --host HOST             address to listen on; there is no access control (default: 127.0.0.1)
   --port PORT             0 for any free one (default: 8123)
-  --data DIR              keeps queues, tasks, names and the tokens' key in a directory (default: in memory)
+  --data DIR              stores queues, tasks, names and the signing key in a directory (default: in memory)
   --queue NAME            creates projects/P/locations/L/queues/Q unless it exists; may be repeated
-  --auto-create-queues    creates a queue with the first task that names it
-  --app-engine-url URL    where App Engine tasks go: their relative URI is appended
-  --app-engine-host WHAT  their header Host: 'service' (default: PROJECT.xx.r.appspot.com, as in production) or 'url', for servers
-                          that accept only names they know
-  --default-url URL       where tasks of firebase-admin go, which have no URL
+  --auto-create-queues    creates a missing queue when a task is added to it
+  --app-engine-url URL    where App Engine tasks are sent: their relative URI is appended
+  --app-engine-host WHAT  their Host header: 'service' (default: PROJECT.xx.r.appspot.com, as in production) or 'url', for servers
+                          with a list of allowed hosts
+  --default-url URL       where tasks of firebase-admin without a URL are sent
                           (default: http://127.0.0.1:5001/{project}/{location}/{queue})
-  --batch-duplicates WHAT a batch create with a name that exists: 'reject' (default: ALREADY_EXISTS for the whole call, as
-                          Cloud Tasks was measured to answer) or 'report' (among the failed requests, as documented)
-  --task-tombstone TIME   how long names of ended tasks are refused (default: 1h)
-  --queue-tombstone TIME  how long names of deleted queues are refused (default: 7d)
-  --allow-host NAME       a name by which the console, and REST on a loopback address, may be called, in addition to
-                          localhost and addresses; may be repeated
+  --batch-duplicates WHAT batches with a task name that exists: 'reject' (default: ALREADY_EXISTS for the whole call, as
+                          Cloud Tasks does) or 'report' (among the failed requests, as Google documents)
+  --task-tombstone TIME   how long names of finished tasks cannot be reused (default: 1h)
+  --queue-tombstone TIME  how long names of deleted queues cannot be reused (default: 7d)
+  --allow-host NAME       an additional host name of the console, and of REST on a loopback address, besides localhost
+                          and IP addresses; may be repeated
 
 A TIME is 0 or a number with ms, s, m, h or d, as in 30s.
 
@@ -123,14 +123,14 @@ function lines ({ stderr }: Io): EmulatorLogger {
   return { info: line, warn: line, error: line }
 }
 
-/** Why it does not start, in one line. */
+/** The reason why it failed to start, in one line. */
 function problemOf (error: unknown, { host, port }: EmulatorConfig): Error {
   const { code, message } = error as NodeJS.ErrnoException
   if (error instanceof CloudTasksError) return new CommandError(`--queue: ${message}`)
   if (code === 'EADDRINUSE') {
     return new CommandError(`${host}:${port} is in use by another program; choose another port with --port, or 0 for any free one`)
   }
-  if (code === 'EACCES') return new CommandError(`this user may not listen on port ${port}; choose one above 1023 with --port`)
+  if (code === 'EACCES') return new CommandError(`no permission to listen on port ${port}; choose one above 1023 with --port`)
   if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
     return new CommandError(`--host: ${host} is not an address of this machine`)
   }

@@ -7,16 +7,16 @@ import { appFlag } from './run.js'
 
 const enqueue: Command = {
   usage: 'TASK [JSON|-] [--file FILE] [-a APP] [--id ID] [--delay SECONDS] [--queue QUEUE]',
-  help: `Enqueues a task through the app's own transport and prints the result as JSON: with 'cloud' on Cloud Tasks, or on the emulator
-that CLOUD_TASKS_EMULATOR_HOST names. The embedded queue accepts tasks from here only if it keeps them in a directory that no
-server has open; they then run when the server starts.
+  help: `Enqueues a task through the app's transport and prints the result as JSON: with 'cloud' in Cloud Tasks, or in the emulator at
+CLOUD_TASKS_EMULATOR_HOST. The embedded queue accepts tasks from here only if it has a directory that is not in use by a server; they
+then run when the server starts.
 
   TASK             a task's name, or the path of its route
 ${PAYLOAD_HELP}
 ${APP_HELP}
       --id ID      de-duplication key
       --delay SECONDS
-                   how long to wait before the first attempt
+                   delay of the first attempt
       --queue QUEUE
                    id of another queue than the task's own
 
@@ -26,7 +26,7 @@ Example: CLOUD_TASKS_EMULATOR_HOST=127.0.0.1:8123 fastify-cloud-tasks enqueue se
 
   async run (args, io) {
     const [name] = args.positionals
-    if (name === undefined) throw new UsageError("which task? 'enqueue TASK [JSON|-]'; 'list' shows those of the app")
+    if (name === undefined) throw new UsageError("missing task: 'enqueue TASK [JSON|-]'; 'list' shows the app's tasks")
     const options = readOptions(args)
     const given = await readPayload(args, io)
     return await withApp(args, io, 'open', async app => {
@@ -48,7 +48,7 @@ Example: CLOUD_TASKS_EMULATOR_HOST=127.0.0.1:8123 fastify-cloud-tasks enqueue se
 
 export default enqueue
 
-/** Errors whose message alone is printed. */
+/** Errors that are printed without a stack. */
 const PRINTED = ['FST_TASKS_SEND_FAILED', 'FST_TASKS_QUEUE_NOT_FOUND', 'FST_TASKS_TOO_LARGE', 'FST_TASKS_INVALID_ENQUEUE_OPTION']
 
 function readOptions ({ values }: Arguments): EnqueueOptions {
@@ -64,7 +64,7 @@ function readOptions ({ values }: Arguments): EnqueueOptions {
 /** Tasks in memory would be lost when this process ends. */
 function refuseMemory ({ name, registration: { config } }: FoundTask): void {
   if (!config.volatile) return
-  throw new CommandError("the app keeps tasks in the memory of its own process (transport 'local'), which no other process reaches. " +
+  throw new CommandError("the app keeps tasks in memory (transport 'local'), so other processes cannot enqueue any. " +
     `To run '${name}' now, use 'run'; to enqueue from here, start the emulator ('fastify-cloud-tasks emulator') and set ` +
     "CLOUD_TASKS_EMULATOR_HOST for the server and this command, or give the app a 'local.directory' and stop its server first")
 }

@@ -50,13 +50,13 @@ Example: fastify-cloud-tasks queues diff -a dist/app.js`,
 
 export default queues
 
-/** In the first registration that has the queue. */
+/** Applies to the first registration with the queue. */
 async function setState ({ registrations }: LoadedApp, queue: string, action: 'pause' | 'resume', io: Io): Promise<number> {
   const errors: string[] = []
   for (const { app, config } of registrations) {
     if (config.volatile) {
-      throw new CommandError("the app keeps its queues in the memory of its own process (transport 'local'), which no other process " +
-        `reaches; call app.tasks.${action}Queue('${queue}') in it, or use the console`)
+      throw new CommandError("the app keeps its queues in memory (transport 'local'), where other processes cannot access them; " +
+        `call app.tasks.${action}Queue('${queue}') in the app, or use the console`)
     }
     try {
       if (config.embedded) await app.tasks[`${action}Queue`](queue)
@@ -117,7 +117,7 @@ async function look (cloud: CloudQueues, id: string, fields: QueueFields, io: Io
   return changed.size === 0 ? 'same' : 'differs'
 }
 
-/** `refused`: the service answered without an error, and still has another setting. */
+/** `refused`: the service ignored a setting without an error. */
 async function settle (cloud: CloudQueues, id: string, fields: QueueFields, io: Io): Promise<'same' | 'changed' | 'refused'> {
   const before = await cloud.read(id)
   const start = before ?? await cloud.create(id, fields)
@@ -156,7 +156,7 @@ interface WantedQueues {
   readonly wanted: ReadonlyMap<string, QueueFields>
 }
 
-/** The settings that each registration wants; several may share a project and location, and even a queue. */
+/** The settings of each registration; several can share a project and location, and even a queue. */
 function wantedQueues ({ registrations }: LoadedApp): WantedQueues[] {
   return registrations.map(({ config, queues, registry }) => {
     if (config.embedded) {
@@ -172,7 +172,7 @@ function wantedQueues ({ registrations }: LoadedApp): WantedQueues[] {
   })
 }
 
-/** By path, such as `rateLimits.maxDispatchesPerSecond`. */
+/** Settings by path, such as `rateLimits.maxDispatchesPerSecond`. */
 function fieldsOf (options: QueueOptions): QueueFields {
   const found = new Map<string, number>()
   for (const [section, fields] of Object.entries(options as Readonly<Record<string, Readonly<Record<string, number | undefined>>>>)) {

@@ -7,16 +7,15 @@ import { FILE_FLAG, PAYLOAD_HELP, checkPayload, explainPayload, readPayload } fr
 
 const run: Command = {
   usage: 'TASK [JSON|-] [--file FILE] [-a APP] [--inspect|--inspect-brk]',
-  help: `Runs the handler of a task once, in this process: without a queue, without HTTP, without a deadline. Log lines and what the
-handler prints go to stderr, its return value goes to stdout as JSON. Ctrl-C aborts task.signal; a second one ends at once.
+  help: `Runs the handler of a task once, in this process: without a queue, without HTTP, without a deadline. Log lines and the
+handler's output go to stderr, its return value goes to stdout as JSON. Ctrl-C aborts task.signal; a second one exits at once.
 
   TASK             a task's name, or the path of its route
 ${PAYLOAD_HELP}
 ${APP_HELP}
       --inspect[=[HOST:]PORT], --inspect-brk[=[HOST:]PORT]
-                   lets a debugger attach, as node's flags do; -brk waits for it, and stops before the app loads
-
-Exit codes: 0 it returned, 1 it failed, 2 wrong usage, 3 it dropped its task, 4 it postponed it, 130 or 143 it was interrupted.
+                   lets a debugger attach, like node's flags; -brk waits for it, and breaks before the app loads
+Exit codes: 0 the handler returned, 1 it failed, 2 invalid usage, 3 it dropped its task, 4 it postponed it, 130 or 143 interrupted.
 
 Examples:
   fastify-cloud-tasks run send-receipt '{"order":"42"}'
@@ -26,14 +25,14 @@ Examples:
 
   async run (args, io) {
     const [name] = args.positionals
-    if (name === undefined) throw new UsageError("which task? 'run TASK [JSON|-]'; 'list' shows those of the app")
+    if (name === undefined) throw new UsageError("missing task: 'run TASK [JSON|-]'; 'list' shows the app's tasks")
     const given = await readPayload(args, io)
     openDebugger(args, io)
     return await withApp(args, io, 'closed', async app => {
       const task = findTask(app, name)
       if (!task.handler) {
         throw new CommandError(`task '${name}' has no handler in this app; ` +
-          "add one to the option 'handlers', or name another app with '-a APP'")
+          "add one to the option 'handlers', or set another app with '-a APP'")
       }
       const example = `fastify-cloud-tasks run ${name}${appFlag(args)}`
       if (given === undefined) throw new CommandError(await explainPayload(task, example))
@@ -45,13 +44,13 @@ Examples:
 
 export default run
 
-/** As it was typed, so that an example can be pasted. */
+/** The flag as typed, so that examples can be pasted. */
 export function appFlag ({ values }: Arguments): string {
   return typeof values.app === 'string' ? ` -a ${values.app}` : ''
 }
 
 async function runHandler ({ name, registration }: FoundTask, payload: unknown, io: Io): Promise<number> {
-  const onAbort = (): void => { io.stderr.write('task.signal has aborted; waiting for the handler (again ends it at once)\n') }
+  const onAbort = (): void => { io.stderr.write('task.signal has aborted; waiting for the handler (press again to exit at once)\n') }
   io.signal.addEventListener('abort', onAbort)
   let value: unknown
   try {
@@ -59,7 +58,7 @@ async function runHandler ({ name, registration }: FoundTask, payload: unknown, 
   } catch (error) {
     if (codeOf(error) === 'FST_TASKS_DROPPED') throw new CommandError(explain(error as Error), 3)
     if (codeOf(error) === 'FST_TASKS_POSTPONED') throw new CommandError(explain(error as Error), 4)
-    // The stack as it is: it names the lines to look at.
+    // With its stack, for debugging.
     io.stderr.write(`${inspect(error)}\n`)
     return io.signal.aborted ? exitCodeOf(io.signal.reason as NodeJS.Signals) : 1
   } finally {
@@ -74,8 +73,9 @@ function print (name: string, value: unknown): string {
   try {
     text = JSON.stringify(value, null, 2)
   } catch (error) {
-    throw new CommandError(`the handler of '${name}' returned, but what it returned has no JSON text: ${(error as Error).message}`)
+    const problem = (error as Error).message
+    throw new CommandError(`the handler of '${name}' succeeded, but its return value has no JSON representation: ${problem}`)
   }
-  if (text === undefined) throw new CommandError(`the handler of '${name}' returned, but a ${typeof value} has no JSON text`)
+  if (text === undefined) throw new CommandError(`the handler of '${name}' succeeded, but a ${typeof value} has no JSON representation`)
   return text
 }

@@ -16,12 +16,12 @@ export interface CopiedAttempt {
   readonly sourceQueue: string
   /** Short id of the copied task. */
   readonly sourceId: string
-  /** Short id of the task that was enqueued. */
+  /** Short id of the original task. */
   readonly originalId: string
   readonly scheduledTime: Date
-  /** Whether it came from a queue. */
+  /** Whether it was delivered by a queue. */
   readonly delivered: boolean
-  /** The task may be one of another client. */
+  /** Whether the task may have been created by another client. */
   readonly mayHaveOwnRetry: boolean
   readonly request: FastifyRequest | undefined
 }
@@ -40,7 +40,7 @@ export interface NewCopy {
   readonly mayHaveEnded?: boolean
 }
 
-/** Where copies are stored. A transport is one. */
+/** Reads and stores tasks. A transport is one. */
 export interface CopyStore {
   readTask (queue: string, id: string): Promise<TaskReading>
   putTask (queue: string, id: string, task: TaskContent, scheduleAt?: number): Promise<Sent>
@@ -50,7 +50,7 @@ export interface CopiesOptions {
   readonly app: FastifyInstance
   readonly config: Config
   readonly store: CopyStore
-  /** A task of this app, as CreateTask accepts it. */
+  /** Creates a task of this app, as CreateTask accepts it. */
   readonly newTask: (route: string, request: TaskRequest) => NewTask
 }
 
@@ -62,15 +62,15 @@ export interface TaskRequest {
 
 export type Copied =
   | { readonly outcome: 'created' }
-  /** The same copy was made before. */
+  /** The copy exists already. */
   | { readonly outcome: 'duplicate' }
-  /** The task has ended or was deleted meanwhile, so there is nothing to copy. */
+  /** The task has ended or was deleted, so there is nothing to copy. */
   | { readonly outcome: 'gone' }
   | Failure
 
 /**
- * Copies of tasks: exact ones where the task may be read (`cloudtasks.tasks.get` and `fullView`), also of tasks that other clients have
- * created; otherwise made of the request of the attempt.
+ * Copies tasks: exactly where the task can be read (`cloudtasks.tasks.get` and `fullView`), even if it was created by another client;
+ * otherwise from the request of the attempt.
  */
 export class Copies {
   readonly #options: CopiesOptions
@@ -84,7 +84,7 @@ export class Copies {
     this.keepsBodies = !embedded || callers.verify === 'none' || deadLetterQueue !== undefined
   }
 
-  /** The body of a request was read. */
+  /** Called when a body was read. */
   received (request: FastifyRequest, body: Buffer): void {
     this.#bodies.set(request, body)
   }
@@ -114,17 +114,17 @@ export class Copies {
     return sent.outcome === 'created' ? { outcome: 'created' } : sent
   }
 
-  /** What tells a task from others of the same id. An id that the service has picked is never used again. */
+  /** Distinguishes a task from others with the same id. Ids that the service has generated are never reused. */
   #life ({ delivered, mayHaveOwnRetry, request, scheduledTime }: CopiedAttempt, reading: TaskReading): string {
     if (!delivered) return randomUUID()
     const chosen = reading.outcome === 'read' ? headersOf(reading.task)[LIFE_HEADER] : request?.headers[LIFE_HEADER]
     if (typeof chosen === 'string') return chosen
     if (this.#options.config.embedded || !mayHaveOwnRetry) return ''
-    // Of another client's task, the attempt is all that is known without reading it.
+    // For another client's task that cannot be read, only the attempt is known.
     return reading.outcome === 'read' ? `created ${reading.task.createdAt}` : `due ${scheduledTime.getTime()}`
   }
 
-  /** A task that makes the same request again. */
+  /** A task with the same request. */
   #requested ({ method, path }: CopiedRoute, request: FastifyRequest): TaskContent {
     const { app, config, newTask } = this.#options
     const url = request.originalUrl
@@ -137,11 +137,11 @@ export class Copies {
   }
 }
 
-/** What went wrong, and what to do about it. */
+/** The problem and how to fix it. */
 export function problemOf (failure: Failure): string {
   switch (failure.outcome) {
     case 'queueNotFound': return `its queue does not exist; ${failure.hint}`
-    case 'tooLarge': return `the copy takes ${failure.bytes} bytes, more than the ${failure.limit} that Cloud Tasks stores`
+    case 'tooLarge': return `the copy has ${failure.bytes} bytes, more than the ${failure.limit} that Cloud Tasks stores`
     case 'closing': return 'the server is closing'
     case 'failed': return failure.problem
   }

@@ -1,11 +1,11 @@
-/** The header in which this package tells later attempts where a task comes from. It informs, it never authorises. */
+/** The header that describes the origin of a copied task. Not for authorization. */
 import { isPlainObject } from '../checks.js'
 import { isQueueId, isTaskId } from '../cloud-tasks/names.js'
 import { ORIGIN_HEADER } from '../delivery/headers.js'
 
-/** Where a task comes from that is a copy of another. */
+/** The origin of a task that is a copy of another. */
 export interface Origin {
-  /** Short id of the task that was enqueued, whose copies these are. */
+  /** Short id of the original task. */
   readonly id: string
   /** How often handlers postponed it. */
   readonly postponements: number
@@ -13,11 +13,11 @@ export interface Origin {
   readonly letter?: LetterFacts
 }
 
-/** What a dead letter tells of the task that ended. Texts are cut. */
+/** What a dead letter contains about the failed task. Texts are truncated. */
 export interface LetterFacts {
   /** Short id of the queue that the task was in. */
   readonly queue: string
-  /** Short id of the task; absent where it is that of its origin. */
+  /** Short id of the task; absent if it is the original one. */
   readonly id?: string
   /** Name in the registry. */
   readonly task?: string
@@ -27,10 +27,10 @@ export interface LetterFacts {
   readonly error: { readonly name: string, readonly code?: string, readonly message: string }
 }
 
-/** Longest value of the header. */
+/** Maximum length of the header's value. */
 export const MAX_ORIGIN_BYTES = 1024
 
-/** The value of the header: base64url of JSON, because messages hold newlines and Unicode. Texts are cut until it fits. */
+/** The value of the header: base64url of JSON, because messages contain newlines and Unicode. Texts are truncated to fit. */
 export function printOrigin (origin: Origin): string {
   for (const length of [600, 400, 200, 100, 40, 0]) {
     const text = encode(cutTexts(origin, length))
@@ -42,7 +42,7 @@ export function printOrigin (origin: Origin): string {
     : { ...rest, letter: { queue: letter.queue, id: letter.id, attempts: letter.attempts, at: letter.at } })
 }
 
-/** Undefined for what this package did not print, or may not have. Anybody who may create tasks can send this header. */
+/** Undefined for invalid values. Anyone who can create tasks can set this header. */
 export function readOrigin (headers: Readonly<Record<string, unknown>> | undefined): Origin | undefined {
   const value = headers?.[ORIGIN_HEADER]
   if (typeof value !== 'string' || value.length > MAX_ORIGIN_BYTES) return undefined
@@ -61,7 +61,7 @@ export function readOrigin (headers: Readonly<Record<string, unknown>> | undefin
 
 function readLetter (letter: unknown): LetterFacts | undefined {
   if (!isPlainObject(letter)) return undefined
-  // Where the ids leave no room, there is no error.
+  // Long ids leave no space for an error.
   const { queue, id, task, attempts, at, error = { name: '', message: '' } } = letter
   if (!isPlainObject(error)) return undefined
   const { name, code, message } = error
@@ -96,7 +96,7 @@ function cutTexts (origin: Origin, length: number): Origin {
   return { ...origin, letter: { ...letter, error } }
 }
 
-/** Half of a surrogate pair has no UTF-8. */
+/** An unpaired surrogate has no UTF-8 encoding. */
 function cut (text: string, length: number): string {
   return text.length <= length ? text : text.slice(0, length).replace(/[\uD800-\uDBFF]$/, '')
 }

@@ -2,10 +2,10 @@ import { systemClock } from '../clock/clock.js'
 import { MAX_SCHEDULE_AHEAD_MS } from '../cloud-tasks/limits.js'
 
 /**
- * Seconds that the header `Retry-After` of an HTTP answer asks for, as `task.retryAfter` takes them: 0 for a date in the past, and at
- * most 30 days (2,592,000), the furthest that a task can be scheduled. Undefined for an absent or malformed header.
- * @param value seconds or a date, as RFC 9110, section 10.2.3, has them: `response.headers.get('retry-after')`
- * @param now epoch milliseconds that a date is counted from. @default the system's clock
+ * Parses the `Retry-After` header of an HTTP response to seconds, for `task.retryAfter`: 0 for a date in the past, and at most 30 days
+ * (2,592,000), the maximum delay of a task. Undefined for an absent or malformed header.
+ * @param value seconds or a date according to RFC 9110, section 10.2.3: `response.headers.get('retry-after')`
+ * @param now epoch milliseconds, for dates. @default the system's clock
  */
 export function parseRetryAfter (
   value: string | readonly string[] | null | undefined, now: number = systemClock.now()
@@ -19,7 +19,7 @@ export function parseRetryAfter (
 
 const MAX_SECONDS = MAX_SCHEDULE_AHEAD_MS / 1000
 
-/** The form of today and the two that are obsolete: of RFC 850 and of asctime. */
+/** The current format and the two obsolete ones, of RFC 850 and of asctime. */
 const HTTP_DATE = new RegExp(`^(?:${[
   '[A-Z][a-z]{2}, \\d{2} [A-Z][a-z]{2} \\d{4} \\d{2}:\\d{2}:\\d{2} GMT',
   '[A-Z][a-z]{5,8}, \\d{2}-[A-Z][a-z]{2}-\\d{2} \\d{2}:\\d{2}:\\d{2} GMT',

@@ -21,33 +21,33 @@ export interface DeadLetterPage {
 
 export interface DeadLetterResult {
   readonly id: string
-  /** `notFound`: it was replayed, discarded or run meanwhile. */
+  /** `notFound`: it was replayed, discarded or run in the meantime. */
   readonly outcome: 'replayed' | 'discarded' | 'notFound' | 'failed'
-  /** Why it failed, and what to do. The letter is still there. */
+  /** The problem and how to fix it. The letter is kept. */
   readonly problem?: string
 }
 
-/** `app.tasks.deadLetters`: tasks that ended with a failure and wait in the queue of the option `deadLetterQueue`. */
+/** `app.tasks.deadLetters`: failed tasks in the queue of the option `deadLetterQueue`. */
 export interface DeadLetters<N extends string = string> {
   /**
-   * A page of them, in no particular order.
+   * A page of dead letters, in no particular order.
    * @throws FST_TASKS_NO_DEAD_LETTERS, FST_TASKS_INVALID_LETTER_QUERY, FST_TASKS_DEAD_LETTERS_FAILED
    */
   list (query?: DeadLetterQuery<N>): Promise<DeadLetterPage>
   /**
-   * Enqueues them again, each as a new task in the queue that it was in, with attempts of its own. A letter is deleted once its task is
-   * enqueued; one whose replay was interrupted in between is not enqueued again.
+   * Enqueues dead letters again, each as a new task in its original queue, with new attempts. A letter is deleted after its task is
+   * enqueued. Idempotent: a replay that was interrupted in between does not enqueue its task twice.
    * @throws as `list`
    */
   replay (which: DeadLetterSelection<N>, options?: ReplayOptions<N>): Promise<DeadLetterResult[]>
   /**
-   * Deletes them for good.
+   * Deletes dead letters.
    * @throws as `list`
    */
   discard (which: DeadLetterSelection<N>, options?: DeadLetterOptions): Promise<DeadLetterResult[]>
 }
 
-/** A task that letters can be replayed as. */
+/** A task as which letters can be replayed. */
 export interface ReplayTarget {
   readonly name: string
   readonly method: TaskRequest['method']

@@ -282,7 +282,7 @@ t.test('in Cloud Tasks', async t => {
     await emulator.engine.createTask(parent, { httpRequest: { ...base, body: Buffer.from(JSON.stringify('x'.repeat(size - 32))) } })
     const [end] = await attempts.ended(1)
     t.hasStrict(end, { result: 'retry', status: 500, exhausted: true, error: { code: 'FST_TASKS_POSTPONE_FAILED' } })
-    t.match((end!.error as { explanation: string }).explanation, /the copy takes \d+ bytes, more than the 1048569/)
+    t.match((end!.error as { explanation: string }).explanation, /the copy has \d+ bytes, more than the 1048569/)
   })
 })
 

@@ -19,27 +19,27 @@ export interface AttemptsOptions {
   readonly expiryReports: ExpiryReports
   readonly onExpired: (task: Task) => unknown
   readonly onError: (error: unknown, where: ErrorContext) => void
-  /** A slot of the queue is free again, or a task of it due at another time. */
+  /** Called when a slot of the queue becomes free, or the due time of one of its tasks changes. */
   readonly onEnd: (queue: TaskQueue) => void
 }
 
-/** An attempt under way. */
+/** A running attempt. */
 interface Running {
   readonly queue: TaskQueue
   readonly entry: TaskEntry
   readonly attempt: Attempt
   readonly start: AttemptStart
-  /** The task's state after dispatch, as memory has it until something else happens to the task. */
+  /** The task's state after dispatch, which is in memory until the task changes otherwise. */
   readonly dispatched: Task
-  /** What memory was ahead of the store before. */
+  /** The previous state that was not yet stored. */
   readonly unstored: Task | undefined
   /** In monotonic time. */
   readonly startedAt: number
 }
 
 /**
- * The attempts under way. Each ends once, in one of five ways: its target responded, its target could not be reached, its deadline
- * passed, its task was gone by then and the result means nothing, or it was never delivered and counts as not made.
+ * The running attempts. Each ends once, in one of five ways: its target responded, its target could not be reached, its deadline
+ * passed, its task was deleted in the meantime and the result is ignored, or it was not delivered and does not count.
  */
 export class Attempts {
   readonly #options: AttemptsOptions
@@ -52,7 +52,7 @@ export class Attempts {
 
   /**
    * Starts an attempt of a task that its queue owns, and returns the task's state after dispatch. Undefined when there is
-   * nothing to send: the task has outlived its retention, or the store cannot read it.
+   * nothing to send: the task has expired, or the store cannot read it.
    */
   start (queue: TaskQueue, entry: TaskEntry, forced: boolean): Task | undefined {
     const { clock, writeBehind } = this.#options
@@ -78,14 +78,14 @@ export class Attempts {
     return dispatched
   }
 
-  /** Ends a task that has outlived its retention, if the store can read it. */
+  /** Ends an expired task, if the store can read it. */
   expire (queue: TaskQueue, entry: TaskEntry): void {
     queue.due.remove(entry)
     const task = this.#read(queue, entry, this.#options.clock.now())
     if (task !== undefined) this.#expire(queue, entry, task)
   }
 
-  /** Resolves when no attempt is under way. */
+  /** Resolves when no attempt is running. */
   async idle (): Promise<void> {
     if (this.#running > 0) await new Promise<void>(resolve => { this.#onIdle.push(resolve) })
   }
@@ -113,7 +113,7 @@ export class Attempts {
       })
   }
 
-  /** Whatever the dispatcher does wrong is a rejection. */
+  /** Converts a synchronous throw of the dispatcher to a rejection. */
   #dispatch (attempt: Attempt): ReturnType<Dispatcher> {
     try {
       return Promise.resolve(this.#options.dispatch(attempt))
@@ -127,29 +127,29 @@ export class Attempts {
       this.#undo(running)
       return
     }
-    const how = endOf(answer)
-    if (how !== undefined) {
-      this.#settle(running, how, answer)
+    const result = endOf(answer)
+    if (result !== undefined) {
+      this.#settle(running, result, answer)
       return
     }
-    const error = new TypeError(`A dispatcher must answer with an HTTP status or 0, not ${String(answer?.status)}`)
+    const error = new TypeError(`A dispatcher must return an HTTP status or 0, not ${String(answer?.status)}`)
     this.#options.onError(error, { during: 'dispatch', name: running.entry.name })
     this.#settle(running, 'unreachable', { error })
   }
 
-  #settle (running: Running, how: AttemptEnd, details: AttemptDetails = {}): void {
+  #settle (running: Running, result: AttemptEnd, details: AttemptDetails = {}): void {
     const { clock, observers } = this.#options
     const { queue, entry, attempt, start, startedAt } = running
     const now = clock.now()
     queue.running--
     entry.attempts--
     let end: EndOfTask | undefined
-    if (queue.owns(entry)) end = isSuccess(how) ? 'done' : this.#fail(queue, entry, start, how, now)
+    if (queue.owns(entry)) end = isSuccess(result) ? 'done' : this.#fail(queue, entry, start, result, now)
     if (!observers.none) {
       const retryAt = end === undefined && entry.position !== -1 ? entry.dueAt : undefined
       observers.notify('attempted', {
         attempt,
-        how,
+        result,
         endedAt: now,
         durationMs: clock.monotonic() - startedAt,
         retryAt,
@@ -162,15 +162,15 @@ export class Attempts {
     this.#leave(queue)
   }
 
-  /** Returns how the task ends, if it does; otherwise it is due again. */
-  #fail (queue: TaskQueue, entry: TaskEntry, start: AttemptStart, how: AttemptEnd, now: number): EndOfTask | undefined {
+  /** Returns the end of the task, or schedules its retry. */
+  #fail (queue: TaskQueue, entry: TaskEntry, start: AttemptStart, result: AttemptEnd, now: number): EndOfTask | undefined {
     const { writeBehind } = this.#options
     const before = this.#read(queue, entry, now)
     if (before === undefined) return undefined
     const retry = before.retryConfig ?? queue.stored.settings.retryConfig
-    const task = afterFailure(before, start, how, retry, now)
+    const task = afterFailure(before, start, result, retry, now)
     if (entry.attempts === 0) {
-      // While another attempt of it runs, the task is neither given up nor due: that attempt may yet succeed.
+      // While another attempt is running, the task is neither given up nor due: that attempt may still succeed.
       if (isGivenUp(task, retry, now)) return 'givenUp'
       if (this.#options.retention.hasExpired(entry, now)) return 'expired'
       queue.due.schedule(entry, dueAt(entry, task.scheduleAt, now))
@@ -179,7 +179,7 @@ export class Attempts {
     return undefined
   }
 
-  /** Puts the task back to where it was before an attempt that was never delivered. */
+  /** Restores the task's state from before an attempt that was not delivered. */
   #undo (running: Running): void {
     const { clock, observers } = this.#options
     const { queue, entry, start, attempt } = running
@@ -187,17 +187,17 @@ export class Attempts {
     queue.running--
     entry.attempts--
     if (queue.owns(entry) && this.#restore(running, now) && entry.attempts === 0) {
-      // Not at once: should dispatching go on all the same, the target would be tried without a pause.
+      // With a delay, because the target would be called in a tight loop if dispatching continues.
       queue.due.schedule(entry, dueAt(entry, Math.max(start.scheduleAt, now + AGAIN_MS), now))
     }
     if (!observers.none) observers.notify('undelivered', attempt)
     this.#leave(queue)
   }
 
-  /** False when the store cannot read the task. */
+  /** Returns false when the store cannot read the task. */
   #restore ({ queue, entry, start, dispatched, unstored }: Running, now: number): boolean {
     if (entry.unstored === dispatched) {
-      // Nothing else has happened to the task, so that the store has its state before, or is about to.
+      // The task has not changed otherwise, so the store has, or is about to have, its previous state.
       entry.unstored = unstored
       return true
     }
@@ -207,7 +207,7 @@ export class Attempts {
     return true
   }
 
-  /** A slot is free. */
+  /** Frees a slot. */
   #leave (queue: TaskQueue): void {
     this.#options.onEnd(queue)
     this.#running--
@@ -228,8 +228,8 @@ export class Attempts {
   }
 
   /**
-   * No attempt ends this task, so `onExpired` is called: once its end is stored, so that it is not called again after a crash. Meanwhile
-   * it has the slot of an attempt, so that a thousand tasks do not expire all at once.
+   * Ends a task without an attempt, and calls `onExpired` after its end is stored, so that it is not called again after a crash. It
+   * occupies a slot until then, so that the number of concurrent expirations is limited.
    */
   #expire (queue: TaskQueue, entry: TaskEntry, task: Task): void {
     const { expiryReports, onExpired, onError } = this.#options
@@ -245,7 +245,7 @@ export class Attempts {
       })
   }
 
-  /** The task's newest state. When the store fails to read it, that is reported and the task is due again in a second. */
+  /** The task's newest state. If the store fails to read it, the error is reported and the task is due again in a second. */
   #read (queue: TaskQueue, entry: TaskEntry, now: number): Task | undefined {
     const { writeBehind, onError } = this.#options
     try {
@@ -261,7 +261,7 @@ export class Attempts {
   }
 }
 
-/** What else is known of how an attempt ended. */
+/** Further details of the end of an attempt. */
 interface AttemptDetails {
   readonly error?: unknown
   readonly text?: string
@@ -273,17 +273,17 @@ function attemptOf (queue: TaskQueue, dispatched: Task, now: number): Attempt {
   return { task, queue: queue.id, headers: dispatchHeaders(task), deadlineMs, deadlineAt: now + deadlineMs }
 }
 
-/** A task that is past its retention all the same, because the clock is not believed, waits as any other. */
+/** A task that is past its retention although it has not expired, because the clock is not trusted, waits like any other. */
 function dueAt (entry: TaskEntry, scheduleAt: number, now: number): number {
   return entry.expiresAt > now ? Math.min(scheduleAt, entry.expiresAt) : scheduleAt
 }
 
-/** Undefined for what is not an answer. */
+/** Undefined for an invalid answer. */
 function endOf (answer: Answer): AttemptEnd | undefined {
   const status = answer?.status
   if (status === 0) return 'unreachable'
   return Number.isInteger(status) && status >= 100 && status <= 999 ? status : undefined
 }
 
-/** After how long a task is tried again that could not be read, or whose attempt was not delivered. */
+/** Delay after which a task is retried that could not be read, or whose attempt was not delivered. */
 const AGAIN_MS = 1000

@@ -4,11 +4,11 @@ import { DueHeap } from './due-heap.js'
 import type { TaskQueue } from './task-queue.js'
 
 /**
- * Decides which queue dispatches next. A queue is in one of three places: ready (it may dispatch now), waiting for a time (its
- * first task or its next token), or idle until something changes. Ready queues take turns, a task each. All waiting queues share
- * one timer, and nothing polls.
+ * Decides which queue dispatches next. A queue is in one of three states: ready (it can dispatch now), waiting for a time (its
+ * first task or its next token), or idle until something changes. Ready queues are served round-robin, one task each. All waiting
+ * queues share one timer; there is no polling.
  *
- * Tasks are due by the wall clock, which may jump. The timer never runs for more than a minute, so a jump is noticed within one.
+ * Tasks are due by the wall clock, which can jump. The timer never runs for more than a minute, so a jump is noticed within one.
  */
 export class DispatchLoop {
   readonly #clock: Clock
@@ -33,7 +33,7 @@ export class DispatchLoop {
 
   /**
    * @param scope the async context in which it dispatches, and in which its timers are set
-   * @param dispatch is called when `queue` has a task that may go now; it must take that task off the heap, whatever it does
+   * @param dispatch called when a task of `queue` can be dispatched; it must remove that task from the heap in any case
    */
   constructor (clock: Clock, scope: AsyncResource, dispatch: (queue: TaskQueue) => void) {
     this.#clock = clock
@@ -45,7 +45,7 @@ export class DispatchLoop {
     return this.#started
   }
 
-  /** Whether it starts nothing by itself, although it may be started. */
+  /** Whether it dispatches nothing automatically, even if it is started. */
   get held (): boolean {
     return this.#held
   }
@@ -62,7 +62,7 @@ export class DispatchLoop {
     this.#rest()
   }
 
-  /** Dispatches nothing until `release`, whether it is started meanwhile or not. */
+  /** Dispatches nothing until `release`, even if it is started in the meantime. */
   hold (): void {
     this.#held = true
     this.#rest()
@@ -90,7 +90,7 @@ export class DispatchLoop {
     for (let queue = this.#waiting.first; queue !== undefined; queue = this.#waiting.first) this.#waiting.remove(queue)
   }
 
-  /** To be called after anything that may let a queue dispatch sooner or later than before. Dispatches at once if it may. */
+  /** Call it after any change that can affect when a queue dispatches next. Dispatches at once if possible. */
   changed (queue: TaskQueue): void {
     if (this.#active && !queue.ready) this.#scope.runInAsyncScope(this.#update, this, [queue])
   }
@@ -178,7 +178,7 @@ export class DispatchLoop {
     }
     const ms = Math.min(Math.max(0, Math.ceil(first.dueAt - this.#clock.now())), MAX_WAIT_MS)
     const at = this.#clock.monotonic() + ms
-    // A timer that fires too early costs little; it is replaced only by one that fires noticeably earlier.
+    // A timer that fires too early is cheap, so it is replaced only by one that fires noticeably earlier.
     if (at > this.#timerAt - 1) return
     this.#clearTimer()
     this.#timerAt = at
@@ -199,7 +199,7 @@ export class DispatchLoop {
     this.#setTimer()
   }
 
-  /** The waiting queues whose time has come: all of them once the wall clock was set back, as each waits for a time of the old one. */
+  /** The waiting queues that are due; all of them after the wall clock was set back, because their times refer to the old clock. */
   #due (): TaskQueue[] {
     const now = this.#clock.now()
     const offset = now - this.#clock.monotonic()
@@ -216,14 +216,14 @@ export class DispatchLoop {
   }
 }
 
-/** Dispatches that may start in one turn of the event loop, so that requests are served in between. */
+/** Maximum number of dispatches in one turn of the event loop, so that requests are served in between. */
 const PER_TURN = 64
 
-/** How long they may keep a turn: without waiting, a handler runs within the turn that dispatches its task. */
+/** Maximum duration of such a turn: the synchronous part of a handler runs in the turn that dispatches its task. */
 const MAX_TURN_MS = 5
 
-/** The longest that overdue tasks may wait after the wall clock has jumped ahead. */
+/** Maximum delay of overdue tasks after the wall clock has jumped ahead. */
 const MAX_WAIT_MS = 60_000
 
-/** A wall clock that falls behind the monotonic one by more than this was set back. */
+/** If the wall clock falls behind the monotonic one by more than this, it was set back. */
 const JUMP_MS = 1000

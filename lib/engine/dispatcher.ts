@@ -9,21 +9,21 @@ export interface Attempt {
   /** Cloud Tasks' headers and the task's own; without Host, Content-Length and a token's Authorization. */
   readonly headers: Record<string, string>
   readonly deadlineMs: number
-  /** When the engine stops waiting for the answer. */
+  /** When the engine stops waiting for the response. */
   readonly deadlineAt: number
-  /** For the dispatcher to set: called when the engine stops waiting, so that the request can be given up. */
+  /** Set by the dispatcher: called when the engine stops waiting, so that the request can be aborted. */
   onDeadline?: () => void
 }
 
-/** The HTTP status of the response; 0 when none came. */
+/** The HTTP status of the response; 0 without a response. */
 export interface Answer {
   readonly status: number
-  /** What the target said, for observers. */
+  /** The response body, for observers. */
   readonly text?: string
 }
 
 /**
  * Delivers an attempt. A rejection counts as no response and is reported. An answer after the deadline is ignored. `undelivered` means
- * that it never reached its target, because this process is closing; then the attempt counts as not made.
+ * that the attempt did not reach its target, because this process is closing; it then does not count.
  */
 export type Dispatcher = (attempt: Attempt) => Promise<Answer | 'undelivered'>

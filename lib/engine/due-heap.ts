@@ -1,14 +1,14 @@
-/** Something that is due at a time. `order` breaks ties, so that what came first goes first. */
+/** An item with a due time. `order` breaks ties: first in, first out. */
 export interface Due {
   dueAt: number
   order: number
-  /** Where it stands in its heap, -1 outside. Kept by the heap. */
+  /** Index in its heap, -1 outside. Maintained by the heap. */
   position: number
 }
 
 /**
- * A binary heap that knows where each item stands, so that any item leaves in O(log n). A heap that can only drop its head
- * would have to keep the tasks that were deleted, purged or run by hand, for up to 30 days.
+ * A binary heap with the index of each item, so that any item can be removed in O(log n). Hand-written, because with a library's heap,
+ * which can only remove its head, deleted, purged and manually run tasks would stay for up to 30 days.
  */
 export class DueHeap<T extends Due> {
   readonly #items: T[] = []
@@ -17,23 +17,23 @@ export class DueHeap<T extends Due> {
     return this.#items.length
   }
 
-  /** What is due first. */
+  /** The item that is due first. */
   get first (): T | undefined {
     return this.#items[0]
   }
 
-  /** Roughly in the order in which they are due; exactly, when they were added in that order and none has left. */
+  /** Items approximately in due order; exactly, if they were added in that order and none was removed. */
   values (): Iterable<T> {
     return this.#items.values()
   }
 
-  /** Adds an item that is in no heap. */
+  /** Adds an item that is not in a heap. */
   add (item: T): void {
     this.#items.push(item)
     this.#rise(this.#items.length - 1, item)
   }
 
-  /** Does nothing for an item outside. */
+  /** Does nothing if the item is not in the heap. */
   remove (item: T): void {
     const position = item.position
     if (position === -1) return
@@ -44,7 +44,7 @@ export class DueHeap<T extends Due> {
     if (last.position === position) this.#rise(position, last)
   }
 
-  /** Sets when an item is due, whether it is here already or not. */
+  /** Sets the due time of an item, and adds it if it is not in the heap. */
   schedule (item: T, dueAt: number): void {
     if (item.position !== -1 && item.dueAt === dueAt) return
     this.remove(item)

@@ -32,48 +32,48 @@ export interface EngineOptions {
   /** @default systemClock */
   readonly clock?: Clock
   /**
-   * The async context of everything that the engine starts: attempts, timers, observers and errors. Never that of the call which
-   * happened to store a task or to free a slot, as one call may start the attempts of many others. @default where the engine is created
+   * The async context of everything that the engine starts: attempts, timers, observers and errors. Never that of the call that stored
+   * a task or freed a slot, as one call can start attempts of many others. @default where the engine is created
    */
   readonly scope?: AsyncResource
-  /** How long the name of a task that has ended is refused, unless its queue has a setting of its own. 0: not at all. @default 1 hour */
+  /** How long the name of a finished task cannot be reused, unless its queue has its own setting. 0: not at all. @default 1 hour */
   readonly taskTombstoneMs?: number
-  /** How long the name of a deleted queue is refused. 0: not at all. @default 7 days */
+  /** How long the name of a deleted queue cannot be reused. 0: not at all. @default 7 days */
   readonly queueTombstoneMs?: number
   /**
-   * Also remember ids that the service generated, as production does, so that GetTask distinguishes a task that has ended from one
-   * that never existed. Costs memory for every task that ended within `taskTombstoneMs`. @default false
+   * Whether to remember generated ids too, as production does, so that GetTask distinguishes a finished task from one that never
+   * existed. Uses memory for every task that has finished within `taskTombstoneMs`. @default false
    */
   readonly rememberGeneratedNames?: boolean
-  /** The largest rate that a queue may have, in dispatches a second. @default 500, the most that Cloud Tasks allows */
+  /** Maximum rate of a queue, in dispatches a second. @default 500, as in Cloud Tasks */
   readonly maxDispatchesPerSecond?: number
   /** Called with errors that no caller receives. @default process.emitWarning */
   readonly onError?: (error: unknown, where: ErrorContext) => void
   /**
-   * Called for each task that has outlived its retention of 31 days, once its end is stored, with its last state. At most once a task.
-   * Until what it returns has resolved, its queue has one slot less. @default does nothing
+   * Called with the last state of each expired task (31 days), after its end is stored, and at most once per task. It occupies a slot of
+   * the queue until the returned promise resolves. @default does nothing
    */
   readonly onExpired?: (task: Task) => unknown
-  /** Called at most once a second with the tasks that have expired since. @default process.emitWarning */
+  /** Called at most once a second with the tasks that have expired since the last call. @default process.emitWarning */
   readonly reportExpired?: (report: ExpiryReport) => void
 }
 
 export interface QueueCounts {
   /** Tasks that are due now or later. */
   readonly waiting: number
-  /** Attempts under way. */
+  /** Running attempts. */
   readonly running: number
 }
 
 /**
- * Cloud Tasks' behaviour: queues, schedules, retries, rates, names. What it refuses, it refuses as the service does, with a
- * CloudTasksError. A task is either waiting (in its queue's heap) or has attempts under way:
+ * Implements Cloud Tasks' behaviour: queues, schedules, retries, rates, names. Its errors are those of the service, as
+ * CloudTasksErrors. A task is either waiting (in its queue's heap) or has running attempts:
  *
  *   createTask -> stored -> waiting -> [due, slot, token] -> attempt -> 2xx, or out of retries: removed, name remembered
- *                              ^-------- backoff ------------ all else
+ *                              ^-------- backoff ------------ otherwise
  *
- * Reads are synchronous and throw; changes resolve when the store has them. `open` comes first; `start` and `stop` begin and end
- * dispatching, any number of times; after `close` everything is refused.
+ * Reads are synchronous and throw; changes resolve when they are stored. Call `open` first; `start` and `stop` can be called any number
+ * of times; after `close` all calls fail.
  */
 export class Engine {
   readonly #store: Store
@@ -148,21 +148,21 @@ export class Engine {
   }
 
   /**
-   * Loads what the store has. Rejects with the store's error, or with UNAVAILABLE when `close` is called meanwhile.
-   * @param onProgress called now and then with how far it is
+   * Loads the store. Rejects with the store's error, or with UNAVAILABLE when `close` is called in the meantime.
+   * @param onProgress called repeatedly with the progress
    */
   open (onProgress: (progress: LoadProgress) => void = () => {}): Promise<void> {
     this.#opening = this.#load(onProgress)
     return this.#opening
   }
 
-  /** Begins to dispatch. Before it, tasks are only stored. */
+  /** Starts dispatching. Before that, tasks are only stored. */
   start (): void {
     this.#checkOpen()
     this.#dispatchLoop.start(this.#queues.all())
   }
 
-  /** Starts no more attempts. Resolves when those under way have ended and their results are stored. */
+  /** Starts no more attempts. Resolves when running ones have ended and their results are stored. */
   async stop (): Promise<void> {
     this.#dispatchLoop.stop()
     await this.#attempts.idle()
@@ -170,12 +170,12 @@ export class Engine {
     await this.#writeBehind.settle()
   }
 
-  /** Dispatches nothing by itself until `release`, whether it is started meanwhile or not. Tasks then run by `runTask` alone. */
+  /** Dispatches nothing automatically until `release`, even if it is started in the meantime. Tasks then only run by `runTask`. */
   hold (): void {
     this.#dispatchLoop.hold()
   }
 
-  /** Dispatches again by itself, if it is started. */
+  /** Resumes automatic dispatching, if it is started. */
   release (): void {
     this.#dispatchLoop.release(this.#queues.all())
   }
@@ -186,7 +186,7 @@ export class Engine {
     return this.#closed
   }
 
-  /** Notifies `observer` of everything from now on. Returns a function that ends this. */
+  /** Subscribes `observer`. Returns a function to unsubscribe. */
   observe (observer: Observer): () => void {
     return this.#observers.add(observer)
   }
@@ -197,15 +197,15 @@ export class Engine {
   }
 
   /**
-   * Replaces all settings of a queue, at once also for tasks that wait; creates the queue if it is missing. A function is called with
-   * the settings at that moment, so that no other change comes in between.
+   * Replaces all settings of a queue, with immediate effect for waiting tasks; creates the queue if it is missing. A function is called
+   * with the current settings, atomically.
    */
   async updateQueue (name: string, settings?: NewQueueSettings | SettingsChange): Promise<StoredQueue> {
     this.#checkOpen()
     return await this.#queues.update(name, settings)
   }
 
-  /** As `updateQueue` for many at once. Those that have their settings already are not written. */
+  /** Like `updateQueue` for many queues. Unchanged queues are not written. */
   async updateQueues (settings: ReadonlyMap<string, NewQueueSettings>): Promise<void> {
     this.#checkOpen()
     await this.#queues.updateAll(settings)
@@ -215,7 +215,7 @@ export class Engine {
     return this.#queue(name).stored
   }
 
-  /** As `getQueue`, but undefined when it does not exist. */
+  /** Like `getQueue`, but returns undefined when it does not exist. */
   findQueue (name: string): StoredQueue | undefined {
     this.#checkOpen()
     return this.#queues.find(name)?.stored
@@ -228,8 +228,7 @@ export class Engine {
   }
 
   /**
-   * Replaces the policy that is kept with a queue, any JSON, by what `change` returns for the former one. If `change` throws, nothing
-   * changes.
+   * Replaces the policy of a queue, any JSON, by the result of `change` for the former one. If `change` throws, nothing changes.
    */
   async setQueuePolicy (name: string, change: (policy: unknown) => unknown): Promise<StoredQueue> {
     this.#checkOpen()
@@ -242,13 +241,13 @@ export class Engine {
     return Array.from(this.#queues.all(), queue => queue.stored)
   }
 
-  /** Deletes a queue with all its tasks, and refuses its name for a while. */
+  /** Deletes a queue with all its tasks, and adds a tombstone for its name. */
   async deleteQueue (name: string): Promise<void> {
     this.#checkOpen()
     await this.#queues.delete(name)
   }
 
-  /** From then on the queue accepts tasks and dispatches none. Attempts under way go on. */
+  /** Pauses a queue: it accepts tasks but dispatches none. Running attempts continue. */
   async pauseQueue (name: string): Promise<StoredQueue> {
     this.#checkOpen()
     return await this.#queues.setState(name, 'PAUSED')
@@ -259,7 +258,7 @@ export class Engine {
     return await this.#queues.setState(name, 'RUNNING')
   }
 
-  /** Deletes all tasks that were created before the call; they are out of sight at once and gone when this resolves. */
+  /** Deletes all tasks that were created before the call; they are invisible at once, and removed from the store when this resolves. */
   async purgeQueue (name: string): Promise<StoredQueue> {
     this.#checkOpen()
     return await this.#queues.purge(name)
@@ -283,27 +282,27 @@ export class Engine {
   }
 
   /**
-   * A page of the queue's tasks, in no particular order. It is shorter than requested where the tasks have more than 3 MiB.
-   * @param bytesOf what a task adds to its page, in bytes
+   * A page of the queue's tasks, in no particular order. It is shorter than requested if the tasks have more than 3 MiB.
+   * @param bytesOf the size of a task in its page
    */
   listTasks (queueName: string, page: TaskPageQuery = {}, bytesOf: (task: Task) => number = storedSize): TaskPage {
     this.#checkOpen()
     return this.#tasks.list(queueName, page, bytesOf)
   }
 
-  /** The name of one of the queue's tasks, if its name is one that is looked for. Goes through memory only. */
+  /** The name of a task in the queue whose name matches. Searches memory only. */
   findTask (queueName: string, matches: (name: string) => boolean): string | undefined {
     for (const { name } of this.#queue(queueName).tasks.values()) if (matches(name)) return name
     return undefined
   }
 
-  /** Attempts of a task under way: 0 while it waits. */
+  /** Number of running attempts of a task: 0 while it waits. */
   running (name: string): number {
     this.#checkOpen()
     return this.#tasks.running(name)
   }
 
-  /** Deletes a task. The result of an attempt under way no longer counts. */
+  /** Deletes a task. The result of a running attempt is ignored. */
   async deleteTask (name: string): Promise<void> {
     this.#checkOpen()
     await this.#tasks.delete(name)
@@ -311,14 +310,14 @@ export class Engine {
 
   /**
    * Dispatches a task now, regardless of its schedule and of its queue's state and limits. Returns its state after dispatch.
-   * @param forced whether it is RunTask's, after which a retry counts from the call; otherwise from the attempt's end
+   * @param forced whether it is RunTask's, after which the backoff starts at the call; otherwise at the attempt's end
    */
   async runTask (name: string, forced = true): Promise<Task> {
     this.#checkOpen()
     return await this.#tasks.run(name, forced)
   }
 
-  /** Deletes all tasks, out of sight at once, and forgets the names of those that have ended: when it resolves, they are free. */
+  /** Deletes all tasks and all tombstones of tasks. Tasks are invisible at once; names can be reused when it resolves. */
   async clear (): Promise<void> {
     this.#checkOpen()
     await Promise.all(Array.from(this.#queues.all(), async queue => await this.#queues.purge(queue.name)))
@@ -326,23 +325,23 @@ export class Engine {
     await this.#store.forget(this.#writeBehind.names.withdrawAll(name => name.includes('/tasks/')))
   }
 
-  /** Works also after `close`, with what was left. */
+  /** Works even after `close`, for the remaining tasks. */
   counts (queueName: string): QueueCounts {
     const queue = this.#queues.get(queueName)
     return { waiting: queue.due.size, running: queue.running }
   }
 
-  /** Works also after `close`. */
+  /** Works even after `close`. */
   state (queueName: string): QueueState {
     return this.#queues.get(queueName).stored.state
   }
 
-  /** When the first of the waiting tasks is or was due. Works also after `close`. */
+  /** Due time of the first waiting task. Works even after `close`. */
   firstDueAt (queueName: string): number | undefined {
     return this.#queues.get(queueName).due.first?.dueAt
   }
 
-  /** How many tasks a queue has, those under way included, and when the first of the others is or was due. */
+  /** Number of tasks in a queue, including running ones, and the due time of the first waiting one. */
   backlog (queueName: string): { tasks: number, firstDueAt: number | undefined } {
     const { tasks, due } = this.#queue(queueName)
     return { tasks: tasks.size, firstDueAt: due.first?.dueAt }
@@ -359,7 +358,7 @@ export class Engine {
     this.#queues.load(queues)
     const now = this.#retention.begin(lastKnownAt)
     await this.#inSlices(tombstones, ({ name, until }) => {
-      // Never for longer than a name is refused at all: the clock may have been set back since it was stored.
+      // Limited to the configured time, because the clock may have been set back since it was stored.
       this.#writeBehind.names.add(name, Math.min(until - now, this.#tombstoneMs(name)))
     })
     await this.#inSlices(tasks, task => {
@@ -371,7 +370,7 @@ export class Engine {
     this.#isOpen = true
   }
 
-  /** Yields to the event loop in between, so that a million items do not block it, and so that `close` can end it. */
+  /** Yields to the event loop in between, so that a million items do not block it, and `close` can abort it. */
   async #inSlices<T> (items: Iterable<T>, load: (item: T) => void, onSlice: (done: number) => void = () => {}): Promise<void> {
     let loaded = 0
     this.#checkNotClosed()
@@ -402,7 +401,7 @@ export class Engine {
     return this.#queues.get(name)
   }
 
-  /** How long the name of a task that has ended, or of a queue that was deleted, is refused. */
+  /** How long the name of a finished task or deleted queue cannot be reused. */
   #tombstoneMs (name: string): number {
     if (!name.includes('/tasks/')) return this.#queueTombstoneMs
     const seconds = this.#queues.find(queueNameOf(name))?.stored.settings.tombstoneTtlSeconds

@@ -2,19 +2,19 @@ import type { Clock } from '../clock/clock.js'
 import type { TaskEntry } from './task-queue.js'
 
 /**
- * Decides which tasks have outlived their retention of 31 days. A wall clock that is far ahead of what is known is not believed, since
- * it would end every task that waits: one that was wrong at boot, or that jumped by weeks. Tasks then run late instead.
+ * Decides which tasks have expired, after a retention of 31 days. A wall clock that is far ahead of the last known time is not trusted:
+ * one that was wrong on startup, or jumped by weeks, would drop all waiting tasks. They run late instead.
  */
 export class Retention {
   readonly #clock: Clock
   readonly #onDoubt: (error: Error) => void
-  /** A wall time that is believed. */
+  /** The last trusted wall time. */
   #knownAt: number
   /** The monotonic time at `#knownAt`. */
   #readAt: number
   #reported = false
 
-  /** @param onDoubt gets an error that explains why overdue tasks do not end, once */
+  /** @param onDoubt called once with an error that explains why overdue tasks do not expire */
   constructor (clock: Clock, onDoubt: (error: Error) => void) {
     this.#clock = clock
     this.#onDoubt = onDoubt
@@ -23,9 +23,9 @@ export class Retention {
   }
 
   /**
-   * Starts from what a store has.
-   * @param lastKnownAt the wall time at which it was changed last, where that is known
-   * @returns a wall time that can be believed
+   * Starts from the time of a store.
+   * @param lastKnownAt wall time of the store's last change, if known
+   * @returns a trusted wall time
    */
   begin (lastKnownAt: number | undefined): number {
     const now = this.#clock.now()
@@ -62,14 +62,14 @@ export class Retention {
   }
 }
 
-/** Tasks that ended because they had outlived their retention. */
+/** Tasks that have expired. */
 export interface ExpiryReport {
   readonly count: number
-  /** Full names of the first of them, at most ten. */
+  /** Full names of the first ten at most. */
   readonly names: readonly string[]
 }
 
-/** Gathers expired tasks, so that thousands of them make one report a second and not thousands. */
+/** Collects expired tasks, to report them once a second instead of one by one. */
 export class ExpiryReports {
   readonly #clock: Clock
   readonly #report: (report: ExpiryReport) => void
@@ -88,7 +88,7 @@ export class ExpiryReports {
     this.#timer ??= this.#clock.setTimeout(() => { this.flush() }, INTERVAL_MS)
   }
 
-  /** Reports what has gathered, and leaves no timer. */
+  /** Reports the collected tasks, and leaves no timer. */
   flush (): void {
     this.#clock.clearTimeout(this.#timer)
     this.#timer = undefined
@@ -102,7 +102,7 @@ export class ExpiryReports {
 
 const DAY_MS = 24 * 3600 * 1000
 
-/** More than a holiday, and far less than the 31 days that a task may wait. */
+/** Longer than usual downtimes, and far less than the retention of 31 days. */
 const MAX_JUMP_MS = 10 * DAY_MS
 
 const INTERVAL_MS = 1000

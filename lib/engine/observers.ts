@@ -4,26 +4,26 @@ import type { Attempt } from './dispatcher.js'
 import type { AttemptEnd } from './transitions.js'
 import type { ErrorContext } from './write-behind.js'
 
-/** Why a task has ended. expired: it outlived its retention of 31 days. givenUp: its queue's retry limits were reached. */
+/** Why a task has ended. expired: after its retention of 31 days. givenUp: its retry limits were reached. */
 export type EndOfTask = 'done' | 'givenUp' | 'expired' | 'deleted'
 
 export interface AttemptReport {
   readonly attempt: Attempt
-  readonly how: AttemptEnd
+  readonly result: AttemptEnd
   readonly endedAt: number
-  /** How long it took, however the wall clock jumped meanwhile. */
+  /** Duration in monotonic time. */
   readonly durationMs: number
-  /** What the dispatcher rejected with, when `how` is `unreachable` and it did. */
+  /** The dispatcher's error, if `result` is `unreachable` and it rejected. */
   readonly error?: unknown
-  /** The response's body, as far as the dispatcher passes it on. */
+  /** The response's body, if the dispatcher returned it. */
   readonly text?: string
-  /** When the task is due again; undefined when it ends here or another attempt of it still runs. */
+  /** When the task is due again; undefined if it has ended, or another attempt is still running. */
   readonly retryAt: number | undefined
 }
 
 /**
- * Is notified of what happens to tasks, while it happens: for pages and statistics, never for decisions. It is called in the middle
- * of the engine's work, so it must be quick; what it throws is reported and changes nothing.
+ * Receives events of tasks synchronously, for display and statistics only. It is called in the middle of the engine's work, so it must
+ * be fast; errors that it throws are reported and have no effect.
  */
 export interface Observer {
   /** A task was stored. */
@@ -31,10 +31,10 @@ export interface Observer {
   started? (attempt: Attempt): void
   /** Called before `ended`, if the task ends with it. */
   attempted? (ended: AttemptReport): void
-  /** An attempt that had started was never delivered: it counts as not made, and its task waits as before. */
+  /** A started attempt was not delivered: it does not count, and its task waits as before. */
   undelivered? (attempt: Attempt): void
   ended? (name: string, why: EndOfTask): void
-  /** All tasks that a queue had are gone: it was purged, or deleted. */
+  /** All tasks of a queue are gone: it was purged or deleted. */
   emptied? (queue: string): void
   /** A queue was created, changed, paused, resumed or deleted. */
   changed? (queue: string): void
@@ -45,7 +45,7 @@ export class Observers {
   readonly #scope: AsyncResource
   readonly #onError: (error: unknown, where: ErrorContext) => void
 
-  /** @param scope observers are called in it */
+  /** @param scope the async context of observers */
   constructor (scope: AsyncResource, onError: (error: unknown, where: ErrorContext) => void) {
     this.#scope = scope
     this.#onError = onError

@@ -19,17 +19,17 @@ export interface QueuesOptions {
   readonly writeBehind: WriteBehind
   readonly dispatchLoop: DispatchLoop
   readonly observers: Observers
-  /** How long the name of a deleted queue is refused. */
+  /** How long the name of a deleted queue cannot be reused. */
   readonly tombstoneMs: number
-  /** The largest rate that a queue may have. */
+  /** Maximum rate of a queue. */
   readonly maxRate: number
 }
 
-/** Makes a queue's next settings out of those that it has; undefined where there is no queue yet. What it throws changes nothing. */
+/** Derives a queue's new settings from its current ones, which are undefined for a missing queue. If it throws, nothing changes. */
 export type SettingsChange = (settings: QueueSettings | undefined) => NewQueueSettings
 
 export interface QueueQuery extends TaskPageQuery {
-  /** Leaves out all others. */
+  /** Filters the queues. */
   readonly matches?: (queue: StoredQueue) => boolean
 }
 
@@ -38,7 +38,7 @@ export interface QueuePage {
   readonly nextPageToken?: string
 }
 
-/** The queues of an engine and what can be done to them. Changes happen one after the other, as each builds on the last. */
+/** The queues of an engine. Changes are serialized, because each builds on the previous one. */
 export class Queues {
   readonly #options: QueuesOptions
   readonly #queues = new Map<string, TaskQueue>()
@@ -48,7 +48,7 @@ export class Queues {
     this.#options = options
   }
 
-  /** Takes up queues that the store has. */
+  /** Adds the queues in the store. */
   load (queues: Iterable<StoredQueue>): void {
     const monotonic = this.#options.clock.monotonic()
     for (const stored of queues) this.#queues.set(stored.name, new TaskQueue(stored, monotonic))
@@ -62,7 +62,7 @@ export class Queues {
     return this.#queues.get(name)
   }
 
-  /** Throws NOT_FOUND when there is no such queue, INVALID_ARGUMENT when there cannot be one. */
+  /** Throws NOT_FOUND if the queue does not exist, INVALID_ARGUMENT if its name is invalid. */
   get (name: string): TaskQueue {
     const queue = this.#queues.get(name)
     if (queue !== undefined) return queue
@@ -110,7 +110,7 @@ export class Queues {
     })
   }
 
-  /** Creates or changes many in one step. Those that have their settings already are left alone, so that they cost no write. */
+  /** Creates or changes many queues in one step. Unchanged ones are not written. */
   updateAll (settings: ReadonlyMap<string, NewQueueSettings>): Promise<void> {
     return this.#change(async () => {
       const changes: Array<Promise<StoredQueue>> = []
@@ -142,7 +142,7 @@ export class Queues {
       const queue = this.#queues.get(name)
       if (queue === undefined) throw statusErrors.notFound()
       const { writeBehind, store, tombstoneMs } = this.#options
-      // Memory first: a task that is created from here on must not be stored after the removal.
+      // Memory first, because no task may be stored after the removal.
       this.#queues.delete(name)
       if (tombstoneMs > 0) writeBehind.names.add(name, tombstoneMs)
       this.#setDeleted(queue, true)
@@ -172,7 +172,7 @@ export class Queues {
     return stored
   }
 
-  /** Ends the purged task of that name now, where a caller cannot wait for its turn. */
+  /** Removes a purged task now, if its name is needed before its turn. */
   removePurged (queue: TaskQueue, name: string): void {
     for (const tasks of queue.purged) {
       const entry = tasks.get(name)
@@ -182,14 +182,14 @@ export class Queues {
     }
   }
 
-  /** Resolves when no change is under way. */
+  /** Resolves when no change is pending. */
   async settle (): Promise<void> {
     await this.#changes
   }
 
   #change<T> (change: () => Promise<T>): Promise<T> {
     const result = this.#changes.then(change)
-    this.#changes = result.catch(() => {}) // The caller has the error.
+    this.#changes = result.catch(() => {}) // The caller gets the error.
     return result
   }
 
@@ -224,7 +224,7 @@ export class Queues {
     this.#options.dispatchLoop.changed(queue)
   }
 
-  /** In slices: a million removals in one go would hold up the event loop. */
+  /** In slices, because a million removals at once would block the event loop. */
   async #removePurged (queue: TaskQueue, { tasks, due }: ReturnType<TaskQueue['purge']>): Promise<void> {
     const { clock, writeBehind } = this.#options
     let slice: Array<Promise<unknown>> = []
@@ -242,8 +242,8 @@ export class Queues {
 }
 
 /**
- * All tasks, those that wait first. Most were stored in the order in which they are due, and what is removed in the order in
- * which it was stored costs a disk much less than what is removed here and there. Those under way come last.
+ * All tasks, waiting ones first, running ones last. Most were stored in due order, and removing records in the order in which they were
+ * stored is much cheaper on disk than in random order.
  */
 function * inStoredOrder (tasks: NameMap<TaskEntry>, due: DueHeap<TaskEntry>): Generator<TaskEntry, void> {
   yield * due.values()
@@ -264,7 +264,7 @@ function decodeToken (token: string): string {
   return name
 }
 
-/** ListQueues' documented limit. */
+/** The documented limit of ListQueues. */
 const MAX_PAGE = 9800
 
 const SLICE = 500

@@ -1,8 +1,8 @@
 import type { RateLimits } from '../cloud-tasks/task.js'
 
 /**
- * A token bucket as Cloud Tasks describes it: holds `maxBurstSize` tokens, refills continuously at
- * `maxDispatchesPerSecond`, and every dispatch takes one. In any span of `t` seconds it gives at most burst + rate * t.
+ * A token bucket as documented for Cloud Tasks: holds `maxBurstSize` tokens, refills continuously at `maxDispatchesPerSecond`, and
+ * every dispatch takes one. In any interval of `t` seconds it allows at most burst + rate * t dispatches.
  */
 export class RateLimiter {
   #perMs: number
@@ -18,7 +18,7 @@ export class RateLimiter {
     this.#countedAt = now
   }
 
-  /** When the next token is there: not after `now` if there is one already. */
+  /** When the next token is available: not after `now` if there is one already. */
   nextAt (now: number): number {
     this.#refill(now)
     return this.#tokens >= ONE ? now : now + (1 - this.#tokens) / this.#perMs
@@ -32,7 +32,7 @@ export class RateLimiter {
     return true
   }
 
-  /** From `now` on other limits hold. Tokens saved up under the old ones stay, as far as the new burst has room. */
+  /** Changes the limits. Saved tokens are kept, up to the new burst. */
   configure (limits: RateLimits, now: number): void {
     this.#refill(now)
     this.#perMs = limits.maxDispatchesPerSecond / 1000
@@ -41,7 +41,7 @@ export class RateLimiter {
   }
 
   #refill (now: number): void {
-    // If the clock was set back, time counts from where it is now: no token is gained, and none is delayed.
+    // If the clock was set back, counting restarts from now: no token is gained, and none is delayed.
     if (now > this.#countedAt) {
       this.#tokens = Math.min(this.#capacity, this.#tokens + (now - this.#countedAt) * this.#perMs)
     }
@@ -49,5 +49,5 @@ export class RateLimiter {
   }
 }
 
-/** A token, less what adding up fractions of it may lose. */
+/** A token, with a tolerance for floating-point errors. */
 const ONE = 1 - 1e-9

@@ -7,15 +7,15 @@ export interface TaskPageQuery {
   readonly pageToken?: string
 }
 
-/** Resolves a requested page size to what the service gives: absent, 0 and too much mean the maximum. */
+/** Resolves a requested page size like the service: absent, 0 and too large mean the maximum. */
 export function pageSize (asked: number | undefined, max: number): number {
   return asked === undefined || asked <= 0 || asked > max ? max : asked
 }
 
 /**
- * Walks the tasks of a queue page by page, each page costing no more than its size. A page ends early where its tasks have
- * 3 MiB: clients of gRPC accept 4 MiB by default, and reading more from a disk at once would block the event loop. A token
- * identifies the rest of a walk; used again, it gives the same tasks, less those that are gone by then.
+ * Iterates over the tasks of a queue in pages; the cost of a page is proportional to its size. A page ends early when its tasks have
+ * 3 MiB: gRPC clients accept 4 MiB by default, and reading more from disk at once would block the event loop. A token identifies the
+ * rest of an iteration; used again, it returns the same tasks, without those that are gone by then.
  */
 export class TaskPager {
   readonly #walks = new Map<string, Walk>()
@@ -23,7 +23,7 @@ export class TaskPager {
   /**
    * Throws INVALID_ARGUMENT for a token that is unknown, of another queue or older than two hours.
    * @param now in monotonic time
-   * @param bytesOf what a task adds to its page
+   * @param bytesOf the size of a task in its page
    */
   page (
     queue: TaskQueue,
@@ -46,7 +46,7 @@ export class TaskPager {
   #advance (walk: Walk, size: number, now: number, bytesOf: (entry: TaskEntry) => number): Page {
     const entries: TaskEntry[] = []
     let bytes = 0
-    // One more than the page has shows whether there is a next page.
+    // Reads one more task, to know whether there is a next page.
     for (let entry = walk.ahead ?? next(walk); entry !== undefined; entry = next(walk)) {
       if (entries.length === size) return { entries, next: this.#remember(walk, entry, now) }
       bytes += bytesOf(entry)
@@ -76,7 +76,7 @@ interface Page {
 interface Walk {
   readonly queue: TaskQueue
   readonly rest: Iterator<TaskEntry, undefined>
-  /** Read already, first on this walk's page. */
+  /** A task that was read in advance, the first on this page. */
   readonly ahead?: TaskEntry
   readonly startedAt: number
   page?: Page
@@ -87,9 +87,9 @@ function startWalk (queue: TaskQueue, now: number): Walk {
 }
 
 const MAX_PAGE_BYTES = 3 * 1024 * 1024
-/** Both are ListTasks' documented limits. */
+/** The documented limits of ListTasks. */
 const MAX_PAGE = 1000
 const TOKEN_TTL_MS = 2 * 3600 * 1000
 
-/** Walks remembered at once; the oldest goes first. */
+/** Maximum number of remembered iterations; the oldest is evicted first. */
 const MAX_WALKS = 100

@@ -7,20 +7,20 @@ import { RateLimiter } from './rate-limiter.js'
 import type { StoredQueue, TaskIndexEntry } from '../store/store.js'
 
 /**
- * What memory holds of a task. There may be a million of these: a field more is 8 bytes more. A task is in its queue's heap
- * exactly while no attempt of it runs.
+ * The in-memory part of a task. There can be a million of these, so every field costs 8 MB. A task is in its queue's heap exactly while
+ * none of its attempts is running.
  */
 export class TaskEntry implements Due {
   readonly name: string
   dueAt: number
   order = 0
   position = -1
-  /** Attempts under way: more than one only through RunTask. */
+  /** Number of running attempts: more than one only through RunTask. */
   attempts = 0
   readonly generatedId: boolean
-  // Whole seconds fit a machine word, milliseconds take another object.
+  // Whole seconds fit a small integer; milliseconds would need a heap number.
   readonly #createdSecond: number
-  /** The task's state while it is newer than what the store has confirmed. */
+  /** The task's state while it is not yet stored. */
   unstored: Task | undefined = undefined
 
   constructor ({ name, scheduleAt, createdAt, generatedId }: TaskIndexEntry) {
@@ -30,13 +30,13 @@ export class TaskEntry implements Due {
     this.dueAt = Math.min(scheduleAt, this.expiresAt)
   }
 
-  /** When the task has outlived its retention. */
+  /** When the task expires. */
   get expiresAt (): number {
     return this.#createdSecond * 1000 + RETENTION_MS
   }
 }
 
-/** One queue: its tasks, which of them is due next, and whether it may be dispatched. Does nothing by itself. */
+/** A queue: its tasks, which of them is due next, and whether it can be dispatched. Passive. */
 export class TaskQueue implements Due {
   readonly name: string
   /** Short id. */
@@ -45,17 +45,17 @@ export class TaskQueue implements Due {
   stored: StoredQueue
   tasks = new NameMap<TaskEntry>()
   due = new DueHeap<TaskEntry>()
-  /** Tasks that were purged and still have to be removed from the store. */
+  /** Purged tasks that are not yet removed from the store. */
   readonly purged = new Set<NameMap<TaskEntry>>()
-  /** Attempts under way, those of tasks that are gone included. */
+  /** Number of running attempts, including those of deleted tasks. */
   running = 0
   deleted = false
 
-  /** The queue's own place among the queues that wait for a time; owned by the dispatch loop. */
+  /** The queue's position in the heap of waiting queues; owned by the dispatch loop. */
   dueAt = Infinity
   order = 0
   position = -1
-  /** May dispatch now and waits for its turn; owned by the dispatch loop. */
+  /** Whether it can dispatch now and waits for its turn; owned by the dispatch loop. */
   ready = false
 
   #added = 0
@@ -84,14 +84,14 @@ export class TaskQueue implements Due {
     this.due.remove(entry)
   }
 
-  /** Whether the task still exists: late results of those that were deleted or purged mean nothing. */
+  /** Whether the task still exists: late results of deleted or purged tasks are ignored. */
   owns (entry: TaskEntry): boolean {
     return !this.deleted && this.tasks.get(entry.name) === entry
   }
 
   /**
-   * The wall time at which the next task may be dispatched, as things stand: not after `now` means at once, Infinity not before a
-   * change. Tasks are due by the wall clock, tokens come by the monotonic one.
+   * The wall time at which the next task can be dispatched: not after `now` means at once, Infinity means not before a change. Tasks
+   * are due by the wall clock, tokens refill by the monotonic one.
    */
   nextAt (now: number, monotonic: number): number {
     const { settings, state } = this.stored
@@ -101,7 +101,7 @@ export class TaskQueue implements Due {
     return Math.max(first.dueAt, now + this.limiter.nextAt(monotonic) - monotonic)
   }
 
-  /** Takes all tasks away in one step, however many there are. */
+  /** Removes all tasks in constant time. */
   purge (): { tasks: NameMap<TaskEntry>, due: DueHeap<TaskEntry> } {
     const { tasks, due } = this
     this.tasks = new NameMap()
@@ -110,7 +110,7 @@ export class TaskQueue implements Due {
     return { tasks, due }
   }
 
-  /** Takes tasks back that lost their place while the queue or they themselves counted as deleted. */
+  /** Adds tasks back after a failed deletion of them or of their queue. */
   readmit (entries: Iterable<TaskEntry>): void {
     for (const entry of entries) {
       this.tasks.set(entry.name, entry)

@@ -32,18 +32,18 @@ export interface TaskPage {
   readonly nextPageToken?: string
 }
 
-/** The tasks of an engine and what callers can do with them. */
+/** The tasks of an engine. */
 export class Tasks {
   readonly #options: TasksOptions
   readonly #pages = new TaskPager()
-  /** Named tasks that are being stored. Each promise resolves in either case. */
+  /** Named tasks that are being stored. The promises never reject. */
   readonly #creating = new Map<string, Promise<void>>()
 
   constructor (options: TasksOptions) {
     this.#options = options
   }
 
-  /** Whether a task of that name is being stored. */
+  /** Whether a task with that name is being stored. */
   isCreating (name: string): boolean {
     return this.#creating.has(name)
   }
@@ -57,7 +57,7 @@ export class Tasks {
     const { name } = newTask
     if (name === undefined) return await this.#add(queues.get(queueName), newTask, now)
 
-    // Whether the name is taken depends on whether the task before it is stored successfully.
+    // Whether the name is in use depends on whether the previous task is stored successfully.
     for (let first = this.#creating.get(name); first !== undefined; first = this.#creating.get(name)) await first
     const queue = queues.get(queueName)
     this.#checkFree(queue, name)
@@ -112,7 +112,7 @@ export class Tasks {
     return task
   }
 
-  /** @param bytesOf what a task adds to its page, in bytes */
+  /** @param bytesOf the size of a task in its page */
   list (queueName: string, page: TaskPageQuery, bytesOf: (task: Task) => number): TaskPage {
     const { clock, queues, writeBehind } = this.#options
     const queue = queues.get(queueName)
@@ -205,7 +205,7 @@ export class Tasks {
     throw this.#options.writeBehind.names.has(name) ? statusErrors.taskGone() : statusErrors.notFound()
   }
 
-  /** The task of that name. One that has outlived its retention ends here. */
+  /** Finds a task by its name. Ends it if it has expired. */
   #entry (queue: TaskQueue, name: string): TaskEntry | undefined {
     const { attempts, clock, queues, retention, scope } = this.#options
     queues.removePurged(queue, name)

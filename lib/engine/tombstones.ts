@@ -3,17 +3,17 @@ import { NameMap } from '../store/name-map.js'
 import type { Tombstone } from '../store/store.js'
 
 /**
- * Names that cannot be used again for a while. One that has expired counts as absent at once; `sweep` frees its memory later, a few
- * with each operation of the engine, so that no timer and no pause is needed.
+ * Names that cannot be reused for a while. An expired one counts as absent at once; `sweep` frees its memory later, a few with each
+ * operation of the engine, so that neither timers nor long pauses are needed.
  *
- * Here they expire in monotonic time, so that a wall clock that jumps neither frees a name early nor keeps it for longer. In the store
- * they have wall times, as monotonic time ends with the process.
+ * They expire in monotonic time, so that a jump of the wall clock neither frees a name early nor keeps it longer. In the store they have
+ * wall times, because monotonic time ends with the process.
  */
 export class Tombstones {
   readonly #clock: Clock
   /** In monotonic time. */
   readonly #untils = new NameMap<number>()
-  /** The names by the minute in which they expire, so that a sweep need not look for them. */
+  /** The names by the minute in which they expire, so that a sweep need not search for them. */
   readonly #minutes = new Map<number, string[]>()
   /** Keys of `#minutes`, earliest first. */
   readonly #order: number[] = []
@@ -31,13 +31,13 @@ export class Tombstones {
     return until !== undefined && until > this.#clock.monotonic()
   }
 
-  /** The name as a store keeps it. */
+  /** The tombstone in the store's form. */
   get (name: string): Tombstone | undefined {
     const until = this.#untils.get(name)
     return until === undefined ? undefined : { name, until: Math.round(this.#clock.now() + until - this.#clock.monotonic()) }
   }
 
-  /** Adds a name for `ms` milliseconds from now; negative for one that has expired and is still stored. */
+  /** Adds a name for `ms` milliseconds from now; negative for an expired one that is still stored. */
   add (name: string, ms: number): void {
     const until = this.#clock.monotonic() + ms
     this.#untils.set(name, until)
@@ -52,12 +52,12 @@ export class Tombstones {
     this.#order.splice(next === -1 ? this.#order.length : next, 0, minute)
   }
 
-  /** Takes a name back, as if it had never been added. */
+  /** Removes a name, as if it had never been added. */
   withdraw (name: string): void {
     this.#untils.delete(name)
   }
 
-  /** Takes back all names that `which` accepts, and returns them. */
+  /** Removes all names that match, and returns them. */
   withdrawAll (which: (name: string) => boolean): string[] {
     const withdrawn: string[] = []
     for (const names of this.#minutes.values()) {
@@ -66,7 +66,7 @@ export class Tombstones {
     return withdrawn
   }
 
-  /** Drops at most `limit` expired names and returns them. */
+  /** Removes at most `limit` expired names and returns them. */
   sweep (limit: number): string[] {
     const now = this.#clock.monotonic()
     const dropped: string[] = []
@@ -79,7 +79,7 @@ export class Tombstones {
         this.#minutes.delete(minute)
         this.#order.shift()
       }
-      // A name that was used and ended once more stands in a later minute too.
+      // A name that was reused has a later minute too.
       if (this.#untils.has(name) && !this.has(name)) {
         this.#untils.delete(name)
         dropped.push(name)

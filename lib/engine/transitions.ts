@@ -2,20 +2,20 @@ import { backoffMs, isExhausted } from '../cloud-tasks/backoff.js'
 import { deadlineStatus, responseStatus, unreachableStatus } from '../cloud-tasks/status.js'
 import type { RetryConfig, Task } from '../cloud-tasks/task.js'
 
-/** How an attempt ended: with a response, without one at the deadline, or without one before it. */
+/** The end of an attempt: the status of a response, the deadline, or no response. */
 export type AttemptEnd = number | 'deadline' | 'unreachable'
 
-/** What the engine remembers of an attempt while it runs. */
+/** The state that the engine keeps of a running attempt. */
 export interface AttemptStart {
   readonly scheduleAt: number
   readonly dispatchAt: number
-  /** Started by RunTask: the next one counts from the call. */
+  /** Started by RunTask: the backoff starts at the call. */
   readonly forced: boolean
-  /** The attempt before it. */
+  /** The previous attempt. */
   readonly lastAttempt: Task['lastAttempt']
 }
 
-/** The task's state once an attempt has been dispatched and before its target has it. */
+/** The task's state when an attempt is dispatched. */
 export function afterDispatch (task: Task, now: number): Task {
   const attempt = { scheduleAt: task.scheduleAt, dispatchAt: now }
   return {
@@ -26,7 +26,7 @@ export function afterDispatch (task: Task, now: number): Task {
   }
 }
 
-/** The task's state as if an attempt had never been dispatched. Other attempts of it may have started or ended in the meantime. */
+/** The task's state as if an attempt had not been dispatched. Other attempts may have started or ended in the meantime. */
 export function afterUndelivered (task: Task, start: AttemptStart): Task {
   const { firstAttempt, lastAttempt, ...rest } = task
   const first = task.dispatchCount === 1 ? undefined : firstAttempt
@@ -39,7 +39,7 @@ export function afterUndelivered (task: Task, start: AttemptStart): Task {
   }
 }
 
-/** Any 2xx is success; all else, and no response, is retried. */
+/** Any 2xx is success; everything else, including no response, is retried. */
 export function isSuccess (end: AttemptEnd): boolean {
   return typeof end === 'number' && end >= 200 && end <= 299
 }
@@ -65,7 +65,7 @@ export function afterFailure (task: Task, start: AttemptStart, end: AttemptEnd, 
   }
 }
 
-/** Whether the queue's limits end a task that failed just now. */
+/** Whether a task that has just failed has reached its retry limits. */
 export function isGivenUp (task: Task, retry: RetryConfig, now: number): boolean {
   return isExhausted(retry, task.dispatchCount, task.firstAttempt!.dispatchAt, now)
 }

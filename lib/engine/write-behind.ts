@@ -4,40 +4,40 @@ import type { TaskEntry } from './task-queue.js'
 import type { Store, Tombstone } from '../store/store.js'
 import { Tombstones } from './tombstones.js'
 
-/** Where an error arose that no caller is there to receive. */
+/** The context of an error that no caller receives. */
 export interface ErrorContext {
   readonly during: 'load' | 'dispatch' | 'store' | 'observe' | 'expire'
-  /** Full name of the task or queue, where there is one. */
+  /** Full name of the task or queue, if there is one. */
   readonly name?: string
-  /** How many errors of the same kind came since the last one that was reported, this one included. @default 1 */
+  /** Number of errors of the same kind since the last report, including this one. @default 1 */
   readonly count?: number
 }
 
 export interface WriteBehindOptions {
   readonly store: Store
   readonly clock: Clock
-  /** How long the name of that task is refused once it has ended. 0: not at all. */
+  /** How long the name of a finished task cannot be reused. 0: not at all. */
   readonly tombstoneMs: (task: string) => number
   readonly rememberGeneratedNames: boolean
   readonly onError: (error: unknown, where: ErrorContext) => void
-  /** The task of that name as memory has it; undefined when it does not exist, null when its record must be left alone for now. */
+  /** Finds a task in memory; undefined when it does not exist, null when its record must not be touched for now. */
   readonly find: (name: string) => TaskEntry | undefined | null
 }
 
 /**
- * Writes changes that no caller waits for, the results of attempts, to the store. Memory is changed first and is the truth; a change
- * that the store refuses is reported, and retried: a few with the next one, all of them every few seconds. Of errors of the same kind one
- * a minute is reported, with their number.
+ * Writes changes that no caller awaits, the results of attempts, to the store. Memory is changed first and authoritative; failed writes
+ * are reported and retried: a few with each write, all of them every few seconds. Errors of the same kind are reported once a minute, with
+ * their number.
  */
 export class WriteBehind {
   readonly names: Tombstones
   readonly #options: WriteBehindOptions
-  /** Tasks whose last change the store has refused. */
+  /** Tasks whose last write has failed. */
   readonly #failedWrites = new Set<string>()
   /** Unset: nothing to retry. */
   #retryTimer: unknown
   #closed = false
-  /** By kind, what came since the last report. */
+  /** Errors since the last report, by kind. */
   readonly #reports = new Map<string, { at: number, count: number }>()
   #writing = 0
   #onIdle: Array<() => void> = []
@@ -60,17 +60,17 @@ export class WriteBehind {
   }
 
   /**
-   * Removes a task that is out of memory already, remembering its name where names are remembered. Never rejects: resolves with
-   * whether it is stored.
+   * Removes a task that is already removed from memory, and adds its tombstone, if any. Never rejects: resolves with whether the removal
+   * is stored.
    */
   remove (entry: TaskEntry): Promise<boolean> {
     this.addTombstone(entry)
     this.#retryFailed()
-    // Also where this end of the task adds none: the name may be refused since an earlier one.
+    // Even if this end adds no tombstone, there may be an earlier one.
     return this.#write(entry.name, this.#options.store.removeTask(entry.name, this.names.get(entry.name)))
   }
 
-  /** Remembers the name of a task that ends now. */
+  /** Adds the tombstone of a task that ends now. */
   addTombstone (entry: TaskEntry): Tombstone | undefined {
     const { tombstoneMs, rememberGeneratedNames } = this.#options
     if (entry.generatedId && !rememberGeneratedNames) return undefined
@@ -89,20 +89,20 @@ export class WriteBehind {
     if (names.length > 0) this.track(this.#options.store.forget(names))
   }
 
-  /** Tries once more what the store has refused, then waits until nothing is being written. */
+  /** Retries failed writes once, then waits until nothing is being written. */
   async settle (): Promise<void> {
     this.#retryFailed(Infinity)
     if (this.#writing > 0) await new Promise<void>(resolve => { this.#onIdle.push(resolve) })
   }
 
-  /** To be called after the last change. Leaves no timer behind. */
+  /** Call it after the last change. Leaves no timer. */
   close (): void {
     this.#closed = true
     this.#options.clock.clearTimeout(this.#retryTimer)
     this.#retryTimer = undefined
   }
 
-  /** Has `settle` wait for something whose failure is reported. Never rejects: resolves with whether it succeeded. */
+  /** Makes `settle` wait for a write, and reports its failure. Never rejects: resolves with whether it succeeded. */
   track (write: Promise<unknown>, name?: string): Promise<boolean> {
     this.#writing++
     return write.then(() => {
@@ -122,7 +122,7 @@ export class WriteBehind {
   #put (entry: TaskEntry, task: Task): void {
     const { store } = this.#options
     this.#write(entry.name, store.putTask(task).then(() => {
-      // Anything else is newer: the state of an attempt that started meanwhile.
+      // Otherwise it is newer: the state of an attempt that started in the meantime.
       if (entry.unstored === task) entry.unstored = undefined
     }))
   }
@@ -132,7 +132,7 @@ export class WriteBehind {
     return this.track(write, name)
   }
 
-  /** Retries all after a while, and again for as long as some fail: nothing else may come that would. */
+  /** Retries all failed writes after a while, repeatedly, because there may be no further write that would. */
   #scheduleRetry (): void {
     if (this.#closed || this.#retryTimer !== undefined) return
     this.#retryTimer = this.#options.clock.setTimeout(() => {
@@ -168,7 +168,7 @@ export class WriteBehind {
     for (const name of names) this.#retry(name)
   }
 
-  /** Brings the store to what memory says now, which may be more than what was refused. */
+  /** Writes the current state in memory, which can be newer than the failed write. */
   #retry (name: string): void {
     const entry = this.#options.find(name)
     if (entry === null) return
@@ -192,5 +192,5 @@ const RETRIES_PER_WRITE = 8
 const RETRY_MS = 5000
 const RETRIES_PER_TIMER = 1000
 const REPORT_MS = 60_000
-/** Messages of a store that is not ours may differ each time. */
+/** Limits the memory, because messages of other stores can differ each time. */
 const KINDS = 20

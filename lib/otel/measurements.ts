@@ -12,7 +12,7 @@ export class Measurements {
   readonly #observables: [waiting: Observable, running: Observable, oldestDue: Observable]
   readonly #observe: BatchObservableCallback
 
-  /** @param queueAttributes what a queue with that short id is described by */
+  /** @param queueAttributes returns the attributes of a queue by its short id */
   constructor (meter: Meter, queueAttributes: (queue: string) => Attributes) {
     this.#meter = meter
     this.#sent = meter.createCounter(metricNames.sent, {
@@ -71,7 +71,7 @@ export class Measurements {
 
 type Counts = Parameters<QueueCountsEvent['add']>[1]
 
-/** Of every embedded queue in this process, by short id. Several apps may have queues of one name. */
+/** Counts of all embedded queues in this process, by short id. Several apps can have queues with the same name. */
 function collectCounts (): Map<string, Counts> {
   const queues = new Map<string, Counts>()
   const event: QueueCountsEvent = {
@@ -88,8 +88,8 @@ function collectCounts (): Map<string, Counts> {
   return queues
 }
 
-/** The bounds that the conventions name. */
+/** The bucket boundaries in the conventions. */
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
 
-/** With those of attempts, which may take half an hour. */
+/** Extended for attempts, which can take half an hour. */
 const PROCESS_SECONDS = [...SECONDS, 30, 60, 300, 600, 1800]

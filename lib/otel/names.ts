@@ -1,13 +1,13 @@
 /**
- * What spans and metrics are called: OpenTelemetry's semantic conventions for messaging (1.45), and names of our own for what they lack.
- * Written out here, because the conventions' own package is not installed with the API, and marks these names as incubating.
+ * Names of spans and metrics: OpenTelemetry's semantic conventions for messaging (1.45), and our own names for what they lack. Not
+ * imported, because the conventions' package is not installed with the API, and marks these names as incubating.
  */
 
 export const SYSTEM = 'gcp.cloud_tasks'
 
 export const attributes = {
   system: 'messaging.system.name',
-  /** Deprecated by the conventions; on request. */
+  /** Deprecated in the conventions; optional. */
   deprecatedSystem: 'messaging.system',
   operationName: 'messaging.operation.name',
   operationType: 'messaging.operation.type',

@@ -4,36 +4,36 @@ import { isPlainObject, option, readOptions, string, type Declared } from '../ch
 import { taskId } from '../enqueue.js'
 import { compared, differences, sendable } from './comparison.js'
 
-/** A task that waits. */
+/** A waiting task. */
 export interface EnqueuedTask<N extends string = string, P = unknown> {
   /** Name in the registry. */
   readonly name: N
-  /** What `enqueue` returned as `id`. */
+  /** The `id` that `enqueue` returned. */
   readonly id: string
-  /** What was sent, parsed: before the defaults and transforms that its handler gets. */
+  /** The parsed payload as sent, without the defaults and transforms that its handler gets. */
   readonly payload: P
   readonly queue: string
   /** When its next attempt is due. */
   readonly scheduleTime: Date
-  /** Those that were given to `enqueue`. */
+  /** The headers passed to `enqueue`. */
   readonly headers: Readonly<Record<string, string>>
-  /** Attempts so far. */
+  /** Number of attempts so far. */
   readonly attempts: number
 }
 
-/** A payload, as far as it matters: objects may have more fields than named here, lists have as many items. */
+/** A partial payload: objects may have further fields, lists must have the same number of items. */
 export type PartOf<P> = 0 extends 1 & P ? any : P extends object ? { readonly [K in keyof P]?: PartOf<P[K]> | undefined } : P
 
-/** What is expected of a task in addition to its payload. */
+/** Expected properties of a task in addition to its payload. */
 export interface EnqueuedWith {
-  /** Either the one that was given to `enqueue` or the one that it returned. */
+  /** Either the id passed to `enqueue`, or the one that it returned. */
   readonly id?: string
   readonly queue?: string
-  /** When its next attempt is due, to the second. */
+  /** When its next attempt is due, to within a second. */
   readonly scheduleTime?: Date
-  /** The task may have more than these. */
+  /** The task may have further headers. */
   readonly headers?: Readonly<Record<string, string>>
-  /** How many such tasks there are. @default at least one */
+  /** Exact number of such tasks. @default at least one */
   readonly times?: number
 }
 
@@ -47,14 +47,14 @@ export const enqueuedWith = {
   })
 } satisfies Declared<EnqueuedWith>
 
-/** What a test says about enqueued tasks, with all that its failure shows. */
+/** An assertion about enqueued tasks. */
 export interface Expectation {
   readonly call: 'assertEnqueued' | 'refuteEnqueued'
   readonly name: string
-  /** Part of the payload, or a function that decides about it; undefined: any. */
+  /** Partial payload, or a predicate; undefined: any. */
   readonly payload: unknown
   readonly facts: EnqueuedWith
-  /** Where the stack of its error begins. */
+  /** The function at which the error's stack starts. */
   readonly from: (...args: never) => unknown
 }
 
@@ -64,8 +64,8 @@ export function readExpectation (expected: Omit<Expectation, 'facts'>, given: un
 }
 
 /**
- * The tasks of `enqueued` that are as expected.
- * @param ran how many tasks of the name have had attempts in this test
+ * The tasks in `enqueued` that match.
+ * @param ran number of tasks with this name that have ended in this test
  * @throws AssertionError
  */
 export function assertEnqueued (enqueued: readonly EnqueuedTask[], expectation: Expectation, ran: number): EnqueuedTask[] {
@@ -82,12 +82,12 @@ export function assertEnqueued (enqueued: readonly EnqueuedTask[], expectation: 
       `but found ${found.length || 'none'}.`,
     ...(closest === undefined ? [] : ['', `Closest is number ${enqueued.indexOf(closest) + 1} below:`, diff(actual, expected), '']),
     listing(enqueued),
-    ...(ran === 0 ? [] : [`${counted(ran)} of this name ended before; drain() and advance() have returned the attempts.`])
+    ...(ran === 0 ? [] : [`${counted(ran)} of this name already ended; drain() and advance() have returned the attempts.`])
   ]
   throw new AssertionError({ message: lines.join('\n'), actual, expected, operator: expectation.call, stackStartFn: expectation.from })
 }
 
-/** @throws AssertionError where any task of `enqueued` is as expected */
+/** @throws AssertionError if a task in `enqueued` matches */
 export function refuteEnqueued (enqueued: readonly EnqueuedTask[], expectation: Expectation): void {
   const found = enqueued.filter(task => task.name === expectation.name && distance(task, expectation) === 0)
   if (found.length === 0) return
@@ -100,7 +100,7 @@ export function refuteEnqueued (enqueued: readonly EnqueuedTask[], expectation: 
   })
 }
 
-/** How far a task is from what is expected; 0: it is as expected. */
+/** Number of differences between a task and an expectation; 0 if it matches. */
 function distance (task: EnqueuedTask, expectation: Expectation): number {
   const { payload } = expectation
   const refused = typeof payload === 'function' && payload(task.payload) as boolean !== true ? 1 : 0
@@ -112,7 +112,7 @@ function nearestOf (tasks: readonly EnqueuedTask[], expectation: Expectation): E
   return ranked.sort((a, b) => a.distance - b.distance)[0]?.task
 }
 
-/** Of a task, what the expectation names: in the same form, so that the two can be compared and shown side by side. */
+/** The properties of a task that the expectation contains, in the same form, so that both can be compared and shown. */
 function factsOf (task: EnqueuedTask, { name, payload, facts }: Expectation): object {
   return {
     ...(payload === undefined ? {} : { payload: typeof payload === 'function' ? task.payload : compared(task.payload, payload) }),
@@ -131,7 +131,7 @@ function expectedFacts ({ payload, facts: { times, scheduleTime, ...facts } }: E
   }
 }
 
-/** The expected time where the actual one is that to the second: two clocks were read one after the other. */
+/** Returns the expected time if the actual one is within a second, because both were read from a clock at different times. */
 function sameSecond (actual: Date, expected: Date): Date {
   return Math.abs(actual.getTime() - expected.getTime()) <= 1000 ? expected : actual
 }
@@ -158,7 +158,7 @@ function print (value: unknown): string {
   return inspect(value, { breakLength: Infinity, depth: 4, maxArrayLength: 10, maxStringLength: 100 })
 }
 
-/** As node:assert shows it, less its first line. */
+/** The diff of node:assert, without its first line. */
 function diff (actual: unknown, expected: unknown): string {
   const { message } = new AssertionError({ actual, expected, operator: 'deepStrictEqual' })
   return message.slice(message.indexOf('\n') + 1)

@@ -3,29 +3,29 @@ import type { AttemptReport } from '../engine/engine.js'
 import type { AttemptKey, AttemptWatcher, Settled } from '../worker/watchers.js'
 import type { AttemptResult } from '../worker/attempt-result.js'
 
-/** One attempt that a test kit has run. */
+/** An attempt that a test kit has run. */
 export interface TestedAttempt<N extends string = string> {
   /** Name in the registry. */
   readonly task: N
-  /** Of the task; of one that `deliver` made, an id of its own. */
+  /** Id of the task; generated for `deliver`. */
   readonly id: string
   readonly queue: string
   /** 1 for the first. */
   readonly attempt: number
   /**
-   * `done`, `dropped` and other ends by the handler; `retry` for every failure, also for one that ends the task; `refused` where the
-   * verification of callers or a hook of the app answered before the payload was validated. More may come.
+   * `done`, `dropped` and other results of the handler; `retry` for every failure, even of the last attempt; `refused` if
+   * authentication or an app's hook responded before the payload was validated. More results may be added.
    */
   readonly result: 'done' | 'retry' | 'dropped' | 'refused' | (string & {})
-  /** HTTP status of the answer; 504 at the deadline, 0 where there was none. */
+  /** HTTP status of the response; 504 after the deadline, 0 without a response. */
   readonly status: number
-  /** What the handler threw, or what else the attempt failed with. */
+  /** The error that the handler threw, or the attempt failed with. */
   readonly error: unknown
-  /** When the task is due again; undefined where this attempt ended it, and for `deliver`, whose task is in no queue. */
+  /** When the task is retried; undefined if it is not, and for `deliver`, whose task is not in a queue. */
   readonly retryTime: Date | undefined
 }
 
-/** What the worker says of the attempts of one app, until it is asked for. */
+/** Collects the worker's results of attempts of one app, until they are taken. */
 export class AttemptResults implements AttemptWatcher {
   readonly #settled = new Map<string, { readonly result: AttemptResult, readonly outcome: Settled }>()
 
@@ -37,7 +37,7 @@ export class AttemptResults implements AttemptWatcher {
     this.#settled.set(keyOf(attempt), { result, outcome })
   }
 
-  /** @param status of the answer, where there was one */
+  /** @param status of the response, if there was one */
   take<N extends string> (
     task: N, attempt: AttemptKey, status: number | undefined, failure: unknown, retryAt: number | undefined
   ): TestedAttempt<N> {
@@ -55,9 +55,9 @@ export class AttemptResults implements AttemptWatcher {
     }
   }
 
-  ofReport<N extends string> (task: N, { attempt, how, error, retryAt }: AttemptReport): TestedAttempt<N> {
+  ofReport<N extends string> (task: N, { attempt, result, error, retryAt }: AttemptReport): TestedAttempt<N> {
     const key = { id: shortId(attempt.task.name), queue: attempt.queue, attempt: attempt.task.dispatchCount }
-    return this.take(task, key, how === 'deadline' ? 504 : how === 'unreachable' ? undefined : how, error, retryAt)
+    return this.take(task, key, result === 'deadline' ? 504 : result === 'unreachable' ? undefined : result, error, retryAt)
   }
 }
 

@@ -1,8 +1,8 @@
 import { isPlainObject } from '../checks.js'
 
 /**
- * The same as JSON would carry it, so that what a test expects compares with what was sent: dates are strings there. A field that is
- * undefined stays, and means that the field must be absent.
+ * Converts a value as JSON would, so that expected values can be compared with sent ones: dates become strings. Undefined fields are
+ * kept, and mean that the field must be absent.
  */
 export function sendable (value: unknown): unknown {
   if (Array.isArray(value)) return value.map(sendable)
@@ -12,7 +12,7 @@ export function sendable (value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, field]) => [key, sendable(field)]))
 }
 
-/** How many values of `expected` are not so in `actual`. Objects may have more fields than expected, lists have as many items. */
+/** Number of values in `expected` that differ in `actual`. Objects may have further fields, lists must have the same number of items. */
 export function differences (actual: unknown, expected: unknown): number {
   if (Array.isArray(expected)) {
     if (!Array.isArray(actual)) return 1
@@ -26,7 +26,7 @@ export function differences (actual: unknown, expected: unknown): number {
   return Object.is(actual, expected) ? 0 : 1
 }
 
-/** What of `actual` was compared with `expected`: the fields that it names. */
+/** The part of `actual` that was compared: the fields in `expected`. */
 export function compared (actual: unknown, expected: unknown): unknown {
   if (Array.isArray(actual) && Array.isArray(expected)) {
     return actual.map((item, index) => index < expected.length ? compared(item, expected[index]) : item)

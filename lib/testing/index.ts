@@ -8,9 +8,8 @@ export type { EnqueuedTask, EnqueuedWith, PartOf } from './assertions.js'
 export type { TestedAttempt } from './attempt-results.js'
 
 /**
- * Takes over the tasks of an app for a test: from now on nothing is dispatched by itself. Where tasks would go to Google Cloud or to an
- * emulator, a queue in memory takes their place, so that the app may be configured as in production. May be called before the plugin has
- * loaded.
+ * Takes control of the tasks of an app for a test: nothing is dispatched automatically any more. A queue in memory replaces Google Cloud
+ * or an emulator, so that the app can be configured as in production. Can be called before the plugin has loaded.
  * @param app the instance that the plugin is registered on, or one below or above it
  * @param tasks the registry, for its types, and to choose among several registrations. @default the registered one (`Register`)
  * @throws FST_TASKS_KIT_UNAVAILABLE, FST_TASKS_KIT_EXISTS, FST_TASKS_NOT_FOR_PRODUCTION

@@ -2,11 +2,11 @@ import { clearRealImmediate, realImmediate, systemClock } from '../clock/clock.j
 import { ManualClock } from '../clock/manual-clock.js'
 
 /**
- * The time of an app under test: the wall clock of its process, which a test runner may fake, and ahead of it by what the kit has moved
- * it. Durations and timers stand still until they are moved.
+ * The clock of an app under test: the wall clock of its process, which a test runner may fake, plus the time by which the kit has
+ * advanced it. Durations and timers stand still until they are advanced.
  */
 export class KitClock extends ManualClock {
-  /** As late as this it has been. */
+  /** The latest time that was read. */
   #latest = -Infinity
   #timers = 0
 
@@ -16,18 +16,18 @@ export class KitClock extends ManualClock {
     return now
   }
 
-  /** Milliseconds by which the wall clock has been set back: by fake timers, as corrections of a real clock are smaller. */
+  /** Milliseconds by which fake timers have set back the wall clock; adjustments of a real clock are smaller. */
   get setBackMs (): number {
     const behind = this.#latest - this.now()
     return behind > CORRECTION_MS ? behind : 0
   }
 
-  /** Of two timers for one time the later one fires first: the worker's deadline comes before that of the queue which calls it. */
+  /** Of two timers for the same time, the later one fires first: the worker's deadline before that of the queue that calls it. */
   override setTimeout (callback: () => void, ms: number): unknown {
     return super.setTimeout(callback, ms - this.#timers++ * ORDER_MS)
   }
 
-  /** That the event loop goes on is no question of time. */
+  /** The event loop does not depend on the clock. */
   override setImmediate (callback: () => void): unknown {
     return realImmediate(callback)
   }
@@ -39,5 +39,5 @@ export class KitClock extends ManualClock {
 
 const CORRECTION_MS = 2000
 
-/** Far less than any time that is compared. */
+/** Far smaller than any time that is compared. */
 const ORDER_MS = 1e-6

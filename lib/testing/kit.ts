@@ -40,11 +40,11 @@ const deliverOptions = {
   headers: option<Readonly<Record<string, string>>>(headers => isPlainObject(headers) ? undefined : 'must be an object of strings')
 } satisfies Declared<DeliverOptions>
 
-/** In the contexts that Jest makes on Node.js 20, the symbols are missing; compilers of `using` look for these instead. */
+/** Jest's contexts on Node.js 20 lack the symbols; compilers of `using` then look for these. */
 const dispose = (Symbol.dispose ?? Symbol.for('Symbol.dispose')) as typeof Symbol.dispose
 const asyncDispose = (Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose')) as typeof Symbol.asyncDispose
 
-/** Everything that a kit holds of a registration, until it is disposed of. */
+/** The parts of a registration that a kit holds until it is disposed of. */
 interface Held {
   readonly local: LocalTransport
   readonly waiting: WaitingTasks
@@ -52,7 +52,7 @@ interface Held {
 
 type Any = Readonly<Record<string, any>>
 
-/** What epoch milliseconds with a fraction are exact to. */
+/** Precision of epoch milliseconds with a fraction. */
 const RESOLUTION_MS = 0.001
 
 export class Kit implements Omit<TestKit<Any>, typeof Symbol.dispose | typeof Symbol.asyncDispose> {
@@ -60,12 +60,12 @@ export class Kit implements Omit<TestKit<Any>, typeof Symbol.dispose | typeof Sy
   readonly #app: FastifyInstance
   readonly #registration: Registration
   readonly #results = new AttemptResults()
-  /** How many tasks of a name have run and ended. */
+  /** Number of ended tasks by name. */
   readonly #ran = new Map<string, number>()
   #held: Held | undefined
   #holding: Promise<Held> | undefined
   #restoreClock = (): void => {}
-  /** Ends what this has to watch attempts. */
+  /** Removes the watchers. */
   #unwatch = (): void => {}
   #disposed: Promise<void> | undefined
 
@@ -102,7 +102,7 @@ export class Kit implements Omit<TestKit<Any>, typeof Symbol.dispose | typeof Sy
       } else if (first !== undefined && scheduled) {
         await this.#move(waitMs)
       } else {
-        // Attempts that were under way already.
+        // An attempt that was already running.
         const { running } = waiting
         if (running === undefined) return run.attempts
         await waiting.attemptOf(running)
@@ -158,7 +158,7 @@ export class Kit implements Omit<TestKit<Any>, typeof Symbol.dispose | typeof Sy
   }
 
   [dispose] (): void {
-    // A failure is an unhandled rejection: no caller waits for it.
+    // A failure becomes an unhandled rejection, because no caller awaits it.
     this.dispose()
   }
 
@@ -169,7 +169,7 @@ export class Kit implements Omit<TestKit<Any>, typeof Symbol.dispose | typeof Sy
   #hold (handle: PluginHandle): void {
     const former = handle.clock.current
     const unwatch = handle.watchers.add(this.#results)
-    // When the app closes, its grace period passes in real time, and attempts under way still end.
+    // When the app closes, its grace period is in real time, and running attempts still end.
     const queue = handle.transport.hold(() => { this.#end(async () => {}) })
     handle.clock.switchTo(this.clock)
     this.#restoreClock = () => { handle.clock.switchTo(former) }
@@ -188,7 +188,7 @@ export class Kit implements Omit<TestKit<Any>, typeof Symbol.dispose | typeof Sy
       return
     }
     this.#holding = queue.then(watch)
-    this.#holding.catch(() => {}) // Every call that needs it gets the error.
+    this.#holding.catch(() => {}) // All calls that await it get the error.
   }
 
   #end (release: () => Promise<void>): void {
@@ -203,7 +203,7 @@ export class Kit implements Omit<TestKit<Any>, typeof Symbol.dispose | typeof Sy
     return { handle: this.#registration.required(call) }
   }
 
-  /** The queue, once the app can deliver. */
+  /** The queue, when the app is ready. */
   async #ready (call: string): Promise<Held & { readonly handle: PluginHandle }> {
     if (this.#disposed !== undefined) throw new FST_TASKS_KIT_DISPOSED()
     await rootOf(this.#app).ready()
@@ -222,7 +222,7 @@ export class Kit implements Omit<TestKit<Any>, typeof Symbol.dispose | typeof Sy
     return ms < RESOLUTION_MS ? 0 : ms
   }
 
-  /** Moves the clock by `ms`, or only to the next timer: what that sets off may be due earlier. Returns by how much. */
+  /** Advances the clock by `ms`, or only to the next timer, which may make tasks due. Returns the time that has passed. */
   async #move (ms: number): Promise<number> {
     const before = this.clock.monotonic()
     if (!this.clock.step(ms)) return ms
@@ -240,15 +240,15 @@ export class Kit implements Omit<TestKit<Any>, typeof Symbol.dispose | typeof Sy
       try {
         await local.engine.runTask(name, false)
       } catch (error) {
-        // It has outlived its retention.
+        // Its retention has ended.
         if (!(error instanceof CloudTasksError) || error.code !== 'NOT_FOUND') throw error
         waiting.forget(name)
         return
       }
       const report = await end
       if (report === undefined) throw new FST_TASKS_CLOSING()
-      // The route, which sees its caller hang up, settles the attempt a moment later.
-      if (report.how === 'deadline') await this.clock.turn()
+      // The route settles the attempt a moment later, when its client disconnects.
+      if (report.result === 'deadline') await this.clock.turn()
       const task = definition!.name
       attempts.push(this.#results.ofReport(task, report))
       if (report.retryAt === undefined) this.#ran.set(task, (this.#ran.get(task) ?? 0) + 1)
@@ -267,7 +267,7 @@ function refusal (call: string): (problem: string) => Error {
   return problem => new FST_TASKS_INVALID_KIT_CALL(`${call}()`, problem)
 }
 
-/** None where the registry has no task of that path any more. */
+/** Empty if no task in the registry has that path any more. */
 function enqueuedTask (task: WaitingTask): EnqueuedTask[] {
   if (task.definition === undefined) return []
   return [{

@@ -4,11 +4,11 @@ import { chainOf, isReady } from '../fastify-internals.js'
 import { handleOf, onRegistration, registrationsOf, type PluginHandle } from '../plugin-handle.js'
 import type { TaskDefinitions } from '../registry/definitions.js'
 
-/** Who has a registration, by its handle, or waits for one. */
+/** Kits by the handle of their registration. */
 const kits = new WeakMap<PluginHandle, object>()
 const waitingKits = new WeakMap<object, Set<TaskDefinitions | undefined>>()
 
-/** The registration of the plugin that a test kit is for. It may come later, while the plugins of its app load. */
+/** The registration of a test kit. It may be registered later, while the app's plugins load. */
 export class Registration {
   readonly #app: FastifyInstance
   readonly #tasks: TaskDefinitions | undefined
@@ -18,9 +18,9 @@ export class Registration {
   #stopWaiting = (): void => {}
 
   /**
-   * @param tasks which of several it is
-   * @param kit whose it becomes: one kit's at a time
-   * @param onFound called once, in here or later
+   * @param tasks selects one of several registrations
+   * @param kit the only kit of the registration
+   * @param onFound called once, in the constructor or later
    * @throws FST_TASKS_KIT_UNAVAILABLE, FST_TASKS_KIT_EXISTS, FST_TASKS_NOT_FOR_PRODUCTION
    */
   constructor (app: FastifyInstance, tasks: TaskDefinitions | undefined, kit: object, onFound: (handle: PluginHandle) => void) {
@@ -32,7 +32,7 @@ export class Registration {
       throw new FST_TASKS_NOT_FOR_PRODUCTION(
         "NODE_ENV is 'production', and a test kit keeps all tasks of its app from being delivered; set NODE_ENV to 'test'")
     }
-    if (typeof app?.ready !== 'function') throw new FST_TASKS_KIT_UNAVAILABLE('testTasks(app) takes a Fastify instance')
+    if (typeof app?.ready !== 'function') throw new FST_TASKS_KIT_UNAVAILABLE('testTasks(app) requires a Fastify instance')
     const above = handleOf(app)
     if (above !== undefined && this.#fits(above)) {
       this.#take(above)
@@ -90,7 +90,7 @@ export class Registration {
     this.#onFound(handle)
   }
 
-  /** Whether it has the very definitions that were asked for. */
+  /** Whether it has the requested definitions. */
   #fits ({ registry }: PluginHandle): boolean {
     return Object.entries(this.#tasks ?? {}).every(([name, { payload }]) => registry.get(name)?.payload === payload)
   }

@@ -5,17 +5,17 @@ import type { AttemptReport, Engine } from '../engine/engine.js'
 import type { RegisteredTask } from '../registry/registry.js'
 import { pathOf, type LocalTransport } from '../transport/local.js'
 
-/** A task of an app under test that has not ended. */
+/** A pending task of an app under test. */
 export class WaitingTask implements Due {
   readonly name: string
-  /** Undefined where the registry has no task of its path. */
+  /** Undefined if no task in the registry has its path. */
   readonly definition: RegisteredTask | undefined
   readonly task: Task
   dueAt: number
   readonly order: number
   position = -1
   attempts: number
-  /** Attempts under way: more than one only by hand, in the console. */
+  /** Running attempts: more than one only when started manually, in the console. */
   running = 0
 
   constructor (task: Task, definition: RegisteredTask | undefined, order: number) {
@@ -36,7 +36,7 @@ export class WaitingTask implements Due {
     return shortId(queueNameOf(this.name))
   }
 
-  /** As it was sent. */
+  /** As sent. */
   get payload (): unknown {
     const { body } = this.task.httpRequest ?? this.task.appEngineHttpRequest ?? {}
     return body === undefined ? undefined : JSON.parse(Buffer.from(body).toString())
@@ -47,12 +47,12 @@ export class WaitingTask implements Due {
   }
 }
 
-/** The tasks of an engine, kept up to date by watching it, and which of them is due first. */
+/** The tasks of an engine, kept up to date by observing it, and ordered by due time. */
 export class WaitingTasks {
   readonly #engine: Engine
   readonly #byPath: ReadonlyMap<string, RegisteredTask>
   readonly #tasks = new Map<string, WaitingTask>()
-  /** Of each queue, by its full name, the tasks that have a handler here and no attempt under way. */
+  /** Tasks with a handler here and without a running attempt, by the full name of their queue. */
   readonly #due = new Map<string, DueHeap<WaitingTask>>()
   readonly #ends = new Map<string, Array<(report: AttemptReport | undefined) => void>>()
   readonly #stopObserving: () => void
@@ -75,12 +75,12 @@ export class WaitingTasks {
     })
   }
 
-  /** Those without an attempt under way, in the order in which they were enqueued. */
+  /** Tasks without a running attempt, in the order in which they were enqueued. */
   all (): WaitingTask[] {
     return [...this.#tasks.values()].filter(task => task.running === 0).sort((a, b) => a.order - b.order)
   }
 
-  /** What is due first, now or later, of the tasks that have a handler here, in queues that are not paused. */
+  /** The task that is due first, now or later, among those with a handler here in queues that are not paused. */
   first (): WaitingTask | undefined {
     let first: WaitingTask | undefined
     for (const [queue, { first: candidate }] of this.#due) {
@@ -91,13 +91,13 @@ export class WaitingTasks {
     return first
   }
 
-  /** The name of a task with an attempt under way; undefined when there is none. */
+  /** The name of a task with a running attempt; undefined when there is none. */
   get running (): string | undefined {
     for (const { name, running } of this.#tasks.values()) if (running > 0) return name
     return undefined
   }
 
-  /** Resolves with how the next attempt of a task ends; undefined where it is never delivered, because the server closes. */
+  /** Resolves with the report of the next attempt of a task; undefined if it is not delivered, because the server closes. */
   attemptOf (name: string): Promise<AttemptReport | undefined> {
     return new Promise(resolve => {
       const ends = this.#ends.get(name)
@@ -147,7 +147,7 @@ export class WaitingTasks {
     if (task !== undefined) {
       task.running--
       if (dueAt !== undefined) this.#schedule(task, dueAt)
-      // Its end is announced once it is stored.
+      // Its end is reported after it is stored.
       else if (task.running === 0) this.#remove(name)
     }
     const ends = this.#ends.get(name) ?? []
@@ -163,7 +163,7 @@ export class WaitingTasks {
   }
 }
 
-/** In the order in which they are due. */
+/** Orders tasks by due time. */
 function allTasks (engine: Engine, queue: string): Task[] {
   const tasks: Task[] = []
   let pageToken: string | undefined

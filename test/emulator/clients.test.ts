@@ -304,9 +304,9 @@ t.test('from end to end: enqueued over gRPC, dispatched with a signed token, ver
     const name = `${queue}/tasks/caller-${index}`
     const ended = new Promise<void>(resolve => {
       engine.observe({
-        attempted: ({ attempt, how }) => {
+        attempted: ({ attempt, result }) => {
           if (attempt.task.name !== name) return
-          ends.push(how)
+          ends.push(result)
           resolve()
         }
       })

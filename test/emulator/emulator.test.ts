@@ -347,7 +347,7 @@ t.test(
         { appEngineHost: 'url' },
         { appEngineHttpRequest: { relativeUri: '/work', appEngineRouting: { service: 'worker' } } }
       ),
-      { how: 200 }
+      { result: 200 }
     )
     t.strictSame(warnings, [])
   }

@@ -146,8 +146,8 @@ t.test('an observer hears of every step of a task, and what it throws changes no
     started: ({ task }) => {
       heard.push(['started', task.dispatchCount])
     },
-    attempted: ({ how, retryAt, error }) => {
-      heard.push(['attempted', how, retryAt === undefined ? undefined : retryAt - clock.now(), (error as Error | undefined)?.message])
+    attempted: ({ result, retryAt, error }) => {
+      heard.push(['attempted', result, retryAt === undefined ? undefined : retryAt - clock.now(), (error as Error | undefined)?.message])
     },
     ended: (name, why) => {
       heard.push(['ended', name.slice(queue.length + 7), why])

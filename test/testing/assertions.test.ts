@@ -94,7 +94,7 @@ t.test('a failed assertEnqueued says that tasks of that name ran already', async
   t.match(failure(() => kit.assertEnqueued('charge')).message, /found none\.\nNothing is enqueued\.$/)
   await enqueue('charge', { order: '42' })
   await kit.drain()
-  t.match(failure(() => kit.assertEnqueued('charge')).message, /Nothing is enqueued\.\n1 task of this name ended before; drain\(\)/)
+  t.match(failure(() => kit.assertEnqueued('charge')).message, /Nothing is enqueued\.\n1 task of this name already ended; drain\(\)/)
 })
 
 t.test('a failed refuteEnqueued shows what is enqueued all the same', async t => {

@@ -344,7 +344,7 @@ t.test('an app without the plugin, no app, and production are refused', async t 
   await t.rejects(kit.drain(), { code: 'FST_TASKS_KIT_UNAVAILABLE', message: /not registered on this app/ })
   await kit.dispose()
   t.throws(() => testTasks(app), { code: 'FST_TASKS_KIT_UNAVAILABLE' })
-  t.throws(() => testTasks({} as never), { code: 'FST_TASKS_KIT_UNAVAILABLE', message: /takes a Fastify instance/ })
+  t.throws(() => testTasks({} as never), { code: 'FST_TASKS_KIT_UNAVAILABLE', message: /requires a Fastify instance/ })
   environment(t, { NODE_ENV: 'production' })
   t.throws(() => testTasks(app), { code: 'FST_TASKS_NOT_FOR_PRODUCTION' })
 })

@@ -50,7 +50,7 @@ export function servedFeed (parts: AttemptFeedParts): AttemptWatcher {
       feed.settled(attempt, result, { status, isLast })
       const name = `${queueName(attempt.queue)}/tasks/${attempt.id}`
       const task = { name, dispatchCount: attempt.attempt }
-      history.attempted({ attempt: { task }, how: status, endedAt: clock.now(), retryAt: isLast ? undefined : 'unknown' })
+      history.attempted({ attempt: { task }, result: status, endedAt: clock.now(), retryAt: isLast ? undefined : 'unknown' })
       if (isLast) history.ended(name, status < 300 ? 'done' : 'givenUp')
     }
   }

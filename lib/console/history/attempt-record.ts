@@ -6,7 +6,7 @@ import type { LogLines } from './log-lines.js'
 import { cut } from './text.js'
 
 /** An attempt that has ended. `retryAt` is `unknown` when it will be retried, and only its queue knows when. */
-export interface EndedAttempt extends Pick<AttemptReport, 'how' | 'endedAt' | 'error' | 'text'> {
+export interface EndedAttempt extends Pick<AttemptReport, 'result' | 'endedAt' | 'error' | 'text'> {
   readonly attempt: { readonly task: Pick<SeenTask, 'name' | 'dispatchCount'> & Partial<Pick<SeenTask, 'lastAttempt'>> }
   readonly durationMs?: number
   readonly retryAt: number | 'unknown' | undefined
@@ -52,9 +52,9 @@ export class AttemptRecord {
     return (this.logs?.chars ?? 0) + texts + error + received
   }
 
-  finish ({ how, endedAt, error, text, retryAt }: EndedAttempt): void {
+  finish ({ result, endedAt, error, text, retryAt }: EndedAttempt): void {
     this.endedAt = endedAt
-    this.result = how
+    this.result = result
     if (typeof retryAt === 'number') this.retryAt = retryAt
     if (text !== undefined) this.text = cut(text, MAX_TEXT)
     if (error !== undefined) this.error ??= errorInfo(error)

@@ -113,8 +113,8 @@ export class History implements Observer {
   }
 
   attempted (ended: EndedAttempt): void {
-    const { attempt: { task }, how, endedAt, retryAt } = ended
-    this.#options.timeline.ended(endedAt, isSuccess(how), retryAt !== undefined)
+    const { attempt: { task }, result, endedAt, retryAt } = ended
+    this.#options.timeline.ended(endedAt, isSuccess(result), retryAt !== undefined)
     const record = this.record(task.name)
     if (record === undefined || !record.finish(ended)) return
     if (record.end === undefined && record.running === 0) this.#pause(record, retryAt !== undefined)

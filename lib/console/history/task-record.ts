@@ -68,7 +68,7 @@ export class TaskRecord {
 
   /** Returns false when the attempt is unknown, or has already ended. */
   finish (ended: EndedAttempt): boolean {
-    const { attempt: { task: { dispatchCount, lastAttempt } }, how, durationMs, error, text, retryAt } = ended
+    const { attempt: { task: { dispatchCount, lastAttempt } }, result, durationMs, error, text, retryAt } = ended
     // By duration, because the wall clock may have been set back to before the start of the attempt.
     const endedAt = durationMs === undefined || lastAttempt === undefined ? ended.endedAt : lastAttempt.dispatchAt + Math.round(durationMs)
     if (this.#list === undefined && error === undefined && text === undefined && retryAt === undefined) {
@@ -79,7 +79,7 @@ export class TaskRecord {
       if (attempt === undefined || attempt.endedAt !== undefined) return false
       attempt.finish({ ...ended, endedAt })
     }
-    this.lastResult = how
+    this.lastResult = result
     this.running--
     return true
   }

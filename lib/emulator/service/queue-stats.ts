@@ -13,8 +13,8 @@ export class QueueStats {
     this.#engine = engine
     this.#now = now
     engine.observe({
-      attempted: ({ attempt, how, endedAt }) => {
-        if (typeof how === 'number') this.#lastMinute(queueNameOf(attempt.task.name)).count(endedAt)
+      attempted: ({ attempt, result, endedAt }) => {
+        if (typeof result === 'number') this.#lastMinute(queueNameOf(attempt.task.name)).count(endedAt)
       },
       changed: queue => {
         if (engine.findQueue(queue) === undefined) this.#lastMinutes.delete(queue)

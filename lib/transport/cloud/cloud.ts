@@ -13,6 +13,7 @@ import { classifyError, type CloudFault } from './fault.js'
 import { checkLetterQueue } from './letter-queue.js'
 import { CloudQueues } from './queues.js'
 import { parseTask, parseTime, printTask } from './task.js'
+import { TaskSearch } from './task-search.js'
 import { CloudRetrySettings } from './retry-settings.js'
 import { withRetries, type CallResult } from './call-retry.js'
 import { newTask } from '../new-task.js'
@@ -26,6 +27,7 @@ export class CloudTransport implements Transport {
   readonly #clock: Clock
   readonly #random: (() => number) | undefined
   readonly #closing = new AbortController()
+  readonly #search = new TaskSearch(async (queue, pageToken) => await this.listTasks(queue, 1000, pageToken))
 
   /** Cloud Tasks allows 600 list calls a minute for a region, and its v2 has no counts. */
   readonly inspection = undefined
@@ -111,19 +113,8 @@ export class CloudTransport implements Transport {
     }
   }
 
-  /** Searches a limited number of pages: Cloud Tasks has no filter and allows 600 such calls a minute. */
   async findTask (queue: string, suffixes: readonly string[]): Promise<Found> {
-    let pageToken: string | undefined
-    for (let page = 0; page < FIND_PAGES; page++) {
-      const listed = await this.listTasks(queue, 1000, pageToken)
-      if (listed.outcome === 'failed') return { outcome: 'unknown', problem: listed.problem }
-      if (listed.outcome !== 'listed') return { outcome: 'unknown', problem: listed.outcome }
-      const found = listed.tasks.find(({ id }) => suffixes.some(suffix => id.endsWith(suffix)))
-      if (found !== undefined) return { outcome: 'found', id: found.id }
-      pageToken = listed.nextPageToken
-      if (pageToken === undefined) return { outcome: 'notFound' }
-    }
-    return { outcome: 'unknown', problem: `the queue has more than ${FIND_PAGES} pages of tasks` }
+    return await this.#search.find(queue, suffixes)
   }
 
   /** @param id undefined to let the service generate one */
@@ -219,6 +210,3 @@ export class CloudTransport implements Transport {
     })
   }
 }
-
-/** Maximum number of pages, of a thousand tasks each, to search. */
-const FIND_PAGES = 10

@@ -1,5 +1,7 @@
 /** What the benchmarks share: medians and percentiles of numbers measured in one run. */
+import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 
 export function median (values: readonly number[]): number {
   return percentile(values, 50)
@@ -47,6 +49,15 @@ export function longestPause (): () => { ms: number, cpuMs: number } {
     clearImmediate(immediate)
     return { ms, cpuMs }
   }
+}
+
+/** Compiles the package into `folder`, a module for each, so that no loader of TypeScript stands between. */
+export function compile (folder: string): void {
+  const flags = ['--emitDeclarationOnly', 'false', '--declaration', 'false', '--outDir', folder]
+  execFileSync(process.execPath, ['node_modules/typescript-native/bin/tsc', '-p', 'tsconfig.build.json', ...flags], {
+    cwd: join(import.meta.dirname, '../..'),
+    stdio: 'inherit'
+  })
 }
 
 /** Of the main thread, which has the process's own id. */

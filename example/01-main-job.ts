@@ -29,7 +29,10 @@ const handlers: TaskHandlers<typeof tasks> = {
   'sync-customer': async ({ customer }) => { note(`      customer ${customer} synced`) },
   'call-webhook': async ({ url }, task) => task.drop(`${url} is gone`),
   'export-orders': async ({ month }, task) => {
-    if (task.postponements === 0) task.retryAfter(1, 'the warehouse answered 429')
+    if (task.postponements === 0) {
+      exportDueAt = elapsed() + 1
+      task.retryAfter(1, 'the warehouse answered 429')
+    }
     note(`      orders of ${month} exported`)
   },
   'charge-card': async ({ order }) => {
@@ -39,6 +42,7 @@ const handlers: TaskHandlers<typeof tasks> = {
 }
 
 let bankAnswers = false
+let exportDueAt = Infinity
 
 const app = Fastify()
 await app.register(cloudTasks, {
@@ -133,7 +137,7 @@ async function post (path: string, body: object): Promise<{ status: number, ms: 
 function verify (): void {
   const ran = (task: string) => attempts.filter(attempt => attempt.task === task)
   const results = (task: string) => ran(task).map(attempt => attempt.result).join(', ')
-  const waited = (task: string) => (ran(task)[1]?.at ?? 0) - (ran(task)[0]?.at ?? 0)
+  const exported = ran('export-orders')[1]?.at ?? 0
   const claims: Array<[claim: string, holds: boolean]> = [
     ['every request was answered 202', answers.every(answer => answer.status === 202)],
     ['one id enqueued twice ran once', answers[1]?.body.duplicate === true && results('send-receipt') === 'done'],
@@ -141,7 +145,7 @@ function verify (): void {
     ['each retry waited for its backoff', (ran('make-thumbnail')[2]?.at ?? 0) - (ran('make-thumbnail')[0]?.at ?? 0) >= 0.85],
     ['the scheduled task ran when it was due', results('sync-customer') === 'done' && (ran('sync-customer')[0]?.at ?? 0) >= 1.5],
     ['the dropped task was not retried', results('call-webhook') === 'dropped'],
-    ['the postponed task ran again when it was due', results('export-orders') === 'postponed, done' && waited('export-orders') >= 0.95],
+    ['the postponed task ran again when it was due', results('export-orders') === 'postponed, done' && exported >= exportDueAt - 0.01],
     ['the task that failed for good was kept as a dead letter', letters.length === 1 && letters[0]?.error?.code === 'E_BANK_DOWN'],
     ['replayed, it was done and its letter deleted', results('charge-card') === 'retry, retry, done' && left.length === 0]
   ]

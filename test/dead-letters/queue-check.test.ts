@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox'
-import t, { type Test } from 'tap'
-import { defineTasks, type CloudTasksOptions } from '../../lib/index.js'
+import t from 'tap'
+import { defineTasks } from '../../lib/index.js'
 import type { Config } from '../../lib/options/config.js'
 import { checkLetterQueue } from '../../lib/transport/cloud/letter-queue.js'
 import type { CloudQueues, QueueFields } from '../../lib/transport/cloud/queues.js'
@@ -90,15 +90,16 @@ t.test('a dead-letter queue that is missing, runs, limits attempts or cannot be 
 
 const tasks = defineTasks({ work: { payload: Type.Any() } })
 
-async function startWorker (t: Test, queues: Record<string, object>, handlers: object = { work () {} }) {
-  return await startCloudWorker(t, { tasks, deadLetterQueue: 'dead', handlers } as CloudTasksOptions, queues)
-}
-
 t.test('a worker looks at the dead-letter queue once it listens, and creates it in an emulator', async t => {
-  const { emulator, log } = await startWorker(t, { default: {} })
-  const line = async (found: RegExp): Promise<void> => {
-    while (!log.some(({ msg }) => found.test(msg))) await new Promise(resolve => { setImmediate(resolve) })
+  const { emulator, log } = await startCloudWorker(t, { tasks, deadLetterQueue: 'dead', handlers: { work () {} } }, {})
+  const line = async (found: RegExp): Promise<LogLine> => {
+    for (;;) {
+      const logged = log.find(({ msg }) => found.test(msg))
+      if (logged !== undefined) return logged
+      await new Promise(resolve => { setImmediate(resolve) })
+    }
   }
   await line(/created in the emulator/)
   t.match(emulator.engine.getQueue(`${PARENT}/queues/dead`), { state: 'PAUSED', settings: { retryConfig: { maxAttempts: -1 } } })
+  t.match(await line(/not kept as dead letters/), { level: 40, queue: 'default' }, 'whose attempts nothing limits')
 })

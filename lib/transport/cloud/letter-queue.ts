@@ -17,6 +17,7 @@ export async function checkLetterQueue (
   if (deadLetterQueue === undefined) return
   try {
     const actual = await queues.read(deadLetterQueue)
+    if (closing.aborted) return
     if (actual === undefined && emulatorHost !== undefined) {
       await queues.create(deadLetterQueue, LETTER_QUEUE).catch(async (error: unknown) => {
         // Another worker that starts at the same time makes it, too.

@@ -77,8 +77,8 @@ t.test('a postponed task shows when its copy runs and why, and so does a run', {
   await page.getByText('the guest is out', { exact: true }).waitFor()
 
   await page.goto(`${running.page}#/run?task=greet`)
-  await page.getByRole('textbox', { name: 'The same as JSON' }).fill('{"name": "away", "times": 1}')
+  await page.getByRole('textbox', { name: 'As JSON' }).fill('{"name": "away", "times": 1}')
   await page.getByRole('button', { name: 'Run now' }).click()
-  await page.getByText(/a copy of it would run at/).waitFor()
+  await page.getByText(/a copy would run at/).waitFor()
   await page.getByText('the guest is out', { exact: true }).waitFor()
 })

@@ -1,12 +1,12 @@
 import { generation } from '../data/live-state.js'
 import { AGES, changeLetters, findLetters, letterFilter } from '../data/letters.js'
+import { useObservable } from '../data/observable.js'
 import { address, go } from '../data/route.js'
 import { get } from '../data/server.js'
-import { useStore } from '../data/store.js'
 import { html, useEffect, useState } from '../htm-preact.js'
 import { Confirm } from '../parts/confirm.js'
 import { EmptyState } from '../parts/empty-state.js'
-import { attempt, complain, tell } from '../parts/notice.js'
+import { notify, withErrorNotice } from '../parts/notice.js'
 import { visible } from '../parts/visible-text.js'
 import { LetterTable } from '../tasks/letter-table.js'
 import { count, counted } from '../tasks/quantity.js'
@@ -73,13 +73,13 @@ function Actions ({ ids, conditions, tasks, onDone }) {
   const [as, setAs] = useState('')
   const filtered = Object.values(letterFilter(conditions)).some(value => value !== undefined && value !== '')
   const [subject, all] = ids.length > 0 ? [`${count(ids.length)} selected`, false] : [filtered ? 'All that the filter fits' : 'All', true]
-  const begin = what => attempt(async () => {
+  const begin = what => withErrorNotice(async () => {
     const found = all ? await findLetters(letterFilter(conditions), number => { setProgress(`${counted(number, 'letter')} found…`) }) : ids
     setProgress(undefined)
-    if (found.length === 0) tell('There is no such letter.')
+    if (found.length === 0) notify('There is no such letter.')
     else ask({ what, ids: found })
   }).finally(() => { setProgress(undefined) })
-  const change = ({ what, ids }) => attempt(async () => {
+  const change = ({ what, ids }) => withErrorNotice(async () => {
     const doing = what === 'replay' ? 'replayed' : 'discarded'
     setProgress(`0 of ${count(ids.length)} ${doing}…`)
     const results = await changeLetters(what, ids, as === '' ? undefined : as, number => {
@@ -124,19 +124,20 @@ function stepsOf ({ what, ids }, as) {
   }]
 }
 
+/** @throws where some were not */
 function report (results, done) {
   const failed = results.filter(({ outcome }) => outcome === 'failed')
   const gone = results.filter(({ outcome }) => outcome === 'notFound').length
   const number = results.length - failed.length - gone
   if (number > 0 || gone > 0) {
-    tell(`${counted(number, 'dead letter')} ${done}${gone === 0 ? '' : `, ${count(gone)} gone already`}.`)
+    notify(`${counted(number, 'dead letter')} ${done}${gone === 0 ? '' : `, ${count(gone)} gone already`}.`)
   }
-  if (failed.length > 0) complain({ message: visible(`${count(failed.length)} not ${done}: ${failed[0].problem}`) })
+  if (failed.length > 0) throw new Error(visible(`${count(failed.length)} not ${done}: ${failed[0].problem}`))
 }
 
 /** @returns {{ letters?: object[], next?: string, error?: Error, reload: () => void }} */
 function useLetters (conditions, pageToken) {
-  const turn = useStore(generation)
+  const turn = useObservable(generation)
   const [times, setTimes] = useState(0)
   const [page, setPage] = useState({ letters: undefined, next: undefined, error: undefined })
   useEffect(() => {

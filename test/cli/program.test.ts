@@ -20,5 +20,5 @@ t.test('an unknown command suggests the nearest', async t => {
   t.match(await command(['frobnicate']), { code: 2, err: /there are list, run, enqueue, queues, dead-letters, emulator/ })
   t.match(await command(['help', 'lits']), { code: 2, err: /did you mean 'list'\?/ })
   t.match(await command(['constructor']), { code: 2, err: /no command/ })
-  t.match(await command(['--json', 'list']), { code: 2, err: /the command comes first/ })
+  t.match(await command(['--json', 'list']), { code: 2, err: /flags must follow the command/ })
 })

@@ -264,7 +264,7 @@ t.test('enqueue refuses what cannot come to anything', async t => {
     code: 1,
     err: /'queue' must be a queue id: 1 to 100 letters/
   })
-  t.match(await command(['enqueue'], { cwd }), { code: 2, err: /which task\?/ })
+  t.match(await command(['enqueue'], { cwd }), { code: 2, err: /missing task/ })
   t.same(server.calls, [])
   server.reply = () => ({ code: 'PERMISSION_DENIED', details: 'no' })
   t.match(await command(['enqueue', 'greet', '{"name":"Ada"}'], { cwd }), { code: 1, out: '', err: /roles\/cloudtasks\.enqueuer/ })
@@ -272,7 +272,7 @@ t.test('enqueue refuses what cannot come to anything', async t => {
   t.match(await command(['enqueue', 'greet', '{"name":"Ada"}', '-a', 'local.js'], { cwd }), {
     code: 1,
     out: '',
-    err: /keeps its queues in memory/
+    err: /keeps tasks in memory/
   })
 })
 

@@ -25,7 +25,7 @@ t.test('the payload comes from the argument, stdin or a file', async t => {
   t.match(await run(['greet', '-f', 'absent.json']), { code: 1, err: /cannot be read: ENOENT.*absent\.json/ })
   t.match(await run(['greet', '{}', '--file', 'payload.json']), { code: 2, err: /given twice/ })
   t.match(await run(['greet', '{}', '{}']), { code: 2, err: /unexpected argument '\{\}'/ })
-  t.match(await run([]), { code: 2, err: /which task\?/ })
+  t.match(await run([]), { code: 2, err: /missing task/ })
 })
 
 t.test('a payload that is not JSON is refused with the line, the column and what is expected there', async t => {
@@ -135,7 +135,7 @@ t.test('a payload that does not fit is refused field by field', async t => {
 
 t.test('an unknown task suggests the nearest, and one without a handler says so', async t => {
   t.match(await run(['gret', '{}']), { code: 1, err: /no task 'gret'; did you mean 'greet'\?/ })
-  t.match(await run(['something-else', '{}']), { code: 1, err: /there are greet, fail/ })
+  t.match(await run(['something-else', '{}']), { code: 1, err: /its tasks are greet, fail/ })
   t.match(await run(['no-handler', '{}']), { code: 1, err: /'no-handler' has no handler/ })
 })
 

@@ -292,7 +292,7 @@ t.test('enqueue leaves so much free that a copy always fits', async t => {
   let size = 1_046_521
   const { bytes } = await app.enqueue('work', 'x'.repeat(size), { id: 'large' }).then(() => { throw new Error('too large') }, error => {
     t.hasStrict(error, { code: 'FST_TASKS_TOO_LARGE' })
-    return { bytes: Number(/takes (\d+) bytes, more than the 1046521/.exec(error.message)![1]) }
+    return { bytes: Number(/has (\d+) bytes, more than the maximum of 1046521/.exec(error.message)![1]) }
   })
   // The digits of its times count as well, and differ from call to call.
   size -= bytes - 1_046_521 + 16

@@ -116,9 +116,9 @@ t.test('a letter that does not fit is logged at error with the id of its task', 
   const [end] = await settle(1)
   t.hasStrict(end, { result: 'retry', status: 500, exhausted: true })
   await clock.advance(1)
-  const [line] = log.filter(line => line.msg === 'the task ends and could not be kept as a dead letter')
+  const [line] = log.filter(line => line.msg === 'task could not be kept as a dead letter')
   t.hasStrict(line, { level: 50, id: name.slice(name.lastIndexOf('/') + 1), queue: 'default' })
-  t.match(line!.problem, /the copy takes \d+ bytes, more than the 1048569 that Cloud Tasks stores/)
+  t.match(line!.problem, /the copy has \d+ bytes, more than the 1048569 that Cloud Tasks stores/)
   t.strictSame(await letters(), [])
 })
 

@@ -18,9 +18,9 @@ export interface CloudWorker {
 
 /** A worker of the transport `cloud` and the emulator that sends it its tasks, both listening, until the test ends. */
 export async function startCloudWorker<M extends TaskDefinitions> (
-  t: Test, options: CloudTasksOptions<M>, queues: Readonly<Record<string, object>>, prepare: (emulator: Emulator) => unknown = () => {}
+  t: Test, options: CloudTasksOptions<M>, queues: Readonly<Record<string, object>>, prepare: (emulator: Emulator) => unknown = () => {},
+  emulator = createEmulator({ port: 0 })
 ): Promise<CloudWorker> {
-  const emulator = createEmulator({ port: 0 })
   await emulator.listen()
   for (const [id, retryConfig] of Object.entries(queues)) await emulator.engine.createQueue(`${PARENT}/queues/${id}`, { retryConfig })
   await prepare(emulator)

@@ -245,17 +245,21 @@ export class Attempts {
       })
   }
 
-  /** The task's newest state. If the store fails to read it, the error is reported and the task is due again in a second. */
+  /**
+   * The task's newest state. If the store fails to read it, the error is reported and the task is due again in a second; in a minute if
+   * its record is damaged, because another attempt does not change that.
+   */
   #read (queue: TaskQueue, entry: TaskEntry, now: number): Task | undefined {
-    const { writeBehind, onError } = this.#options
+    const { writeBehind } = this.#options
     try {
       const task = writeBehind.read(entry)
       if (task !== undefined) return task
       queue.remove(entry)
       throw new Error(`The store has lost task ${entry.name}`)
     } catch (error) {
-      onError(error, { during: 'store', name: entry.name })
-      if (entry.attempts === 0 && queue.owns(entry)) queue.due.schedule(entry, now + AGAIN_MS)
+      writeBehind.report(error, entry.name)
+      const againMs = (error as { readonly problem?: unknown }).problem === 'damaged' ? DAMAGED_AGAIN_MS : AGAIN_MS
+      if (entry.attempts === 0 && queue.owns(entry)) queue.due.schedule(entry, now + againMs)
       return undefined
     }
   }
@@ -287,3 +291,4 @@ function endOf (answer: Answer): AttemptEnd | undefined {
 
 /** Delay after which a task is retried that could not be read, or whose attempt was not delivered. */
 const AGAIN_MS = 1000
+const DAMAGED_AGAIN_MS = 60_000

@@ -109,7 +109,7 @@ export class Engine {
       onError,
       tombstoneMs: name => this.#tombstoneMs(name),
       rememberGeneratedNames: options.rememberGeneratedNames ?? false,
-      find: name => this.#tasks.isCreating(name) ? null : this.#queues.find(queueNameOf(name))?.tasks.get(name)
+      find: name => this.#tasks.isChanging(name) ? null : this.#queues.find(queueNameOf(name))?.tasks.get(name)
     })
     const dispatchLoop = this.#dispatchLoop = new DispatchLoop(clock, scope, queue => {
       this.#attempts.start(queue, queue.due.first!, false)

@@ -36,16 +36,16 @@ export interface TaskPage {
 export class Tasks {
   readonly #options: TasksOptions
   readonly #pages = new TaskPager()
-  /** Named tasks that are being stored. The promises never reject. */
-  readonly #creating = new Map<string, Promise<void>>()
+  /** Named tasks that are being stored or deleted. Each promise resolves in either case. */
+  readonly #changing = new Map<string, Promise<void>>()
 
   constructor (options: TasksOptions) {
     this.#options = options
   }
 
-  /** Whether a task with that name is being stored. */
-  isCreating (name: string): boolean {
-    return this.#creating.has(name)
+  /** Whether a task of that name is being stored or deleted. */
+  isChanging (name: string): boolean {
+    return this.#changing.has(name)
   }
 
   async create (queueName: string, newTask: NewTask): Promise<Task> {
@@ -57,14 +57,12 @@ export class Tasks {
     const { name } = newTask
     if (name === undefined) return await this.#add(queues.get(queueName), newTask, now)
 
-    // Whether the name is in use depends on whether the previous task is stored successfully.
-    for (let first = this.#creating.get(name); first !== undefined; first = this.#creating.get(name)) await first
+    // Whether the name is taken depends on whether the task before it is stored successfully.
+    for (let first = this.#changing.get(name); first !== undefined; first = this.#changing.get(name)) await first
     const queue = queues.get(queueName)
-    this.#checkFree(queue, name)
-    const creation = this.#add(queue, newTask, now)
-    const forget = (): void => { this.#creating.delete(name) }
-    this.#creating.set(name, creation.then(forget, forget))
-    return await creation
+    if (this.#entry(queue, name) !== undefined) throw statusErrors.taskExists()
+    if (writeBehind.names.has(name)) throw statusErrors.taskExistedRecently()
+    return await this.#hold(name, this.#add(queue, newTask, now))
   }
 
   /** Rejects only where there is no such queue: what is wrong with one task ends that one alone. */
@@ -114,16 +112,28 @@ export class Tasks {
 
   /** @param bytesOf the size of a task in its page */
   list (queueName: string, page: TaskPageQuery, bytesOf: (task: Task) => number): TaskPage {
-    const { clock, queues, writeBehind } = this.#options
+    const { clock, queues } = this.#options
     const queue = queues.get(queueName)
     const read = new Map<TaskEntry, Task | undefined>()
     const { entries, ...next } = this.#pages.page(queue, page, clock.monotonic(), entry => {
-      const task = writeBehind.read(entry)
+      const task = this.#readListed(entry)
       read.set(entry, task)
       return task === undefined ? 0 : bytesOf(task)
     })
     const live = entries.filter(entry => this.#entry(queue, entry.name) === entry)
-    return { tasks: live.map(entry => read.get(entry) ?? writeBehind.read(entry)).filter(task => task !== undefined), ...next }
+    return { tasks: live.map(entry => read.get(entry) ?? this.#readListed(entry)).filter(task => task !== undefined), ...next }
+  }
+
+  /** Undefined where the record is damaged, which is reported: the other tasks can still be listed. */
+  #readListed (entry: TaskEntry): Task | undefined {
+    const { writeBehind } = this.#options
+    try {
+      return writeBehind.read(entry)
+    } catch (error) {
+      if ((error as { readonly problem?: unknown }).problem !== 'damaged') throw error
+      writeBehind.report(error, entry.name)
+      return undefined
+    }
   }
 
   running (name: string): number {
@@ -137,7 +147,7 @@ export class Tasks {
     const tombstone = writeBehind.addTombstone(entry)
     dispatchLoop.changed(queue)
     try {
-      await store.removeTask(name, tombstone)
+      await this.#hold(name, store.removeTask(name, tombstone))
     } catch (error) {
       writeBehind.names.withdraw(name)
       queue.readmit([entry])
@@ -155,6 +165,13 @@ export class Tasks {
     if (task === undefined) throw statusErrors.notFound()
     dispatchLoop.changed(queue)
     return task
+  }
+
+  /** Has the next task of that name wait for the end of a change. */
+  #hold<T> (name: string, change: Promise<T>): Promise<T> {
+    const forget = (): void => { this.#changing.delete(name) }
+    this.#changing.set(name, change.then(forget, forget))
+    return change
   }
 
   async #add (queue: TaskQueue, newTask: NewTask, now: number): Promise<Task> {

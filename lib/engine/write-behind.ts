@@ -113,7 +113,7 @@ export class WriteBehind {
         this.#failedWrites.add(name)
         this.#scheduleRetry()
       }
-      this.#report(error, name)
+      this.report(error, name)
       this.#written()
       return false
     })
@@ -142,10 +142,12 @@ export class WriteBehind {
     }, RETRY_MS)
   }
 
-  #report (error: unknown, name: string | undefined): void {
+  /** Reports an error of the store, or counts it where one of its kind was reported within the last minute. */
+  report (error: unknown, name: string | undefined): void {
     const { clock, onError } = this.#options
     const { problem, message } = error as { readonly problem?: string, readonly message?: string }
-    const kind = problem ?? message ?? String(error)
+    // Each damaged record is named.
+    const kind = (problem === 'damaged' ? message : problem) ?? message ?? String(error)
     const now = clock.monotonic()
     const report = this.#reports.get(kind)
     const count = (report?.count ?? 0) + 1

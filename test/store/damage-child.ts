@@ -12,14 +12,18 @@ const queue = 'projects/p/locations/l/queues/q'
 const idOf = (name: string): string => name.slice(name.lastIndexOf('/') + 1)
 const source = join(folder, 'source')
 const older = join(folder, 'older')
+const oldest = join(folder, 'oldest')
 
 const body = (id: string): Buffer => Buffer.alloc(Number(id) % 50 === 0 ? 9000 : 200, id)
 
 /** A store as a crash leaves it: most in tasks.mdb, the latest in the journal; and an older state of it. */
 async function make (): Promise<void> {
-  const store = new LmdbStore({ directory: source, journalBytes: 200_000 })
-  const { queues, tasks, tombstones } = await store.load()
-  for (const all of [queues, tasks, tombstones]) for (const one of all) if (one === undefined) return
+  let store = new LmdbStore({ directory: source, journalBytes: 200_000 })
+  const load = async (): Promise<void> => {
+    const { queues, tasks, tombstones } = await store.load()
+    for (const all of [queues, tasks, tombstones]) for (const one of all) if (one === undefined) return
+  }
+  await load()
   await store.putQueue({ name: queue, settings: DEFAULT_QUEUE_SETTINGS, state: 'RUNNING' })
   const add = async (from: number, to: number): Promise<void> => {
     for (let i = from; i < to; i += 50) {
@@ -38,14 +42,20 @@ async function make (): Promise<void> {
       }))
     }
   }
-  await add(0, 1500)
+  await add(0, 1000)
+  await store.close()
+  cpSync(source, oldest, { recursive: true })
+  store = new LmdbStore({ directory: source, journalBytes: 200_000 })
+  await load()
+  await add(1000, 1500)
   cpSync(source, older, { recursive: true })
   await add(1500, 2000)
   for (let i = 0; i < 10; i++) await add(2000 + 50 * i, 2050 + 50 * i)
   cpSync(source, join(folder, 'crashed'), { recursive: true })
   await store.close()
   cpSync(source, join(folder, 'closed'), { recursive: true })
-  for (const directory of ['crashed', 'older']) rmSync(join(folder, directory, 'owner.json'), { force: true })
+  // Of a process that has ended.
+  for (const directory of ['crashed', 'older']) writeFileSync(join(folder, directory, 'owner.json'), '{"pid":4194303,"startedAt":"- 1"}')
 }
 
 function random (trial: number): (below: number) => number {
@@ -59,7 +69,9 @@ function random (trial: number): (below: number) => number {
 }
 
 function spoil (directory: string, pick: (below: number) => number): string {
-  const files = readdirSync(directory).filter(name => name.endsWith('.mdb') || name.endsWith('.journal')).sort()
+  const [large, small]: [string[], string[]] = [[], []]
+  for (const name of readdirSync(directory).sort()) (/\.(?:mdb|journal)$/.test(name) ? large : small).push(name)
+  const files = pick(6) === 0 ? small : large
   const file = files[pick(files.length)]!
   const path = join(directory, file)
   const { size } = statSync(path)
@@ -70,35 +82,48 @@ function spoil (directory: string, pick: (below: number) => number): string {
     closeSync(fd)
   }
   if (kind === 'bit') {
-    const at = pick(size)
+    const at = pick(Math.max(1, size))
     overwrite(at, Buffer.from([readFileSync(path)[at]! ^ (1 << pick(8))]))
   } else if (kind === 'zero512' || kind === 'zero4096') {
     const sector = kind === 'zero512' ? 512 : 4096
     overwrite(pick(Math.max(1, Math.floor(size / sector))) * sector, Buffer.alloc(Math.min(sector, size)))
-  } else if (kind === 'cut') truncateSync(path, pick(size))
+  } else if (kind === 'cut') truncateSync(path, pick(Math.max(1, size)))
   else if (kind === 'empty') truncateSync(path, 0)
   else if (kind === 'remove') rmSync(path)
-  else if (existsSync(join(older, file))) writeFileSync(path, readFileSync(join(older, file)))
+  else {
+    const from = join(pick(2) === 0 ? older : oldest, file)
+    if (existsSync(from)) writeFileSync(path, readFileSync(from))
+  }
   return `${kind} ${file.replace(/^\d+-/, '')}`
 }
 
+/** A store that opens may still refuse single records, with the file and the task named. */
 async function look (directory: string): Promise<{ verdict: string, lost?: number, changed?: number, message?: string }> {
   const store = new LmdbStore({ directory })
   try {
     const { queues, tasks, tombstones } = await store.load()
     for (const all of [queues, tombstones]) for (const one of all) if (one === undefined) break
     const found = new Set([...tasks].map(({ name }) => idOf(name)))
-    let changed = 0
+    let [changed, refused] = [0, 0]
     for (const id of found) {
-      const task = store.getTask(`${queue}/tasks/${id}`)
-      if (task === undefined || !body(id).equals(Buffer.from(task.httpRequest?.body ?? []))) changed++
+      const name = `${queue}/tasks/${id}`
+      try {
+        const task = store.getTask(name)
+        if (task === undefined || !body(id).equals(Buffer.from(task.httpRequest?.body ?? []))) changed++
+      } catch (error) {
+        const { problem, message } = error as { problem?: string, message: string }
+        if (problem !== 'damaged' || !message.includes(directory) || !message.includes(name)) throw error
+        refused++
+      }
     }
-    await store.close()
     const lost = 2500 - found.size
-    return { verdict: lost === 0 && changed === 0 ? 'sound' : 'unnoticed', lost, changed }
+    if (lost > 0 || changed > 0) return { verdict: 'unnoticed', lost, changed }
+    return { verdict: refused > 0 ? 'noticed' : 'sound' }
   } catch (error) {
     const { problem, message } = error as { problem?: string, message: string }
-    return problem === undefined ? { verdict: 'raw', message } : { verdict: 'refused', message }
+    return problem === undefined || !message.includes(directory) ? { verdict: 'raw', message } : { verdict: 'refused', message }
+  } finally {
+    await store.close()
   }
 }
 

@@ -9,6 +9,8 @@ export interface DamageReport {
   /** How many trials ended so, by what was done to which file. */
   readonly refused: Record<string, number>
   readonly sound: Record<string, number>
+  /** Opened with all tasks, one of which was refused with its name when it was read. */
+  readonly noticed: Record<string, number>
   /** Opened although tasks were missing or changed, and how many at most. */
   readonly unnoticed: Record<string, { trials: number, lost: number, changed: number }>
   /** An error that is not the store's own. */
@@ -19,7 +21,7 @@ export interface DamageReport {
 
 /** Damages a store `trials` times, and opens what is left in a process of its own, which may die of it. */
 export async function damage (trials: number, seed: number): Promise<DamageReport> {
-  const report: DamageReport = { refused: {}, sound: {}, unnoticed: {}, raw: [], crashed: [] }
+  const report: DamageReport = { refused: {}, sound: {}, noticed: {}, unnoticed: {}, raw: [], crashed: [] }
   const folder = await mkdtemp(join(tmpdir(), 'damage-'))
   try {
     const program = join(folder, 'program')
@@ -56,7 +58,7 @@ function count (report: DamageReport, what: string, verdict: string, lost: numbe
       trials: (before?.trials ?? 0) + 1, lost: Math.max(before?.lost ?? 0, lost), changed: Math.max(before?.changed ?? 0, changed)
     }
   } else {
-    const counts = verdict === 'refused' ? report.refused : report.sound
+    const counts = report[verdict as 'refused' | 'sound' | 'noticed']
     counts[what] = (counts[what] ?? 0) + 1
   }
 }

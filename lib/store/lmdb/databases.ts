@@ -1,21 +1,24 @@
-import { closeSync, openSync, statSync } from 'node:fs'
+import { closeSync, openSync } from 'node:fs'
 import { open, type Database, type DatabaseOptions, type RootDatabase } from 'lmdb'
-import { systemClock } from '../../clock/clock.js'
-import { lmdbFileProblem } from './file-check/lmdb-file.js'
-import { decodeDue, decodeHeader, decodeTombstone, type Row, type TaskHeader } from './record-format.js'
+import { lastingProblem } from './file-check/lasting-problem.js'
+import {
+  checksum, decodeHeader, decodeStateHeader, decodeTombstone, isSealed, seal, type Row, type StateHeader, type TaskHeader
+} from './record-format.js'
 import { StoreError } from '../store-error.js'
 import { accessProblem, clearNew, type StoreFiles } from './directory.js'
-import type { StoredQueue, Tombstone } from '../store.js'
+import type { Tombstone } from '../store.js'
 
 /** The databases of a store, all in one file. What iterating over them yields is named by their types. */
 export interface Databases {
+  /** Its path. */
+  readonly file: string
   readonly root: RootDatabase
   /** By name. JSON of the queue and its number. */
   readonly queues: Database<Buffer, string>
   /** By number: what never changes of a task. */
   readonly tasks: Database<TaskHeader, number>
-  /** By the task's number: what its attempts have changed. Yields when the task is due. */
-  readonly states: Database<number, number>
+  /** By the task's number: what its attempts have changed. */
+  readonly states: Database<StateHeader, number>
   /** By numbers of their own: names that are not to be used again yet. */
   readonly names: Database<Tombstone, number>
   /** Under 0, how far the journal was written to the databases; under 1, which run may write, as that entry's version. */
@@ -43,7 +46,7 @@ export async function openDatabases (directory: string, files: StoreFiles, onPro
   let root: RootDatabase | undefined
   try {
     if (!clearNew(directory, files)) {
-      const problem = await lastingProblem(file, (done, total) => { onProgress('checking tasks.mdb', done, total) })
+      const problem = await lastingProblem(file, DATABASES, (done, total) => { onProgress('checking tasks.mdb', done, total) })
       if (problem !== undefined) throw new Error(problem)
     }
     // Payloads are nobody else's business, and lmdb would make its files readable for all. What is there keeps its mode.
@@ -59,10 +62,11 @@ export async function openDatabases (directory: string, files: StoreFiles, onPro
       eventTurnBatching: false
     })
     return {
+      file,
       root,
       queues: root.openDB('queues', { encoding: 'binary' }),
       tasks: root.openDB('tasks', reading(decodeHeader)),
-      states: root.openDB('states', reading(decodeDue)),
+      states: root.openDB('states', reading(decodeStateHeader)),
       names: root.openDB('names', reading(decodeTombstone)),
       journal: root.openDB('journal', { encoding: 'binary', useVersions: true })
     }
@@ -70,57 +74,75 @@ export async function openDatabases (directory: string, files: StoreFiles, onPro
     await root?.close()
     if (error instanceof StoreError) throw error
     if (typeof (error as NodeJS.ErrnoException).code === 'string') throw accessProblem(directory, error)
-    throw new StoreError(
-      'damaged',
-      `${file} cannot be opened: ${(error as Error).message}; it is left as it is, restore a backup or choose another directory`,
-      error
-    )
+    throw damaged(file, (error as Error).message, error)
   }
 }
 
 /**
- * What is wrong with the file. A former holder that this process cannot see may be at its last commit when the file is looked at, so
- * what is wrong counts only once the file has not changed for a while.
+ * All entries, in the order of their keys, read in pieces: no transaction stays open between two of them.
+ * @throws StoreError damaged
  */
-async function lastingProblem (file: string, onPages: (done: number, total: number) => void): Promise<string | undefined> {
-  for (let before = '', problem: string | undefined; ;) {
-    const state = stateOf(file)
-    if (problem !== undefined && state === before) return problem
-    before = state
-    problem = await lmdbFileProblem(file, DATABASES, onPages)
-    if (problem === undefined) return undefined
-    await new Promise<void>(resolve => { systemClock.setTimeout(resolve, REST_MS) })
-  }
-}
-
-function stateOf (file: string): string {
-  const stats = statSync(file, { bigint: true, throwIfNoEntry: false })
-  return stats === undefined ? '' : `${stats.ino} ${stats.size} ${stats.mtimeNs}`
-}
-
-/** All entries, in the order of their keys, read in pieces: no transaction stays open between two of them. */
-export function * entriesOf<V, K extends string | number> (database: Database<V, K>): Generator<{ key: K, value: V }, undefined> {
+export function * entriesOf<V, K extends string | number> (
+  { file }: Databases, database: Database<V, K>
+): Generator<{ key: K, value: V }, undefined> {
   let after: K | undefined
   for (;;) {
-    const piece = [...database.getRange({ ...(after === undefined ? undefined : { start: after, exclusiveStart: true }), limit: PIECE })]
+    let piece: Array<{ key: K, value: V }>
+    try {
+      piece = [...database.getRange({ ...(after === undefined ? undefined : { start: after, exclusiveStart: true }), limit: PIECE })]
+    } catch (error) {
+      throw damaged(file, (error as Error).message, error)
+    }
     yield * piece
     if (piece.length < PIECE) return undefined
     after = piece.at(-1)!.key
   }
 }
 
+/**
+ * The record, to be used before anything else is read; undefined when there is none.
+ * @throws StoreError damaged
+ */
+export function readRecord (databases: Databases, table: 'tasks' | 'states', number: number, name: string): Buffer | undefined {
+  const record = databases[table].getBinaryFast(number)
+  if (record === undefined || isSealed(table, number, record, record.length)) return record
+  throw new StoreError('damaged',
+    `${databases.file}: the record of task ${name} is damaged, so that it cannot be run; delete the task, or restore a backup`)
+}
+
+export function damaged (file: string, problem: string, cause?: unknown): StoreError {
+  return new StoreError(
+    'damaged', `${file} cannot be opened: ${problem}; it is left as it is, restore a backup or choose another directory`, cause
+  )
+}
+
 /** To be called in a transaction. From its commit on, `writeRows` of earlier runs writes nothing. Returns the run's number. */
-export function beginRun ({ journal }: Databases): number {
-  const run = (journal.getEntry(RUN)?.version ?? 0) + 1
-  journal.putSync(RUN, Buffer.alloc(1), run)
+export function beginRun ({ file, journal }: Databases): number {
+  const last = journal.getEntry(RUN)
+  if (last !== undefined && (last.value.length !== 8 || last.value.readDoubleLE(0) !== last.version)) {
+    throw damaged(file, 'the number of its last run is damaged')
+  }
+  const run = (last?.version ?? 0) + 1
+  const value = Buffer.alloc(8)
+  value.writeDoubleLE(run)
+  journal.putSync(RUN, value, run)
   return run
 }
 
-/** What `writeRows` has said last. */
-export function readProgress ({ journal }: Databases): Progress {
+/**
+ * What `writeRows` has said last.
+ * @param run the one that reads
+ * @throws StoreError damaged
+ */
+export function readProgress ({ file, journal }: Databases, run: number): Progress {
   const value = journal.get(PROGRESS)
-  if (value === undefined) return { sequence: 0, run: 0, base: 0, isOpen: false }
-  return { sequence: value.readDoubleLE(0), run: value.readDoubleLE(8), base: value.readDoubleLE(16), isOpen: value[24] === 1 }
+  if (value === undefined && run === 1) return { sequence: 0, run: 0, base: 0, isOpen: false }
+  if (value?.length !== PROGRESS_BYTES + 4 || value.readInt32LE(PROGRESS_BYTES) !== checksum(value, PROGRESS_BYTES)) {
+    throw damaged(file, 'what it says of the journal is damaged')
+  }
+  const progress = { sequence: value.readDoubleLE(0), run: value.readDoubleLE(8), base: value.readDoubleLE(16), isOpen: value[24] === 1 }
+  if (progress.run >= run) throw damaged(file, 'the number of its last run is lost')
+  return progress
 }
 
 /**
@@ -164,15 +186,20 @@ async function commit (
     return await databases.journal.ifVersion(RUN, run, () => {
       for (const [table, key, value] of rows) {
         const database = databases[table] as Database<unknown, string | number>
-        if (value === undefined) database.remove(key)
-        else database.put(key, value)
+        if (value === undefined) {
+          database.remove(key)
+          continue
+        }
+        seal(table, key, value)
+        database.put(key, value)
       }
       if (!isLast) return
-      const value = Buffer.allocUnsafe(25)
+      const value = Buffer.allocUnsafe(PROGRESS_BYTES + 4)
       value.writeDoubleLE(sequence, 0)
       value.writeDoubleLE(run, 8)
       value.writeDoubleLE(base, 16)
       value[24] = isOpen ? 1 : 0
+      value.writeInt32LE(checksum(value, PROGRESS_BYTES), PROGRESS_BYTES)
       databases.journal.put(PROGRESS, value, 0)
     })
   } catch (error) {
@@ -200,15 +227,6 @@ interface Stats {
   readonly overflowPages: number
 }
 
-export function printQueue (queue: StoredQueue, number: number): Buffer {
-  return Buffer.from(JSON.stringify([number, queue]))
-}
-
-export function parseQueue (value: Buffer): { number: number, queue: StoredQueue } {
-  const [number, queue] = JSON.parse(value.toString()) as [number, StoredQueue]
-  return { number, queue }
-}
-
 /** Values are written as they are, and read without a copy. lmdb's types have this option for the root only. */
 function reading (decode: (buffer: Buffer, size: number) => unknown): DatabaseOptions {
   return { encoder: { encode: (value: Buffer) => value, decode } } as DatabaseOptions
@@ -217,8 +235,7 @@ function reading (decode: (buffer: Buffer, size: number) => unknown): DatabaseOp
 const DATABASES = ['queues', 'tasks', 'states', 'names', 'journal']
 const PROGRESS = 0
 const RUN = 1
-/** How long a file must rest until it counts as damaged. */
-const REST_MS = 200
+const PROGRESS_BYTES = 25
 const PIECE = 500
 const WRITE_ROWS = 1000
 const WRITE_BYTES = 1024 * 1024

@@ -4,7 +4,7 @@ import { createFile, replaceFile, syncDirectory } from '../durable-file.js'
 import { StoreError } from '../store-error.js'
 
 /** Version of everything in the directory: files, databases, keys and records. */
-export const FORMAT_VERSION = 3
+export const FORMAT_VERSION = 4
 
 /** Paths of the files that lie in a store's directory, besides `.gitignore`. */
 export interface StoreFiles {
@@ -43,11 +43,14 @@ export function clearNew (directory: string, { format, data }: StoreFiles): bool
   return true
 }
 
-/** To be called when the store is open for the first time: from then on, files that are missing are a loss. */
-export function completeFormat ({ format }: StoreFiles): void {
-  const directory = dirname(format)
-  if (readFormat(directory, format)?.state === undefined) return
-  replaceFile(format, printFormat({}), 0o600)
+/** The last run that came to be open: what one process writes, from opening the store to its end. 0: none. */
+export function lastRun ({ format }: StoreFiles): number {
+  return Number(readFormat(dirname(format), format)?.run ?? 0)
+}
+
+/** To be called when the store is open: from then on, files that are missing, or older than that run, are a loss. */
+export function completeFormat ({ format }: StoreFiles, run: number): void {
+  replaceFile(format, printFormat({ run }), 0o600)
 }
 
 /** What the system says against a file, in terms of the directory. */
@@ -73,6 +76,7 @@ function makeDirectory (directory: string): void {
 
 interface Format {
   readonly state?: 'new'
+  readonly run?: number
 }
 
 /** Undefined when there is none. */

@@ -72,11 +72,17 @@ export class GroupCommit<B extends Batch> {
 
   #done (batch: B, error: unknown): void {
     this.#underWay = undefined
+    if (error !== undefined) {
+      // First: the next one may have to do what this one has not.
+      this.#options.onDone(batch, true)
+      this.#commit()
+      batch.reject(error)
+      return
+    }
     // The next one first: while it syncs, those who waited for this one go on.
     this.#commit()
-    this.#options.onDone(batch, error !== undefined)
-    if (error === undefined) batch.resolve()
-    else batch.reject(error)
+    this.#options.onDone(batch, false)
+    batch.resolve()
   }
 }
 

@@ -1,9 +1,9 @@
 import type { Task } from '../../cloud-tasks/task.js'
 import { GroupCommit, type Batch } from './group-commit.js'
-import { printQueue, type OnProgress } from './databases.js'
+import { readRecord, type OnProgress } from './databases.js'
 import { NameIndex, RecordIndex, idOf, type IndexedQueue } from './record-index.js'
 import { OrphanCleaner } from './orphans.js'
-import { decodeState, decodeTask, encodeState, encodeTask } from './record-format.js'
+import { decodeState, decodeTask, encodeQueue, encodeState, encodeTask } from './record-format.js'
 import { openDirectory, type LmdbStoreOptions, type OpenDirectory } from './opening.js'
 import { StoreError } from '../store-error.js'
 import type { LoadProgress, Store, StoredQueue, StoredState, Tombstone } from '../store.js'
@@ -118,7 +118,7 @@ export class LmdbStore implements Store {
         batch.undo.push(() => { this.#queues.remove(added) })
       }
       batch.shrinks = false
-      batch.rows.push(['queues', name, printQueue(queue, kept.number)])
+      batch.rows.push(['queues', name, encodeQueue(queue, kept.number)])
     })
   }
 
@@ -204,17 +204,17 @@ export class LmdbStore implements Store {
 
   #read (kept: number, name: string): Task | undefined {
     const number = Math.abs(kept)
-    const record = this.#record('tasks', number)
+    const record = this.#record('tasks', number, name)
     if (record === undefined) return undefined
     const task = decodeTask(record, record.length, name)
-    const state = kept > 0 ? undefined : this.#record('states', number)
+    const state = kept > 0 ? undefined : this.#record('states', number, name)
     return state === undefined ? task : { ...task, ...decodeState(state, state.length) }
   }
 
-  #record (table: 'tasks' | 'states', number: number): Buffer | undefined {
+  #record (table: 'tasks' | 'states', number: number, name: string): Buffer | undefined {
     const { writeAhead, databases } = this.#opened
     const recent = writeAhead.get(table, number)
-    return recent === null ? databases[table].getBinaryFast(number) : recent
+    return recent === null ? readRecord(databases, table, number, name) : recent
   }
 
   #done (batch: TaskBatch, failed: boolean): void {
@@ -223,12 +223,21 @@ export class LmdbStore implements Store {
       return
     }
     for (const undo of batch.undo.reverse()) undo()
-    const later = [...this.#commits.open()]
+    const later = [...this.#commits.open()].reverse()
     for (const [name, { queue, before }] of batch.changes) {
-      if (later.some(({ changes }) => changes.has(name))) continue
-      if (before === undefined) queue.tasks.delete(name)
+      const next = later.find(({ changes }) => changes.has(name))
+      if (next !== undefined) this.#inherit(next, name, before)
+      else if (before === undefined) queue.tasks.delete(name)
       else queue.tasks.set(name, before)
     }
+  }
+
+  /** A batch before `next` has failed: the record that it would have removed is there. A new task of that name takes its place. */
+  #inherit (next: TaskBatch, name: string, kept: number | undefined): void {
+    const change = next.changes.get(name)!
+    if (kept === undefined || Math.abs(change.before ?? 0) === Math.abs(kept)) return
+    this.#erase(next, kept)
+    next.changes.set(name, { ...change, before: kept })
   }
 }
 

@@ -1,7 +1,7 @@
 import { StoreError } from '../store-error.js'
 import { StoreLock } from '../lock.js'
 import { beginRun, openDatabases, type Databases, type OnProgress } from './databases.js'
-import { accessProblem, completeFormat, lastWriteAt, prepareDirectory } from './directory.js'
+import { accessProblem, completeFormat, lastRun, lastWriteAt, prepareDirectory, type StoreFiles } from './directory.js'
 import { DiskSpace } from './disk-space.js'
 import type { JournalFile } from './journal-file.js'
 import { WriteAhead, recover, takenOver } from './write-ahead.js'
@@ -44,11 +44,11 @@ export async function openDirectory (options: LmdbStoreOptions, onProgress: OnPr
     const { root } = databases = await openDatabases(directory, files, onProgress)
     const space = new DiskSpace(directory, databases, freeBytes)
     space.check(0, true)
-    const run = beginOwnRun(databases, lock, directory)
+    const run = beginOwnRun(databases, files, lock, directory)
     const journal = await recover({ directory, databases, space, run, createFile, onProgress })
     const writeAhead = new WriteAhead({ directory, databases, space, lock, journal, journalBytes })
     if (!lock.isHeld()) throw takenOver(directory)
-    completeFormat(files)
+    completeFormat(files, run)
     const close = async (): Promise<void> => {
       await writeAhead.close()
       await root.close()
@@ -62,10 +62,13 @@ export async function openDirectory (options: LmdbStoreOptions, onProgress: OnPr
   }
 }
 
-function beginOwnRun (databases: Databases, lock: StoreLock, directory: string): number {
+function beginOwnRun (databases: Databases, files: StoreFiles, lock: StoreLock, directory: string): number {
   // Nobody else is inside: lmdb lets one transaction write at a time, of all processes.
   return databases.root.transactionSync(() => {
     if (!lock.isHeld()) throw takenOver(directory)
-    return beginRun(databases)
+    const run = beginRun(databases)
+    if (run > lastRun(files)) return run
+    throw new StoreError('damaged',
+      `${files.data} is older than ${files.format} beside it, as after half a restore; restore both from one backup`)
   })
 }

@@ -1,7 +1,8 @@
 import { queueNameOf } from '../../cloud-tasks/names.js'
-import { entriesOf, parseQueue, type Databases } from './databases.js'
+import { damaged, entriesOf, type Databases } from './databases.js'
 import { NameMap } from '../name-map.js'
-import { encodeTombstone, type Row } from './record-format.js'
+import { decodeQueue, encodeTombstone, sealOf, type Row } from './record-format.js'
+import type { StoreError } from '../store-error.js'
 import type { StoredQueue, TaskIndexEntry, Tombstone } from '../store.js'
 
 /** A queue, and where its tasks are kept. A queue that is deleted and made anew is another queue. */
@@ -50,10 +51,11 @@ export class RecordIndex {
     return ++this.#lastTask
   }
 
-  loadQueues ({ queues }: Databases): StoredQueue[] {
+  /** @throws StoreError damaged */
+  loadQueues (databases: Databases): StoredQueue[] {
     const loaded: StoredQueue[] = []
-    for (const { value } of entriesOf(queues)) {
-      const { number, queue } = parseQueue(value)
+    for (const { key, value } of entriesOf(databases, databases.queues)) {
+      const { number, queue } = readQueue(databases, value, key)
       this.#queues.set(queue.name, { number, name: queue.name, tasks: new NameMap() })
       this.#lastQueue = Math.max(this.#lastQueue, number)
       loaded.push(queue)
@@ -61,18 +63,28 @@ export class RecordIndex {
     return loaded
   }
 
-  /** All tasks of the queues that were loaded. In the end `onOrphans` is told of those whose queue is gone. */
-  * loadTasks ({ tasks, states }: Databases, onOrphans: (tasks: number[]) => void): Generator<TaskIndexEntry, void> {
+  /**
+   * All tasks of the queues that were loaded. In the end `onOrphans` gets the records that nothing needs any more.
+   * @throws StoreError damaged
+   */
+  * loadTasks (databases: Databases, onOrphans: (tasks: number[]) => void): Generator<TaskIndexEntry, void> {
+    const { file, tasks, states } = databases
     const byNumber = new Map<number, IndexedQueue>()
     for (const queue of this.#queues.values()) byNumber.set(queue.number, queue)
     const orphans: number[] = []
-    const attempted = entriesOf(states)
+    const attempted = entriesOf(databases, states)
     let state = attempted.next().value
-    for (const { key: number, value: head } of entriesOf(tasks)) {
+    for (const { key: number, value: head } of entriesOf(databases, tasks)) {
+      if (head.seal >>> 0 !== sealOf('tasks', number)) throw damaged(file, `task record ${number} is damaged`)
       this.#lastTask = number
       this.#lastQueue = Math.max(this.#lastQueue, head.queue)
-      while (state !== undefined && state.key < number) state = attempted.next().value
-      const dueAgainAt = state?.key === number ? state.value : undefined
+      let dueAgainAt: number | undefined
+      if (state !== undefined && state.key <= number) {
+        // A state goes with its task.
+        if (state.key < number || state.value.seal >>> 0 !== sealOf('states', number)) throw damagedState(file, state.key)
+        dueAgainAt = state.value.dueAt
+        state = attempted.next().value
+      }
       const kept = dueAgainAt === undefined ? number : -number
       const queue = byNumber.get(head.queue)
       if (queue === undefined) {
@@ -84,6 +96,7 @@ export class RecordIndex {
       const generated = head.generatedId ? { generatedId: true } as const : undefined
       yield { name, scheduleAt: dueAgainAt ?? head.scheduleAt, createdAt: head.createdAt, ...generated }
     }
+    if (state !== undefined) throw damagedState(file, state.key)
     onOrphans(orphans)
   }
 }
@@ -121,8 +134,9 @@ export class NameIndex {
     undo.push(() => { if (!this.#numbers.has(name)) this.#numbers.set(name, number) })
   }
 
-  * load ({ names }: Databases): Generator<Tombstone, void> {
-    for (const { key: number, value: tombstone } of entriesOf(names)) {
+  /** @throws StoreError damaged */
+  * load (databases: Databases): Generator<Tombstone, void> {
+    for (const { key: number, value: tombstone } of entriesOf(databases, databases.names)) {
       this.#last = number
       this.#numbers.set(tombstone.name, number)
       yield tombstone
@@ -133,6 +147,18 @@ export class NameIndex {
 /** A task's id: what its name says besides the queue. */
 export function idOf (queue: IndexedQueue, task: string): string {
   return task.slice(queue.name.length + TASKS.length)
+}
+
+function readQueue ({ file }: Databases, value: Buffer, name: string): ReturnType<typeof decodeQueue> {
+  try {
+    return decodeQueue(value, name)
+  } catch (error) {
+    throw damaged(file, (error as Error).message, error)
+  }
+}
+
+function damagedState (file: string, number: number): StoreError {
+  return damaged(file, `what attempts have changed of task record ${number} is damaged, or that record is lost`)
 }
 
 function taskName (queue: IndexedQueue, id: string): string {

@@ -161,7 +161,7 @@ export interface RecoveryOptions extends Pick<WriteAheadOptions, 'directory' | '
  * @throws StoreError damaged, full, broken, inUse
  */
 export async function recover ({ directory, databases, space, run, createFile, onProgress }: RecoveryOptions): Promise<Journal> {
-  const before = readProgress(databases)
+  const before = readProgress(databases, run)
   const frames = await readJournal(directory, before, run)
   const layer = new Layer()
   for (const [index, { rows }] of frames.entries()) {

@@ -1,3 +1,24 @@
+/**
+ * Which file holds which guarantee for which library. `guarantees.ts` and `transforms.ts` are in `schemas/`, the others in
+ * `registered/` and `unregistered/`; `messages` are the tests of complaints below.
+ *
+ * | guarantee                                    | TypeBox 0.34    | TypeBox 1.x, JSON Schema | Zod 4, Zod 3.24, Valibot, ArkType |
+ * |----------------------------------------------|-----------------|--------------------------|-----------------------------------|
+ * | payloads are exact, never any                | guarantees      | guarantees               | guarantees                        |
+ * | any, where no type provider is registered    | -               | other-schemas            | -                                 |
+ * | input for enqueue, output for the handler    | -               | -                        | transforms                        |
+ * | unknown name, in enqueue, run and handlers   | guarantees      | guarantees               | guarantees                        |
+ * | missing, wrong, misspelt, superfluous field  | guarantees      | guarantees               | guarantees                        |
+ * | payload of another task                      | guarantees      | guarantees               | guarantees                        |
+ * | union of names                               | guarantees      | guarantees               | guarantees                        |
+ * | misspelt key of a definition, no schema      | guarantees      | guarantees               | guarantees                        |
+ * | no circle: a handler enqueues and returns it | guarantees      | guarantees               | guarantees                        |
+ * | one handler in a file of its own             | guarantees      | guarantees               | guarantees                        |
+ * | several registries, each its own provider    | other-schemas   | other-schemas            | other-schemas                     |
+ * | a complaint names what is wrong              | messages        | messages                 | messages                          |
+ * | the example in docs/schemas.md               | examples        | examples                 | examples (without Zod 3.24)       |
+ * | calls, options, handlers, plugin in detail   | registered/     | by the rows above        | by the rows above                 |
+ */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
@@ -173,9 +194,24 @@ const wrongOfEach = [
 const schemaHead = "import Fastify from 'fastify'; import { defineTasks } from 'fastify-cloud-tasks'; import { tasks } from './tasks.js'; const app = Fastify()"
 const head = "import Fastify from 'fastify'; import cloudTasks from 'fastify-cloud-tasks'; import { tasks } from './tasks.js'; const app = Fastify()"
 
+/** The examples of docs/schemas.md, each with a `Register` of its own, and with what must follow from it. */
+const examples: Edits = Object.fromEntries(
+  [...readFileSync(join(root, 'docs/schemas.md'), 'utf8').matchAll(/^```ts\n([^]*?)^```/gm)].map(([, code], index) => [
+    `test/types/unregistered/example-${index + 1}.ts`,
+    () => [
+      replace('interface Register {', `interface Example${index + 1} {`)(code!)
+        .replace("'@fastify/type-provider-typebox'", "'type-provider-typebox-6'"),
+      `import type { Example${index + 1} as Example, TaskPayload } from 'fastify-cloud-tasks'`,
+      "import type { Equal } from '../equal.js'",
+      'type Provider = Example extends { typeProvider: infer F } ? F : unknown',
+      "true satisfies Equal<TaskPayload<Example['tasks'], 'send-receipt', Provider>, { order: string, email: string }>"
+    ].join('\n')
+  ])
+)
+
 const variants: Variant[] = [
   { program: 'registered', edits: { 'test/types/registered/added.ts': () => [head, ...wrong].join('\n') } },
-  { program: 'unregistered' },
+  { program: 'unregistered', edits: examples },
   ...libraries.map(([, edits]) => ({ program: 'schemas', edits: { ...edits, 'test/types/schemas/added.ts': () => [schemaHead, ...wrongOfEach].join('\n') } }) as const),
   ...broken.map(([program, edits, breaks]) => ({ program, edits: { ...edits, ...editsOf(breaks) } }))
 ]
@@ -184,7 +220,12 @@ const ofLibraries = rest.splice(0, libraries.length)
 
 t.test('the type tests hold', async t => {
   t.same(registered!.filter(({ file }) => file !== 'added.ts'), [])
-  t.same(unregistered, [])
+  t.same(unregistered!.filter(({ file }) => !file.startsWith('example-')), [])
+})
+
+t.test('the examples of docs/schemas.md compile, and type the payload', async t => {
+  t.equal(Object.keys(examples).length, 6)
+  t.same(unregistered!.filter(({ file }) => file.startsWith('example-')), [])
 })
 
 for (const [index, [library]] of libraries.entries()) {

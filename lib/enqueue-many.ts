@@ -14,13 +14,13 @@ export type EnqueueResults = Array<PromiseSettledResult<EnqueueResult>>
 export interface BulkParts {
   readonly producer: Producer
   readonly transport: Transport
-  /** How many calls of the transport, and of an asynchronous validator, may be under way. */
+  /** Maximum number of concurrent calls of the transport, and of an asynchronous validator. */
   readonly concurrency: number
 }
 
 /**
- * Enqueues tasks of one kind, as `Tasks.enqueueMany` describes it.
- * @throws FST_TASKS_INVALID_ENQUEUE_OPTION when `items` is no list; what reading them throws
+ * Implements `Tasks.enqueueMany`.
+ * @throws FST_TASKS_INVALID_ENQUEUE_OPTION when `items` is not a list; errors of its iterator
  */
 export async function enqueueMany (parts: BulkParts, task: RegisteredTask, items: unknown): Promise<EnqueueResults> {
   if (typeof items !== 'object' || items === null || !(Symbol.iterator in items)) {
@@ -48,7 +48,7 @@ class Bulk {
     this.#event = event
   }
 
-  /** A call for each task, a bounded number of them at once. */
+  /** One call per task, with limited concurrency. */
   async sendEach (iterator: Iterator<unknown>): Promise<void> {
     const { producer, transport, concurrency } = this.#parts
     const worker = async (): Promise<void> => {
@@ -66,7 +66,7 @@ class Bulk {
     for (const end of ends) if (end.status === 'rejected') throw end.reason
   }
 
-  /** A write for each chunk. While it is under way, the next chunk is read and checked. */
+  /** One write per chunk. The next chunk is read and checked during the write. */
   async sendChunks (iterator: Iterator<unknown>): Promise<void> {
     let sending: Promise<void> = Promise.resolve()
     let failure: { readonly error: unknown } | undefined
@@ -75,13 +75,13 @@ class Bulk {
       try {
         isLast = await this.#fill(chunk, iterator)
       } catch (error) {
-        // What was read before that is enqueued.
+        // Items that were read before are enqueued.
         failure = { error }
         isLast = true
       }
       await sending
       sending = this.#sendChunk(chunk)
-      // A store in memory takes no turn of the event loop by itself.
+      // A store in memory does not yield to the event loop.
       if (!isLast) await nextTurn()
     }
     await sending
@@ -138,7 +138,7 @@ class Bulk {
   async #sendTo (queue: string, items: readonly ReadyItem[]): Promise<void> {
     const { producer, transport } = this.#parts
     const tasks = items.map(({ prepared }) => prepared.outgoing)
-    // A test kit may have let go of the transport meanwhile.
+    // A test kit may have released the transport in the meantime.
     const sent = await (transport.createTasks?.(queue, tasks) ??
       Promise.all(tasks.map(async task => await transport.createTask(queue, task))))
     for (const [position, { index, prepared }] of items.entries()) {
@@ -153,7 +153,7 @@ class Bulk {
   #prepare (item: unknown): Prepared | Promise<Prepared> {
     const { name } = this.#task
     if (!isPlainObject(item) || !Object.hasOwn(item, 'payload')) {
-      throw new FST_TASKS_INVALID_ENQUEUE_OPTION(name, 'an item must be an object with its payload: { payload, ...options }')
+      throw new FST_TASKS_INVALID_ENQUEUE_OPTION(name, 'an item must be an object with a payload: { payload, ...options }')
     }
     const { payload, ...options } = item
     return this.#parts.producer.prepare(this.#task, payload, options, this.#event)
@@ -171,7 +171,7 @@ class Bulk {
 
 interface Item {
   readonly index: number
-  /** Undefined where the item is refused, or still checked. */
+  /** Undefined if the item was rejected, or is still being checked. */
   prepared: Prepared | undefined
 }
 
@@ -181,6 +181,6 @@ function isReady (item: Item): item is ReadyItem {
   return item.prepared !== undefined
 }
 
-/** What is checked without a pause of the event loop: about 5 ms. */
+/** Number of items that are checked in one turn of the event loop: about 5 ms. */
 const CHUNK_ITEMS = 500
 const CHUNK_BYTES = 1024 * 1024

@@ -112,7 +112,7 @@ export class Producer {
 
   /**
    * Enqueues many tasks of one kind, which are one event.
-   * @param work makes the tasks by `prepare` with the event that it is called with, if anybody listens, and sends them
+   * @param work prepares and sends the tasks; its event is undefined without subscribers
    */
   async batch<T> (name: string, work: (event: BatchEvent | undefined) => Promise<T>): Promise<T> {
     if (!enqueueChannel.hasSubscribers) return await work(undefined)
@@ -154,7 +154,7 @@ export class Producer {
   }
 
   /**
-   * Checks a task that is to be sent; a promise where its validator is asynchronous.
+   * Checks a task before it is sent; returns a promise if its validator is asynchronous.
    * @throws as `enqueue`
    */
   prepare (task: RegisteredTask, payload: unknown, options: EnqueueOptions, event?: Filled<EnqueueEvent>): Prepared | Promise<Prepared> {
@@ -165,7 +165,7 @@ export class Producer {
       : this.#prepared(task, text, options, event)
   }
 
-  /** What a caller gets. @throws as `enqueue` */
+  /** Converts the transport's outcome. @throws as `enqueue` */
   resultOf ({ task: { name }, queue, outgoing }: Prepared, sent: Sent): EnqueueResult {
     if (sent.outcome === 'created') return { id: sent.id, name, queue, scheduleTime: new Date(sent.scheduleAt), duplicate: false }
     if (sent.outcome === 'duplicate' && outgoing.id !== undefined) {

@@ -1,5 +1,5 @@
 /**
- * Every error of this package: the export's name is the code. docs/errors.md lists exactly these.
+ * All errors of this package: the export's name is the code. docs/errors.md lists exactly these.
  * Each names what is wrong and how to fix it, and never carries a payload or a token. Where a web client of the host could be
  * shown it with a status of 5xx, `message` is a neutral sentence and `explanation` has the rest: see `createServerError`.
  */

@@ -40,9 +40,9 @@ export interface Tasks<M = RegisteredTasks, F = RegisteredTypeProvider> {
    */
   run<N extends keyof M & string>(name: N, payload: TaskPayload<M, N, F>, options?: RunOptions): Promise<unknown>
   /**
-   * Enqueues many: in the embedded queue with one write for up to 500 of them, in Cloud Tasks with a bounded number of calls at once
-   * (`enqueueConcurrency`). Answers come in the order of `items`, in the form of `Promise.allSettled`: one bad item fails alone. Reads
-   * `items` no faster than it enqueues. Where reading them throws, that error comes once what was read before it is enqueued.
+   * Enqueues many tasks: in the embedded queue with one write for up to 500 tasks, in Cloud Tasks with limited concurrency
+   * (`enqueueConcurrency`). Results are in the order of `items`, in the form of `Promise.allSettled`: an invalid item does not affect the
+   * others. Reads `items` no faster than it enqueues. If the iterator throws, rejects with its error after previous items are enqueued.
    * @throws FST_TASKS_NOT_REGISTERED, FST_TASKS_INVALID_ENQUEUE_OPTION when `items` is no list
    */
   enqueueMany<N extends keyof M & string>(

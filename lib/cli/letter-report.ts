@@ -8,7 +8,7 @@ interface ReportedRequest {
   readonly json: boolean
 }
 
-/** Prints what was done as it is done, or all of it at the end as JSON. */
+/** Prints results as they arrive, or all of them at the end as JSON. */
 export class LetterReport {
   readonly #request: ReportedRequest
   readonly #io: Io
@@ -50,7 +50,7 @@ export class LetterReport {
   }
 }
 
-/** '' for none. */
+/** Empty if there are none. */
 export function letterTable (letters: readonly DeadLetter[]): string {
   return letters.length === 0 ? '' : table(HEADINGS, letters.map(row))
 }
@@ -62,7 +62,7 @@ function lineOf ({ id, outcome, problem }: DeadLetterResult): string {
 
 const HEADINGS = ['ID', 'TASK', 'QUEUE', 'ATTEMPTS', 'ENDED', 'ERROR']
 
-/** What a letter says of itself is text that others may have written. */
+/** The facts of a letter are untrusted text. */
 function row ({ id, task, path, queue, attempts, time, error }: DeadLetter): string[] {
   return [id, task ?? path, queue ?? '-', String(attempts ?? '-'), time?.toISOString() ?? '-', errorText(error)].map(printable)
 }

@@ -1,15 +1,15 @@
-/** What can be in a `Slots`. */
+/** An item of `Slots`. */
 export interface Slotted {
-  /** Where it stands, -1 outside. Kept by the `Slots`. */
+  /** Index, -1 outside. Maintained by `Slots`. */
   slot: number
 }
 
 /**
- * Things that come and go thousands of times a second, a few of them at once: attempts, timers. In no particular order.
+ * An unordered collection for a few items that are added and removed thousands of times a second: attempts, timers.
  *
- * A `Set` gets a new table every few dozen changes. Each table points at the next one, so that one which the garbage collector has
- * once moved to the old generation keeps all later ones alive, with all that was ever in them, until a full collection: that cost a
- * third of the CPU time of an attempt.
+ * Used instead of a `Set`, which allocates a new table every few dozen changes. Each table refers to the next one, so that a table in the
+ * old generation keeps all later ones alive, with their items, until a full garbage collection: that cost a third of the CPU time of an
+ * attempt.
  */
 export class Slots<T extends Slotted> {
   readonly #items: T[] = []
@@ -18,13 +18,13 @@ export class Slots<T extends Slotted> {
     return this.#items.length
   }
 
-  /** Adds what is outside. */
+  /** Adds an item that is not in it. */
   add (item: T): void {
     item.slot = this.#items.length
     this.#items.push(item)
   }
 
-  /** False for what is outside. */
+  /** Returns false if the item is not in it. */
   delete (item: T): boolean {
     const { slot } = item
     if (slot === -1) return false
@@ -37,7 +37,7 @@ export class Slots<T extends Slotted> {
     return true
   }
 
-  /** As they are now: what comes and goes meanwhile changes nothing. */
+  /** A snapshot, which does not change with later additions and removals. */
   values (): T[] {
     return [...this.#items]
   }

@@ -44,7 +44,7 @@ export async function run (app: PluginHandle, name: string, text: string): Promi
 /** @throws as `app.enqueue`, and SyntaxError */
 export async function enqueue (app: PluginHandle, name: string, text: string, options: EnqueueOptions): Promise<Enqueued> {
   const payload: unknown = JSON.parse(text)
-  // Any name: a program that registers its tasks types `enqueue` by them.
+  // Any name, because `enqueue` is typed by the app's registered tasks.
   const { id, queue, scheduleTime, duplicate } = await app.app.enqueue(name as never, payload as never, options)
   const fullName = queueNamer(app)(queue)
   return { id, name: `${fullName}/tasks/${id}`, queue: fullName, scheduleAt: scheduleTime.getTime(), duplicate }

@@ -30,12 +30,12 @@ export interface CopiedAttempt {
 export type CopiedRoute = Pick<RegisteredTask, 'method' | 'path'>
 
 export interface NewCopy {
-  /** Short id of the queue that it goes to. */
+  /** Short id of the copy's queue. */
   readonly queue: string
   readonly origin: Origin
   readonly scheduleAt?: number
   /**
-   * The service may have ended the task before its attempt was settled, so one that is gone was not necessarily deleted. @default false
+   * Whether the service may have ended the task before the attempt was settled, so that a missing task need not be deleted. @default false
    */
   readonly mayHaveEnded?: boolean
 }
@@ -75,7 +75,7 @@ export type Copied =
 export class Copies {
   readonly #options: CopiesOptions
   readonly #bodies = new WeakMap<FastifyRequest, Buffer>()
-  /** Whether the bodies of requests are to be kept: those of embedded queues can be read until they end, others may not. */
+  /** Whether request bodies must be kept: not for tasks of the embedded queue, which can be read until they end. */
   readonly keepsBodies: boolean
 
   constructor (options: CopiesOptions) {

@@ -64,7 +64,7 @@ export interface DeadLettersOptions {
 }
 
 interface LookedPage extends DeadLetterPage {
-  /** Letters that were looked at for it. */
+  /** Number of examined letters. */
   readonly looked: number
 }
 
@@ -87,7 +87,7 @@ export function createDeadLetters ({ queue: given, transport, targets, newTask }
     return { letters, nextPageToken: listed.nextPageToken, looked: listed.tasks.length }
   }
 
-  /** All are known before the first is replayed: one that fails again at once leaves a new letter, which may be on a later page. */
+  /** Lists all letters before the first is replayed: one that fails again at once leaves a new letter, which could be on a later page. */
   const idsOf = async (filter: DeadLetterFilter, onProgress: DeadLetterOptions['onProgress']) => {
     checkFilter(filter)
     const ids: string[] = []

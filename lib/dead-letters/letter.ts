@@ -2,30 +2,30 @@ import { readOrigin } from '../copies/facts.js'
 import { headersOf } from '../copies/source.js'
 import type { ListedTask, TaskContent } from '../transport/transport.js'
 
-/** A task whose last attempt failed. What it says of itself is text that anybody who may create tasks in its queue could have written. */
+/** A task whose last attempt failed. Its facts are not trustworthy: anyone who can create tasks in the queue could have written them. */
 export interface DeadLetter {
   /** Short id in the dead-letter queue. */
   readonly id: string
-  /** Name in the registry; undefined when no task of it has this path any more. */
+  /** Name in the registry; undefined when no task has this path any more. */
   readonly task: string | undefined
-  /** URL path of its attempts. */
+  /** URL path of its route. */
   readonly path: string
-  /** Queue that the task was in; undefined, like all that follows, for what this package did not write. */
+  /** Queue of the failed task; undefined, like the following properties, if it was not written by this package. */
   readonly queue: string | undefined
-  /** Id of the task that failed. */
+  /** Id of the failed task. */
   readonly taskId: string | undefined
-  /** Id of the task that was enqueued: another one once it was postponed or replayed. */
+  /** Id of the original task: another one if it was postponed or replayed. */
   readonly originalId: string | undefined
   readonly attempts: number | undefined
   /** When the task ended. */
   readonly time: Date | undefined
-  /** Of its last attempt. The message is cut. */
+  /** Error of the last attempt. The message is truncated. */
   readonly error: { readonly name: string, readonly code?: string, readonly message: string } | undefined
 }
 
 /**
- * The letter that a task in the dead-letter queue is.
- * @param nameOf the task of the registry whose route has a path
+ * Parses a task in the dead-letter queue.
+ * @param nameOf returns the name of the task with that path
  */
 export function letterOf (task: ListedTask, nameOf: (path: string) => string | undefined): DeadLetter {
   const path = pathOf(task)

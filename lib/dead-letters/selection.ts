@@ -2,38 +2,37 @@ import { callable, checkOptions, integer, isPlainObject, option, readOptions, st
 import { FST_TASKS_INVALID_LETTER_QUERY } from '../errors.js'
 import type { DeadLetter } from './letter.js'
 
-/** Which dead letters; all conditions hold. `{}` is all of them. */
+/** Selects dead letters that match all conditions; `{}` selects all. */
 export interface DeadLetterFilter<N extends string = string> {
-  /** Name in the registry, or one that is no longer there. */
+  /** Name in the registry, or a former one. */
   readonly task?: N | (string & {})
-  /** Tasks that ended before. */
+  /** Tasks that ended before this time. */
   readonly before?: Date
-  /** Tasks that ended then or later. */
+  /** Tasks that ended at this time or later. */
   readonly after?: Date
   /** Code of the error, such as `FST_TASKS_DEADLINE_EXCEEDED`. */
   readonly code?: string
 }
 
 export interface DeadLetterQuery<N extends string = string> extends DeadLetterFilter<N> {
-  /** Letters to look at for one page, 1 to 1000. With a filter a page may be short, or empty, and have a next one. @default 100 */
+  /** Number of letters to examine for a page, 1 to 1000. With a filter, even a short or empty page can have a next one. @default 100 */
   readonly pageSize?: number
   readonly pageToken?: string
 }
 
 export interface DeadLetterOptions {
   /**
-   * Called after each page of letters that was looked at, and then each time that some of those that fit are done, those that failed
-   * included.
+   * Called after each examined page of letters, and then whenever some of the matching ones are done, including failures.
    */
   readonly onProgress?: (progress: { readonly looked: number, readonly done: number }) => void
 }
 
 export interface ReplayOptions<N extends string = string> extends DeadLetterOptions {
-  /** The task to replay as, for letters of tasks that were renamed or removed. @default what it was */
+  /** Name of another task to replay as, for tasks that were renamed or removed. @default the same task */
   readonly as?: N
 }
 
-/** One id, several, or all that a filter fits. */
+/** One id, several, or a filter. */
 export type DeadLetterSelection<N extends string = string> = string | readonly string[] | DeadLetterFilter<N>
 
 export function fits ({ task, time, error }: DeadLetter, filter: DeadLetterFilter): boolean {
@@ -43,7 +42,7 @@ export function fits ({ task, time, error }: DeadLetter, filter: DeadLetterFilte
   return filter.after === undefined || (time !== undefined && time >= filter.after)
 }
 
-/** A condition that is misspelt or undefined would select all. */
+/** Rejects misspelt and undefined conditions, which would select all letters. */
 export function checkFilter (filter: unknown): asserts filter is DeadLetterFilter {
   if (!isPlainObject(filter)) throw refuse('give an id, a list of ids, or a filter such as { task }; {} is all of them')
   checkOptions(filterOptions, filter, { refuse })

@@ -220,7 +220,7 @@ export class Attempts {
   #end (queue: TaskQueue, entry: TaskEntry, why: EndOfTask): Promise<boolean> {
     const { writeBehind, observers } = this.#options
     queue.remove(entry)
-    // An entry that waited for long is in the old generation, and would keep the task alive until a full garbage collection.
+    // An entry in the old generation would keep the task alive until a full garbage collection.
     entry.unstored = undefined
     const stored = writeBehind.remove(entry)
     if (!observers.none) observers.notify('ended', entry.name, why)

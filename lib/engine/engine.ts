@@ -270,7 +270,7 @@ export class Engine {
     return await this.#tasks.create(queueName, newTask)
   }
 
-  /** As `createTask` for each of them, stored in one step. Results come in their order; what is wrong with one ends that one alone. */
+  /** Like `createTask` for many tasks, stored in one step. Results are in order; an invalid task does not affect the others. */
   async createTasks (queueName: string, newTasks: readonly NewTask[]): Promise<Array<PromiseSettledResult<Task>>> {
     this.#checkOpen()
     return await this.#tasks.createAll(queueName, newTasks)

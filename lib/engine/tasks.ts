@@ -65,7 +65,7 @@ export class Tasks {
     return await this.#hold(name, this.#add(queue, newTask, now))
   }
 
-  /** Rejects only where there is no such queue: what is wrong with one task ends that one alone. */
+  /** Rejects only if the queue does not exist: an invalid task does not affect the others. */
   async createAll (queueName: string, newTasks: readonly NewTask[]): Promise<Array<PromiseSettledResult<Task>>> {
     const { clock, queues, writeBehind } = this.#options
     const now = clock.now()
@@ -186,7 +186,7 @@ export class Tasks {
     return task
   }
 
-  /** Stores them in one step, and wakes the queue once. Never rejects: resolves with why they are not stored. */
+  /** Stores tasks in one step, and wakes the queue once. Never rejects: resolves with the error. */
   async #addAll (queue: TaskQueue, tasks: ReadonlyMap<number, Task>): Promise<Error | undefined> {
     if (tasks.size === 0) return undefined
     try {
@@ -199,7 +199,7 @@ export class Tasks {
     return undefined
   }
 
-  /** Takes up a task that is stored, also if its queue was deleted meanwhile: should the store fail to do that, it is still this queue. */
+  /** Adds a stored task, even if its queue was deleted in the meantime: the queue is restored if the store fails to delete it. */
   #admit (queue: TaskQueue, task: Task): void {
     const { observers } = this.#options
     queue.add(new TaskEntry(task))
@@ -233,7 +233,7 @@ export class Tasks {
   }
 }
 
-/** The task as it is stored. */
+/** The stored task. */
 function storable (queue: TaskQueue, newTask: NewTask, now: number): Task {
   const task = withStoredDefaults(queue.name, newTask, now)
   if (storedSize(task) > MAX_TASK_BYTES) throw statusErrors.taskTooLarge()

@@ -81,8 +81,8 @@ export class WriteBehind {
   }
 
   /**
-   * Forgets a few names whose time has passed.
-   * @param operations how many operations of the engine it goes with
+   * Removes a few expired tombstones.
+   * @param operations number of engine operations that it accompanies
    */
   sweep (operations: number = 1): void {
     const names = this.names.sweep(NAMES_PER_SWEEP * operations)

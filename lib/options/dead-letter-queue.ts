@@ -3,7 +3,7 @@ import type { Registry } from '../registry/registry.js'
 import type { Config } from './config.js'
 
 /**
- * A paused queue that runs nothing would hold up tasks of its own.
+ * Checks that the dead-letter queue, which is paused, has no other tasks: they would never run.
  * @throws FST_TASKS_INVALID_OPTION
  */
 export function checkDeadLetterQueue (registry: Registry, { deadLetterQueue, queue, queues }: Config): void {

@@ -56,7 +56,7 @@ export interface CloudTasksOptions<M extends TaskDefinitions = TaskDefinitions, 
    * without an `id` can then be enqueued twice, when the response to a successful try was lost. @default 10
    */
   readonly sendTimeoutSeconds?: number
-  /** Calls to Cloud Tasks, and of an asynchronous validator, that `enqueueMany` has under way at once, 1 to 1000. @default 64 */
+  /** Maximum number of concurrent calls of `enqueueMany` to Cloud Tasks, and to an asynchronous validator, 1 to 1000. @default 64 */
   readonly enqueueConcurrency?: number
   /**
    * Grace period for running attempts when the server closes, in seconds, before their signal aborts, 0 to 86400. Cloud Run kills a

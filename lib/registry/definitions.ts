@@ -61,7 +61,7 @@ type IsUnion<T, U = T> = T extends unknown ? ([U] extends [T] ? false : true) : 
 export type TaskPayload<M, N extends keyof M, F = RegisteredTypeProvider> =
   true extends (string extends keyof M ? false : IsUnion<N>) ? never : Late<InputOf<SchemaOf<M[N]>, F>>
 
-// The compiler looks for a bound of a payload before it knows the name. For TypeBox 1.x that alone would take it seconds.
+// The compiler computes the constraint of a payload before it knows the name, which would take seconds for TypeBox 1.x.
 type Late<T> = T extends infer P ? P : never
 
 /**

@@ -86,7 +86,7 @@ export class PayloadCodec {
     return validation instanceof Promise ? await this.#pending.settled(task.name, validation) : validation
   }
 
-  /** Ends the asynchronous validations of `read` and `examine` that have not settled. */
+  /** Rejects pending asynchronous validations of `read` and `examine`. */
   close (): void {
     this.#pending.close()
   }

@@ -1,10 +1,10 @@
 import type { Clock } from '../clock/clock.js'
 import { FST_TASKS_CLOSING, FST_TASKS_VALIDATION_TIMEOUT } from '../errors.js'
 
-/** How long an asynchronous validator may take outside of an attempt, which has a deadline of its own. */
+/** Time limit of an asynchronous validator outside of an attempt, which has its own deadline. */
 const VALIDATION_LIMIT_MS = 30_000
 
-/** Asynchronous validations that are under way: none may wait for ever, nor keep a closed server's process alive. */
+/** Pending asynchronous validations. They have a time limit, and do not keep the process of a closed server alive. */
 export class PendingValidations {
   readonly #clock: Clock
   readonly #pending = new Set<(error: Error) => void>()

@@ -3,7 +3,7 @@ import { StoreError } from './store-error.js'
 import type { Store } from './store.js'
 
 /**
- * A store that keeps tasks in that directory, or in memory where there is none. Loads lmdb only where there is one.
+ * Creates a store in a directory, or in memory without one. Loads lmdb only with a directory.
  * @throws StoreError unloadable
  */
 export async function createStore (directory: string | undefined): Promise<Store> {

@@ -2,12 +2,12 @@ import { randomUUID } from 'node:crypto'
 import { closeSync, fsyncSync, linkSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 
-/** Writes a small file durably and atomically: after a crash, and for other processes, it is the former one or the new one. */
+/** Writes a small file durably and atomically: after a crash, and for other processes, it is either the old or the new one. */
 export function replaceFile (file: string, text: string, mode: number): void {
   writeDraft(file, text, mode, draft => { renameSync(draft, file) })
 }
 
-/** As `replaceFile`, and leaves alone what is there, also when that comes meanwhile. */
+/** Like `replaceFile`, but does not replace an existing file, even one that is created in the meantime. */
 export function createFile (file: string, text: string, mode: number): void {
   writeDraft(file, text, mode, draft => {
     try {
@@ -19,9 +19,9 @@ export function createFile (file: string, text: string, mode: number): void {
   })
 }
 
-/** Makes names in a directory durable. */
+/** Syncs the entries of a directory. */
 export function syncDirectory (directory: string): void {
-  // Windows has no such thing: there names are durable with their files.
+  // Not needed on Windows, where entries are durable with their files.
   if (process.platform === 'win32') return
   const fd = openSync(directory, 'r')
   try {
@@ -31,11 +31,11 @@ export function syncDirectory (directory: string): void {
   }
 }
 
-/** Writes a file beside its place; `place` moves it there. */
+/** Writes a temporary file next to the target; `place` moves it there. */
 function writeDraft (file: string, text: string, mode: number, place: (draft: string) => void): void {
   const draft = join(dirname(file), `.${basename(file)}-${randomUUID()}`)
   try {
-    // 'wx' follows no link.
+    // 'wx' does not follow links.
     writeFileSync(draft, text, { flush: true, flag: 'wx', mode })
     place(draft)
   } catch (error) {

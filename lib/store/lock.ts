@@ -4,21 +4,21 @@ import { readFileSync, readlinkSync, renameSync, rmSync, statSync, writeFileSync
 import { basename, dirname, join } from 'node:path'
 import { StoreError } from './store-error.js'
 
-/** Who holds a store. */
+/** The holder of a store. */
 interface Holder {
   readonly pid: number
-  /** The thread, where the system says which it is (Linux); undefined elsewhere. */
+  /** The thread id on Linux; undefined elsewhere. */
   readonly thread?: number | undefined
-  /** Tells this process, or thread, from another that got the same number later; empty where the system does not say. */
+  /** Distinguishes this process, or thread, from a later one with the same id; empty where the system does not provide it. */
   readonly startedAt: string
-  /** Of this one time that the store was opened. */
+  /** Unique for each time that the store is opened. */
   readonly nonce?: string
 }
 
 /**
- * A file that names the process that has a store open. It outlives a process that was killed, so it counts only while that
- * very process, or worker thread of it, lives. Containers that share a directory do not see each other's processes; there the newcomer
- * takes the store over, and `isHeld` tells the old holder.
+ * A lock file with the process that has a store open. It survives a killed process, so it is valid only while that process, or its
+ * worker thread, is alive. Containers that share a directory do not see each other's processes; there the newer process takes the store
+ * over, and the old one detects that by `isHeld`.
  */
 export class StoreLock {
   readonly #file: string
@@ -30,8 +30,8 @@ export class StoreLock {
   }
 
   /**
-   * Takes it where no living process has it. Of several that do so at the same time the last one has it, and `isHeld` says so.
-   * @throws StoreError inUse, naming the pid
+   * Acquires the lock if no living process holds it. If several processes do so concurrently, the last one gets it, see `isHeld`.
+   * @throws StoreError inUse, with the pid
    */
   take (): void {
     const draft = join(dirname(this.#file), `.${basename(this.#file)}-${this.#nonce}`)
@@ -48,7 +48,7 @@ export class StoreLock {
     this.#written = this.#stamp()
   }
 
-  /** Whether nobody has taken it since. */
+  /** Whether no other process has taken the lock since. */
   isHeld (): boolean {
     return this.#written !== '' && this.#stamp() === this.#written
   }
@@ -78,7 +78,7 @@ export class StoreLock {
       return Number.isSafeInteger(holder?.pid) && holder!.pid > 0 && holder!.pid < 2 ** 31 ? holder! : undefined
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException
-      // Unreadable as JSON: its writer was killed at it, before it had the store.
+      // Invalid JSON: its writer was killed while writing, before it had the store.
       if (error instanceof SyntaxError || code === 'ENOENT') return undefined
       if (code === 'EISDIR') {
         throw new StoreError('foreign',
@@ -91,21 +91,21 @@ export class StoreLock {
 
 function isAlive ({ pid, thread, startedAt, nonce }: Holder): boolean {
   const own = ownIdentity()
-  // A former process had the same number, as the first one of a container always has, or this thread has let go of it.
+  // A former process had the same id, as the first process of a container always has, or this thread has released it.
   if (pid === process.pid && thread === own.thread) {
     return nonce === undefined ? startedAt === own.startedAt && startedAt !== '' : held.has(nonce)
   }
   try {
     process.kill(pid, 0)
   } catch (error) {
-    // EPERM: it lives and is somebody else's.
+    // EPERM: alive, but owned by another user.
     if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false
   }
   const start = startOf(pid, thread)
   return start !== DEAD && (start === '' || startedAt === '' || isSameStart(start, startedAt))
 }
 
-/** The boot counts only where both know it. */
+/** The boot id is compared only if both have one. */
 function isSameStart (a: string, b: string): boolean {
   const [[bootA, ...restA], [bootB, ...restB]] = [a.split(' '), b.split(' ')]
   return restA.join(' ') === restB.join(' ') && (bootA === bootB || bootA === UNKNOWN_BOOT || bootB === UNKNOWN_BOOT)
@@ -116,7 +116,7 @@ function ownIdentity (): Omit<Holder, 'nonce'> {
   return { pid: process.pid, thread, startedAt: startOf(process.pid, thread) }
 }
 
-/** The system's number of this thread; undefined where it does not say. */
+/** The system's id of this thread; undefined if it is unavailable. */
 function ownThread (): number | undefined {
   try {
     return Number(basename(readlinkSync('/proc/thread-self')))
@@ -125,7 +125,7 @@ function ownThread (): number | undefined {
   }
 }
 
-/** When a process, or a thread of it, started, in the system's own words; empty where it does not say. */
+/** Start time of a process or thread, in the system's format; empty if it is unavailable. */
 function startOf (pid: number, thread: number | undefined): string {
   if (process.platform === 'linux') return linuxStart(pid, thread)
   if (process.platform !== 'darwin') return ''
@@ -136,20 +136,20 @@ function startOf (pid: number, thread: number | undefined): string {
   }
 }
 
-/** Which boot, and ticks since that. A process that has ended still has its pid until its parent has waited for it. */
+/** Boot id and ticks since boot. A zombie process still has its pid until its parent has waited for it. */
 function linuxStart (pid: number, thread: number | undefined): string {
   let stat: string
   try {
     stat = readFileSync(thread === undefined ? `/proc/${pid}/stat` : `/proc/${pid}/task/${thread}/stat`, 'latin1')
   } catch (error) {
-    // Of a process that is there, a thread that has no entry has ended.
+    // A thread without an entry in a live process has ended.
     return thread !== undefined && (error as NodeJS.ErrnoException).code === 'ENOENT' && linuxStart(pid, undefined) !== '' ? DEAD : ''
   }
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   return fields[0] === 'Z' || fields[0] === 'X' ? DEAD : `${bootId()} ${fields[19]}`
 }
 
-/** Some sandboxes hide it: systemd's `ProcSubset=pid`, gVisor. */
+/** Hidden by some sandboxes: systemd's `ProcSubset=pid`, gVisor. */
 function bootId (): string {
   try {
     return readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()
@@ -160,7 +160,7 @@ function bootId (): string {
 
 const HELD = Symbol.for('fastify-cloud-tasks.held')
 
-/** Nonces of what this thread holds, in all copies of this package. */
+/** Nonces of the locks that this thread holds, shared by all copies of this package. */
 const held = ((globalThis as { [HELD]?: Set<string> })[HELD] ??= new Set<string>())
 
 const DEAD = 'dead'

@@ -3,10 +3,10 @@ import type { Task } from '../cloud-tasks/task.js'
 import { NameMap } from './name-map.js'
 import type { Store, StoredQueue, StoredState, TaskIndexEntry, Tombstone } from './store.js'
 
-/** Keeps tasks for as long as the process lives; an engine that is opened on it again finds them. */
+/** Keeps tasks until the process ends; an engine that is opened on it again finds them. */
 export class MemoryStore implements Store {
   readonly #queues = new Map<string, StoredQueue>()
-  /** By queue, so that a queue goes with all its tasks in one step. */
+  /** By queue, so that a queue is removed with all its tasks in one step. */
   readonly #tasks = new Map<string, NameMap<Task>>()
   readonly #tombstones = new NameMap<Tombstone>()
 
@@ -71,5 +71,5 @@ function * indexOf (queues: ReadonlyMap<string, NameMap<Task>>): Iterable<TaskIn
   for (const tasks of queues.values()) yield * tasks.values()
 }
 
-/** Shared: a promise for every change would be most of its cost. */
+/** Shared, because a new promise would be most of the cost of a change. */
 const done = Promise.resolve()

@@ -1,6 +1,6 @@
 /**
- * A map by resource name for up to millions of entries. A `Map` that outgrows its table copies it in one go, which stops
- * the event loop for more than 50 ms at a million; this one grows in parts. It keeps no order.
+ * A map by resource name for up to millions of entries. A `Map` copies its whole table when it grows, which blocks the event loop for
+ * more than 50 ms at a million entries; this one grows in parts. It is not ordered.
  */
 export class NameMap<V> {
   readonly #parts: Array<Map<string, V> | undefined> = new Array(PARTS)
@@ -32,9 +32,9 @@ export class NameMap<V> {
     return deleted
   }
 
-  /** Changes while it runs are fine: an entry that stays is met once, one that is added or deleted may be or not. */
+  /** Tolerates changes during the iteration: entries that stay are returned once, those that are added or deleted may be or not. */
   * values (): Generator<V, undefined> {
-    // By index, so that parts that come to be meanwhile are seen.
+    // By index, to include parts that are created in the meantime.
     for (let index = 0; index < PARTS; index++) {
       const part = this.#parts[index]
       if (part !== undefined) yield * part.values()
@@ -42,7 +42,7 @@ export class NameMap<V> {
   }
 }
 
-/** Names end in what tells them apart, so their last characters decide. */
+/** Hashes the last characters, in which names differ. */
 function partOf (name: string): number {
   let hash = 0
   for (let i = Math.max(0, name.length - 16); i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193)

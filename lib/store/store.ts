@@ -1,22 +1,22 @@
 import type { QueueSettings, QueueState, Task } from '../cloud-tasks/task.js'
 
-/** A queue as it is kept. `name` is full: `projects/P/locations/L/queues/Q`. */
+/** A stored queue. `name` is the full name: `projects/P/locations/L/queues/Q`. */
 export interface StoredQueue {
   readonly name: string
   readonly settings: QueueSettings
   readonly state: QueueState
   readonly purgedAt?: number
-  /** Who may do what, as it was set: JSON that the engine keeps and never reads. */
+  /** IAM policy: opaque JSON for the engine. */
   readonly policy?: unknown
 }
 
-/** A name that refuses to be used again until `until`: a task that ended, or a queue that was deleted. */
+/** A name of a finished task or deleted queue, which cannot be reused until `until`. */
 export interface Tombstone {
   readonly name: string
   readonly until: number
 }
 
-/** What the engine keeps of each task in memory; all else is read from the store when the task is due. */
+/** The part of a task that the engine keeps in memory; the rest is read from the store when the task is due. */
 export interface TaskIndexEntry {
   readonly name: string
   readonly scheduleAt: number
@@ -24,56 +24,56 @@ export interface TaskIndexEntry {
   readonly generatedId?: true
 }
 
-/** How far a store is with loading. */
+/** Progress of loading a store. */
 export interface LoadProgress {
-  /** In words, such as 'checking tasks.mdb'. */
+  /** Description, such as 'checking tasks.mdb'. */
   readonly step: string
   /** Of `total`, in the step's own unit. */
   readonly done: number
-  /** Undefined where it is not known beforehand. */
+  /** Undefined if it is unknown. */
   readonly total: number | undefined
 }
 
-/** What a former run left behind. */
+/** The content of a store from a former run. */
 export interface StoredState {
   readonly queues: Iterable<StoredQueue>
   readonly tasks: Iterable<TaskIndexEntry>
-  /** How many tasks that are, where that is known beforehand. */
+  /** Number of tasks, if known in advance. */
   readonly taskCount?: number
   readonly tombstones: Iterable<Tombstone>
   /**
-   * Time of the last change that the former run stored, by that run's clock; undefined in a store without one. A clock that is
-   * far ahead of it at the start may have jumped.
+   * Time of the former run's last change, by its clock; undefined in a new store. A clock that is far ahead of it on startup may have
+   * jumped.
    */
   readonly lastKnownAt?: number
 }
 
 /**
- * Where the engine keeps tasks.
+ * Stores the tasks of an engine.
  *
- * Promises: once a returned promise resolves, the change survives a crash (as far as this store survives one); changes
- * become durable in the order in which they were asked for; a rejected one has changed nothing. `get` sees every change
- * that was asked for and not rejected. A store knows nothing of dispatching.
+ * Guarantees: when a returned promise resolves, the change survives a crash (if the store is durable); changes become durable in the
+ * order of the calls; a rejected one has no effect. `get` sees all changes that were requested and not rejected. A store does not
+ * depend on dispatching.
  */
 export interface Store {
   /**
-   * Called once, before anything else. Ends with an error when `close` is called meanwhile.
-   * @param onProgress called now and then where it takes long
+   * Called once, first. Rejects when `close` is called in the meantime.
+   * @param onProgress called repeatedly if it takes long
    */
   load (onProgress?: (progress: LoadProgress) => void): Promise<StoredState>
   /** Adds a task, or replaces it after an attempt. */
   putTask (task: Task): Promise<void>
-  /** Adds tasks in one step: all of them, or none. */
+  /** Adds tasks atomically: all or none. */
   putTasks (tasks: readonly Task[]): Promise<void>
-  /** Synchronous, because the engine asks at the moment of dispatch. */
+  /** Synchronous, because the engine reads tasks at dispatch. */
   getTask (name: string): Task | undefined
-  /** Ends a task and, in the same step, remembers its name. */
+  /** Removes a task and adds its tombstone, atomically. */
   removeTask (name: string, tombstone?: Tombstone): Promise<void>
   putQueue (queue: StoredQueue): Promise<void>
-  /** Removes the queue with all its tasks and, in the same step, remembers its name. */
+  /** Removes a queue with all its tasks and adds its tombstone, atomically. */
   removeQueue (name: string, tombstone?: Tombstone): Promise<void>
-  /** Forgets names whose time has passed. */
+  /** Removes tombstones. */
   forget (names: readonly string[]): Promise<void>
-  /** Resolves once every change that was asked for is durable or rejected. Called once, after everything else; or during `load`. */
+  /** Resolves when all requested changes are durable or rejected. Called once, last, or during `load`. */
   close (): Promise<void>
 }

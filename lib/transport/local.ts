@@ -37,11 +37,11 @@ export interface LocalTransportOptions {
   /** The async context in which attempts start. */
   readonly scope: AsyncResource
   readonly secrets: OneTimeSecrets
-  /** Called once for each task that was dropped because it was older than 31 days, with the URL path of its attempts. */
+  /** Called once for each task that was dropped because it was older than 31 days, with the URL path of its route. */
   readonly onExpired: (task: Task, path: string) => Promise<void>
-  /** Queues that the registry names; they exist in addition to those of `config.queues`. */
+  /** Queues in the registry, in addition to those of `config.queues`. */
   readonly queueIds: Iterable<string>
-  /** Creates any other queue when a task is enqueued there, instead of refusing the task. @default false */
+  /** Whether to create other queues on demand, instead of rejecting their tasks. @default false */
   readonly createsQueues?: boolean
 }
 
@@ -107,33 +107,32 @@ export class LocalTransport implements Transport {
   async opened (): Promise<void> {
     if (await this.#wait(1 / 2)) return
     const { log } = this.#app
-    log.warn({ directory: this.#config.directory }, 'the embedded queue is still being opened; the server starts, and its tasks wait')
+    log.warn({ directory: this.#config.directory }, 'the embedded queue is still opening; the server starts, and tasks wait')
     this.#opening.catch(err => {
-      if (!this.#closing) log.fatal({ err }, 'the embedded queue cannot be opened; every task is refused')
+      if (!this.#closing) log.fatal({ err }, 'the embedded queue failed to open; all tasks are rejected')
     })
   }
 
   /**
-   * Waits for the end of opening, yet for no more than that share of what the host allows a plugin or a hook. Resolves with whether it is
-   * open.
+   * Waits until it is open, but at most for that share of Fastify's `pluginTimeout`. Resolves with whether it is open.
    * @throws FST_TASKS_STORE_UNAVAILABLE
    */
   async #wait (share: number): Promise<boolean> {
     let timer: unknown
     const { pluginTimeout } = this.#app.initialConfig
-    // The system's time, which is what the host's limits go by.
+    // The system's clock, because Fastify uses it for its timeout.
     const late = new Promise<void>(resolve => { if (pluginTimeout) timer = systemClock.setTimeout(resolve, pluginTimeout * share) })
     await Promise.race([this.#opening, late])
     systemClock.clearTimeout(timer)
     return this.#isOpen
   }
 
-  /** Undefined once it is open; rejects where it cannot be. */
+  /** Undefined when it is open; rejects if it failed to open. */
   get opening (): Promise<void> | undefined {
     return this.#isOpen ? undefined : this.#opening
   }
 
-  /** From `open` on; it answers once that has ended. */
+  /** Available from `open` on. */
   get engine (): Engine {
     return this.#engine
   }
@@ -172,7 +171,7 @@ export class LocalTransport implements Transport {
       if (!this.#isOpen) await this.#opening
       return { outcome: 'read', task: this.#engine.getTask(`${this.queueName(queue)}/tasks/${id}`) }
     } catch (error) {
-      // No other process has tasks of these queues, so one that is not here was deleted.
+      // No other process has tasks of these queues, so a missing one was deleted.
       return error instanceof CloudTasksError && error.code === 'NOT_FOUND' ? { outcome: 'gone' } : this.#failure(queue, error)
     }
   }
@@ -208,7 +207,7 @@ export class LocalTransport implements Transport {
 
   async stop (): Promise<void> {
     this.#closing = true
-    // What memory accepted from now on would never run; what a directory accepts runs at the next start.
+    // From now on, a task in memory would never run; one in a directory runs on the next start.
     this.#refusing = this.#config.directory === undefined
     if (this.#isOpen) await this.#engine.stop()
     else await this.#engine.close()
@@ -219,7 +218,7 @@ export class LocalTransport implements Transport {
     let waiting = 0
     if (this.#isOpen) for (const { waiting: more } of Object.values(this.#counts())) waiting += more
     if (waiting > 0 && this.#config.directory === undefined) {
-      this.#app.log.warn({ waiting }, 'tasks were still waiting in the embedded queue; it keeps them in memory, so they are lost')
+      this.#app.log.warn({ waiting }, 'tasks were still waiting in the embedded queue and are lost, because it is in memory')
     }
     await this.#engine.close()
   }
@@ -260,14 +259,14 @@ export class LocalTransport implements Transport {
   /** Resolves with why the queue accepts no task, once it could. */
   async #admits (queue: string): Promise<Failure | undefined> {
     if (this.#refusing) return { outcome: 'closing' }
-    // A directory may hold queues that the options named once.
+    // A directory can contain queues that are no longer in the options.
     if (!this.#queueIds.has(queue) && !this.#createsQueues) return this.#failure(queue, statusErrors.queueNotFound())
     if (!this.#isOpen) await this.#opening
     if (!this.#queueIds.has(queue)) await this.#createQueue(queue)
     return undefined
   }
 
-  /** The rest of a task is far smaller than the difference, so only huge ones are measured. */
+  /** The rest of a task is far smaller than the difference, so only large ones are measured. */
   #tooLarge (queue: string, task: NewTask, { body }: OutgoingTask): Failure | undefined {
     if (body.length <= MAX_TASK_BYTES / 2) return undefined
     const [bytes, limit] = [this.#bytes(queue, task), MAX_TASK_BYTES - COPY_RESERVE_BYTES]
@@ -307,7 +306,7 @@ export class LocalTransport implements Transport {
     this.#warnAboutPaused()
   }
 
-  /** A pause outlives restarts, and nothing else shows why tasks wait. */
+  /** Logged because a pause survives restarts, and nothing else shows why tasks are waiting. */
   #warnAboutPaused (): void {
     for (const [queue, { state, waiting }] of Object.entries(this.#counts())) {
       if (state === 'RUNNING' || queue === this.#config.deadLetterQueue) continue
@@ -317,7 +316,7 @@ export class LocalTransport implements Transport {
     }
   }
 
-  /** Of all queues, those included that only the directory knows. */
+  /** Counts of all queues, including those that are only in the directory. */
   #counts (): ReturnType<Inspection['counts']> {
     if (!this.#isOpen) throw new FST_TASKS_STORE_UNAVAILABLE('it is still being opened; wait until the app is ready')
     const ids = new Set(this.#queueIds)
@@ -366,7 +365,7 @@ export class LocalTransport implements Transport {
     }
   }
 
-  /** Delivers the attempt of that number of a task that no queue has. */
+  /** Delivers an attempt of a task that is not in a queue. */
   async deliverOnce (queue: string, outgoing: OutgoingTask, number: number): Promise<Answer | 'undelivered'> {
     const now = this.#clock.now()
     const stored = withStoredDefaults(this.queueName(queue), this.#newTask(queue, outgoing), now)
@@ -391,7 +390,7 @@ export class LocalTransport implements Transport {
       if (response.result === undefined) this.#warnUnhandled(attempt, url, response.status)
       return { status: response.status }
     } finally {
-      // If no task route has used it, it must not stay valid.
+      // Invalidates the secret if no task route has used it.
       this.#secrets.take(secret)
     }
   }
@@ -402,13 +401,13 @@ export class LocalTransport implements Transport {
     if (expiredChannel.hasSubscribers) expiredChannel.publish(event)
   }
 
-  /** The worker did not see this attempt, so it is not logged anywhere else. */
+  /** Logged here because the attempt did not reach the worker. */
   #warnUnhandled ({ task, queue }: Attempt, url: string, status: number): void {
     const { retryConfig } = this.#config.queues.get(queue) ?? DEFAULT_QUEUE_SETTINGS
     const ends = status < 300 || isExhausted(retryConfig, task.dispatchCount, task.firstAttempt?.dispatchAt ?? 0, this.#clock.now())
     this.#app.log[ends ? 'error' : 'warn'](
       { url, status, id: shortId(task.name), attempt: task.dispatchCount },
-      `an attempt was answered before it reached its handler${ends ? ', and the task ends here' : ''}: ` +
+      `an attempt got a response before it reached its handler${ends ? ', and is not retried' : ''}: ` +
         'this process has no handler for it, or a hook of yours answers on the task routes'
     )
   }
@@ -431,7 +430,7 @@ function created ({ name, scheduleAt }: Task): Sent {
   return { outcome: 'created', id: shortId(name), scheduleAt }
 }
 
-/** Logs how far opening is, from its second second on. */
+/** Logs the progress of opening if it takes more than a second. */
 function progressLogger (app: FastifyInstance, directory: string | undefined): (progress: LoadProgress) => void {
   let loggedAt = systemClock.monotonic()
   return ({ step, done, total }) => {
@@ -444,12 +443,12 @@ function progressLogger (app: FastifyInstance, directory: string | undefined): (
 
 const PROGRESS_MS = 1000
 
-/** URL path of the attempts of an embedded queue's task. */
+/** URL path of the route of a task in the embedded queue. */
 export function pathOf ({ httpRequest, appEngineHttpRequest }: Task): string {
   return httpRequest?.url.slice(EMBEDDED_ORIGIN.length) ?? appEngineHttpRequest?.relativeUri ?? '/'
 }
 
-/** While the server closes, the task route says so, or Fastify answers 503 before any route can. */
+/** While the server closes, the task route reports that, or Fastify responds with 503 before any route. */
 function isUndelivered ({ status, result }: RouteResponse): boolean {
   return result === CLOSING_RESULT || (result === undefined && status === 503)
 }
@@ -458,11 +457,11 @@ function queueHint (queue: string): string {
   return `add it to the option 'queues', as in queues: { '${queue}': {} }`
 }
 
-/** What the plugin's users see of a store's error; undefined for any other. */
+/** Converts a store's error to the plugin's; undefined for other errors. */
 function storeUnavailable (error: unknown): Error | undefined {
   const problem = error instanceof CloudTasksError ? error.cause : error
   return problem instanceof StoreError ? new FST_TASKS_STORE_UNAVAILABLE(problem.message, { cause: problem }) : undefined
 }
 
-/** A letter that is run by hand must not be lost by failing. */
+/** A dead letter that is run in place must survive failures. */
 const LETTER_SETTINGS = { ...DEFAULT_QUEUE_SETTINGS, retryConfig: { ...DEFAULT_QUEUE_SETTINGS.retryConfig, maxAttempts: -1 } }

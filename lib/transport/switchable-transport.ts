@@ -4,9 +4,9 @@ import type {
 } from './transport.js'
 
 /**
- * The transport of a registration, which a test kit can hold: the embedded queue then dispatches nothing by itself, and where tasks go
- * elsewhere, an embedded queue in memory stands in for that, so that nothing leaves this process. The time before `open` and after
- * `close` is the registration's.
+ * The transport of a registration, which a test kit can hold: the embedded queue then dispatches nothing automatically, and any other
+ * transport is replaced by an embedded queue in memory, so that nothing leaves this process. Must not be used before `open` and after
+ * `close`.
  */
 export class SwitchableTransport implements Transport {
   readonly #own: Transport
@@ -18,9 +18,9 @@ export class SwitchableTransport implements Transport {
   readonly retrySettings: RetrySettings | undefined
 
   /**
-   * @param own the registration's
-   * @param local the same, where it is the embedded queue
-   * @param createSubstitute makes an embedded queue for tasks that go elsewhere
+   * @param own the registration's transport
+   * @param local the same, if it is the embedded queue
+   * @param createSubstitute creates an embedded queue to replace another transport
    */
   constructor (own: Transport, local: LocalTransport | undefined, createSubstitute: () => LocalTransport) {
     this.#own = own
@@ -30,15 +30,15 @@ export class SwitchableTransport implements Transport {
     this.retrySettings = own.retrySettings === undefined ? undefined : this.#switchable(own.retrySettings)
   }
 
-  /** Whether an embedded queue stands in for the registration's own transport. */
+  /** Whether an embedded queue replaces the registration's own transport. */
   get isSubstituted (): boolean {
     return this.#substitute !== undefined
   }
 
   /**
-   * Holds what is enqueued, and what waits already.
-   * @param onStop called when the server closes, before anything waits for attempts
-   * @returns the queue that has the tasks: at once, or as soon as it can accept some
+   * Holds new and waiting tasks.
+   * @param onStop called when the server closes, before waiting for attempts
+   * @returns the queue with the tasks: at once, or when it can accept tasks
    */
   hold (onStop: () => void): LocalTransport | Promise<LocalTransport> {
     this.#onStop = onStop
@@ -51,7 +51,7 @@ export class SwitchableTransport implements Transport {
     return this.#substitute
   }
 
-  /** Goes on as before `hold`. What an embedded queue in place of another transport still has is discarded. */
+  /** Continues as before `hold`. Tasks in an embedded queue that replaced another transport are discarded. */
   async release (): Promise<void> {
     this.#onStop = undefined
     this.#local?.engine.release()
@@ -121,7 +121,7 @@ export class SwitchableTransport implements Transport {
     await Promise.all([this.#own.close(), substitute.then(async substitute => { await substitute?.engine.close() })])
   }
 
-  /** By the registration's own transport without another turn: every task that is enqueued goes through here. */
+  /** Hot path: calls the registration's own transport without an additional promise. */
   #call<T> (call: (transport: Transport) => Promise<T>): Promise<T> {
     return this.#substitute === undefined ? call(this.#own) : this.#substitute.then(call)
   }
@@ -140,7 +140,7 @@ export class SwitchableTransport implements Transport {
         const stored = substitute.engine.findQueue(substitute.queueName(queue))
         return stored === undefined ? { outcome: 'missing' } : { outcome: 'read', retryConfig: stored.settings.retryConfig }
       },
-      // Tasks that this package makes have no settings of their own.
+      // Tasks of this package have no settings of their own.
       ofTask: own.ofTask === undefined
         ? undefined
         : async (queue, id) => this.isSubstituted ? { outcome: 'missing' } : await own.ofTask!(queue, id)

@@ -18,7 +18,7 @@ export interface AttemptContextParts {
   readonly delivered?: boolean
   /** The origin of a task that is a copy. */
   readonly origin?: Origin | undefined
-  /** Where it is a dead letter that somebody runs: short id and queue of the task that it is a copy of. */
+  /** For a dead letter that is run in place: short id and queue of the original task. */
   readonly letterOf?: { readonly id: string, readonly queue: string } | undefined
   /** @default systemClock */
   readonly clock?: Clock

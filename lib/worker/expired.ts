@@ -56,7 +56,7 @@ export async function settleExpired (parts: ExpiryParts, stored: Task, path: str
 }
 
 /**
- * As its handler would have had it; unvalidated where it does not fit the schema or its validator does not settle, and undefined where
+ * The payload as its handler would get it; unvalidated if it does not match the schema or its validator does not settle, and undefined if
  * it is not JSON.
  */
 async function payloadOf (

@@ -55,7 +55,7 @@ export function mountRoutes (worker: TaskRoutes): void {
           schema: { hide: true } as RouteOptions['schema'] & object,
           handler: async (request, reply) => await unknownTask(worker, request, reply),
           errorHandler: async (error, request, reply) => {
-            // Nothing is known of its payload, which need not be JSON.
+            // The payload of an unknown task need not be JSON.
             const isBody = verified.has(request) && isParserError(error)
             return isBody ? await unknownTask(worker, request, reply) : rejectCall(undefined, error, request, reply)
           }
@@ -165,6 +165,6 @@ async function unknownTask (worker: TaskRoutes, request: FastifyRequest, reply: 
   const error = new FST_TASKS_NOT_REGISTERED(request.url.slice(0, 200), ' here')
   const { '*': path = '' } = request.params as { readonly '*'?: string }
   const ends = await settleUnknown(worker, `/${path}`, error, request)
-  request.log.error({ err: error }, `a task arrived that has no handler here; ${ends ? 'its attempts are used up' : 'it will be retried'}`)
+  request.log.error({ err: error }, `received a task without a handler here; ${ends ? 'it will not be retried' : 'it will be retried'}`)
   return reply.code(404).send(describe(404, 'retry', error.code))
 }

@@ -144,7 +144,7 @@ export class Runs {
   }
 }
 
-/** A handler that is running. */
+/** A running handler. */
 interface Running extends Slotted {
   readonly context: AttemptContext
   readonly settle: (result: RunResult) => void

@@ -97,8 +97,8 @@ export async function settleRefused (
 }
 
 /**
- * Settles an attempt of a task that has no route here: its last one leaves a dead letter, too, as a rename would otherwise lose it.
- * Resolves with whether this was the last.
+ * Settles an attempt of a task that has no route here: its last attempt leaves a dead letter too, because a renamed task would be lost
+ * otherwise. Resolves with whether this was the last attempt.
  * @param path below the prefix
  */
 export async function settleUnknown (worker: TaskRoutes, path: string, error: Error, request: FastifyRequest): Promise<boolean> {
@@ -122,7 +122,7 @@ function contextOf (
   }
   const mayHaveOwnRetry = delivered !== undefined && request.headers[RETRY_HEADER] !== RETRY_BY_QUEUE
   const origin = readOrigin(request.headers)
-  // Of what another client has put into the dead-letter queue, only its route is known.
+  // A task of another client in the dead-letter queue is only known by its route.
   const originalOf = (letterId: string, { id, letter }: Partial<Origin> = {}) => ({
     id: letter === undefined ? letterId : letter.id ?? id!,
     queue: letter === undefined || letter.queue === config.deadLetterQueue ? task.queue ?? config.queue : letter.queue

@@ -113,7 +113,7 @@ export class Settlement {
       ...(task.name === undefined ? undefined : { task: task.name }),
       ...(id === originalId ? undefined : { id })
     }
-    // The service stops waiting a little before the worker does, and has then ended the task already.
+    // The service's deadline is slightly earlier than the worker's, so it may already have ended the task.
     const mayHaveEnded = result === 'deadline' || result === 'disconnected' || this.#now() > context.deadline.getTime() - LATE_MS
     const copied = await this.#copies.copy(task, context, {
       queue: deadLetterQueue, origin: { id: originalId, postponements, letter }, mayHaveEnded
@@ -127,7 +127,7 @@ export class Settlement {
     }
   }
 
-  /** An attempt of a task that no handler is here for. Resolves with whether it was the last one. Never rejects. */
+  /** Settles an attempt of a task without a handler here. Resolves with whether it was the last one. Never rejects. */
   async unknown (route: CopiedRoute, error: Error, context: AttemptContext): Promise<boolean> {
     if (!await this.#endsTask(context)) return false
     await this.#bury({ ...route, name: undefined, deadLetterQueue: undefined }, context, error, 'failed')
@@ -196,10 +196,10 @@ function describeError (error: unknown): LetterFacts['error'] {
   return { name: String(name), ...(typeof code === 'string' ? { code } : undefined), message: String(message) }
 }
 
-/** `name`: undefined for one that the registry does not know. */
+/** `name` is undefined for a task that is not in the registry. */
 type EndedTask = CopiedRoute & Pick<RegisteredTask, 'deadLetterQueue'> & { readonly name: string | undefined }
 
-/** How long before its deadline an attempt that has failed may have been given up by the service, as its answer takes time, too. */
+/** Margin before the deadline in which the service may have given up a failed attempt, because the response takes time too. */
 const LATE_MS = 1000
 
 type PostponedResult = Extract<AttemptResult, { readonly result: 'postponed' }>

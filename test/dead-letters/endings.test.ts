@@ -74,8 +74,8 @@ t.test('a task that nothing here knows leaves a letter, which can be listed, dis
   const { app, log, clock, add, letters, settle } = await startStill(t, { queues, handlers: { work: payload => { seen.push(payload) } } })
   for (const body of ['{"n":1}', '{"n":2}', '{"n":3}']) await add('default', '/tasks/renamed/now?x=1', Buffer.from(body))
   while ((await letters()).length < 3) await clock.advance(1)
-  const ended = log.filter(line => line.level === 50 && line.msg.startsWith('a task arrived that has no handler here')).map(line => line.msg.split('; ')[1])
-  t.strictSame([...ended].sort(), [...Array(3).fill('it will be retried'), ...Array(3).fill('its attempts are used up')])
+  const ended = log.filter(line => line.level === 50 && line.msg.startsWith('received a task without a handler here')).map(line => line.msg.split('; ')[1])
+  t.strictSame([...ended].sort(), [...Array(3).fill('it will be retried'), ...Array(3).fill('it will not be retried')])
   for (const letter of await letters()) {
     t.hasStrict(letter, { task: undefined, path: '/tasks/renamed/now', queue: 'default', attempts: 2, error: { code: 'FST_TASKS_NOT_REGISTERED' } })
   }

@@ -266,7 +266,7 @@ t.test('the host', async t => {
       }
     )
     await app.enqueue('work', { n: 1 })
-    const warned = () => log.filter(line => line.msg.startsWith('an attempt was answered before it reached its handler'))
+    const warned = () => log.filter(line => line.msg.startsWith('an attempt got a response before it reached its handler'))
     while (warned().length < 2) await new Promise(resolve => setTimeout(resolve, 5))
     t.hasStrict(warned(), [{ level: 40, url: '/tasks/work', status: 401, attempt: 1 }, { level: 50, attempt: 2 }])
   })

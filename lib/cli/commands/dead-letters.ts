@@ -86,9 +86,9 @@ function readRequest ({ positionals, values }: Arguments): Request {
   const [isFiltered, all, as] = [Object.keys(filter).length > 0, values.all === true, values.as as string | undefined]
   if (as !== undefined && action !== 'replay') throw new UsageError(`'--as' is for 'replay', not for '${action}'`)
   if (action === 'list') {
-    if (ids.length > 0) throw new UsageError(`'list' shows all letters or those of a filter; it does not know what to do with '${ids[0]}'`)
+    if (ids.length > 0) throw new UsageError(`'list' shows all letters or those of a filter; unexpected argument '${ids[0]}'`)
     if (values['dry-run'] === true) throw new UsageError("'list' changes nothing, so it has no '--dry-run'")
-    if (all && isFiltered) throw new UsageError("'--all' and a filter exclude each other")
+    if (all && isFiltered) throw new UsageError("'--all' and a filter are mutually exclusive")
   } else if ([ids.length > 0, isFiltered, all].filter(Boolean).length !== 1) {
     throw new UsageError(`which letters? '${action}' needs ids, --all, or a filter (--task, --code, --older-than)`)
   }
@@ -109,7 +109,7 @@ function readFilter (values: Arguments['values']): DeadLetterFilter {
 }
 
 /**
- * Of each registration that keeps dead letters, once for each queue.
+ * The dead letters of each registration, once per queue.
  * @throws CommandError
  */
 function letterQueues (app: LoadedApp, { as }: Request): DeadLetters[] {
@@ -126,7 +126,7 @@ function letterQueues (app: LoadedApp, { as }: Request): DeadLetters[] {
   }
   const queues = [...byQueue.values()]
   if (queues.every(({ config }) => config.volatile)) {
-    throw new CommandError("the app keeps its queues in the memory of its own process (transport 'local'), which no other process " +
+    throw new CommandError("the app keeps its queues in memory (transport 'local'), which no other process " +
       'reaches; call app.tasks.deadLetters in it, or use the console')
   }
   return queues.filter(({ config }) => !config.volatile).map(registration => registration.app.tasks.deadLetters)
@@ -163,7 +163,7 @@ async function changeIds (queues: readonly DeadLetters[], request: Request, repo
   let left = request.ids
   for (const [at, queue] of queues.entries()) {
     const results = await act(queue, left, request)
-    // Another queue may have what this one has not.
+    // A letter can be in another queue.
     const isLast = at === queues.length - 1
     report.done(results.filter(({ outcome }) => isLast || outcome !== 'notFound'))
     left = results.filter(({ outcome }) => outcome === 'notFound').map(({ id }) => id)
@@ -194,5 +194,5 @@ async function * pagesOf (queue: DeadLetters, filter: DeadLetterFilter): AsyncGe
   }
 }
 
-/** Letters after which an interruption is noticed. */
+/** Number of letters after which interruptions are checked. */
 const CHUNK = 100

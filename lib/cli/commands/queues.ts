@@ -133,7 +133,7 @@ async function settle (cloud: CloudQueues, id: string, fields: QueueFields, io: 
   return left.size === 0 ? 'changed' : 'refused'
 }
 
-/** What dead letters need: in their own queue also to be listed, replayed and discarded. */
+/** Permissions for dead letters; in their own queue they are also listed, replayed and discarded. */
 async function printLacking (cloud: CloudQueues, id: string, deadLetterQueue: string, { stderr }: Io): Promise<void> {
   const lacking = await cloud.lackingPermissions(id, id === deadLetterQueue ? [...COPYING, ...LETTERS] : COPYING)
   if (lacking.length === 0) return

@@ -15,9 +15,9 @@ import type { QueueState, RateLimits, RetryConfig } from '../../cloud-tasks/task
  *   POST enqueue   { task, text, id?, scheduleDelaySeconds? }   Enqueued
  *   POST task/run, task/delete, task/copy   { name } -> TaskRow | {}
  *   POST queue/pause, queue/resume, queue/purge   { name } -> QueueInfo
- *   GET  letters?task&code&endedBefore&pageToken&limit   LetterPage; `limit`: letters to look at, 1 to 1000, 50 by default. With a filter
- *                                           a page may be short, or empty, and have a next one
- *   POST letters/replay   { ids, as? } -> LetterChange; at most 100 ids. `as`: name of the task to replay them as
+ *   GET  letters?task&code&endedBefore&pageToken&limit   LetterPage; `limit`: letters to examine, 1 to 1000, 50 by default. With a filter
+ *                                           a page can be short, or empty, and still have a next one
+ *   POST letters/replay   { ids, as? } -> LetterChange; at most 100 ids. `as`: name of another task to replay as
  *   POST letters/discard  { ids } -> LetterChange
  *   GET events server-sent events: `live` with a LiveMessage, at most four a second and only after changes,
  *                                           and `reload` with {} after messages were skipped because the client was slow
@@ -40,7 +40,7 @@ export interface Overview {
   /** Null where the queues are in Google Cloud. Tasks, states and the timeline then only cover attempts served by this process. */
   readonly queues: readonly QueueInfo[] | null
   readonly timeline: readonly Bucket[]
-  /** Short id of the queue of the dead letters; null where none are kept. */
+  /** Short id of the dead-letter queue; null if there is none. */
   readonly deadLetters: string | null
 }
 
@@ -168,16 +168,16 @@ export interface LetterPage {
   readonly nextPageToken?: string
 }
 
-/** A dead letter. Any client that may create tasks in its queue can have written what it says. */
+/** A dead letter. Its facts are untrusted: any client that can create tasks in the queue could have written them. */
 export interface Letter {
   /** Short id in the dead-letter queue. */
   readonly id: string
-  /** Name in the registry, or that which the task had. */
+  /** Name in the registry, or the former one. */
   readonly task: string | undefined
   readonly path: string
-  /** Short id of the queue that the task was in. */
+  /** Short id of the failed task's queue. */
   readonly queue: string | undefined
-  /** Id of the task that failed. */
+  /** Id of the failed task. */
   readonly taskId: string | undefined
   readonly attempts: number | undefined
   readonly endedAt?: number

@@ -2,7 +2,7 @@ import type { DeadLetterFilter, DeadLetterResult } from '../../dead-letters/dead
 import type { PluginHandle } from '../../plugin-handle.js'
 import type { LetterChange, LetterPage } from './api.js'
 
-/** What the page asks for: checked by the routes. */
+/** A query of the page, validated by the routes. */
 export interface LetterQuery {
   readonly task: string | undefined
   readonly code: string | undefined
@@ -12,7 +12,7 @@ export interface LetterQuery {
 }
 
 /**
- * A page of the dead letters, latest first.
+ * A page of dead letters, latest first.
  * @throws as `app.tasks.deadLetters.list`
  */
 export async function listLetters ({ app }: PluginHandle, query: LetterQuery): Promise<LetterPage> {

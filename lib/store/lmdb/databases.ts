@@ -8,28 +8,28 @@ import { StoreError } from '../store-error.js'
 import { accessProblem, clearNew, type StoreFiles } from './directory.js'
 import type { Tombstone } from '../store.js'
 
-/** The databases of a store, all in one file. What iterating over them yields is named by their types. */
+/** The databases of a store, all in one file. */
 export interface Databases {
   /** Its path. */
   readonly file: string
   readonly root: RootDatabase
   /** By name. JSON of the queue and its number. */
   readonly queues: Database<Buffer, string>
-  /** By number: what never changes of a task. */
+  /** By number: the immutable part of a task. */
   readonly tasks: Database<TaskHeader, number>
   /** By the task's number: what its attempts have changed. */
   readonly states: Database<StateHeader, number>
   /** By numbers of their own: names that are not to be used again yet. */
   readonly names: Database<Tombstone, number>
-  /** Under 0, how far the journal was written to the databases; under 1, which run may write, as that entry's version. */
+  /** Under 0, how much of the journal is in the databases; under 1, the run that may write, as that entry's version. */
   readonly journal: Database<Buffer, number>
 }
 
-/** What of the journal the databases have. */
+/** The part of the journal that is in the databases. */
 export interface Progress {
-  /** Number of the last commit that they have. */
+  /** Number of the last commit in the databases. */
   readonly sequence: number
-  /** They have all that runs before this one have left. A run is what one process writes, from opening the store to its end. */
+  /** All earlier runs are in the databases. A run is everything that one process writes, from opening the store to its end. */
   readonly run: number
   /** Number of the last commit before that run. */
   readonly base: number
@@ -37,7 +37,7 @@ export interface Progress {
   readonly isOpen: boolean
 }
 
-/** Called now and then while a store is opened. What it throws ends that. */
+/** Called repeatedly while a store is opened, which is aborted if it throws. */
 export type OnProgress = (step: string, done: number, total: number) => void
 
 /** @throws StoreError damaged, access */
@@ -49,16 +49,16 @@ export async function openDatabases (directory: string, files: StoreFiles, onPro
       const problem = await lastingProblem(file, DATABASES, (done, total) => { onProgress('checking tasks.mdb', done, total) })
       if (problem !== undefined) throw new Error(problem)
     }
-    // Payloads are nobody else's business, and lmdb would make its files readable for all. What is there keeps its mode.
+    // lmdb creates files that are readable by everyone, but payloads are private. Existing files keep their mode.
     for (const path of [file, `${file}-lock`]) closeSync(openSync(path, 'a', 0o600))
     root = open({
       path: file,
       noSubdir: true,
       maxDbs: 5,
-      // lmdb's default shows a commit before it is synced and decides by the boot id what to believe after a crash. Without
-      // it there is nothing to decide: new pages are written beside the old and synced, then the page that points at them.
+      // By default, lmdb exposes commits before they are synced, and uses the boot id to decide what is valid after a crash. With this
+      // option that is not needed: new pages are written next to the old ones and synced before the page that refers to them.
       overlappingSync: false,
-      // Commits are batched by their caller. With lmdb's own batching a failed one also rejects a promise that nobody has.
+      // Commits are batched by the caller. With lmdb's batching, a failed one also causes an unhandled rejection.
       eventTurnBatching: false
     })
     return {
@@ -146,10 +146,10 @@ export function readProgress ({ file, journal }: Databases, run: number): Progre
 }
 
 /**
- * Writes rows in pieces, each durable before the next, so that none holds up the event loop; the last one leaves word of
- * `progress`. Cut short, it can be done again.
- * @param check throws when so many bytes may not be written
- * @returns false when a later run has begun: then it has stopped, and written nothing since that
+ * Writes rows in chunks, each durable before the next, so that none blocks the event loop; the last one stores `progress`. Idempotent:
+ * it can be repeated after an interruption.
+ * @param check throws when that number of bytes must not be written
+ * @returns false when a later run has started: then it has stopped, and written nothing since
  */
 export async function writeRows (
   databases: Databases,
@@ -173,7 +173,7 @@ export async function writeRows (
     check(bytes)
     if (!(await commit(databases, piece, progress, !more))) return false
   }
-  // What was read in this turn of the event loop has seen the state before.
+  // Reads in this turn of the event loop have seen the previous state.
   databases.root.resetReadTxn()
   return true
 }
@@ -182,7 +182,7 @@ async function commit (
   databases: Databases, rows: readonly Row[], { sequence, run, base, isOpen }: Progress, isLast: boolean
 ): Promise<boolean> {
   try {
-    // lmdb looks at the version inside the transaction, so no other process can come in between.
+    // lmdb checks the version within the transaction, so there is no race with other processes.
     return await databases.journal.ifVersion(RUN, run, () => {
       for (const [table, key, value] of rows) {
         const database = databases[table] as Database<unknown, string | number>
@@ -203,13 +203,13 @@ async function commit (
       databases.journal.put(PROGRESS, value, 0)
     })
   } catch (error) {
-    // lmdb's reason is a promise of its own.
+    // lmdb's error contains the reason as a promise.
     await (error as { commitError?: Promise<unknown> }).commitError
     throw error
   }
 }
 
-/** Bytes of the file that hold nothing and will be written again. */
+/** Free bytes in the file, which will be reused. */
 export function freeBytesInside ({ root, queues, tasks, states, names, journal }: Databases): number {
   const { pageSize, lastPageNumber, free, root: main } = root.getStats() as Stats & { lastPageNumber: number, free: Stats, root: Stats }
   let used = META_PAGES
@@ -219,7 +219,7 @@ export function freeBytesInside ({ root, queues, tasks, states, names, journal }
   return Math.max(0, lastPageNumber + 1 - used) * pageSize
 }
 
-/** Of one tree, as lmdb counts. */
+/** lmdb's statistics of a tree. */
 interface Stats {
   readonly pageSize: number
   readonly treeBranchPageCount: number

@@ -6,18 +6,17 @@ import { StoreError } from '../store-error.js'
 /** Version of everything in the directory: files, databases, keys and records. */
 export const FORMAT_VERSION = 4
 
-/** Paths of the files that lie in a store's directory, besides `.gitignore`. */
+/** Paths of the files in a store's directory, except `.gitignore`. */
 export interface StoreFiles {
-  /** Says that the directory is a store, and of which version. */
+  /** Marks the directory as a store, with its version. */
   readonly format: string
-  /** lmdb's; it keeps a second file of the same name and `-lock` beside it. */
+  /** lmdb's data file; its lock file has the suffix `-lock`. */
   readonly data: string
   readonly lock: string
 }
 
 /**
- * Makes `directory` a store, if it is none: created where it is missing, taken where it is empty. Touches nothing that it
- * does not know.
+ * Initializes `directory` as a store, if it is missing or empty. Does not touch unknown files.
  * @throws StoreError foreign, version, access
  */
 export function prepareDirectory (directory: string): StoreFiles {
@@ -33,8 +32,7 @@ export function prepareDirectory (directory: string): StoreFiles {
 }
 
 /**
- * Removes what starts that were cut short have left where none has come to its end yet: nothing of it was acknowledged. To be
- * called by who has the lock. Returns whether that is so.
+ * Removes the files of interrupted first starts: nothing in them was acknowledged. Requires the lock. Returns whether the store is new.
  */
 export function clearNew (directory: string, { format, data }: StoreFiles): boolean {
   if (readFormat(directory, format)?.state !== 'new') return false
@@ -53,7 +51,7 @@ export function completeFormat ({ format }: StoreFiles, run: number): void {
   replaceFile(format, printFormat({ run }), 0o600)
 }
 
-/** What the system says against a file, in terms of the directory. */
+/** Converts an error of the file system. */
 export function accessProblem (directory: string, error: unknown): StoreError {
   const { code, message } = error as NodeJS.ErrnoException
   if (code === 'ENOSPC' || code === 'EDQUOT') return new StoreError('full', `${directory}: no space is left on the disk`, error)
@@ -99,21 +97,21 @@ function readFormat (directory: string, file: string): Format | undefined {
 }
 
 function create (directory: string, { format }: StoreFiles): void {
-  // A .gitignore that hides everything must not come to lie among somebody's own files. Hidden ones are left aside: the
-  // leftovers of a start that was cut short, and what systems put into an empty volume.
+  // A .gitignore that hides everything must not be created among a user's files. Hidden files are allowed: those of an interrupted
+  // start, and those that systems create in an empty volume.
   const others = readdirSync(directory).filter(name => !name.startsWith('.') && name !== 'lost+found')
-  // Another process makes the same directory a store at the same time.
+  // Another process may be initializing the same directory.
   if (readFormat(directory, format) !== undefined) return
   if (others.length > 0) {
     const some = others.slice(0, 3).join(', ')
     throw new StoreError('foreign', `${directory} holds other files (${some}); choose an empty directory or one that does not exist`)
   }
   const gitignore = join(directory, '.gitignore')
-  // One without content is what a start on a full disk leaves.
+  // A start on a full disk leaves an empty file.
   const isMissing = (statSync(gitignore, { throwIfNoEntry: false })?.size ?? 0) === 0
   try {
     if (isMissing) replaceFile(gitignore, '*\n', 0o644)
-    // Not over that of another process: it may be complete by now and have tasks, which a store that is called new would lose.
+    // Not replaced, because another process may have completed it, and its tasks would be lost if the store counted as new.
     createFile(format, printFormat({ state: 'new' }), 0o600)
   } catch (error) {
     if (isMissing) rmSync(gitignore, { force: true })
@@ -125,7 +123,7 @@ function printFormat (more: Format): string {
   return JSON.stringify({ format: FORMAT, version: FORMAT_VERSION, ...more }) + '\n'
 }
 
-/** When the newest of the files that hold tasks was written; undefined where there is none. */
+/** Modification time of the newest file with tasks; undefined if there is none. */
 export function lastWriteAt (directory: string): number | undefined {
   const times = readdirSync(directory)
     .filter(name => name === 'tasks.mdb' || name.endsWith('.journal'))

@@ -3,30 +3,30 @@ import { freeBytesInside, type Databases } from './databases.js'
 import { StoreError } from '../store-error.js'
 
 /**
- * Refuses a commit before it meets a full disk. lmdb would undo such a commit, but release 3.5 words that error into a
- * buffer that is too short for it, and the process may die of it. The ends of tasks may use what new ones must leave, so
- * that they go on; and what they free inside the file, which never shrinks, can be used again.
+ * Rejects a commit before the disk is full. lmdb would roll back such a commit, but release 3.5 formats the error into a buffer that is
+ * too short, which can crash the process. Removals of tasks may use a reserve that additions must leave, so that they still succeed; the
+ * space that they free in the file, which never shrinks, is reused.
  */
 export class DiskSpace {
   readonly #directory: string
   readonly #databases: Databases
   readonly #freeBytes: () => number
 
-  /** @param freeBytes what the disk has left, instead of asking the file system */
+  /** @param freeBytes returns the free space, instead of the file system */
   constructor (directory: string, databases: Databases, freeBytes: (() => number) | undefined) {
     this.#directory = directory
     this.#databases = databases
     this.#freeBytes = freeBytes ?? (() => freeBytesOf(directory))
   }
 
-  /** @throws StoreError full, when there is no room for so many bytes */
+  /** @throws StoreError full, when there is not enough space for that number of bytes */
   check (bytes: number, shrinks: boolean): void {
     const free = this.#freeBytes()
-    // New pages are written beside the old before those are free: twice the bytes, and the way down to them.
+    // New pages are written before the old ones are free: twice the bytes, and the pages on the path to them.
     const needed = RESERVE_BYTES + 2 * bytes
     if (free >= (shrinks ? needed : needed + RESERVE_BYTES)) return
     if (free >= needed && freeBytesInside(this.#databases) >= needed) return
-    throw new StoreError('full', `${this.#directory}: the disk is full, it has only ${Math.floor(free / 1024)} KiB left`)
+    throw new StoreError('full', `${this.#directory}: the disk is full, only ${Math.floor(free / 1024)} KiB are left`)
   }
 }
 
@@ -35,5 +35,5 @@ function freeBytesOf (directory: string): number {
   return bavail * bsize
 }
 
-/** What is left free for the ends of tasks, and once more for the pages on the way to any record. */
+/** The reserve for removals of tasks, and the same again for the pages on the path to a record. */
 const RESERVE_BYTES = 4 * 1024 * 1024

@@ -1,13 +1,13 @@
 import type { Row } from './record-format.js'
 import { StoreError } from '../store-error.js'
 
-/** What goes in one commit, and who is to be told how it went. */
+/** The changes of one commit, and the promise of its callers. */
 export interface Batch {
-  /** In the order in which they were asked for. */
+  /** In the order of the calls. */
   readonly rows: Row[]
-  /** What the values of its rows take. */
+  /** Size of the rows' values in bytes. */
   bytes: number
-  /** Whether it only ends or shortens what is there, so that it may use the space that is kept for that. */
+  /** Whether it only removes or shrinks records, so that it may use the reserved disk space. */
   shrinks: boolean
   readonly promise: Promise<void>
   readonly resolve: () => void
@@ -16,19 +16,18 @@ export interface Batch {
 
 export interface GroupCommitOptions<B extends Batch> {
   readonly begin: (batch: Batch) => B
-  /** Resolves once the batch is durable. */
+  /** Resolves when the batch is durable. */
   readonly write: (batch: B) => Promise<void>
   readonly onDone: (batch: B, failed: boolean) => void
 }
 
 /**
- * Group commit: changes gather while a commit is under way and go together in the next one, so that they share a sync and
- * one alone never waits for a timer. One commit at a time: what was asked for first is durable first, and when one fails
- * the next is tried by itself.
+ * Group commit: changes that arrive during a commit are collected for the next one, so that they share a sync, and a single change
+ * never waits for a timer. Commits are sequential: changes become durable in order, and after a failure the next one is still attempted.
  */
 export class GroupCommit<B extends Batch> {
   readonly #options: GroupCommitOptions<B>
-  /** The last one takes what comes in; those before it are complete. */
+  /** The last batch accepts changes; those before it are complete. */
   readonly #waiting: B[] = []
   #underWay: B | undefined
   #failure: StoreError | undefined
@@ -37,13 +36,13 @@ export class GroupCommit<B extends Batch> {
     this.#options = options
   }
 
-  /** Batches whose fate is open, the newest first. */
+  /** Pending batches, newest first. */
   * open (): Iterable<B> {
     for (let i = this.#waiting.length - 1; i >= 0; i--) yield this.#waiting[i]!
     if (this.#underWay !== undefined) yield this.#underWay
   }
 
-  /** The batch that the next changes join. All that is put into it in one go is committed in one step. */
+  /** The batch for the next changes. Changes that are added synchronously are committed atomically. */
   batch (): B {
     if (this.#failure !== undefined) throw this.#failure
     const last = this.#waiting.at(-1)
@@ -51,15 +50,15 @@ export class GroupCommit<B extends Batch> {
     const { promise, resolve, reject } = newPromise()
     const batch = this.#options.begin({ rows: [], bytes: 0, shrinks: true, promise, resolve, reject })
     this.#waiting.push(batch)
-    // Not at once: what is asked for in the same turn of the event loop shall share the sync.
+    // Deferred, so that all changes in the same turn of the event loop share the sync.
     if (this.#underWay === undefined && last === undefined) queueMicrotask(() => { this.#commit() })
     return batch
   }
 
-  /** Takes no more changes. Resolves when what was asked for is settled. */
+  /** Accepts no more changes. Resolves when all pending ones are settled. */
   async close (): Promise<void> {
     this.#failure ??= new StoreError('closed', 'The store is closed')
-    for (const batch of [...this.open()]) await batch.promise.catch(() => {}) // Its callers have the error.
+    for (const batch of [...this.open()]) await batch.promise.catch(() => {}) // Its callers get the error.
   }
 
   #commit (): void {
@@ -86,7 +85,7 @@ export class GroupCommit<B extends Batch> {
   }
 }
 
-/** Where a batch ends and the next begins, far below what one write can take (2 GiB). */
+/** Maximum size of a batch, far below the limit of a write (2 GiB). */
 const BATCH_BYTES = 64 * 1024 * 1024
 
 function newPromise (): { promise: Promise<void>, resolve: () => void, reject: (error: unknown) => void } {

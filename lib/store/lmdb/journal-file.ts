@@ -1,15 +1,15 @@
 import { close, constants, fdatasync, fsync, ftruncate, open, write } from 'node:fs'
 
-/** A file that is written piece by piece. */
+/** A file that is written in pieces. */
 export interface JournalFile {
-  /** Resolves once `bytes` would survive a power cut. One at a time. */
+  /** Resolves when `bytes` would survive a power failure. Not concurrent. */
   write (bytes: Buffer, position: number): Promise<void>
-  /** Resolves once the file durably ends at `size`. */
+  /** Resolves when the file is durably truncated to `size`. */
   truncate (size: number): Promise<void>
   close (): Promise<void>
 }
 
-/** Makes a new file, for its owner alone. Rejects where there is one. */
+/** Creates a new file, readable only by its owner. Rejects if it exists. */
 export function createJournalFile (path: string): Promise<JournalFile> {
   const { O_WRONLY, O_CREAT, O_EXCL } = constants
   return new Promise((resolve, reject) => {
@@ -20,7 +20,7 @@ export function createJournalFile (path: string): Promise<JournalFile> {
   })
 }
 
-/** Callbacks, because each promise of `fs` costs as much as a write of a few bytes. */
+/** Uses callbacks, because a promise of `fs` costs as much as a small write. */
 class SyncedFile implements JournalFile {
   readonly #fd: number
 
@@ -33,7 +33,7 @@ class SyncedFile implements JournalFile {
       const rest = (from: number): void => {
         write(this.#fd, bytes, from, bytes.length - from, position + from, (error, written) => {
           if (error !== null) reject(error)
-          else if (written === 0) reject(new Error('the system has written nothing'))
+          else if (written === 0) reject(new Error('the system wrote no bytes'))
           else if (from + written < bytes.length) rest(from + written)
           else if (SYNCING !== 0) resolve()
           else fdatasync(this.#fd, settle(resolve, reject))
@@ -60,5 +60,5 @@ function settle (resolve: () => void, reject: (error: Error) => void): (error?: 
   }
 }
 
-/** One call that writes and syncs, where it does both: macOS would leave the bytes in the drive's cache. */
+/** Writes and syncs in one call, where that is reliable: macOS would leave the bytes in the drive's cache. */
 const SYNCING = process.platform === 'linux' ? constants.O_DSYNC : 0

@@ -2,34 +2,34 @@ import { crc32 } from 'node:zlib'
 import type { Row, Table } from './record-format.js'
 
 /**
- * How changes stand in a journal: in frames, one for each commit, that begin at multiples of 4096 bytes, so that one that a
- * power cut tears never shares a sector with another. Numbers are little-endian.
+ * The format of a journal: one frame per commit, aligned to 4096 bytes, so that a frame that is torn by a power failure never shares a
+ * sector with another. Numbers are little-endian.
  *
  *   file    the first 4096 bytes: magic u32, version u32, salt u32, run f64, size f64, part u32, checksum u32 of those
  *   frame   magic u32, checksum u32 of what follows, sequence f64, length of its rows u32, rows
  *   row     table u8 (+ 16 for a removal), key (f64; for queues: length u16, text), length of value u32, value
  *
- * Checksums begin with the file's salt, which nobody knows beforehand: a payload that looks like a frame is none.
+ * Checksums are salted with a random number per file, so that a payload cannot imitate a frame.
  */
 
-/** A commit as it was found in a journal. */
+/** A commit in a journal. */
 export interface Frame {
-  /** Counts commits, without a gap. */
+  /** Sequence number of the commit, without gaps. */
   readonly sequence: number
   readonly rows: readonly Row[]
 }
 
 export interface FileHead {
   readonly salt: number
-  /** Whose file it is: runs of processes on a directory are counted. */
+  /** Number of the run that wrote the file. */
   readonly run: number
-  /** Bytes that the file has at least; with fewer it was cut short. */
+  /** Minimum size of the file in bytes; a smaller one was truncated. */
   readonly size: number
-  /** Which of the run's two files it is. */
+  /** Number of the file within its run, which has two. */
   readonly part: 1 | 2
 }
 
-/** What disks write in one piece, or file systems do for them. */
+/** The unit that disks or file systems write atomically. */
 export const SECTOR = 4096
 
 export function encodeFileHead ({ salt, run, size, part }: FileHead): Buffer {
@@ -44,7 +44,7 @@ export function encodeFileHead ({ salt, run, size, part }: FileHead): Buffer {
   return head
 }
 
-/** Undefined where the file does not begin as journals of this version do. */
+/** Undefined if the file does not start with a valid header of this version. */
 export function decodeFileHead (file: Buffer): FileHead | undefined {
   const isSound = file.length >= SECTOR && file.readUInt32LE(0) === FILE_MAGIC && file.readUInt32LE(4) === VERSION &&
     file.readUInt32LE(32) === crc32(file.subarray(0, 32))
@@ -52,7 +52,7 @@ export function decodeFileHead (file: Buffer): FileHead | undefined {
   return { salt: file.readUInt32LE(8), run: file.readDoubleLE(12), size: file.readDoubleLE(20), part: file.readUInt32LE(28) as 1 | 2 }
 }
 
-/** A frame and zeros behind it, `pad(size)` bytes in all. */
+/** A frame, padded with zeros to `pad(size)` bytes. */
 export function encodeFrame (sequence: number, rows: readonly Row[], salt: number, pad: (size: number) => number): Buffer {
   let size = FRAME_HEAD
   for (const [, key, value] of rows) size += ROW_HEAD + (typeof key === 'number' ? 8 : 2 + key.length) + (value?.length ?? 0)
@@ -80,8 +80,8 @@ export function encodeFrame (sequence: number, rows: readonly Row[], salt: numbe
 }
 
 /**
- * All sound frames of a file, in the order in which they stand. What is not sound is passed over: a frame that a crash has
- * cut short, what an earlier use of the file has left, or damage; the sequence tells which.
+ * All valid frames of a file, in order. Invalid ones are skipped: frames that are torn by a crash, remains of an earlier use of the file,
+ * or damage, which gaps in the sequence reveal.
  */
 export function * decodeFile (file: Buffer, { salt }: Pick<FileHead, 'salt'>): Generator<Frame, void> {
   for (let at = SECTOR; at + FRAME_HEAD <= file.length;) {
@@ -132,7 +132,7 @@ const VERSION = 2
 const FILE_MAGIC = 0x4a544346
 const FRAME_MAGIC = 0x4d524643
 const FRAME_HEAD = 20
-/** Of each row, besides its key and value. */
+/** Overhead of each row in addition to its key and value. */
 const ROW_HEAD = 5
 const REMOVAL = 16
 const TABLES: readonly Table[] = ['queues', 'tasks', 'states', 'names']

@@ -18,19 +18,20 @@ export interface JournalOptions {
   readonly createFile?: ((path: string) => Promise<JournalFile>) | undefined
 }
 
-/** A file that is written from its beginning again and again: overwriting costs a disk less than appending. */
+/** A file that is reused from its beginning, because overwriting is cheaper than appending. */
 interface Part {
   readonly file: JournalFile
   readonly path: string
   readonly salt: number
   readonly part: 1 | 2
-  /** Bytes that the file has, as its head says. */
+  /** Size of the file in its header. */
   size: number
 }
 
 /**
- * Makes commits durable with one write each, in two files that take turns. One process writes them; the next one reads them
- * and begins with new ones. Both exist from the start, so that no commit needs a descriptor, and none of them can be missed unnoticed.
+ * Makes commits durable with one write each, in two alternating files. In front of LMDB, because a commit of LMDB takes several random
+ * writes and syncs: the journal doubled the rate of additions and cut the latency of a single one to a fifth (test/bench/README.md). Each
+ * run creates new files, both at the start, so that no commit needs a new descriptor, and a missing file is noticed.
  */
 export class Journal {
   readonly #run: number
@@ -45,7 +46,7 @@ export class Journal {
     this.#parts = parts
   }
 
-  /** Makes the files of a run, durably. Leaves none behind when that fails. */
+  /** Creates the files of a run, durably. Removes them on failure. */
   static async create ({ directory, sequence, run, createFile = createJournalFile }: JournalOptions): Promise<Journal> {
     const parts: Part[] = []
     try {
@@ -62,7 +63,7 @@ export class Journal {
     return this.#run
   }
 
-  /** Of the last commit that was appended. */
+  /** Number of the last commit. */
   get sequence (): number {
     return this.#sequence
   }
@@ -72,7 +73,7 @@ export class Journal {
     return this.#position
   }
 
-  /** Resolves once the rows are durable. One at a time. Where it rejects for lack of space, nothing of them is there. */
+  /** Resolves when the rows are durable. Not concurrent. If it rejects for lack of space, nothing has been written. */
   async append (rows: readonly Row[]): Promise<void> {
     const part = this.#parts[this.#active]
     const position = this.#position
@@ -80,13 +81,13 @@ export class Journal {
     const frame = encodeFrame(this.#sequence + 1, rows, part.salt, size => {
       frameSize = wholeSectors(size)
       const end = position + frameSize
-      // The file grows in large steps: a write that also changes its size is two for the disk.
+      // The file grows in large steps, because changing its size costs an additional disk write.
       return end <= part.size ? frameSize : Math.ceil(end / GROWTH) * GROWTH - position
     })
     const size = Math.max(part.size, position + frame.length)
     try {
       await part.file.write(frame, position)
-      // Before the commit is acknowledged, so that a file that loses its end is noticed.
+      // Before the commit is acknowledged, so that a truncated file is noticed.
       if (size > part.size) await part.file.write(encodeFileHead({ ...part, run: this.#run, size }), 0)
     } catch (error) {
       if (isOutOfSpace(error)) await this.#erase(part)
@@ -97,7 +98,7 @@ export class Journal {
     this.#sequence++
   }
 
-  /** Goes on in the other file, whose commits must be in the databases by now. */
+  /** Switches to the other file, whose commits must already be in the databases. */
   rotate (): void {
     this.#active = this.#active === 0 ? 1 : 0
     this.#position = SECTOR
@@ -107,18 +108,18 @@ export class Journal {
     for (const part of this.#parts) await part.file.close()
   }
 
-  /** Removes its files, once the databases have all that is in them and say so. To be called after `close`. */
+  /** Removes its files, after their content is recorded in the databases. Call it after `close`. */
   async remove (): Promise<void> {
     for (const part of this.#parts) await rm(part.path, { force: true })
   }
 
-  /** The frame itself may be there, and only the zeros behind it have found no room. */
+  /** The frame may be complete, and only its padding may have failed for lack of space. */
   async #erase ({ file, size }: Part): Promise<void> {
     try {
       await file.truncate(size)
       if (this.#position < size) await file.write(Buffer.alloc(SECTOR), this.#position)
     } catch (error) {
-      throw new Error(`what the full disk has taken of a change cannot be taken back: ${(error as Error).message}`, { cause: error })
+      throw new Error(`a partial write to the full disk could not be undone: ${(error as Error).message}`, { cause: error })
     }
   }
 }
@@ -144,9 +145,9 @@ async function discard ({ file, path }: Part): Promise<void> {
 }
 
 /**
- * The commits in a directory's journal that the databases do not have, in their order.
- * @param run the one that reads; what later ones have written does not fit the databases
- * @throws StoreError damaged, when one is missing: only the very last may have been cut short, and that was never acknowledged
+ * The commits in a directory's journal that are not in the databases, in order.
+ * @param run the reading run; later ones do not match the databases
+ * @throws StoreError damaged, when one is missing: only the last one can be torn, which was never acknowledged
  */
 export async function readJournal (directory: string, progress: Progress, run: number): Promise<Frame[]> {
   const { sequence, isOpen } = progress
@@ -158,11 +159,11 @@ export async function readJournal (directory: string, progress: Progress, run: n
     const head = bytes === undefined ? undefined : decodeFileHead(bytes)
     if (bytes === undefined || head === undefined) {
       if (expected.has(path)) throw damaged(path, bytes === undefined ? 'it is missing' : 'its beginning is lost')
-      // Cut short when it was made, before the databases knew of it.
+      // Its creation was interrupted before it was recorded in the databases.
       continue
     }
     if (head.run > progress.run && head.run >= run) throw damaged(path, 'it is newer than tasks.mdb beside it')
-    // Made by a process at the moment when another took the directory over; never acknowledged.
+    // Written by a process while another one took the directory over; never acknowledged.
     if (head.run !== progress.run) {
       if (expected.has(path)) throw damaged(path, 'it is of another run')
       continue
@@ -180,7 +181,7 @@ export async function readJournal (directory: string, progress: Progress, run: n
     if (frame.sequence === sequence + 1 + index) continue
     throw damaged(directory, `the journal has no commit ${sequence + 1 + index} and goes on behind it`)
   }
-  // What the databases have of this run is in the journal until more is.
+  // Commits that are in the databases stay in the journal until later ones are too.
   if (isOpen && sequence > progress.base && last < sequence) {
     throw damaged(directory, `the journal ends before commit ${sequence}, which tasks.mdb has`)
   }
@@ -196,7 +197,7 @@ async function readExisting (path: string): Promise<Buffer | undefined> {
   }
 }
 
-/** Removes the files of all runs before that one, once the databases have what is in them. */
+/** Removes the files of all earlier runs, after their content is in the databases. */
 export async function removeJournals (directory: string, run: number): Promise<void> {
   const own = new Map(pathsOf(directory, run))
   for (const path of await journalFiles(directory)) if (!own.has(path)) await rm(path, { force: true })

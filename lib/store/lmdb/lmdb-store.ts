@@ -10,12 +10,12 @@ import type { LoadProgress, Store, StoredQueue, StoredState, Tombstone } from '.
 
 export type { LmdbStoreOptions }
 
-/** What the open batches change, so that reading sees it at once and a failed commit can be taken back. */
+/** Changes of pending batches, so that reads see them at once and a failed commit can be rolled back. */
 interface Change {
   readonly queue: IndexedQueue
   /** Undefined: removed. */
   readonly task: Task | undefined
-  /** What the queue said of the task before; undefined when it was not there. */
+  /** The task's previous record number in its queue; undefined if it did not exist. */
   readonly before: number | undefined
 }
 
@@ -25,10 +25,10 @@ interface TaskBatch extends Batch {
 }
 
 /**
- * Keeps tasks in a directory. A promise resolves once its change would survive a power cut, which is when it is in the
- * journal; what is still there after a while goes to lmdb's databases, and what a killed process left goes there at the start.
+ * Stores tasks in a directory. A promise resolves when its change is in the journal and would survive a power failure. Records that still
+ * exist after a while are written to lmdb's databases, and so is the journal of a killed process on the next start.
  *
- * Tasks are kept under ascending numbers, not names: new ones then land side by side, on few pages, however many are waiting.
+ * Keys are ascending numbers instead of names, so that new tasks are adjacent, on few pages, regardless of the number of waiting tasks.
  */
 export class LmdbStore implements Store {
   readonly #options: LmdbStoreOptions
@@ -36,7 +36,7 @@ export class LmdbStore implements Store {
   readonly #names = new NameIndex()
   #opened!: OpenDirectory
   #commits!: GroupCommit<TaskBatch>
-  /** The last batch that was committed. Most tasks are dispatched as soon as they are stored, so most reads end here. */
+  /** The last committed batch: most tasks are dispatched immediately after they are stored, so most reads find them here. */
   #recent: TaskBatch | undefined
   readonly #orphans = new OrphanCleaner(async tasks => {
     await this.#change(batch => { for (const task of tasks) this.#erase(batch, task) })
@@ -148,14 +148,14 @@ export class LmdbStore implements Store {
 
   async #close (): Promise<void> {
     const opened = await this.#loading?.then(() => true, () => false)
-    // What has failed to load has left nothing open.
+    // A failed load has left nothing open.
     if (opened !== true) return
     this.#orphans.stop()
     await this.#commits.close()
     await this.#opened.close()
   }
 
-  /** `edit` throws before it changes anything, or not at all. */
+  /** `edit` must not throw after its first change. */
   #change (edit: (batch: TaskBatch) => void): Promise<void> {
     try {
       const batch = this.#commits.batch()
@@ -245,5 +245,5 @@ function checkKey (name: string): void {
   if (name.length > MAX_KEY_BYTES) throw new Error(`A name of ${name.length} characters is too long to be stored`)
 }
 
-/** lmdb takes 1978; names are ASCII. */
+/** lmdb's limit is 1978; names are ASCII. */
 const MAX_KEY_BYTES = 1900

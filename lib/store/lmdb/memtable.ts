@@ -1,17 +1,17 @@
 import type { Row, Table } from './record-format.js'
 
-/** Changes of the records of one table, the last of each record only. */
+/** The latest change of each record of a table. */
 interface Changes {
-  /** Records that were not there before. One that is removed again leaves no trace. */
+  /** New records. A removal undoes them. */
   readonly created: Map<string | number, Buffer>
-  /** All others; undefined: removed. */
+  /** Changes of existing records; undefined: removed. */
   readonly changed: Map<string | number, Buffer | undefined>
 }
 
-/** What a stretch of the journal comes to. */
+/** The net changes of a part of the journal. */
 export class Layer {
   readonly #tables: Readonly<Record<Table, Changes>> = { queues: noChanges(), tasks: noChanges(), states: noChanges(), names: noChanges() }
-  /** What its records take. */
+  /** Size of its records in bytes. */
   bytes = 0
 
   get size (): number {
@@ -36,7 +36,7 @@ export class Layer {
     }
   }
 
-  /** The record; undefined when it is removed, null when nothing of it has changed. */
+  /** The record; undefined if it is removed, null if it has not changed. */
   get (table: Table, key: string | number): Buffer | undefined | null {
     const { created, changed } = this.#tables[table]
     const value = created.get(key) ?? changed.get(key)
@@ -45,7 +45,7 @@ export class Layer {
 
   * rows (): Generator<Row, void> {
     for (const [table, { created, changed }] of Object.entries(this.#tables) as Array<[Table, Changes]>) {
-      // A record that was removed and then made anew is in both.
+      // A record that was removed and created again is in both.
       for (const [key, value] of changed) yield [table, key, value]
       for (const [key, value] of created) yield [table, key, value]
     }
@@ -53,12 +53,12 @@ export class Layer {
 }
 
 /**
- * What the journal has and the databases do not have yet. Two layers, so that one can be written to the databases while
- * the other takes what comes in.
+ * Changes that are in the journal but not yet in the databases. It has two layers, so that one can be flushed to the databases while the
+ * other accepts changes.
  */
 export class Memtable {
   #active = new Layer()
-  /** The older one: complete, and on its way to the databases. */
+  /** The older layer: complete, and being flushed to the databases. */
   #flushing: Layer | undefined
 
   get active (): Layer {
@@ -78,13 +78,13 @@ export class Memtable {
     return this.#active.bytes + (this.#flushing?.bytes ?? 0)
   }
 
-  /** The record; undefined when it is removed, null when the databases have its newest state. */
+  /** The record; undefined if it is removed, null if the databases have its newest state. */
   get (table: Table, key: string | number): Buffer | undefined | null {
     const value = this.#active.get(table, key)
     return value === null && this.#flushing !== undefined ? this.#flushing.get(table, key) : value
   }
 
-  /** Completes a layer. To be called when there is no older one. */
+  /** Completes the active layer. Requires that no layer is being flushed. */
   complete (): void {
     this.#flushing = this.#active
     this.#active = new Layer()
@@ -100,5 +100,5 @@ function noChanges (): Changes {
   return { created: new Map(), changed: new Map() }
 }
 
-/** What a row takes besides its value, roughly. */
+/** Approximate overhead of a row in bytes. */
 const ROW_BYTES = 32

@@ -7,29 +7,28 @@ import type { JournalFile } from './journal-file.js'
 import { WriteAhead, recover, takenOver } from './write-ahead.js'
 
 export interface LmdbStoreOptions {
-  /** Made where there is none. One engine at a time. */
+  /** Created if missing. Used by one engine at a time. */
   readonly directory: string
-  /** Bytes that the disk still has room for. @default asks the file system */
+  /** Returns the free disk space in bytes. @default that of the file system */
   readonly freeBytes?: () => number
-  /** Makes the files that changes are written to first. @default files that sync */
+  /** Creates journal files. @default files that sync */
   readonly createJournalFile?: (path: string) => Promise<JournalFile>
-  /** What gathers in those files before it goes to the databases. @default 8 MiB */
+  /** Size of changes in memory at which they are flushed to the databases. @default 8 MiB */
   readonly journalBytes?: number
 }
 
-/** A directory that is open. */
+/** An open directory. */
 export interface OpenDirectory {
   readonly databases: Databases
   readonly writeAhead: WriteAhead
-  /** When the former process wrote last. */
+  /** Time of the former process's last write. */
   readonly lastKnownAt: number | undefined
-  /** To be called once, when nothing is being written any more. */
+  /** Call it once, when nothing is being written any more. */
   close (): Promise<void>
 }
 
 /**
- * Locks the directory, checks its files, and brings the databases up to what was acknowledged. Leaves nothing open or locked where
- * that fails.
+ * Locks the directory, checks its files, and recovers acknowledged changes from the journal. Leaves nothing open or locked on failure.
  * @throws StoreError
  */
 export async function openDirectory (options: LmdbStoreOptions, onProgress: OnProgress): Promise<OpenDirectory> {
@@ -38,7 +37,7 @@ export async function openDirectory (options: LmdbStoreOptions, onProgress: OnPr
   const lock = new StoreLock(files.lock)
   let databases: Databases | undefined
   try {
-    // First of all: a former holder that this process cannot see stores nothing from here on, and the files come to rest.
+    // First, to fence a former holder in another container: it cannot write any more, and the files stop changing.
     lock.take()
     const lastKnownAt = lastWriteAt(directory)
     const { root } = databases = await openDatabases(directory, files, onProgress)

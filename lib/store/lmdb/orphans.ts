@@ -1,6 +1,6 @@
 /**
- * Tasks whose queue is gone. Nothing reaches them any more; they are removed bit by bit, because a million in one commit
- * would hold up everything else.
+ * Tasks whose queue was deleted. They are unreachable, and removed in small commits, because a million in one would block everything
+ * else.
  */
 export class OrphanCleaner {
   readonly #remove: (tasks: readonly number[]) => Promise<void>
@@ -12,7 +12,7 @@ export class OrphanCleaner {
     this.#remove = remove
   }
 
-  /** Removes them from now on. What a failure leaves, the next start finds again. */
+  /** Starts removing them. After a failure, the next start finds the rest. */
   add (tasks: Iterable<number>): void {
     this.#queues.push(tasks[Symbol.iterator]())
     if (!this.#removing) this.#removeAll().catch(() => {})

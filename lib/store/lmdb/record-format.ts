@@ -3,9 +3,8 @@ import type { AppEngineHttpRequest, HttpRequest, RetryConfig, Task } from '../..
 import type { StoredQueue, Tombstone } from '../store.js'
 
 /**
- * How things stand in the store. A task is two records. What never changes is written once, its body as it is; what an attempt leaves
- * behind is written
- * beside it, so that a retry costs little, however large the task. Numbers are little-endian.
+ * The format of records. A task has two: the immutable part, with its raw body, and the state that attempts change, so that a retry is
+ * cheap regardless of the task's size. Numbers are little-endian.
  *
  *   task    flags u8, queue u32, created u32 (seconds), due f64, length of id u16, length of request u32, id, request (JSON), body, seal
  *   state   due f64, the rest (JSON), seal
@@ -21,12 +20,12 @@ import type { StoredQueue, Tombstone } from '../store.js'
 export type Table = 'queues' | 'tasks' | 'states' | 'names'
 
 /**
- * A change of one record. A value of undefined removes it. `created`: nothing of that key has been written before, so that
- * a removal can undo it without a trace. Keys of `queues` are names, all others are numbers.
+ * A change of one record. A value of undefined removes it. `created`: the key has not been written before, so that a removal can undo it.
+ * Keys of `queues` are names, all others are numbers.
  */
 export type Row = readonly [table: Table, key: string | number, value: Buffer | undefined, created?: true]
 
-/** What the front of a task's record tells without a look at its request. */
+/** The header of a task's record, which can be read without its request. */
 export interface TaskHeader {
   /** The queue's number in this store. */
   readonly queue: number
@@ -45,13 +44,13 @@ export interface StateHeader {
   readonly seal: number
 }
 
-/** What attempts change. */
+/** The state that attempts change. */
 type State = Pick<
   Task,
   'scheduleAt' | 'dispatchCount' | 'responseCount' | 'executionCount' | 'previousResponse' | 'firstAttempt' | 'lastAttempt'
 >
 
-/** What a task's record holds as JSON; its end is left out where there is nothing. */
+/** The JSON part of a task's record; empty elements at the end are omitted. */
 type Unchanging = [request: HttpRequest | AppEngineHttpRequest, dispatchDeadlineMs?: number | null, retryConfig?: RetryConfig]
 
 export function encodeTask (task: Task, queue: number, id: string): Buffer {
@@ -73,7 +72,7 @@ export function encodeTask (task: Task, queue: number, id: string): Buffer {
   return buffer
 }
 
-/** Reads the first `size` bytes of `buffer`. Throws when they are no task. */
+/** Reads the first `size` bytes of `buffer`. Throws if they are not a task. */
 export function decodeHeader (buffer: Buffer, size: number): TaskHeader {
   const end = headerEnd(buffer, size)
   return {
@@ -86,13 +85,13 @@ export function decodeHeader (buffer: Buffer, size: number): TaskHeader {
   }
 }
 
-/** The task as it was stored. Copies what it keeps of `buffer`. */
+/** Decodes a task. Copies data from `buffer`. */
 export function decodeTask (buffer: Buffer, size: number, name: string): Task {
   const flags = buffer[0]!
   const jsonAt = FRONT + buffer.readUInt16LE(17)
   const bodyAt = jsonAt + buffer.readUInt32LE(19)
   const [request, dispatchDeadlineMs, retryConfig] = JSON.parse(buffer.toString('utf8', jsonAt, bodyAt)) as Unchanging
-  // Written out and in one order, so that all tasks of a kind share a shape.
+  // Properties are assigned in a fixed order so that all tasks of a kind have the same hidden class.
   const task: Writable<Task> = {
     name,
     scheduleAt: buffer.readDoubleLE(9),

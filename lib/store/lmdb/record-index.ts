@@ -5,15 +5,15 @@ import { decodeQueue, encodeTombstone, sealOf, type Row } from './record-format.
 import type { StoreError } from '../store-error.js'
 import type { StoredQueue, TaskIndexEntry, Tombstone } from '../store.js'
 
-/** A queue, and where its tasks are kept. A queue that is deleted and made anew is another queue. */
+/** A queue with the records of its tasks. A queue that is deleted and created again is a new one. */
 export interface IndexedQueue {
   readonly number: number
   readonly name: string
-  /** By name, the number of the task's record; negative where a record of its attempts lies beside it. */
+  /** The number of the task's record by name; negative if it has a state record too. */
   readonly tasks: NameMap<number>
 }
 
-/** Which record holds what: names to numbers, for queues and their tasks. Numbers ascend and are never given twice. */
+/** Maps names of queues and tasks to record numbers. Numbers ascend and are never reused. */
 export class RecordIndex {
   readonly #queues = new Map<string, IndexedQueue>()
   #lastQueue = 0
@@ -23,12 +23,12 @@ export class RecordIndex {
     return this.#queues.get(name)
   }
 
-  /** The queue that a task's name says. */
+  /** The queue in a task's name. */
   ofTask (name: string): IndexedQueue | undefined {
     return this.#queues.get(queueNameOf(name))
   }
 
-  /** Whether this very queue is there. */
+  /** Whether this queue still exists, and is not a new one with the same name. */
   has (queue: IndexedQueue): boolean {
     return this.#queues.get(queue.name) === queue
   }
@@ -104,11 +104,11 @@ export class RecordIndex {
 /** A commit that changes names. */
 export interface NameChanges {
   readonly rows: Row[]
-  /** What to do where it fails, the last one first. */
+  /** Rollback actions, to be called in reverse order. */
   readonly undo: Array<() => void>
 }
 
-/** Which record remembers which name. */
+/** Maps names of tombstones to record numbers. */
 export class NameIndex {
   readonly #numbers = new NameMap<number>()
   #last = 0
@@ -144,7 +144,7 @@ export class NameIndex {
   }
 }
 
-/** A task's id: what its name says besides the queue. */
+/** A task's id: its name without the queue. */
 export function idOf (queue: IndexedQueue, task: string): string {
   return task.slice(queue.name.length + TASKS.length)
 }

@@ -14,13 +14,13 @@ export interface WriteAheadOptions {
   readonly lock: StoreLock
   readonly space: DiskSpace
   readonly journal: Journal
-  /** What gathers in memory before it goes to the databases. @default 8 MiB */
+  /** Size of changes in memory at which they are flushed to the databases. @default 8 MiB */
   readonly journalBytes?: number | undefined
 }
 
 /**
- * Commits go to the journal first, which takes one write; from time to time all that has gathered there goes to the
- * databases. What was added and has ended in between never gets there.
+ * Write-ahead log: commits are written to the journal first, with one write each, and flushed to the databases from time to time. Tasks
+ * that have ended before a flush are never written to the databases.
  */
 export class WriteAhead {
   readonly #options: WriteAheadOptions
@@ -33,7 +33,7 @@ export class WriteAhead {
   #flushedSequence = 0
   #failure: StoreError | undefined
 
-  /** To be made once `recover` has resolved. */
+  /** Create it after `recover` has resolved. */
   constructor (options: WriteAheadOptions) {
     this.#options = options
     this.#layerBytes = options.journalBytes ?? 8 * 1024 * 1024
@@ -41,14 +41,14 @@ export class WriteAhead {
     this.#base = this.#flushedSequence = this.#journal.sequence
   }
 
-  /** The record's newest state, when the databases do not have it yet: undefined when it is removed, null when they have it. */
+  /** The record's newest state, if it is not yet in the databases: undefined if it is removed, null if they have it. */
   get (table: Table, key: string | number): Buffer | undefined | null {
     return this.#memtable.get(table, key)
   }
 
   /**
-   * Resolves once the rows would survive a power cut. One call at a time.
-   * @param shrinks the rows only end or shorten what is there, so that they may use the space that is kept for that
+   * Resolves when the rows would survive a power failure. Not concurrent.
+   * @param shrinks whether the rows only remove or shrink records, so that they may use the reserved disk space
    * @throws StoreError
    */
   async write (rows: readonly Row[], shrinks: boolean): Promise<void> {
@@ -63,12 +63,12 @@ export class WriteAhead {
     } catch (error) {
       throw this.#explain(error)
     }
-    // Not before: who takes the directory over reads the journal after that, so what was written until then is not lost.
+    // Checked after the write: a process that takes the directory over reads the journal afterwards, so nothing is lost.
     if (!lock.isHeld()) throw this.#failure = takenOver(directory)
     this.#memtable.active.add(rows)
   }
 
-  /** Writes everything to the databases, if that can still be done; else the next start does it. */
+  /** Flushes everything to the databases, if possible; otherwise the next start does. */
   async close (): Promise<void> {
     await this.#flushAll()
     await this.#journal.close()
@@ -76,7 +76,7 @@ export class WriteAhead {
     if (await this.#writeRows([], this.#journal.sequence, false)) await this.#journal.remove()
   }
 
-  /** What waits in memory needs room, too: where that is too much, it is written first. */
+  /** Changes in memory need disk space too; if there is too little, they are flushed first. */
   async #checkSpace (rows: readonly Row[], shrinks: boolean): Promise<void> {
     const { space } = this.#options
     let bytes = 0
@@ -90,7 +90,7 @@ export class WriteAhead {
     }
   }
 
-  /** The older layer, which may have failed for lack of space, then the last one, as far as that succeeds. */
+  /** Flushes the older layer, which may have failed for lack of space, then the last one. */
   async #flushAll (): Promise<void> {
     await this.#flush
     for (let layers = 0; layers < 2 && this.#failure === undefined && !this.#memtable.isEmpty; layers++) {
@@ -105,7 +105,7 @@ export class WriteAhead {
       this.#journal.bytes >= layers * JOURNAL_FACTOR * this.#layerBytes
   }
 
-  /** Begins to write a layer to the databases, once more if that has failed for lack of space. */
+  /** Starts flushing a layer, again if that has failed for lack of space. */
   #startFlush (): void {
     if (this.#memtable.flushing === undefined) {
       this.#memtable.complete()
@@ -119,13 +119,13 @@ export class WriteAhead {
     if (await this.#writeRows(layer.rows(), this.#flushedSequence, true)) this.#memtable.drop()
   }
 
-  /** Never rejects. Resolves with whether all is written. */
+  /** Never rejects. Resolves with whether everything is written. */
   async #writeRows (rows: Iterable<Row>, sequence: number, isOpen: boolean): Promise<boolean> {
     const { databases, space, directory, lock } = this.#options
     const progress: Progress = { sequence, run: this.#journal.run, base: this.#base, isOpen }
     try {
       const written = await writeRows(databases, rows, progress, bytes => {
-        // Who takes the directory over looks at the file; the sooner nothing changes there, the better.
+        // A process that takes the directory over waits until the file stops changing.
         if (!lock.isHeld()) throw takenOver(directory)
         space.check(bytes, true)
       })
@@ -138,8 +138,8 @@ export class WriteAhead {
   }
 
   /**
-   * Where only space is lacking the next attempt may succeed. After anything else, such as a failed sync, nobody knows what
-   * the disk has of earlier writes, so nothing more is acknowledged.
+   * If only space is lacking, a retry can succeed. After any other error, such as a failed sync, the state of earlier writes on disk is
+   * unknown, so nothing more is acknowledged.
    */
   #explain (error: unknown): StoreError {
     const problem = problemOf(error)
@@ -149,7 +149,7 @@ export class WriteAhead {
 }
 
 export interface RecoveryOptions extends Pick<WriteAheadOptions, 'directory' | 'databases' | 'space'> {
-  /** The run that begins. */
+  /** The new run. */
   readonly run: number
   /** @default createJournalFile */
   readonly createFile?: ((path: string) => Promise<JournalFile>) | undefined
@@ -157,7 +157,7 @@ export interface RecoveryOptions extends Pick<WriteAheadOptions, 'directory' | '
 }
 
 /**
- * Writes to the databases what former runs left in the journal, and begins this one's.
+ * Recovery: writes the journals of former runs to the databases, and creates this run's journal.
  * @throws StoreError damaged, full, broken, inUse
  */
 export async function recover ({ directory, databases, space, run, createFile, onProgress }: RecoveryOptions): Promise<Journal> {
@@ -165,7 +165,7 @@ export async function recover ({ directory, databases, space, run, createFile, o
   const frames = await readJournal(directory, before, run)
   const layer = new Layer()
   for (const [index, { rows }] of frames.entries()) {
-    // None counts as created: the former process may have been killed while it wrote them to the databases.
+    // None counts as created, because the former process may have been killed while writing them to the databases.
     layer.add(rows)
     if (index % FRAMES_PER_TURN !== 0) continue
     onProgress('replaying the journal', index, frames.length)
@@ -179,7 +179,7 @@ export async function recover ({ directory, databases, space, run, createFile, o
       const written = await writeRows(databases, layer.rows(), progress, bytes => { space.check(bytes, true) })
       if (!written) throw takenOver(directory)
     } catch (error) {
-      // Its files stay, because the databases may expect them by now; if they do not, the next start removes them.
+      // Its files are kept, because the databases may already refer to them; otherwise the next start removes them.
       await journal.close()
       throw error
     }
@@ -203,9 +203,9 @@ function problemOf (error: unknown): StoreError {
 }
 
 const FRAMES_PER_TURN = 100
-/** What a layer takes at most before it goes to the databases, besides its bytes. */
+/** Maximum number of rows in a layer, in addition to the limit of its size. */
 const LAYER_ROWS = 20_000
-/** The journal may be so many times as large as what is in memory of it: every commit begins at a sector. */
+/** Maximum ratio of the journal's size to its changes in memory, as every commit is aligned to a sector. */
 const JOURNAL_FACTOR = 2
-/** What one takes while the older is on its way; then commits wait. */
+/** Maximum size of the active layer during a flush, as a multiple of the usual one; then commits wait. */
 const MOST_LAYERS = 4

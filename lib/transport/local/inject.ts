@@ -2,13 +2,13 @@ import type { FastifyInstance } from 'fastify'
 import { RESULT_HEADER } from '../../delivery/headers.js'
 import type { RouteCall, RouteRequest, RouteResponse } from './route-call.js'
 
-/** Sends a request by `app.inject`, for hosts that the loopback does not serve. */
+/** Sends a request by `app.inject`, for apps that do not work with the loopback. */
 export function inject (app: FastifyInstance, { method, url, headers, body }: RouteRequest): RouteCall {
-  // With a callback: the promise that `inject` returns by itself is made on another turn of the event loop.
+  // With a callback, because the promise of `inject` is created on another turn of the event loop.
   const response = new Promise<RouteResponse>((resolve, reject) => {
     // Without `validate`, light-my-request checks its options against a schema, which costs as much as validating the payload.
     app.inject({ method: method as 'POST', url, headers, payload: body as Buffer, validate: false }, (error, response) => {
-      if (response === undefined) reject(error ?? new Error('the server gave no answer'))
+      if (response === undefined) reject(error ?? new Error('the server gave no response'))
       else resolve({ status: response.statusCode, result: response.headers[RESULT_HEADER] as string | undefined })
     })
   })

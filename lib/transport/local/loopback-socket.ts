@@ -3,8 +3,8 @@ import { Duplex } from 'node:stream'
 import type { Clock } from '../../clock/clock.js'
 
 /**
- * The server's end of a connection whose other end is this process. What is written is discarded, except for the status and for
- * the value of the header `resultHeader`. It has what hosts use of a `net.Socket`.
+ * The server's end of a connection from this process. Written data is discarded, except for the status and the value of the header
+ * `resultHeader`. It implements the parts of a `net.Socket` that apps use.
  */
 export class LoopbackSocket extends Duplex {
   readonly remoteAddress = '127.0.0.1'
@@ -15,7 +15,7 @@ export class LoopbackSocket extends Duplex {
   readonly server: Server
   timeout = 0
   bytesWritten = 0
-  /** Of the head that was written: `statusCode` of the response can change after it. 0 before. */
+  /** Status in the written headers, because `statusCode` of the response can change later. 0 before. */
   status = 0
   result: string | undefined
   isAnswered = false
@@ -30,7 +30,7 @@ export class LoopbackSocket extends Duplex {
     this.server = server
     this.#clock = clock
     this.#resultHeader = resultHeader
-    // Without a listener, a response that is destroyed with an error would end the process.
+    // Without a listener, a response that is destroyed with an error would crash the process.
     this.on('error', ignore)
   }
 
@@ -42,7 +42,7 @@ export class LoopbackSocket extends Duplex {
   answered (): void {
     this.isAnswered = true
     this.#clearIdleTimer()
-    // Another attempt has a socket of its own. A host that cleans up when a connection closes must hear that this one did.
+    // Every attempt has its own socket, and apps that clean up when a connection closes rely on this event.
     if (this.listenerCount('close') > 1) this.destroy()
   }
 
@@ -50,7 +50,7 @@ export class LoopbackSocket extends Duplex {
     return { address: '127.0.0.1', family: 'IPv4', port: 0 }
   }
 
-  /** As that of a socket: emits `timeout` after `ms` without traffic; 0 takes it back. */
+  /** Like a socket's: emits `timeout` after `ms` without traffic; 0 disables it. */
   setTimeout (ms: number, callback?: () => void): this {
     this.timeout = ms
     if (callback !== undefined && ms === 0) this.off('timeout', callback)
@@ -76,17 +76,17 @@ export class LoopbackSocket extends Duplex {
     done()
   }
 
-  /** As a real handle closes: on another turn of the event loop, so that what is under way in this one goes on. */
+  /** Closes like a real handle: on another turn of the event loop. */
   override _destroy (error: Error | null, done: (error: Error | null) => void): void {
     this.#clearIdleTimer()
     this.#clock.setImmediate(() => { done(error) })
   }
 
   #readHead (text: string): void {
-    // Early hints and the like come before the head.
+    // Interim responses, such as early hints, come before the headers.
     if (text.startsWith('HTTP/1.1 1')) return
     this.status = Number(text.slice(9, 12))
-    // The first bytes of the body may be in the same chunk, and must not pass for a header.
+    // The same chunk can contain the start of the body, which must not be parsed as a header.
     const head = text.slice(0, text.indexOf('\r\n\r\n') + 2)
     const at = head.indexOf(`\r\n${this.#resultHeader}: `)
     if (at !== -1) this.result = head.slice(at + this.#resultHeader.length + 4, head.indexOf('\r\n', at + 2))
@@ -104,7 +104,7 @@ export class LoopbackSocket extends Duplex {
     this.#idleTimer = undefined
   }
 
-  /** As Node's HTTP server does: a timeout that nothing handles closes the connection. */
+  /** Like Node's HTTP server: an unhandled timeout closes the connection. */
   #timedOut (): void {
     this.#idleTimer = undefined
     const handled = [
@@ -117,7 +117,7 @@ export class LoopbackSocket extends Duplex {
   }
 }
 
-// A high-water mark that is never reached: there is no reader to wait for.
+// A high-water mark that is never reached, because there is no reader to wait for.
 const OPTIONS = { decodeStrings: false, writableHighWaterMark: Number.MAX_SAFE_INTEGER, autoDestroy: false }
 
 function ignore (): void {}

@@ -10,14 +10,14 @@ export interface RouteRequest {
 
 export interface RouteResponse {
   readonly status: number
-  /** What a task route marked its answer with; undefined where something else of the host answered. */
+  /** The task route's result header; undefined if something else in the app responded. */
   readonly result: string | undefined
 }
 
-/** A request under way. */
+/** A request in flight. */
 export interface RouteCall {
   /** Rejects when there will be no response. */
   readonly response: Promise<RouteResponse>
-  /** Gives the response up: the route sees its caller hang up, where the way of delivery can show that. */
+  /** Aborts the request: the route sees its client disconnect, if the delivery supports that. */
   abort (): void
 }

@@ -11,7 +11,7 @@ export interface RemoteLimitsOptions {
   readonly settings: RetrySettings
   /** A queue's settings in the option `queues`, without defaults. */
   readonly named: (queue: string) => Partial<RetryConfig>
-  /** Whether tasks of a queue are kept as dead letters, so that their end has to be known. */
+  /** Whether tasks of a queue are kept as dead letters, so that their last attempt must be known. */
   readonly keepsLetters: (queue: string) => boolean
   readonly clock: Clock
   /** The async context in which settings are read, instead of that of an attempt. */
@@ -187,7 +187,7 @@ export class RemoteLimits implements RetryLimitSource {
       `the retry settings of a queue could not be read; only the option 'queues' determines which attempt is the last: ${reading.problem}`)
   }
 
-  /** Without a known end there is no letter. With unlimited attempts there is no end. */
+  /** There is no dead letter if the last attempt is unknown, or attempts are unlimited. */
   #logUnknownEnd (queue: string, { source, maxRetrySeconds }: RetryLimits): void {
     if ((source !== 'unknown' && maxRetrySeconds === 0) || !this.#options.keepsLetters(queue)) return
     if (!this.#isFirst(`${queue} keeps no letters`)) return

@@ -69,7 +69,7 @@ t.test('what keeps it from opening in the background is logged as fatal, and eve
   await t.rejects(app.enqueue('work' as never, {} as never), { code: 'FST_TASKS_SEND_FAILED', explanation: /tasks\.mdb is damaged/ })
   await t.rejects(app.tasks.delete('work' as never, 'x'), { code: 'FST_TASKS_SEND_FAILED' })
   await t.rejects(app.tasks.pauseQueue(), { code: 'FST_TASKS_STORE_UNAVAILABLE' })
-  t.same(log.filter(line => line.level === 60).map(line => line.msg), ['the embedded queue cannot be opened; every task is refused'])
+  t.same(log.filter(line => line.level === 60).map(line => line.msg), ['the embedded queue failed to open; all tasks are rejected'])
 })
 
 t.test('within pluginTimeout, the boot fails with it', async t => {

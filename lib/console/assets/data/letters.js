@@ -1,7 +1,7 @@
 import { now } from './clock.js'
 import { get, post } from './server.js'
 
-/** What the page asks the server for: conditions that are empty are left out. @param age a key of `AGES` */
+/** The query of a filter, without empty conditions. @param age a key of `AGES` */
 export function letterFilter ({ task, code, age }) {
   const ms = AGES[age]?.ms
   return { task, code, endedBefore: ms === undefined ? undefined : Math.floor(now() - ms) }
@@ -15,7 +15,7 @@ export const AGES = {
 }
 
 /**
- * Ids of all letters that a filter fits, so that what is asked about is what is done, whatever arrives meanwhile.
+ * Ids of all letters that match a filter, so that the confirmed letters are the changed ones, even if others arrive in the meantime.
  * @param {(found: number) => void} onFound called after each page
  */
 export async function findLetters (filter, onFound) {
@@ -31,9 +31,9 @@ export async function findLetters (filter, onFound) {
 }
 
 /**
- * Replays or discards letters, some at a time.
+ * Replays or discards letters in chunks.
  * @param {'replay' | 'discard'} what
- * @param {string | undefined} as task to replay them as
+ * @param {string | undefined} as another task to replay as
  * @param {(done: number) => void} onProgress
  */
 export async function changeLetters (what, ids, as, onProgress) {
@@ -46,5 +46,5 @@ export async function changeLetters (what, ids, as, onProgress) {
   return results
 }
 
-/** The most that the server accepts. */
+/** The server's maximum. */
 const AT_ONCE = 100

@@ -11,7 +11,7 @@ export function notify (text, link) {
 }
 
 /** Shows an error notice, which stays until it is closed. */
-function notifyError (error) {
+export function notifyError (error) {
   add({ tone: 'bad', text: error.message })
 }
 

@@ -4,9 +4,9 @@ import { visible } from '../parts/visible-text.js'
 import { Time } from './time.js'
 
 /**
- * Dead letters, one a row. What they say of themselves is text that others may have written.
- * @param selected ids that are selected
- * @param {(id: string) => string | undefined} hrefOf where the whole task is shown
+ * A table of dead letters. Their facts are untrusted text.
+ * @param selected selected ids
+ * @param {(id: string) => string | undefined} hrefOf link to the whole task
  */
 export function LetterTable ({ letters, selected, onSelect, hrefOf }) {
   const all = letters.every(({ id }) => selected.has(id))

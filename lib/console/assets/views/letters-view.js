@@ -11,13 +11,13 @@ import { visible } from '../parts/visible-text.js'
 import { LetterTable } from '../tasks/letter-table.js'
 import { count, counted } from '../tasks/quantity.js'
 
-/** Tasks whose last attempt failed, to be replayed or discarded. */
+/** Dead letters, to be replayed or discarded. */
 export function LettersView ({ query, overview }) {
   const { task, code, age, page } = query
   if (overview.deadLetters === null) {
     return html`
       <h1>Dead letters</h1>
-      <${EmptyState} title="Dead letters are not kept here."><p>The option <code>deadLetterQueue</code> names the queue for them.</p><//>`
+      <${EmptyState} title="Dead letters are not kept."><p>Set the option <code>deadLetterQueue</code> to keep them.</p><//>`
   }
   return html`
     <div class="view-head"><h1>Dead letters</h1><${Filters} query=${query} tasks=${overview.tasks} /></div>
@@ -66,7 +66,7 @@ function Letters ({ query, overview }) {
     </div>`
 }
 
-/** Replays and discards the letters that are selected, or all that the filter fits, which are counted first. */
+/** Replays and discards the selected letters, or all that match the filter, which are counted first. */
 function Actions ({ ids, conditions, tasks, onDone }) {
   const [asking, ask] = useState(undefined)
   const [progress, setProgress] = useState(undefined)
@@ -106,7 +106,7 @@ function Actions ({ ids, conditions, tasks, onDone }) {
     </div>`
 }
 
-/** Once for one letter, twice for more. */
+/** One confirmation for one letter, two for several. */
 function stepsOf ({ what, ids }, as) {
   const number = counted(ids.length, 'dead letter')
   const [title, text, really] = what === 'replay'

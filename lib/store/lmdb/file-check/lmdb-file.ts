@@ -5,13 +5,11 @@ import { Damage, META_PAGES, NAMED_DATABASE, NODE, OVERFLOW_PAGE, PAGE, damagedP
 import { leavesOf, treeIn, type Level, type Tree } from './tree.js'
 
 /**
- * Says what is wrong with an lmdb file that nobody has open; undefined when nothing shows. lmdb maps its file and trusts
- * it: a page that is not there, as in a file that a copy has cut short, or one that holds something else would end the
- * process at the first look. So every page that is in use is looked at first, in time for an error instead: its head, the place, size and
- * order of all its keys, the list of free pages, and whether there are as many pages and entries as the file says. What the values say is
- * not checked.
- * @param databases the names of all that must be there
- * @param onPages called now and then with how many of all pages were looked at
+ * Checks an lmdb file that no process has open, and returns its problem; undefined if there is none. lmdb maps its file and trusts it: a
+ * missing page, such as in a truncated copy, or an invalid one would crash the process on the first access. Checks every page in use: its
+ * header, the position, size and order of all keys, the list of free pages, and the number of pages and entries. Values are not checked.
+ * @param databases the names of all required databases
+ * @param onPages called repeatedly with the number of checked pages
  */
 export async function lmdbFileProblem (
   file: string, databases: readonly string[], onPages: (done: number, total: number) => void = () => {}

@@ -80,13 +80,13 @@ export class Tasks {
       const { name } = newTask
       try {
         checkNewTask(queueName, newTask, now)
-        if (name !== undefined && this.#creating.has(name)) {
+        if (name !== undefined && this.#changing.has(name)) {
           waiting.push(index)
           continue
         }
         if (name !== undefined) this.#checkFree(queue, name)
         added.set(index, storable(queue, newTask, now))
-        if (name !== undefined) this.#creating.set(name, released)
+        if (name !== undefined) this.#changing.set(name, released)
       } catch (reason) {
         results[index] = { status: 'rejected', reason }
       }
@@ -95,7 +95,7 @@ export class Tasks {
     for (const [index, task] of added) {
       results[index] = reason === undefined ? { status: 'fulfilled', value: task } : { status: 'rejected', reason }
       const { name } = newTasks[index]!
-      if (name !== undefined) this.#creating.delete(name)
+      if (name !== undefined) this.#changing.delete(name)
     }
     release()
     await Promise.all(waiting.map(async index => {

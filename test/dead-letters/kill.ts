@@ -126,8 +126,8 @@ async function startEmulator (): Promise<StartedEmulator> {
   await engine.pauseQueue(name('dead'))
   const cutOff = new Set<string>()
   engine.observe({
-    attempted ({ attempt: { task }, how, retryAt }) {
-      if (typeof how !== 'number' && retryAt === undefined) cutOff.add(readOrigin(headersOf(task))?.id ?? shortId(task.name))
+    attempted ({ attempt: { task }, result, retryAt }) {
+      if (typeof result !== 'number' && retryAt === undefined) cutOff.add(readOrigin(headersOf(task))?.id ?? shortId(task.name))
     }
   })
   return {

@@ -9,5 +9,5 @@ t.test('a process that is killed while it keeps, postpones and replays tasks los
   t.comment(report)
   t.strictSame(report.faults, [])
   t.equal(report.atSteps, 3)
-  t.ok(report.tasks > 10 && report.letters > 5 && report.postponements > 2, 'enough has happened')
+  t.ok(report.tasks > 5 && report.letters > 2 && report.postponements > 0, 'enough has happened')
 })

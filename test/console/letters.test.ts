@@ -51,7 +51,7 @@ t.test('dead letters are replayed and discarded by their ids, with a result for 
   t.equal((await read<LetterPage>('letters')).letters.length, 1, 'the replayed one failed again')
 })
 
-t.test('what others wrote is told as text, and replayed to a task that is named', async t => {
+t.test('what others wrote is listed as text, and replayed to a task that is named', async t => {
   const { app, read, write } = await serve(t, { plugin })
   const letter = { queue: 'slow', task: HOSTILE, attempts: 1, at: 0, error: { name: HOSTILE, message: HOSTILE } }
   for (const header of [printOrigin({ id: 'x', postponements: 0, letter }), 'e30', HOSTILE.replaceAll(/[^ -~]/g, '')]) {

@@ -156,6 +156,25 @@ t.test('the commands at the top say that they are for a clone, and the package n
   t.equal(author, 'fastify-cloud-tasks contributors')
 })
 
+t.test('the badges and the table of compatibility name the versions that the package and its workflow have', async t => {
+  const { engines, license, peerDependencies, dependencies } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
+  const [, node] = /^>=(\d+\.\d+)\.0$/.exec(engines.node)!
+  const [, fastify] = /^\^(5\.\d+)\.0$/.exec(peerDependencies.fastify)!
+  const [, , six, seven] = /^(\^(6\.\d+)\.0) \|\| \^(7\.\d+)\.0$/.exec(dependencies['@google-cloud/tasks'])!
+  const [, otel] = /^\^(1\.\d+)\.0$/.exec(peerDependencies['@opentelemetry/api'])!
+  const workflow = await readFile(join(root, '.github/workflows/ci.yml'), 'utf8')
+  const [, tested] = /node: \[(.*)\]/.exec(workflow)!
+  for (const text of [
+    `Node.js-%E2%89%A5%20${node}-`,
+    'Fastify-5-',
+    `licence-${license}-`,
+    `| Node.js | ${node} and newer; tested with ${tested!.replace(/, (\d+)$/, ' and $1')} |`,
+    `| Fastify | ${fastify} and newer 5.x |`,
+    `${six} and newer 6.x, ${seven} and newer 7.x |`,
+    `\`@opentelemetry/api\` ${otel} and newer 1.x |`
+  ]) t.ok(readme.includes(text), text)
+})
+
 t.test('nothing that is installed for this package wants a newer Node.js than it does, except what Fastify itself brings', async t => {
   const { satisfies } = createRequire(import.meta.url)('semver') as { satisfies: (version: string, range: string) => boolean }
   const { packages } = JSON.parse(await readFile(join(root, 'package-lock.json'), 'utf8')) as {

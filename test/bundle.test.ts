@@ -47,7 +47,7 @@ for (const format of ['cjs', 'esm'] as const) {
       ])
       t.equal(memory, 'hello Ada')
       const refused =
-        /^FST_TASKS_CLIENT_UNAVAILABLE: The client library @google-cloud\/tasks does not load \(.+\);.* must be external .*docs\/bundlers\.md$/
+        /^FST_TASKS_CLIENT_UNAVAILABLE: The client library @google-cloud\/tasks could not be loaded \(.+\);.* must be external .*docs\/bundlers\.md$/
       t.match(cloud, refused)
       t.match(emulator, refused)
       t.match(directory, /^FST_TASKS_STORE_UNAVAILABLE: .*lmdb does not load here .* must stay external/)

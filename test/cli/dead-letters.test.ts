@@ -150,7 +150,7 @@ t.test('a wrong command line ends with code 2, before anything is read', async t
     [['discard', '--all', '--as', 'x'], /'--as' is for 'replay'/],
     [['list', 'x'], /'x'/],
     [['list', '--dry-run'], /--dry-run/],
-    [['list', '--all', '--code', 'x'], /exclude each other/]
+    [['list', '--all', '--code', 'x'], /mutually exclusive/]
   ]
   for (const [args, err] of wrong) t.match(await command(['dead-letters', ...args], { cwd }), { code: 2, out: '', err }, args.join(' '))
 })

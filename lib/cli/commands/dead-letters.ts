@@ -172,11 +172,12 @@ async function changeIds (queues: readonly DeadLetters[], request: Request, repo
 
 async function changeFiltered (queues: readonly DeadLetters[], request: Request, report: LetterReport, { signal }: Io): Promise<void> {
   for (const queue of queues) {
-    for await (const page of pagesOf(queue, request.filter)) {
-      for (let from = 0; from < page.length; from += CHUNK) {
-        if (signal.aborted) return
-        report.done(await act(queue, page.slice(from, from + CHUNK).map(({ id }) => id), request))
-      }
+    // All of them first: a replayed task that fails again leaves a letter that fits the filter, too.
+    const ids: string[] = []
+    for await (const page of pagesOf(queue, request.filter)) ids.push(...page.map(({ id }) => id))
+    for (let from = 0; from < ids.length; from += CHUNK) {
+      if (signal.aborted) return
+      report.done(await act(queue, ids.slice(from, from + CHUNK), request))
     }
   }
 }

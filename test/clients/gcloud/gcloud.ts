@@ -95,6 +95,19 @@ async function queues (gcloud: Gcloud, id: string): Promise<void> {
   await gcloud.run(['queues', 'purge', id])
   await gcloud.run(['queues', 'delete', id])
   await gcloud.refused(['queues', 'describe', id], /does not exist|not found/i)
+  if (isBeta) await kinds(gcloud, id, settings, expected)
+}
+
+/** The commands of the beta track for one kind of queue. Cloud Tasks has no pull queues any more. */
+async function kinds (gcloud: Gcloud, id: string, settings: readonly string[], expected: object): Promise<void> {
+  await gcloud.run(['queues', 'create-app-engine-queue', `${id}-kind`, ...settings], {
+    ...expected, name: `${PARENT}/queues/${id}-kind`
+  })
+  const cleared = settings.map(flag => flag.replace(/^--([a-z-]+)=.*/, '--clear-$1'))
+  await gcloud.run(['queues', 'update-app-engine-queue', `${id}-kind`, ...cleared], {})
+  await gcloud.run(['queues', 'update-app-engine-queue', `${id}-kind`, ...settings], { ...expected, name: `${PARENT}/queues/${id}-kind` })
+  await gcloud.run(['queues', 'delete', `${id}-kind`])
+  await gcloud.refused(['queues', 'create-pull-queue', `${id}-pull`, '--max-attempts=10', '--max-retry-duration=5s'], /pull/i)
 }
 
 /** HTTP targets of queues, and buffered tasks. */

@@ -19,7 +19,7 @@ later = functions.TaskOptions(task_id="later", schedule_time=datetime.datetime.n
 assert queue.enqueue({}, later) == "later"
 try:
     queue.enqueue({}, later)
-except exceptions.ConflictError:
+except exceptions.AlreadyExistsError:
     pass
 else:
     raise AssertionError("an id was taken twice")

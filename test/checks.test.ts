@@ -48,7 +48,7 @@ t.test('an option wins over its variable, a variable over the default, and an em
   })
 })
 
-t.test('a bad value is refused under the name it was given by', async t => {
+t.test('an invalid value is rejected under the name it was given by', async t => {
   t.equal(problemOf([]), 'the options must be an object')
   t.equal(problemOf({ nme: 'a' }), "unknown option 'nme'; did you mean 'name'?")
   t.equal(problemOf({ constructor: 1 }), "unknown option 'constructor'; valid options are 'name', 'port', 'mode', 'tags', 'log'")
@@ -64,7 +64,7 @@ t.test('a bad value is refused under the name it was given by', async t => {
   t.equal(problemOf({ log: { quite: true } }), "'log': unknown option 'quite'; did you mean 'quiet'?")
 })
 
-t.test('what is only checked gets no default, and is refused alike', async t => {
+t.test('what is only checked gets no default, and is rejected alike', async t => {
   t.doesNotThrow(() => checkOptions(declared, { name: 'a', port: undefined }, { refuse }))
   t.throws(() => checkOptions(declared, { log: { file: 5 } }, { refuse }), { message: "'log.file' must be a string" })
   t.throws(() => checkOptions(declared, { toString: 5 }, { refuse }), { message: /^unknown option 'toString'/ })

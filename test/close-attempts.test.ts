@@ -67,7 +67,7 @@ for (const [what, then] of [
   ['that hooks of the host hold up', () => {}],
   ['that a hook of the host answers with 503', (_: unknown, reply: FastifyReply) => reply.code(503).send()]
 ] as const) {
-  t.test(`attempts ${what} while the server closes are not made: none is counted, and all run after the restart`, async t => {
+  t.test(`attempts ${what} while the server closes do not count, and all tasks run after the restart`, async t => {
     const local = { directory: await folder(t) }
     const { hold, entered, release } = holding(then)
     const first = await create(t, { local }, hold)
@@ -98,7 +98,7 @@ for (const [what, then] of [
   })
 }
 
-t.test('in memory, too, they are not made, and are reported as waiting', async t => {
+t.test('in memory they do not count either, and are reported as waiting', async t => {
   const { hold, entered, release } = holding()
   const { app, log, ran, exhausted } = await create(t, {}, hold)
   await enqueueAll(app)
@@ -233,7 +233,7 @@ t.test('with transport cloud, where every delivery counts', async t => {
     await closed
   })
 
-  t.test('when no time is left it is refused, and never called the last', async t => {
+  t.test('when no time is left it is rejected, and never called the last', async t => {
     const { hold, entered, release } = holding()
     const clock = new ManualClock()
     const { app, ran, exhausted, log } = await create(t, { ...cloud, closeGraceSeconds: 8 }, hold)

@@ -8,7 +8,7 @@ import { gate, start, watchAttempts } from './support/app.js'
 const tasks = defineTasks({ work: { payload: Type.Object({}) } })
 
 t.test('closing', async t => {
-  t.test('lets a running attempt end within the grace period', async t => {
+  t.test('allows a running attempt to end within the grace period', async t => {
     const attempts = watchAttempts(t)
     const [started, go] = [gate(), gate()]
     const { app } = await start(t, {
@@ -105,7 +105,7 @@ t.test('closing', async t => {
     t.equal(attempts.ends.length, 1)
   })
 
-  t.test('refuses to enqueue, instead of losing the task silently', async t => {
+  t.test('rejects to enqueue, instead of losing the task silently', async t => {
     const [started, go] = [gate(), gate()]
     let inside: unknown
     const { app } = await start(t, {
@@ -155,7 +155,7 @@ t.test('closing', async t => {
     t.equal(process.getActiveResourcesInfo().filter(resource => resource === 'Timeout').length, before)
   })
 
-  t.test('takes the whole grace period, whatever pluginTimeout says, and what handlers use is closed after them', async t => {
+  t.test('uses the whole grace period regardless of pluginTimeout, and resources of handlers are closed after them', async t => {
     const order: string[] = []
     const started = gate()
     const { app } = await start(t, {

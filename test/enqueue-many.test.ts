@@ -111,7 +111,7 @@ t.test('enqueueMany has a bounded number of asynchronous validations under way',
   t.equal(most, 3)
 })
 
-t.test('enqueueMany refuses every item once the server has closed', async t => {
+t.test('enqueueMany rejects every item once the server has closed', async t => {
   const { app } = await start(t, { tasks })
   await app.close()
   const results = await app.tasks.enqueueMany('count', [{ payload: { n: 1 } }, { payload: { n: 'one' } }])

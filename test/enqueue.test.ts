@@ -42,7 +42,7 @@ t.test('enqueue', async t => {
     t.match(await attempts.ended(2), [{ result: 'done' }, { result: 'done' }])
   })
 
-  t.test('refuses an unknown name and says which was meant', async t => {
+  t.test('rejects an unknown name and suggests a similar one', async t => {
     const { app } = await start(t, { tasks })
     for (const name of ['mial', '__proto__', 'toString', '', undefined, 7]) {
       await t.rejects(app.enqueue(name as string, mail), { code: 'FST_TASKS_NOT_REGISTERED', statusCode: 404 })
@@ -50,7 +50,7 @@ t.test('enqueue', async t => {
     await t.rejects(app.enqueue('mial', mail), /did you mean 'mail'/)
   })
 
-  t.test('refuses a payload that does not fit, naming the path and never the value', async t => {
+  t.test('rejects an invalid payload with the path and never the value', async t => {
     const { app } = await start(t, { tasks })
     for (const payload of [{}, { to: 'secret-value' }, { ...mail, copies: 'many' }, { ...mail, copies: 1.5 }, [], 'text', 7, null]) {
       await t.rejects(app.enqueue('mail', payload), { code: 'FST_TASKS_INVALID_PAYLOAD', statusCode: 400 })
@@ -64,7 +64,7 @@ t.test('enqueue', async t => {
     }
   })
 
-  t.test('tells no key of a record, which is data too', async t => {
+  t.test('shows no keys of a record, which are data too', async t => {
     const records = defineTasks({ record: { payload: Type.Object({ totals: Type.Record(Type.String(), Type.Number()) }) } })
     const { app } = await start(t, { tasks: records })
     const error = await app.enqueue('record', { totals: { 'ada@example.com': 'x' } }).then(() => undefined, reason => reason)
@@ -72,7 +72,7 @@ t.test('enqueue', async t => {
     t.notMatch(JSON.stringify(error), 'ada@example.com')
   })
 
-  t.test('refuses a payload that JSON would lose', async t => {
+  t.test('rejects a payload that JSON would lose', async t => {
     const { app } = await start(t, { tasks })
     const circle: Record<string, unknown> = {}
     circle.self = circle
@@ -105,7 +105,7 @@ t.test('enqueue', async t => {
     t.match(await app.enqueue('any', { nothing: null, at: new Date(0) }), { duplicate: false }, 'a null that is meant stays')
   })
 
-  t.test('refuses what JSON would write as {} or in part, and says what to send instead', async t => {
+  t.test('rejects what JSON would write as {} or incompletely, and says what to send instead', async t => {
     const { app } = await start(t, { tasks })
     const lost: Array<[value: unknown, problem: string]> = [
       [new Map([[1, 2]]), 'a Map would become {}; send Object.fromEntries(map)'],
@@ -179,13 +179,13 @@ t.test('enqueue', async t => {
     t.strictSame(seen, [{ to: 'ada@example.com', copies: 3 }], 'the handler gets it as the route validated it')
   })
 
-  t.test('refuses a task larger than enqueue accepts, and takes one just below', async t => {
+  t.test('rejects a task larger than enqueue accepts, and takes one just below', async t => {
     const { app } = await start(t, { tasks })
     await t.rejects(app.enqueue('any', 'x'.repeat(1_048_569)), { code: 'FST_TASKS_TOO_LARGE', statusCode: 413 })
     t.match(await app.enqueue('any', 'x'.repeat(1_046_000)), { duplicate: false })
   })
 
-  t.test('refuses wrong options, naming them', async t => {
+  t.test('rejects wrong options, naming them', async t => {
     const { app } = await start(t, { tasks })
     const far = new Date(Date.now() + 31 * 86_400_000)
     const wrong: Array<[options: unknown, names: string]> = [
@@ -228,7 +228,7 @@ t.test('enqueue', async t => {
     }
   })
 
-  t.test('refuses a queue that does not exist, as production does', async t => {
+  t.test('rejects a queue that does not exist, as production does', async t => {
     const { app } = await start(t, { tasks, queues: { other: {} } })
     await t.rejects(app.enqueue('mail', mail, { queue: 'nowhere' }), { code: 'FST_TASKS_QUEUE_NOT_FOUND' })
     t.match(await app.enqueue('mail', mail, { queue: 'other' }), { queue: 'other' })
@@ -373,7 +373,7 @@ t.test('app.tasks', async t => {
     }
   }
 
-  t.test('list tells name, path, queue, schema and handler', async t => {
+  t.test('list returns name, path, queue, schema and handler', async t => {
     const { app } = await start(t, { tasks, handlers: { mail: handlers.mail }, prefix: '/jobs', queue: 'usual' })
     t.match(app.tasks.list(), [
       { name: 'mail', method: 'POST', path: '/jobs/mail', queue: 'mail', schema: tasks.mail.payload, handler: true },
@@ -408,7 +408,7 @@ t.test('app.tasks', async t => {
     await t.rejects(app.tasks.run('any', 'drop'), { code: 'FST_TASKS_DROPPED' })
   })
 
-  t.test('run refuses what enqueue refuses, and a task without a handler', async t => {
+  t.test('run rejects what enqueue rejects, and a task without a handler', async t => {
     const { app } = await start(t, { tasks, handlers: { mail: handlers.mail } as never })
     await t.rejects(app.tasks.run('mial', {}), { code: 'FST_TASKS_NOT_REGISTERED' })
     await t.rejects(app.tasks.run('mail', {}), { code: 'FST_TASKS_INVALID_PAYLOAD' })
@@ -416,7 +416,7 @@ t.test('app.tasks', async t => {
     await t.rejects(app.tasks.run('any', 1), { code: 'FST_TASKS_NO_HANDLER' })
   })
 
-  t.test('enqueueMany answers in order and lets a bad item fail alone', async t => {
+  t.test('enqueueMany returns results in order, and an invalid item does not affect the others', async t => {
     const { app } = await start(t, { tasks, enqueueConcurrency: 3 })
     const items = Array.from({ length: 50 }, (_, index) => ({
       payload: { to: index === 7 ? 'nobody' : `a${index}@example.com`, copies: 1 },
@@ -501,7 +501,7 @@ t.test('app.tasks', async t => {
     t.equal(last.nextPageToken, undefined)
   })
 
-  t.test('delete takes a queued task out, by either id, once', async t => {
+  t.test('delete removes a queued task by either id, once', async t => {
     const { app } = await start(t, { tasks })
     const options = { scheduleDelaySeconds: 60 }
     const named = await app.enqueue('mail', mail, { ...options, id: 'mine' })

@@ -46,7 +46,7 @@ t.test('a call of enqueue is one object from start to asyncEnd, with all its key
   t.strictSame(Object.keys(copies[3]!).filter(key => key !== 'result'), Object.keys(copies[0]!))
 })
 
-t.test('a duplicate is a result, and a refused payload an error', async t => {
+t.test('a duplicate is a result, and a rejected payload an error', async t => {
   const { names, copies } = record<EnqueueEvent>(t, 'fastify-cloud-tasks:enqueue')
   const { app } = await start(t, { tasks })
   const { enqueue } = tasksOf(app, tasks)
@@ -200,7 +200,7 @@ t.test('error is published at a deadline, although the handler never settles', a
   t.equal((copies.at(-1)!.error as { code: string }).code, 'FST_TASKS_DEADLINE_EXCEEDED')
 })
 
-t.test('a payload that does not fit is an attempt, and so is one whose handler throws nothing at all', async t => {
+t.test('an invalid payload is an attempt, and so is a handler that throws undefined', async t => {
   const { copies, names } = record<AttemptEvent>(t, 'fastify-cloud-tasks:attempt')
   const { app } = await start(t, {
     tasks,

@@ -30,7 +30,7 @@ t.test('each example runs alone and ends well', async t => {
   }))
 })
 
-t.test('the example server takes tasks, and ends when it is told to', async t => {
+t.test('the example server accepts tasks, and ends on a signal', async t => {
   const child = execFile(process.execPath, [programOf(SERVER)], {
     cwd: checkout,
     env: { ...process.env, NODE_OPTIONS: '', PORT: '0' },

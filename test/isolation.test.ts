@@ -201,7 +201,7 @@ t.test('no tenant is seen', async t => {
     t.strictSame([...new Set(heard)].sort(), channels.map(channel => `${channel} undefined`).sort())
   })
 
-  t.test('by the start of a server that had tasks waiting, whoever calls ready', async t => {
+  t.test('by the start of a server that had tasks waiting, regardless of the caller of ready', async t => {
     const { app, enqueue, seen, saw } = await start(t)
     await enqueue('work', {})
     await tenants.run('tenant', async () => { await app.ready() })

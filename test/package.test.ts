@@ -153,7 +153,7 @@ t.test('npx runs the command line', async t => {
   t.equal(stdout, `${manifest.version}\n`)
 })
 
-t.test('the command line runs a handler of an app in JavaScript, and tells how to run one in TypeScript', async t => {
+t.test('the command line runs a handler of an app in JavaScript, and explains how to run one in TypeScript', async t => {
   const program = async (...args: string[]) => await alone(process.execPath, [join('node_modules/.bin', manifest.name), ...args], app)
   write(app, 'plugin.js', `
     import { Type } from '@sinclair/typebox'

@@ -68,14 +68,14 @@ t.test('definitions', async t => {
     ['a deadline of NaN', { count: { payload, dispatchDeadlineSeconds: NaN } }]
   ]
   for (const [what, definitions] of malformed) {
-    t.test(`${what} is refused`, async t => { t.equal(defining(definitions), 'FST_TASKS_INVALID_DEFINITION') })
+    t.test(`${what} is rejected`, async t => { t.equal(defining(definitions), 'FST_TASKS_INVALID_DEFINITION') })
   }
 
-  t.test('two tasks on one path are refused', async t => {
+  t.test('two tasks on one path are rejected', async t => {
     t.equal(defining({ a: { payload, path: '/b' }, b: { payload } }), 'FST_TASKS_DUPLICATE_PATH')
   })
 
-  t.test('a misspelt key is told with the one that was meant', async t => {
+  t.test('a misspelt key is reported with the correct one', async t => {
     try {
       defineTasks({ count: { payload, dispatchDeadlineSecond: 30 } } as never)
       t.fail('was accepted')
@@ -88,13 +88,13 @@ t.test('definitions', async t => {
     t.throws(() => { (tasks.count as { path?: string }).path = '/other' }, TypeError)
   })
 
-  t.test('a deadline that only App Engine grants is refused for an HTTP target', async t => {
+  t.test('a deadline that only App Engine grants is rejected for an HTTP target', async t => {
     const slow = defineTasks({ slow: { payload, dispatchDeadlineSeconds: 3600 } })
     t.equal((await registering(t, { tasks: slow }))?.code, 'FST_TASKS_INVALID_DEFINITION')
     t.equal(await registering(t, { tasks: slow, target: { type: 'appEngine' } }), undefined)
   })
 
-  t.test('a PATCH is refused for an App Engine target, which gives it no body', async t => {
+  t.test('a PATCH is rejected for an App Engine target, which gives it no body', async t => {
     const patch = defineTasks({ change: { payload, method: 'PATCH' } })
     t.equal((await registering(t, { tasks: patch, target: { type: 'appEngine' } }))?.code, 'FST_TASKS_INVALID_DEFINITION')
     t.equal(await registering(t, { tasks: patch }), undefined)
@@ -108,7 +108,7 @@ t.test('handlers', async t => {
     ['handlers that are no object', () => {}],
     ['a handler named like a method of all objects', { toString: () => {} }]
   ] as const) {
-    t.test(`${what} is refused, and nothing is left half-registered`, async t => {
+    t.test(`${what} is rejected, and nothing is left half-registered`, async t => {
       const app = Fastify()
       const error = await registering(t, { tasks, handlers }, app)
       t.equal(error?.code, 'FST_TASKS_INVALID_HANDLER')
@@ -126,13 +126,13 @@ t.test('handlers', async t => {
 })
 
 t.test('registering the plugin', async t => {
-  t.test('twice on one instance is refused', async t => {
+  t.test('twice on one instance is rejected', async t => {
     const app = Fastify()
     await app.register(cloudTasks, { tasks })
     t.equal((await registering(t, { tasks }, app))?.code, 'FST_TASKS_ALREADY_REGISTERED')
   })
 
-  t.test('below an instance that has it is refused', async t => {
+  t.test('below an instance that has it is rejected', async t => {
     const app = Fastify()
     await app.register(cloudTasks, { tasks })
     app.register(async child => { await child.register(cloudTasks, { tasks }) })
@@ -140,7 +140,7 @@ t.test('registering the plugin', async t => {
     await app.close()
   })
 
-  t.test('twice side by side mounts one definition twice, which is refused', async t => {
+  t.test('twice side by side mounts one definition twice, which is rejected', async t => {
     const app = Fastify()
     const handlers = { count: () => {} }
     app.register(async child => { await child.register(cloudTasks, { tasks, handlers }) })
@@ -173,17 +173,17 @@ t.test('registering the plugin', async t => {
     }
   })
 
-  t.test('over a route of the host is refused', async t => {
+  t.test('over a route of the host is rejected', async t => {
     const app = Fastify()
     app.post('/tasks/count', () => 'mine')
     t.equal((await registering(t, { tasks, handlers: { count: () => {} } }, app))?.code, 'FST_TASKS_ROUTE_TAKEN')
   })
 
-  t.test('without tasks is refused', async t => {
+  t.test('without tasks is rejected', async t => {
     t.equal((await registering(t, {}))?.code, 'FST_TASKS_INVALID_DEFINITION')
   })
 
-  t.test('with a schema that does not compile is refused at boot, also for a producer', async t => {
+  t.test('with a schema that does not compile is rejected at boot, also for a producer', async t => {
     const broken = { count: { payload: { type: 'no such type' } } }
     t.equal((await registering(t, { tasks: broken }))?.code, 'FST_TASKS_INVALID_SCHEMA')
     const worker = await registering(t, { tasks: broken, handlers: { count: () => {} } })
@@ -191,7 +191,7 @@ t.test('registering the plugin', async t => {
     t.ok(worker?.message.startsWith("The payload schema of task 'count' does not compile: schema is invalid"))
   })
 
-  t.test('a task handle is refused by an app that does not have the task', async t => {
+  t.test('a task handle is rejected by an app that does not have the task', async t => {
     const app = Fastify()
     t.teardown(() => app.close())
     t.throws(() => tasksOf(app, tasks), { code: 'FST_TASKS_NOT_REGISTERED' })
@@ -260,7 +260,7 @@ t.test('options', async t => {
     [{ onDropped: {} }, "'onDropped'"]
   ]
   for (const [options, names] of wrong) {
-    t.test(`${JSON.stringify(options)} is refused with a message that names ${names}`, async t => {
+    t.test(`${JSON.stringify(options)} is rejected with a message that names ${names}`, async t => {
       const error = await registering(t, { tasks, ...options })
       t.equal(error?.code, 'FST_TASKS_INVALID_OPTION')
       t.ok(error?.message.includes(names), error?.message ?? 'no error')
@@ -331,12 +331,12 @@ t.test('the environment', async t => {
     })
   })
 
-  t.test('with a bad value is refused', async t => {
+  t.test('with an invalid value is rejected', async t => {
     t.equal(code({ CLOUD_TASKS_QUEUE: 'a_b' }), 'FST_TASKS_INVALID_OPTION')
     t.equal(code({ CLOUD_TASKS_EMULATOR_HOST: 'http://127.0.0.1:8123' }), 'FST_TASKS_INVALID_OPTION')
   })
 
-  t.test('lacking several settings is told in one message', async t => {
+  t.test('lacking several settings is reported in one message', async t => {
     try {
       resolve({ CLOUD_TASKS_EMULATOR_HOST: '127.0.0.1:8123' })
       t.fail('was accepted')
@@ -348,7 +348,7 @@ t.test('the environment', async t => {
     }
   })
 
-  t.test('of production refuses a transport that nobody chose, and a queue in memory', async t => {
+  t.test('of production rejects a missing transport, and a queue in memory', async t => {
     t.equal(code({ NODE_ENV: 'production' }), 'FST_TASKS_NOT_FOR_PRODUCTION')
     t.equal(code({ NODE_ENV: 'production' }, { transport: 'local' }), 'FST_TASKS_NOT_FOR_PRODUCTION')
     t.equal(code({ ...cloud, NODE_ENV: 'production', K_SERVICE: 'web' }), undefined)

@@ -155,7 +155,7 @@ t.test('a wrong command line ends with code 2, before anything is read', async t
   for (const [args, err] of wrong) t.match(await command(['dead-letters', ...args], { cwd }), { code: 2, out: '', err }, args.join(' '))
 })
 
-t.test('an app without letters that can be reached is refused with what to do', async t => {
+t.test('an app without letters that can be reached is rejected with what to do', async t => {
   const cwd = t.testdir({ 'memory.js': source(`transport: 'local', ${ONCE}`), 'none.js': source(CLOUD.replace(/deadLetterQueue.*/, '')), 'app.js': source(CLOUD) })
   t.match(await command(['dead-letters', 'list', '-a', 'memory.js'], { cwd }), { code: 1, out: '', err: /app\.tasks\.deadLetters/ })
   const server = await startRecordingServer()

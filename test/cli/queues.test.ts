@@ -252,7 +252,7 @@ t.test('enqueue sends through the transport of the app and prints the result', a
   ])
 })
 
-t.test('enqueue refuses what cannot come to anything', async t => {
+t.test('enqueue rejects tasks that could not run', async t => {
   const server = await startService(t, {})
   t.match(await command(['enqueue', 'greet', '{"name":"A"}'], { cwd }), { code: 1, err: /\n {2}name {2}must NOT have fewer/ })
   t.match(await command(['enqueue', 'greet'], { cwd }), { code: 1, err: /fastify-cloud-tasks enqueue greet '\{/ })

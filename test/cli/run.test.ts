@@ -28,7 +28,7 @@ t.test('the payload comes from the argument, stdin or a file', async t => {
   t.match(await run([]), { code: 2, err: /missing task/ })
 })
 
-t.test('a payload that is not JSON is refused with the line, the column and what is expected there', async t => {
+t.test('a payload that is not JSON is rejected with the line, the column and what is expected there', async t => {
   const refused = async (input: string): Promise<string> => {
     const { code, out, err } = await run(['greet', '-'], { input })
     t.equal(code, 1)
@@ -56,7 +56,7 @@ t.test('a payload that is not JSON is refused with the line, the column and what
   for (const input of ['', '\n']) t.match(await refused(input), /the payload \(stdin\) is empty; for a task without data use/)
 })
 
-t.test('whatever is not JSON is refused with its place, and nothing else is', async t => {
+t.test('whatever is not JSON is rejected with its place, and nothing else is', async t => {
   const json = fc.json({ maxDepth: 3 })
   const damaged = fc
     .tuple(
@@ -123,7 +123,7 @@ t.test('an example is shown only if the validator of the app accepts it, else th
   t.match((await command(['run', 'strict', '{"name":"A"}', '-a', 'library.js'], { cwd })).err, /^ {2}something else is needed$/m)
 })
 
-t.test('a payload that does not fit is refused field by field', async t => {
+t.test('a payload that does not fit is rejected field by field', async t => {
   const { code, out, err } = await run(['greet', '{"name":"A","email":"nowhere"}'])
   t.equal(code, 1)
   t.equal(out, '')
@@ -196,14 +196,14 @@ t.test('a handler that does not heed its signal is given up when the grace perio
   t.match(err, /FST_TASKS_ABORTED/)
 })
 
-t.test('what a handler enqueues on the embedded queue is refused, with what to do', async t => {
+t.test('what a handler enqueues on the embedded queue is rejected, with what to do', async t => {
   const { code, err } = await run(['chain', '{}'])
   t.equal(code, 1)
   t.match(err, /FST_TASKS_SEND_FAILED/)
   t.match(err, /runs only in a server process/)
 })
 
-t.test('where several instances have a task of that name, its path tells them apart', async t => {
+t.test('where several instances have a task of that name, its path identifies it', async t => {
   writeFileSync(join(cwd, 'two.js'), appSource().replace('export default async function app (app) {', 'async function one (app) {') +
     "\nexport default async app => { await app.register(one, { prefix: '/a' }); await app.register(one, { prefix: '/b' }) }")
   t.match(await run(['greet', '{"name":"Ada"}', '-a', 'two.js']), { code: 1, err: /\/a\/tasks\/greet or \/b\/tasks\/greet/ })

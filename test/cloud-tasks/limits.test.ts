@@ -53,7 +53,7 @@ t.test('a default backoff gives way to the bound that was given', async t => {
   })
 })
 
-t.test('bad queue settings are refused in the service\'s words', async t => {
+t.test('invalid queue settings are rejected with the service\'s messages', async t => {
   const rate = (rateLimits: NonNullable<NewQueueSettings['rateLimits']>): string | undefined =>
     refusal(() => checkQueueSettings({ rateLimits }))
   const retry = (retryConfig: NonNullable<NewQueueSettings['retryConfig']>): string | undefined =>
@@ -89,7 +89,7 @@ function appEngine (request: AppEngineHttpRequest, dispatchDeadlineMs?: number):
   return refusal(() => { checkNewTask(queue, { appEngineHttpRequest: request, ...(dispatchDeadlineMs && { dispatchDeadlineMs }) }, now) })
 }
 
-t.test('bad task names are refused in the service\'s words', async t => {
+t.test('invalid task names are rejected with the service\'s messages', async t => {
   t.equal(task({ name: `${queue}/tasks/a_B-9` }), undefined)
   t.equal(task({ name: `${queue}/tasks/not a valid id` }), 'Task ID "not a valid id" can contain only letters ([A-Za-z]), ' +
     'numbers ([0-9]), hyphens (-), or underscores (_). Task ID must between 1 and 500 characters.')
@@ -100,7 +100,7 @@ t.test('bad task names are refused in the service\'s words', async t => {
     `The queue name from request ('${queue}') must be the same as the queue name in the named task ('${queue}-other').`)
 })
 
-t.test('bad requests are refused in the service\'s words', async t => {
+t.test('invalid requests are rejected with the service\'s messages', async t => {
   t.equal(refusal(() => { checkNewTask(queue, {}, now) }), 'Task.payload_type is not set.')
   t.equal(http({ url: '' }), 'HttpRequest.url is required.')
   for (const bad of ['localhost/x', 'ftp://localhost/x', '/x']) {
@@ -117,7 +117,7 @@ t.test('bad requests are refused in the service\'s words', async t => {
   for (const ms of [15_000, 86_415_000]) t.equal(appEngine({}, ms), undefined)
 })
 
-t.test('what production is only documented to refuse is refused too', async t => {
+t.test('what production rejects only according to its documentation is rejected too', async t => {
   const body = Buffer.from('x')
   for (const httpMethod of ['POST', 'PUT', 'PATCH'] as const) t.equal(http({ httpMethod, body }), undefined)
   for (const httpMethod of ['GET', 'HEAD', 'DELETE', 'OPTIONS'] as const) {

@@ -22,7 +22,7 @@ t.test('resource names print and parse to the same parts', async t => {
   t.equal(shortId(printQueueName(queue)), 'mail-1')
 })
 
-t.test('malformed resource names are told from bad ids', async t => {
+t.test('malformed resource names are distinguished from invalid ids', async t => {
   for (const name of ['', 'queues/q', 'projects/p/locations/l/queues/', 'projects/p/locations/l/queues/a_b',
     'projects/p/locations/l/queues/q/', 'x projects/p/locations/l/queues/q', 'projects/p q/locations/l/queues/q',
     `projects/p/locations/l/queues/${'q'.repeat(101)}`]) {
@@ -197,7 +197,7 @@ t.test('the first attempt carries five headers and the service\'s user agent', a
     'X-AppEngine-TaskExecutionCount', 'X-AppEngine-TaskETA'])
 })
 
-t.test('after a timeout the two targets are told different things', async t => {
+t.test('after a timeout the two target types get different headers', async t => {
   const timedOut = { ...base, dispatchCount: 2, previousResponse: 0 }
   const http = dispatchHeaders({ ...timedOut, httpRequest: { url: 'http://localhost/' } })
   t.equal(http['X-CloudTasks-TaskPreviousResponse'], '504')

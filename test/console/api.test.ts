@@ -222,7 +222,7 @@ t.test('queues are paused, resumed and purged', async t => {
   t.match(await read('tasks?state=done&state=done'), { error: { code: 'FST_TASKS_CONSOLE_REQUEST' } })
 })
 
-t.test('a console hears of its own app only, when there are several in the process', async t => {
+t.test('a console only shows its own app if there are several in the process', async t => {
   const attempts = watchAttempts(t)
   const one = await serve(t)
   const two = await serve(t)

@@ -20,7 +20,7 @@ async function statuses (app: FastifyInstance, headers: Record<string, string> =
   return new Set(responses.map(({ statusCode }) => statusCode))
 }
 
-t.test('auth refuses the page and everything below it', async t => {
+t.test('auth protects the page and everything below it', async t => {
   const refusals: Array<[what: string, auth: ConsoleOptions['auth'], status: number]> = [
     [
       'throws',
@@ -260,7 +260,7 @@ t.test('auth refuses the page and everything below it', async t => {
   }
 })
 
-t.test('auth lets pass whom it accepts, in every style of a hook', async t => {
+t.test('auth accepts callers, in every style of a hook', async t => {
   const styles: Array<[what: string, auth: ConsoleOptions['auth']]> = [
     ['returns', isAda],
     [

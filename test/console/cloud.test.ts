@@ -107,7 +107,7 @@ t.test('where the queues are in Google Cloud, the attempts that this process ser
   })
 })
 
-t.test('what only Cloud Tasks can do is refused, with the command that does it', async t => {
+t.test('what only Cloud Tasks can do is rejected, with the command for it', async t => {
   const { app, read, write } = await serveCloud(t)
   await deliver(app, 'greet', '{"name":"Ada"}', { id: 'done' })
   const name = `${queues}/default/tasks/done`

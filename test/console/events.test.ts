@@ -39,7 +39,7 @@ t.test('events', async t => {
     }
   }
 
-  t.test('tell what changed, at most four times a second, and nothing while nothing happens', async t => {
+  t.test('report changes at most four times a second, and nothing without changes', async t => {
     const attempts = watchAttempts(t)
     const { app, enqueue, write } = await serve(t)
     const { response, messages } = await listen(t, app)
@@ -77,7 +77,7 @@ t.test('events', async t => {
     t.ok(Date.now() - before < 2000)
   })
 
-  t.test('are not queued for a page that does not read; it is told to load again', async t => {
+  t.test('are not queued for a slow page, which is asked to reload', async t => {
     const live = new LiveStream(systemClock, () => ({ pad: 'x'.repeat(1_000_000) }))
     const responses: ServerResponse[] = []
     const server = createServer((_request, response) => {
@@ -110,7 +110,7 @@ t.test('events', async t => {
     request.destroy()
   })
 
-  t.test('have no HEAD, which would hold a place for ever', async t => {
+  t.test('have no HEAD, which would hold a place forever', async t => {
     const { app } = await serve(t)
     t.equal((await app.inject({ method: 'HEAD', url: '/console/api/events' })).statusCode, 404)
     t.equal((await app.inject({ method: 'HEAD', url: '/console/api/overview' })).statusCode, 200)

@@ -44,7 +44,7 @@ t.test('requests of other sites', async t => {
     }
   })
 
-  t.test('read nothing either, whatever CORS the host allows', async t => {
+  t.test("read nothing either, regardless of the app's CORS settings", async t => {
     t.equal(await status({ host: 'localhost' }, 'overview', 'GET'), 200)
     t.equal(await status({ host: 'localhost', origin: 'http://evil.example' }, 'overview', 'GET'), 403)
     t.equal(await status({ host: 'localhost', origin: 'http://localhost', 'sec-fetch-site': 'cross-site' }, 'overview', 'GET'), 403)
@@ -58,7 +58,7 @@ t.test('requests of other sites', async t => {
     )
   })
 
-  t.test('are told from those of the page behind a proxy that rewrites Host', async t => {
+  t.test('are distinguished from those of the page behind a proxy that rewrites Host', async t => {
     // nginx sends the address of the upstream server, unless it is told otherwise.
     const behind = { ...good, host: '127.0.0.1:3000', origin: 'https://console.example' }
     t.equal(await status({ ...behind, 'sec-fetch-site': 'same-origin' }), 200)

@@ -51,7 +51,7 @@ t.test('dead letters are replayed and discarded by their ids, with a result for 
   t.equal((await read<LetterPage>('letters')).letters.length, 1, 'the replayed one failed again')
 })
 
-t.test('what others wrote is listed as text, and replayed to a task that is named', async t => {
+t.test('untrusted facts are shown as text, and letters are replayed as another task', async t => {
   const { app, read, write } = await serve(t, { plugin })
   const letter = { queue: 'slow', task: HOSTILE, attempts: 1, at: 0, error: { name: HOSTILE, message: HOSTILE } }
   for (const header of [printOrigin({ id: 'x', postponements: 0, letter }), 'e30', HOSTILE.replaceAll(/[^ -~]/g, '')]) {
@@ -66,7 +66,7 @@ t.test('what others wrote is listed as text, and replayed to a task that is name
   t.match(results[0]!.problem, "'as'")
 })
 
-t.test('malformed requests for letters are refused, and writes without the token', async t => {
+t.test('malformed requests for letters are rejected, and writes without the token', async t => {
   const { app, read, write } = await serve(t, { plugin })
   const refused: Array<Promise<{ error: ApiError }>> = [
     ...['limit=0', 'limit=1001', 'limit=x', 'endedBefore=soon', 'endedBefore=-1'].map(async search => await read<{ error: ApiError }>(`letters?${search}`)),

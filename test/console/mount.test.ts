@@ -63,7 +63,7 @@ t.test('the page', async t => {
   })
 })
 
-t.test('options that are unknown or wrong are refused by name', async t => {
+t.test('options that are unknown or invalid are rejected by name', async t => {
   const bad: Array<[object, RegExp]> = [
     [{ atuh: () => {} }, /unknown option 'atuh'; did you mean 'auth'/],
     [{ auth: true }, /'auth' must be a function, an array of functions, or 'inherited'/],
@@ -88,7 +88,7 @@ t.test('options that are unknown or wrong are refused by name', async t => {
 })
 
 t.test('a console', async t => {
-  t.test('without the plugin is refused', async t => {
+  t.test('without the plugin is rejected', async t => {
     const app = Fastify()
     t.teardown(() => app.close())
     app.register(taskConsole)

@@ -14,7 +14,7 @@ const { distance, duration, bytes } = await load('tasks/quantity.js')
 const { visible } = await load('parts/visible-text.js')
 const { readable, under } = await load('form/pointer.js')
 
-t.test('a schema is told apart by what a form shows for it', async t => {
+t.test('the kind of a schema determines its form field', async t => {
   const kind = (schema: unknown): string => describe(schema, schema).kind
   t.equal(kind(Type.Object({ a: Type.String() })), 'object')
   t.equal(kind(Type.Object({})), 'record')
@@ -100,7 +100,7 @@ t.test('the variant of a union is found by its value', async t => {
   t.same(variants.map(variant => variantName(variant, {})), ['text', 'kind: "mail"', 'kind: "sms"', 'list of integer', 'null'])
 })
 
-t.test('every pointer that has a field is known, so that faults elsewhere can be told', async t => {
+t.test('every pointer that has a field is known, so that other faults can be shown separately', async t => {
   const schema = Type.Object({
     'a/b': Type.Array(Type.Object({ c: Type.Optional(Type.String()) })),
     d: Type.Optional(Type.Object({ e: Type.String() }))
@@ -110,13 +110,13 @@ t.test('every pointer that has a field is known, so that faults elsewhere can be
   t.equal(readable('/items/2/a~1b/name'), 'items[2]["a/b"].name')
 })
 
-t.test('the rules of a value are told in few words', async t => {
+t.test('the rules of a value are shown in short', async t => {
   t.equal(rulesOf(describe(Type.Integer({ minimum: 1, maximum: 10 }), {})), 'whole number, 1 to 10')
   t.equal(rulesOf(describe(Type.String({ format: 'email', minLength: 2 }), {})), 'email, at least 2 characters')
   t.equal(rulesOf(describe(Type.String({ format: 'email' }), {}), 'email'), '')
 })
 
-t.test('JSON text is laid out as it is written, whatever JavaScript would make of its numbers and keys', async t => {
+t.test('JSON text is formatted without changing its numbers and keys', async t => {
   const print = (text: string): string => layout(text).map((piece: { text: string }) => piece.text).join('')
   const value = { a: [], b: {}, c: [1, { d: null, e: 'x "y" \\ {' }], f: true }
   t.equal(print(JSON.stringify(value)), JSON.stringify(value, null, 2))
@@ -125,7 +125,7 @@ t.test('JSON text is laid out as it is written, whatever JavaScript would make o
   for (const broken of ['{"a":', ']]]{', '"open', 'a{b', '']) t.equal(print(broken).replace(/\s/g, ''), broken)
 })
 
-t.test('seconds of which nothing was told are filled: nothing happened, and as many waited', async t => {
+t.test('missing seconds are filled: without events, and with the same number of waiting tasks', async t => {
   const second = 1_800_000_000_000
   const seconds = fill([{ at: second - 5000, arrived: 4, succeeded: 1, failed: 1, waiting: 2 }], second)
   t.equal(seconds.length, 300)
@@ -138,7 +138,7 @@ t.test('seconds of which nothing was told are filled: nothing happened, and as m
   t.same([0, 1, 3, 7, 41, 99, 100].map(nice), [1, 1, 4, 10, 50, 100, 100])
 })
 
-t.test('times and sizes are told as a person would', async t => {
+t.test('times and sizes are human-readable', async t => {
   t.same([0.2, 12.4, 1200, 2000, 12_000, 125_000, 3_780_000, 187_200_000].map(duration), [
     '<1 ms',
     '12 ms',

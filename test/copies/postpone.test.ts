@@ -14,7 +14,7 @@ const tasks = defineTasks({ work: { payload: Type.Any() } })
 const once = { default: { retryConfig: { maxAttempts: 2, minBackoffSeconds: 0.001, maxBackoffSeconds: 0.001 } } }
 const seen = ({ id, originalId, queue, attempt, postponements }: TaskContext) => ({ id, originalId, queue, attempt, postponements })
 
-t.test('a task that is postponed runs again, with attempts of its own, in the embedded queue', async t => {
+t.test('a postponed task runs again, with new attempts, in the embedded queue', async t => {
   for (const target of [{ type: 'http' }, { type: 'appEngine' }] as const) {
     const attempts = watchAttempts(t)
     const runs: Array<ReturnType<typeof seen> & { payload: unknown }> = []

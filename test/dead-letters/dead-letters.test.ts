@@ -88,7 +88,7 @@ for (const place of ['embedded', 'cloud'] as const) {
       t.strictSame((await app.tasks.deadLetters.list()).letters, [])
     })
 
-    await t.test('filters choose, pages and progress are told, and discarded letters are gone', async t => {
+    await t.test('filters select letters, pages and progress are reported, and discarded letters are gone', async t => {
       fails = true
       attempts.ends.splice(0)
       for (const n of [1, 2, 3]) await app.enqueue('work', n)
@@ -169,7 +169,7 @@ t.test('a payload that makes the option drop its task leaves a letter', async t 
   t.hasStrict((await app.tasks.deadLetters.list()).letters, [{ task: 'work', error: { code: 'FST_TASKS_INVALID_PAYLOAD' } }])
 })
 
-t.test('bad options and questions are refused', async t => {
+t.test('invalid options and questions are rejected', async t => {
   const register = async (options: object) => await Fastify().register(cloudTasks, { tasks, transport: 'local', ...options } as never).ready()
   await t.rejects(register({ deadLetterQueue: 'default' }), { code: 'FST_TASKS_INVALID_OPTION', message: /the plugin's own 'queue'/ })
   await t.rejects(register({ deadLetterQueue: 'mail', queues: { mail: {} } }), { message: /the option 'queues' names/ })

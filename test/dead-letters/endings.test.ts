@@ -68,7 +68,7 @@ t.test('a task that is deleted during its last attempt leaves no letter', async 
   t.strictSame(await letters(), [])
 })
 
-t.test('a task that nothing here knows leaves a letter, which can be listed, discarded, and replayed under a name', async t => {
+t.test('a task that is unknown here leaves a letter, which can be listed, discarded, and replayed as another task', async t => {
   const seen: unknown[] = []
   const queues = { default: { retryConfig: { maxAttempts: 2, minBackoffSeconds: 0.001, maxBackoffSeconds: 0.001 } } }
   const { app, log, clock, add, letters, settle } = await startStill(t, { queues, handlers: { work: payload => { seen.push(payload) } } })
@@ -145,7 +145,7 @@ t.test('an id that is used again after its letter was discarded, or its queue pu
   t.equal(new Set(ids).size, 4)
 })
 
-t.test('what is in the dead-letter queue, whoever put it there, never makes a letter and never ends by failing', async t => {
+t.test('tasks in the dead-letter queue never create a letter and never end by failing, regardless of their origin', async t => {
   const seen: unknown[] = []
   let what = 'throw'
   const { app, add, letters, run, settle, attempts } = await startStill(t, {

@@ -96,7 +96,7 @@ t.test('any message gets an answer, and an error is always the caller\'s', async
   t.same(faults, [])
 })
 
-t.test('whatever the path and the method, the answer has the form of Google', async t => {
+t.test("for any path and method, the response has Google's format", async t => {
   const { http, faults } = await serveBoth(t, { engine: { started: false } })
   const segment = fc.oneof(
     fc.constantFrom(

@@ -33,7 +33,7 @@ t.test('one port speaks gRPC and REST, and both see the same queues', async t =>
   t.equal(emulator.engine.getQueue(`${queue}2`).state, 'RUNNING')
 })
 
-t.test('web pages cannot call it, whatever browsers let them send', async t => {
+t.test('web pages cannot call it with any request that browsers allow', async t => {
   const { port } = await listening(t, { queues: [queue] })
   const open = await listening(t, { queues: [queue], host: '0.0.0.0' })
   const status = async (method: string, path: string, headers: Record<string, string>, body = '', at = port): Promise<number> => {
@@ -93,7 +93,7 @@ t.test('before it listens there is no address, and once closed it does not liste
   await t.rejects(connectOnce(other.port), { code: 'ECONNREFUSED' })
 })
 
-t.test('two emulators live side by side, and a port that is taken is refused', async t => {
+t.test('two emulators live side by side, and a port that is taken is rejected', async t => {
   const first = await listening(t)
   await listening(t)
   const second = createEmulator({ port: first.port })
@@ -130,7 +130,7 @@ t.test('options are checked, and a message names the option and how to fix it', 
   t.throws(() => createEmulator([] as object), { code: 'FST_TASKS_INVALID_OPTION' })
 })
 
-t.test('names are refused for as long as the options say', async t => {
+t.test('names are rejected for as long as the options say', async t => {
   const clock = new ManualClock()
   const emulator = await listening(t, { queues: [queue], taskTombstoneSeconds: 30, queueTombstoneSeconds: 0, clock })
   const { engine } = emulator
@@ -203,7 +203,7 @@ t.test('keys are published as PEM certificates by key id, too, and those verify 
   t.equal(payload.email, 'tasks@demo.iam.gserviceaccount.com')
 })
 
-t.test('a token is used for five minutes, and then a fresh one is made', async t => {
+t.test('a token is reused for five minutes, then a new one is issued', async t => {
   const clock = new ManualClock()
   const target = await recordingTarget(t)
   const emulator = await listening(t, { queues: [queue], clock })
@@ -262,7 +262,7 @@ t.test('with a directory everything is there after a restart, the key of the tok
   await third.close()
 })
 
-t.test('a directory that holds something else, or that cannot be, is refused', async t => {
+t.test('a directory that holds something else, or that cannot be, is rejected', async t => {
   const data = folder(t)
   writeFileSync(join(data, 'thesis.txt'), 'precious')
   await t.rejects(createEmulator({ port: 0, data }).listen(), { name: 'StoreError', message: /thesis\.txt/ })
@@ -353,7 +353,7 @@ t.test(
   }
 )
 
-t.test('a connection that says nothing is closed, one that hesitates is not', async t => {
+t.test('a silent connection is closed, a slow one is not', async t => {
   const port = new Port((request, response) => { response.end(request.method) }, { onHttp2: socket => { socket.end() }, silenceMs: 200 })
   await new Promise<void>(resolve => { port.server.listen(0, '127.0.0.1', resolve) })
   t.teardown(() => { port.server.close(); port.destroyConnections() })

@@ -267,7 +267,7 @@ const rows: Row[] = [
   )
 ]
 
-t.test('what Cloud Tasks refuses is refused with its code and words, over REST and gRPC', async t => {
+t.test('what Cloud Tasks rejects is rejected with its code and words, over REST and gRPC', async t => {
   const { http, grpc, faults, engine } = await serveBoth(t, { engine: { started: false } })
   await http('POST', `/v2/${parent}/queues`, { name: `${parent}/queues/deleted` })
   await http('DELETE', `/v2/${parent}/queues/deleted`)

@@ -103,7 +103,7 @@ t.test('fields select a part of the response', async t => {
   t.strictSame((await http('GET', `/v2/${queue}/tasks`)).body, {}, 'refused before anything was created')
 })
 
-t.test('any selector selects or is refused, and what is selected is a part of the response', async t => {
+t.test('any selector selects or is rejected, and what is selected is a part of the response', async t => {
   const { schemas } = await loadProtos()
   const schema = schemas.message('google.cloud.tasks.v2.ListTasksResponse')
   const json = { tasks: [{ name: 'a', httpRequest: { url, headers: { a: 'b' } } }, { name: 'b' }], nextPageToken: 'x' }
@@ -122,7 +122,7 @@ t.test('any selector selects or is refused, and what is selected is a part of th
   t.throws(() => parseSelection(schema, 'tasks/httpRequest/headers' + '/x'.repeat(10_000)), { code: 'INVALID_ARGUMENT' })
 })
 
-t.test("NaN and infinity are refused in a queue's settings", async t => {
+t.test("NaN and infinity are rejected in a queue's settings", async t => {
   const { http, grpc } = await serveBoth(t)
   const name = `${parent}/queues/nan`
   for (const value of ['NaN', 'Infinity', '-Infinity']) {

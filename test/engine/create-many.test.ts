@@ -42,7 +42,7 @@ t.test('what is wrong with one of many tasks ends that one alone', async t => {
   await t.rejects(engine.createTasks(`${queue}-none`, [{ httpRequest }]), { code: 'NOT_FOUND' })
 })
 
-t.test('many tasks that the store refuses are all refused, and their names are free again', async t => {
+t.test('many tasks that the store rejects are all rejected, and their names are free again', async t => {
   const store = new FragileStore()
   const { engine } = await startEngine({ store, started: false })
   const tasks = [{ name: name('a'), httpRequest }, { httpRequest }, { name: name('a'), httpRequest }]

@@ -235,7 +235,7 @@ t.test('an App Engine task without a deadline of its own has ten minutes', async
   await engine.close()
 })
 
-t.test('whatever the dispatcher does wrong is reported and counts as no response', async t => {
+t.test('errors of the dispatcher are reported and count as no response', async t => {
   const failure = new Error('connection refused')
   const wrong = [
     () => {
@@ -259,7 +259,7 @@ t.test('whatever the dispatcher does wrong is reported and counts as no response
   }
 })
 
-t.test('all that an engine starts runs in the async context in which it was made', async t => {
+t.test('everything that an engine starts runs in the async context of its creation', async t => {
   const storage = new AsyncLocalStorage<string>()
   const seen: string[] = []
   const note = (what: string): void => { seen.push(`${what} ${storage.getStore()}`) }

@@ -42,7 +42,7 @@ t.test('a task is given up after its last attempt, or 31 days after creation', a
   await engine.close()
 })
 
-t.test('a task that is deleted or purged, or whose queue is, ignores what its attempt comes to', async t => {
+t.test('a task that is deleted or purged, or whose queue is, ignores the result of its attempt', async t => {
   for (const end of ['deleteTask', 'purgeQueue', 'deleteQueue'] as const) {
     for (const status of [200, 500]) {
       const { engine, clock, store, attempts, last } = await startEngine({ queueTombstoneMs: 0 })
@@ -60,7 +60,7 @@ t.test('a task that is deleted or purged, or whose queue is, ignores what its at
   }
 })
 
-t.test('purge takes what was there, in slices, and nothing that came after', async t => {
+t.test('purge removes existing tasks in slices, and no later ones', async t => {
   const { engine, clock, store } = await startEngine({ started: false })
   for (let i = 0; i < 1200; i++) await engine.createTask(queue, named(`t${i}`))
   let done = false
@@ -82,7 +82,7 @@ t.test('purge takes what was there, in slices, and nothing that came after', asy
   await engine.close()
 })
 
-t.test('an attempt that was not delivered counts as not made', async t => {
+t.test('an attempt that was not delivered does not count', async t => {
   const undelivered = async () => await Promise.resolve('undelivered' as const)
 
   t.test('its task is as it was before, and due again after a second', async t => {
@@ -119,7 +119,7 @@ t.test('an attempt that was not delivered counts as not made', async t => {
     await engine.close()
   })
 
-  t.test('another attempt of the task that runs meanwhile counts', async t => {
+  t.test('another attempt of the task that runs at the same time counts', async t => {
     const answers: Array<(answer: { status: number } | 'undelivered') => void> = []
     const { engine, clock } = await startEngine({ dispatch: async () => await new Promise(resolve => { answers.push(resolve) }) })
     const { name } = await engine.createTask(queue, named('a'))
@@ -134,7 +134,7 @@ t.test('an attempt that was not delivered counts as not made', async t => {
     await engine.close()
   })
 
-  t.test('what the store has refused before is still stored later', async t => {
+  t.test('an earlier failed write is still stored later', async t => {
     const store = new FragileStore()
     const answers = [{ status: 500 }, 'undelivered' as const]
     const { engine, clock } = await startEngine({ store, dispatch: async () => answers.shift() ?? { status: 200 } })
@@ -148,7 +148,7 @@ t.test('an attempt that was not delivered counts as not made', async t => {
     await engine.close()
   })
 
-  t.test('observers are told, and a deleted task stays deleted', async t => {
+  t.test('observers are notified, and a deleted task stays deleted', async t => {
     let answer = (_: 'undelivered'): void => {}
     const { engine, clock } = await startEngine({ dispatch: async () => await new Promise(resolve => { answer = resolve }) })
     const heard: string[] = []

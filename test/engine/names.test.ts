@@ -3,7 +3,7 @@ import { FragileStore, httpRequest, parent, queue, startEngine } from '../suppor
 
 const named = (id: string) => ({ name: `${queue}/tasks/${id}`, httpRequest })
 
-t.test('a name is taken while its task exists and for a while after', async t => {
+t.test('a name cannot be reused while its task exists and for a while after', async t => {
   const { engine, clock, last } = await startEngine({ taskTombstoneMs: 60_000 })
   await engine.createTask(queue, named('t'))
   await t.rejects(engine.createTask(queue, named('t')), { code: 'ALREADY_EXISTS', message: 'Requested entity already exists' })
@@ -23,7 +23,7 @@ t.test('a name is taken while its task exists and for a while after', async t =>
   await engine.close()
 })
 
-t.test('every way for a task to end leaves its name taken', async t => {
+t.test('every end of a task leaves a tombstone', async t => {
   const { engine, clock, last } = await startEngine()
   await engine.updateQueue(queue, { retryConfig: { maxAttempts: 2 } })
   const later = { scheduleAt: clock.now() + 5000 }
@@ -41,7 +41,7 @@ t.test('every way for a task to end leaves its name taken', async t => {
   await engine.close()
 })
 
-t.test('ids that the service picked are remembered only on request', async t => {
+t.test('generated ids are remembered only on request', async t => {
   for (const rememberGeneratedNames of [false, true]) {
     const { engine, last } = await startEngine({ rememberGeneratedNames })
     const { name } = await engine.createTask(queue, { httpRequest })
@@ -71,7 +71,7 @@ t.test('forgotten names leave the store too', async t => {
   await engine.close()
 })
 
-t.test('a second task of a name that is being stored shares the first one\'s fate', async t => {
+t.test('a second task with a name that is being stored waits for the first one\'s result', async t => {
   const { engine, clock, store, errors, attempts } = await startEngine({ store: new FragileStore() })
   let open = () => {}
   const shut = () => { store.gate = new Promise(resolve => { open = resolve }) }

@@ -42,7 +42,7 @@ t.test('rate and concurrency hold, and changes of them apply at once', async t =
   await engine.close()
 })
 
-t.test('a paused queue takes tasks and dispatches none until it is resumed', async t => {
+t.test('a paused queue accepts tasks and dispatches none until it is resumed', async t => {
   const { engine, clock, attempts, last } = await startEngine()
   await engine.createTask(queue, { httpRequest })
   t.match(await engine.pauseQueue(queue), { state: 'PAUSED' })

@@ -136,7 +136,7 @@ t.test('a map in parts holds what a map holds, and lists it while it changes', a
   t.equal(map.size, 1000)
 })
 
-t.test('a remembered name is refused until its time has passed, and costs no memory for long after', async t => {
+t.test('a name cannot be reused until its tombstone expires, and its memory is freed soon after', async t => {
   const clock = new ManualClock()
   const names = new Tombstones(clock)
   const minute = 60_000
@@ -167,7 +167,7 @@ t.test('a remembered name is refused until its time has passed, and costs no mem
   t.equal(names.size, 0)
 })
 
-t.test('a remembered name is refused for as long as it was to be, however the wall clock jumps', async t => {
+t.test('a tombstone has its full duration regardless of jumps of the wall clock', async t => {
   const clock = new ManualClock()
   const names = new Tombstones(clock)
   names.add('x', 3_600_000)
@@ -181,7 +181,7 @@ t.test('a remembered name is refused for as long as it was to be, however the wa
   t.notOk(names.has('x'))
 })
 
-t.test('what the store has refused is retried by itself, and reported once a minute with a count', async t => {
+t.test('failed writes are retried automatically, and reported once a minute with a count', async t => {
   const store = new FragileStore()
   const reported: Array<{ during: string, count?: number }> = []
   const onError = (_: unknown, where: { during: string, count?: number }): void => { reported.push(where) }

@@ -4,7 +4,7 @@ import { httpRequest, parent, queue, startEngine } from '../support/engine-harne
 const day = 24 * 3600 * 1000
 const named = (id: string) => ({ name: `${queue}/tasks/${id}`, httpRequest })
 
-t.test('queues refuse what production refuses, in its words', async t => {
+t.test('queues reject what production rejects, with its messages', async t => {
   const { engine, clock } = await startEngine({ queueTombstoneMs: 7 * day })
   const missing = `${parent}/queues/missing`
   await t.rejects(engine.createQueue(queue), { code: 'ALREADY_EXISTS', message: 'Queue already exists' })
@@ -47,7 +47,7 @@ t.test('queues refuse what production refuses, in its words', async t => {
   await engine.close()
 })
 
-t.test('changes of a queue that are asked for at once all hold', async t => {
+t.test('concurrent changes of a queue all apply', async t => {
   const { engine } = await startEngine()
   await Promise.all([
     engine.pauseQueue(queue),

@@ -7,7 +7,7 @@ import { FragileStore, httpRequest, parent, queue, startEngine } from '../suppor
 const day = 24 * 3600 * 1000
 const named = (id: string) => ({ name: `${queue}/tasks/${id}`, httpRequest })
 
-t.test('what a store refuses after an attempt is reported, true in memory, and stored with the next settle', async t => {
+t.test('a failed write after an attempt is reported, applies in memory, and is stored with the next settle', async t => {
   const { engine, clock, store, errors, attempts, last } = await startEngine({ store: new FragileStore() })
   const done = await engine.createTask(queue, named('done'))
   const retried = await engine.createTask(queue, named('retried'))
@@ -40,7 +40,7 @@ t.test('what a store refuses after an attempt is reported, true in memory, and s
   t.equal(store.getTask(retried.name), undefined, 'closing tries once more')
 })
 
-t.test('a change that the store refuses did not happen', async t => {
+t.test('a change that the store rejects has no effect', async t => {
   const { engine, clock, store, attempts, last } = await startEngine({ store: new FragileStore() })
   const waiting = await engine.createTask(queue, { ...named('waiting'), scheduleAt: clock.now() + 1000 })
   const running = await engine.createTask(queue, named('running'))
@@ -94,7 +94,7 @@ t.test('a task that the store has lost is reported, not dispatched', async t => 
   await engine.close()
 })
 
-t.test('an engine that is opened on what another left behind goes on where that one stood', async t => {
+t.test('an engine that is opened on the store of another continues where that one stopped', async t => {
   const store = new MemoryStore()
   const clock = new ManualClock()
   const first = await startEngine({ store, clock, queueTombstoneMs: 7 * day })
@@ -135,7 +135,7 @@ t.test('an engine that is opened on what another left behind goes on where that 
   await second.close()
 })
 
-t.test('an observer hears of every step of a task, and what it throws changes nothing', async t => {
+t.test('an observer receives every event of a task, and errors that it throws have no effect', async t => {
   const { engine, clock, last, errors } = await startEngine()
   await engine.updateQueue(queue, { retryConfig: { maxAttempts: 2 } })
   const heard: unknown[] = []

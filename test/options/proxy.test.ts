@@ -37,7 +37,7 @@ async function startProxy (t: Test) {
   return Object.assign(proxy, { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` })
 }
 
-t.test('an emulator is reached directly, whatever proxies the environment has', async t => {
+t.test('an emulator is called directly, regardless of proxies in the environment', async t => {
   const server = await startRecordingServer()
   t.teardown(() => server.close())
   const proxy = await startProxy(t)
@@ -110,7 +110,7 @@ t.test('which variable counts follows each library', async t => {
 })
 
 t.test('keys of tokens', async t => {
-  t.test('of an emulator are fetched directly where Node.js is told to use a proxy', async t => {
+  t.test('of an emulator are fetched directly even if Node.js is set to use a proxy', async t => {
     if (!process.allowedNodeEnvironmentFlags.has('--use-env-proxy')) {
       t.pass('skipped: this Node.js has no NODE_USE_ENV_PROXY')
       return
@@ -156,7 +156,7 @@ t.test('keys of tokens', async t => {
     }
     t.equal(
       (await explanation({ https_proxy: 'http://127.0.0.1:1' })).includes(
-        'past the proxy that https_proxy names, which Node.js uses only with NODE_USE_ENV_PROXY=1'
+        'the request ignores the proxy in https_proxy, which Node.js uses only with NODE_USE_ENV_PROXY=1'
       ),
       true
     )

@@ -123,7 +123,7 @@ t.test('an attempt at its deadline has ended, although its handler has not', asy
   t.hasStrict(sdk.spans()[0], { status: { code: 2 }, attributes: { 'error.type': 'FST_TASKS_DEADLINE_EXCEEDED', 'http.response.status_code': 504 } })
 })
 
-t.test('a duplicate is marked, a failed send and a refused payload are errors', async t => {
+t.test('a duplicate is marked, a failed send and a rejected payload are errors', async t => {
   const sdk = startSdk(t)
   const { app, enqueue } = await startApp(t, { handlers: {} })
   await enqueue('work', {}, { id: '7' })
@@ -321,7 +321,7 @@ t.test('an error of the SDK changes no outcome', async t => {
   t.ok(reported.every(error => (error as Error).message === 'broken SDK'))
 })
 
-t.test('it can be disabled and enabled, and refuses options that it does not know', async t => {
+t.test('it can be disabled and enabled, and rejects options that it does not know', async t => {
   const sdk = startSdk(t, { enabled: false })
   const { enqueue } = await startApp(t, { handlers: {} })
   await enqueue('work', {})

@@ -128,7 +128,7 @@ t.test('an error names the field, wherever it stands in the schema', async t => 
   })
 })
 
-t.test('rules that stand in the schema are told', async t => {
+t.test('rules in the schema are shown', async t => {
   const cases: Array<[schema: object, payload: unknown, problem: string]> = [
     [
       z.object({ a: z.number().min(3), b: z.string().max(2), c: z.array(z.string()).min(1) }),

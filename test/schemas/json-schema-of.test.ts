@@ -100,7 +100,7 @@ t.test('the command line', async t => {
     t.equal('schema' in listed[2]!, false)
   })
 
-  t.test('run shows a payload that fits, or says that the schema cannot be shown', async t => {
+  t.test('run shows a valid payload, or says that the schema cannot be shown', async t => {
     const cwd = t.testdir({ 'app.js': app, node_modules: t.fixture('symlink', process.cwd() + '/node_modules') })
     const { code, err } = await command(['run', 'zod'], { cwd })
     t.equal(code, 1)
@@ -112,7 +112,7 @@ t.test('the command line', async t => {
     t.ok(valibot.err.includes('Its schema cannot be shown'), valibot.err)
   })
 
-  t.test('run points at the fields that do not fit, in the words of the library', async t => {
+  t.test('run shows the invalid fields with the messages of the library', async t => {
     const cwd = t.testdir({ 'app.js': app, node_modules: t.fixture('symlink', process.cwd() + '/node_modules') })
     const zod = await command(['run', 'zod', '{"order":"42","email":"nobody"}'], { cwd })
     t.ok(zod.err.includes('  email  Invalid email address\n'), zod.err)

@@ -54,7 +54,7 @@ for (const [library, tasks] of Object.entries(libraries)) {
       t.same(seen.at(-1), shipment)
     })
 
-    t.test('refuse a payload that does not fit, naming the field and never the value', async t => {
+    t.test('reject an invalid payload with the field and never the value', async t => {
       const { app } = await start(t, { tasks: tasks as typeof typebox })
       const refused = await app
         .enqueue('ship-order', { ...shipment, items: [shipment.items[0], { sku: 'b', email: 'secret-value' }] })
@@ -88,7 +88,7 @@ for (const [library, tasks] of Object.entries(libraries)) {
       }
     })
 
-    t.test('refuse it at the route, too, where its log and answer do not quote it', async t => {
+    t.test('reject it at the route too, where log and response do not quote it', async t => {
       const attempts = watchAttempts(t)
       const { app, log } = await start(t, {
         tasks: tasks as typeof typebox,

@@ -198,7 +198,7 @@ t.test('a schema whose validate misbehaves makes an invalid payload and no crash
   }
 })
 
-t.test('what is no Standard Schema of version 1 is refused at registration with the name of the task', async t => {
+t.test('what is no Standard Schema of version 1 is rejected at registration with the name of the task', async t => {
   const bad: Array<[schema: object, words: string]> = [
     [{ '~standard': {} }, "its '~standard' has no function 'validate'"],
     [{ '~standard': null }, "its '~standard' has no function 'validate'"],

@@ -53,14 +53,14 @@ t.test('a payload whose validator never settles', async t => {
     enqueue: async () => await app.enqueue('endless', 'x'),
     'app.tasks.run': async () => await app.tasks.run('endless', 'x')
   })) {
-    t.test(`is refused by ${what} after 30 seconds`, async t => {
+    t.test(`is rejected by ${what} after 30 seconds`, async t => {
       t.match(await endAfter(t, clock, 30_000, call()), {
         code: 'FST_TASKS_VALIDATION_TIMEOUT', statusCode: 503, explanation: /'endless' did not settle within 30 s/
       })
     })
   }
 
-  t.test('is refused as one of enqueueMany, and no other', async t => {
+  t.test('is rejected as one of enqueueMany, and no other', async t => {
     const many = app.tasks.enqueueMany('endless', [{ payload: 'x' }, { payload: undefined }])
     t.match(await endAfter(t, clock, 30_000, many), [
       { status: 'rejected', reason: { code: 'FST_TASKS_VALIDATION_TIMEOUT' } },

@@ -4,7 +4,7 @@ import { damage } from './damage.js'
 /** What one commit of the store that is damaged holds. */
 const COMMIT = 50
 
-t.test('a damaged store is refused, or nothing acknowledged is missing but what the documentation names', async t => {
+t.test('a damaged store is rejected, or nothing acknowledged is missing but what the documentation names', async t => {
   const seed = 77
   const { refused, unnoticed, raw, crashed } = await damage(40, seed)
   t.comment({ unnoticed })

@@ -43,7 +43,7 @@ async function engineOn (t: Test, options: LmdbStoreOptions, { clock, statuses =
 }
 
 t.test('one engine has a directory', async t => {
-  t.test('a second in this process is refused, and the first goes on', async t => {
+  t.test('a second in this process is rejected, and the first goes on', async t => {
     const directory = await folder(t)
     const first = await engineOn(t, { directory })
     const second = new LmdbStore({ directory })
@@ -54,7 +54,7 @@ t.test('one engine has a directory', async t => {
     await engineOn(t, { directory })
   })
 
-  t.test('a second process is refused and told who has it; after kill -9 the next one has it at once', async t => {
+  t.test('a second process is rejected with the pid of the holder; after kill -9 the next one can open it at once', async t => {
     const directory = await folder(t)
     const log = join(await folder(t), 'log')
     await writeFile(log, '')
@@ -114,7 +114,7 @@ t.test('one engine has a directory', async t => {
   })
 })
 
-t.test('a directory that is no store, or not of this version, or damaged, is refused and left as it was', async t => {
+t.test('a directory that is no store, or not of this version, or damaged, is rejected and left as it was', async t => {
   const sound = await folder(t)
   const { engine, add } = await engineOn(t, { directory: sound })
   for (let i = 0; i < 3000; i += 100) await Promise.all(Array.from({ length: 100 }, (_, j) => add(`t${i + j}`)))
@@ -185,7 +185,7 @@ t.test('a directory that is no store, or not of this version, or damaged, is ref
   })
 })
 
-t.test('a directory that cannot be used is refused', async t => {
+t.test('a directory that cannot be used is rejected', async t => {
   const path = await folder(t)
   await writeFile(join(path, 'file'), '')
   await t.rejects(new LmdbStore({ directory: join(path, 'file') }).load(), { problem: 'access', message: /EEXIST|ENOTDIR/ })
@@ -197,7 +197,7 @@ t.test('a directory that cannot be used is refused', async t => {
 })
 
 t.test('when the disk is full', async t => {
-  t.test('new tasks are refused, what runs goes on, and all is well once there is space', async t => {
+  t.test('new tasks are rejected, running ones continue, and it recovers when there is space', async t => {
     const directory = await folder(t)
     let free = enough
     const clock = new ManualClock()
@@ -223,7 +223,7 @@ t.test('when the disk is full', async t => {
     t.match(next.engine.listTasks(queue).tasks.map(task => task.name.slice(-5)).sort(), ['-once', 'fused'])
   })
 
-  t.test('an empty queue takes tasks as soon as some space is free, whatever has ended before', async t => {
+  t.test('an empty queue accepts tasks as soon as some space is free', async t => {
     const directory = await folder(t)
     let free = enough
     const { engine, attempts, errors, add } = await engineOn(t, { directory, freeBytes: () => free })
@@ -327,7 +327,7 @@ t.test('the plugin', async t => {
     await t.rejects(async () => { await app(directory).ready() }, { code: 'FST_TASKS_STORE_UNAVAILABLE', cause: { problem: 'foreign' } })
   })
 
-  t.test('with a directory takes tasks until it has closed, and the next process runs them', async t => {
+  t.test('with a directory accepts tasks until it has closed, and the next process runs them', async t => {
     const directory = await folder(t)
     const first = Fastify()
     await first.register(cloudTasks, { tasks, transport: 'local', local: { directory } })

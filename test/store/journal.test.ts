@@ -110,7 +110,7 @@ t.test('a journal gives back all commits that it took, whatever they hold and ho
   }), { numRuns: 25 })
 })
 
-t.test('a payload that looks like a commit is none', async t => {
+t.test('a payload that looks like a commit is not one', async t => {
   const directory = await folder(t)
   const forged = encodeFrame(2, [['tasks', 1, undefined]], 0, wholeSectors)
   const journal = await Journal.create({ directory, sequence: 0, run: 1 })
@@ -173,7 +173,7 @@ t.test('what ends before its turn never gets to the databases, and all else does
   t.same(ids(next.tasks).sort(), kept.sort())
 })
 
-t.test('a journal that is damaged is refused and left as it was', async t => {
+t.test('a journal that is damaged is rejected and left as it was', async t => {
   const source = join(await folder(t), 'store')
   const { store } = await opened(t, { directory: source })
   for (let i = 0; i < 5; i++) await store.putTask(newTask(`t${i}`))
@@ -217,7 +217,7 @@ t.test('a journal that is damaged is refused and left as it was', async t => {
   })
 })
 
-t.test('who took a directory over has all that was acknowledged before, and is not disturbed by the former owner', async t => {
+t.test('a process that took a directory over has all acknowledged changes, regardless of the former owner', async t => {
   const directory = join(await folder(t), 'store')
   const { store } = await opened(t, { directory })
   await store.putTask(newTask('before'))
@@ -263,7 +263,7 @@ t.test('a directory is taken over under load, without a word about damage', asyn
   }
 })
 
-t.test('of six that start on a directory at once, one has it, and none speaks of damage', async t => {
+t.test('of six that start on a directory at once, one gets it, and none reports damage', async t => {
   for (let round = 0; round < 5; round++) {
     const directory = join(await folder(t), 'store')
     const stores = Array.from({ length: 6 }, () => new LmdbStore({ directory }))
@@ -298,7 +298,7 @@ t.test('what comes in at once is committed in pieces that one write can take', a
   t.ok(Math.max(...sizes) < 80_000_000, `${Math.max(...sizes)} bytes at most`)
 })
 
-t.test('what a process writes at the very moment when it loses its directory disturbs nobody', async t => {
+t.test('a write of a process at the moment when it loses its directory does no harm', async t => {
   const directory = join(await folder(t), 'store')
   const { store } = await opened(t, { directory })
   await store.putTask(newTask('kept'))
@@ -329,7 +329,7 @@ t.test('what a process writes at the very moment when it loses its directory dis
     await next.store.close()
   })
 
-  t.test('but a journal that is newer than the databases, as after half a restore, is refused', async t => {
+  t.test('but a journal that is newer than the databases, as after half a restore, is rejected', async t => {
     const newer = await Journal.create({ directory, sequence: 10_000, run: 1000 })
     await newer.append([['names', 7, encodeTombstone({ name: 'late', until: 5 })]])
     await newer.close()
@@ -383,7 +383,7 @@ t.test('concurrent changes share a sync, and one alone has its own at once', asy
   t.equal(fault.writes, before + 4, 'what comes while a sync is under way shares the next one')
 })
 
-t.test('a full disk refuses what it cannot take, and takes the next when there is space', async t => {
+t.test('a full disk rejects writes, and accepts the next when there is space', async t => {
   const fault: Parameters<typeof fragile>[0] = { writes: 0 }
   const directory = join(await folder(t), 'store')
   const { store } = await opened(t, { directory, createJournalFile: fragile(fault) })

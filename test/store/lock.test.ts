@@ -50,7 +50,7 @@ t.test('the number of this very process, which it did not register, is that of a
   await opened(t, directory)
 })
 
-t.test('where /proc does not tell the boot, the ticks of the start decide', { skip: !existsSync('/proc/self/stat') }, async t => {
+t.test('without the boot id in /proc, the start ticks decide', { skip: !existsSync('/proc/self/stat') }, async t => {
   hide(t, 'boot_id')
   const directory = await folder(t)
   await (await opened(t, directory)).close()
@@ -61,7 +61,7 @@ t.test('where /proc does not tell the boot, the ticks of the start decide', { sk
   await opened(t, directory)
 })
 
-t.test('a directory of that name is told', async t => {
+t.test('a directory with that name is reported', async t => {
   const directory = await folder(t)
   await (await opened(t, directory)).close()
   await mkdir(join(directory, 'owner.json'))
@@ -85,7 +85,7 @@ t.test('a worker thread that was terminated has let go of it', { skip: !existsSy
   t.equal([...(await store.load()).tasks].length, 3)
 })
 
-t.test('a store that another process has completed meanwhile is not called new again, which would empty it at its next start', async t => {
+t.test('a store that another process has completed in the meantime is not marked as new again', async t => {
   const directory = await folder(t)
   const write = fs.writeFileSync as (...args: unknown[]) => void
   const complete = `{"format":"fastify-cloud-tasks","version":${FORMAT_VERSION}}\n`

@@ -184,7 +184,7 @@ for (const [name, create] of Object.entries(stores)) {
       else t.ok(lastKnownAt! > before - 50 && lastKnownAt! <= Date.now(), `${lastKnownAt! - before} ms after the start`)
     })
 
-    t.test('remembers names until told to forget them', async t => {
+    t.test('keeps tombstones until they are removed', async t => {
       const { store, reopen } = await opened(t)
       const [a, b] = [newTask(`${q}/tasks/a`), newTask(`${q}/tasks/b`)]
       await Promise.all([a, b].map(task => store.putTask(task)))

@@ -105,7 +105,7 @@ t.test('a failed refuteEnqueued shows what is enqueued all the same', async t =>
   t.match(error.message, /^Expected no task 'charge' with \{ order: '42' \} to be enqueued\.\n1 task enqueued:\n {2}1\. charge/)
 })
 
-t.test('unknown names and options are refused', async t => {
+t.test('unknown names and options are rejected', async t => {
   const { kit } = await tested(t)
   t.throws(() => kit.assertEnqueued('reciept' as never), { code: 'FST_TASKS_NOT_REGISTERED', message: /did you mean 'receipt'/ })
   t.throws(() => { kit.refuteEnqueued('reciept' as never) }, { code: 'FST_TASKS_NOT_REGISTERED' })

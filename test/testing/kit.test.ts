@@ -26,7 +26,7 @@ async function tested (t: Test, handlers: Handlers = {}, options: Partial<CloudT
   return { app, kit, ran, log, ...tasksOf(app, tasks) }
 }
 
-t.test('nothing is dispatched by itself, neither before nor after the app is ready, nor what was enqueued before the kit', async t => {
+t.test('nothing is dispatched automatically, neither before nor after the app is ready, nor what was enqueued before the kit', async t => {
   const ran: number[] = []
   const { app } = await create(t, { tasks, handlers: { receipt: ({ order }) => { ran.push(order) } } })
   const { enqueue } = tasksOf(app, tasks)
@@ -43,7 +43,7 @@ t.test('nothing is dispatched by itself, neither before nor after the app is rea
   t.strictSame(kit.enqueued(), [])
 })
 
-t.test('a kit that is made before the plugin has loaded holds its tasks from the first', async t => {
+t.test('a kit that is created before the plugin has loaded holds all its tasks', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   const kit = testTasks(app, tasks)
@@ -99,7 +99,7 @@ t.test('drain with scheduled moves the clock through schedules and backoff, up t
   t.strictSame(kit.enqueued(), [])
 })
 
-t.test('drain ends by an error where a task enqueues itself for ever', async t => {
+t.test('drain ends by an error where a task enqueues itself forever', async t => {
   const again = async ({ order }: { order: number }) => { await tasksOf(app, tasks).enqueue('charge', { order: order + 1 }) }
   const { app, kit, enqueue } = await tested(t, { charge: again })
   await enqueue('charge', { order: 0 })
@@ -180,7 +180,7 @@ t.test('deliver makes one attempt through the route, with the number that it is 
   t.strictSame(kit.enqueued(), [])
 })
 
-t.test('deliver sends a payload that does not fit, which is answered 400, and refuses what cannot be delivered', async t => {
+t.test('deliver sends an invalid payload, which gets 400, and rejects what cannot be delivered', async t => {
   const { kit, ran } = await tested(t)
   const invalid = await kit.deliver('charge', { order: 'seven' } as never)
   t.match(invalid, { result: 'retry', status: 400, error: { code: 'FST_TASKS_INVALID_PAYLOAD' } })
@@ -192,7 +192,7 @@ t.test('deliver sends a payload that does not fit, which is answered 400, and re
   await t.rejects(kit.deliver('charge', { order: 1 }, { attempt: 0 }), badAttempt)
 })
 
-t.test('an attempt that a hook of the app answers is refused', async t => {
+t.test('an attempt that a hook of the app answers is rejected', async t => {
   const { app, kit, enqueue, ran } = await tested(t)
   app.addHook('onRequest', async (request, reply) => { await reply.code(418).send() })
   await enqueue('charge', { order: 1 })
@@ -253,7 +253,7 @@ t.test('handlers run in the async context of the registration, not in that of th
   t.strictSame(seen, [undefined, undefined])
 })
 
-t.test('once it is disposed of, dispatch goes on and the clock is the process\'s', async t => {
+t.test('once it is disposed of, dispatching continues and the clock is the process\'s', async t => {
   const done = gate()
   const { app, kit, enqueue } = await tested(t, { charge: () => { done.open() } })
   await app.ready()
@@ -337,7 +337,7 @@ t.test('several registrations without a choice end the start of an app whose kit
   await t.rejects(kit.drain(), { code: 'FST_TASKS_KIT_UNAVAILABLE' })
 })
 
-t.test('an app without the plugin, no app, and production are refused', async t => {
+t.test('an app without the plugin, no app, and production are rejected', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   const kit = testTasks(app)

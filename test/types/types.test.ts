@@ -233,7 +233,7 @@ for (const [index, [library]] of libraries.entries()) {
     t.same(ofLibraries[index]!.filter(({ file }) => file !== 'added.ts'), [])
   })
 
-  t.test(`with the schemas of ${library} a complaint names what is wrong`, async t => {
+  t.test(`with the schemas of ${library} a compiler error shows the problem`, async t => {
     const [name, field, missing, key] = messagesOf(ofLibraries[index]!, wrongOfEach) as [string, string, string, string]
     for (const text of ['"send-reciept"', '"send-receipt"', '"ship-order"', '"nightly"']) t.ok(name.includes(text), name)
     t.ok(field.includes("'emial' does not exist") && field.includes("Did you mean to write 'email'?"), field)
@@ -242,7 +242,7 @@ for (const [index, [library]] of libraries.entries()) {
   })
 }
 
-t.test('a complaint says what would be right', async t => {
+t.test('a compiler error shows how to fix it', async t => {
   const [names, fields, option, value, handler] = messagesOf(registered!, wrong)
   for (const name of ['send-receipt', 'resize-photo', 'countdown', 'nightly']) t.match(names, `"${name}"`)
   t.match(fields, "'emial' does not exist")

@@ -27,7 +27,7 @@ t.test('the headers of an answer', async t => {
     [{ n: 3 }, 200, 'dropped', 'FST_TASKS_DROPPED'],
     [{ n: 'x' }, 400, 'retry', 'FST_TASKS_INVALID_PAYLOAD']
   ] as const) {
-    t.test(`${status} says what came of the attempt, and nothing about when to come back`, async t => {
+    t.test(`${status} reports the outcome of the attempt, without Retry-After`, async t => {
       const response = await app.inject({ ...call, payload })
       t.equal(response.statusCode, status)
       t.equal(response.headers['fastify-cloud-tasks-result'], result)
@@ -141,14 +141,14 @@ t.test('a body', async t => {
     return /^HTTP\/1\.1 (\d+) /.exec(answer)?.[1]
   }
 
-  t.test('is read as JSON whatever its type and its framing are', async t => {
+  t.test('is read as JSON regardless of its content type and framing', async t => {
     t.equal(await send(t, 'Transfer-Encoding: chunked\r\n', '7\r\n{"n":1}\r\n0\r\n\r\n'), '204')
     t.equal(await send(t, 'Content-Length: 7\r\n', '{"n":1}'), '204')
     t.equal(await send(t, 'Content-Type: text/plain\r\nContent-Length: 7\r\n', '{"n":1}'), '204')
     t.strictSame(reasons, [])
   })
 
-  t.test('that is not there is no payload, and the reason says so', async t => {
+  t.test('that is missing is rejected with that reason', async t => {
     for (const headers of ['', 'Content-Length: 0\r\n']) {
       t.equal(await send(t, headers, ''), '200')
       t.equal(await send(t, headers, '', '/tasks/text'), '200', 'even where the validator would make a payload of nothing')
@@ -170,7 +170,7 @@ t.test('a body', async t => {
     t.notOk(JSON.stringify(log).includes('{\\"n\\":'), 'and is not quoted')
   })
 
-  t.test('that does not fit the schema is named by the field', async t => {
+  t.test('that does not match the schema is reported by field', async t => {
     t.equal(await send(t, 'Content-Length: 9\r\n', '{"n":"x"}'), '200')
     t.strictSame(reasons.splice(0), ["The payload of task 'work' is invalid: payload/n must be integer"])
   })

@@ -139,7 +139,7 @@ t.test('with the transport cloud, the queue in Cloud Tasks decides which attempt
   })
 })
 
-t.test("a task's own retryConfig, which only another client can have set, counts instead of its queue's", async t => {
+t.test("a task's own retryConfig, which only another client can have set, replaces its queue's", async t => {
   for (const [own, inQueue] of [[2, 5], [4, 2]] as const) {
     t.test(`${own} instead of ${inQueue}`, async t => {
       const worker = await startWorker(t, { maxAttempts: inQueue })

@@ -9,7 +9,7 @@ const tasks = defineTasks({ work: { payload: Type.Object({ n: Type.Integer() }) 
 const quick = { default: { retryConfig: { minBackoffSeconds: 0.005, maxAttempts: 3 } } }
 
 t.test('the context of a handler', async t => {
-  t.test('tells the attempt from the headers of Cloud Tasks', async t => {
+  t.test('reads the attempt from the headers of Cloud Tasks', async t => {
     let seen: TaskContext | undefined
     const { app, log } = await start(t, {
       tasks,
@@ -173,7 +173,7 @@ t.test('the host', async t => {
     t.hasStrict(await attempts.ended(1), [{ result: 'done', status: 204 }])
   })
 
-  t.test('\'s hooks run on task routes, and onError hears of a failed handler', async t => {
+  t.test('\'s hooks run on task routes, and onError is called for a failed handler', async t => {
     const heard: string[] = []
     const attempts = watchAttempts(t)
     const { app } = await start(
@@ -249,7 +249,7 @@ t.test('the host', async t => {
     t.strictSame(app.tasks.list()[0]?.counts, { done: 1, retry: 0, dropped: 1, postponed: 0, exhausted: 0, expired: 0 })
   })
 
-  t.test('\'s hook that answers for the handler is told in the log, above all when the task ends of it', async t => {
+  t.test('\'s hook that responds instead of the handler is logged, especially if the task is not retried', async t => {
     const { app, log } = await start(
       t,
       {
@@ -271,7 +271,7 @@ t.test('the host', async t => {
     t.hasStrict(warned(), [{ level: 40, url: '/tasks/work', status: 401, attempt: 1 }, { level: 50, attempt: 2 }])
   })
 
-  t.test('is told of tasks that no handler in this process runs', async t => {
+  t.test('is warned about tasks without a handler in this process', async t => {
     const two = defineTasks({ here: { payload: Type.Object({}) }, elsewhere: { payload: Type.Object({}) } })
     const { log } = await start(t, { tasks: two, handlers: { here: () => {} } })
     t.hasStrict(log.find(line => line.tasks !== undefined), { level: 40, tasks: ['elsewhere'] })

@@ -7,7 +7,7 @@ import { gate, start, watchAttempts } from '../support/app.js'
 const tasks = defineTasks({ work: { payload: Type.Object({ n: Type.Integer() }) } })
 const quick = { default: { retryConfig: { minBackoffSeconds: 0.005, maxAttempts: 3 } } }
 
-t.test('what an attempt comes to', async t => {
+t.test('the outcome of an attempt', async t => {
   t.test('a handler that returns is answered 204 and done', async t => {
     const attempts = watchAttempts(t)
     const { app } = await start(t, { tasks, handlers: { work: () => 'discarded' } })
@@ -101,7 +101,7 @@ t.test('what an attempt comes to', async t => {
     t.hasStrict(app.tasks.list()[0]?.counts, { retry: 3, exhausted: 1 })
   })
 
-  t.test('a payload that does not fit is answered 400 and retried, or dropped where the option says so', async t => {
+  t.test('an invalid payload gets 400 and is retried, or dropped according to the option', async t => {
     for (const invalidPayload of ['retry', 'drop'] as const) {
       const attempts = watchAttempts(t)
       const dropped: unknown[] = []
@@ -130,7 +130,7 @@ t.test('what an attempt comes to', async t => {
     }
   })
 
-  t.test('a payload that a custom validator refuses is told apart like any other, and its words stay out of the log', async t => {
+  t.test('a payload that a custom validator rejects is handled like any other, and its message is not logged', async t => {
     const refusals = [() => ({ error: new Error('not secret-value') }), () => { throw new Error('not secret-value') }]
     for (const validate of refusals) {
       const attempts = watchAttempts(t)

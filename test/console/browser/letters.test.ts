@@ -49,7 +49,7 @@ t.test('letters are shown as text, selected, replayed, and discarded after two q
   await page.getByLabel('Task', { exact: true }).fill('flaky')
   await page.keyboard.press('Enter')
   await page.waitForURL(/task=flaky/)
-  await page.getByText('All that the filter fits').waitFor()
+  await page.getByText('All that match the filter').waitFor()
   await page.getByRole('button', { name: 'Discard…' }).click()
   await dialog.getByText('Discard 2 dead letters?').waitFor()
   await page.keyboard.press('Enter')

@@ -8,7 +8,7 @@ let running: BrowserApp
 t.before(async () => { running = await browserApp() })
 t.teardown(() => running.app.close())
 
-t.test('a wrong payload is refused at its field, a failing one tells why, a right one runs', { skip }, async t => {
+t.test('an invalid payload is rejected at its field, a failing one shows its error, a valid one runs', { skip }, async t => {
   const page = await open(t, running.page + '#/run')
   await page.getByRole('link', { name: 'Run greet' }).click()
   await page.getByRole('heading', { name: 'greet' }).waitFor()

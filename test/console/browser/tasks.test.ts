@@ -157,7 +157,7 @@ t.test('without a registry there is no form, and without queues of its own no qu
   }
 })
 
-t.test('a lost connection is told, and all goes on when the server is back', { skip }, async t => {
+t.test('a lost connection is shown, and everything continues when the server is back', { skip }, async t => {
   const own = await browserApp()
   const port = Number(new URL(own.page).port)
   const page = await open(t, own.page)

@@ -51,7 +51,7 @@ t.test('a history', async t => {
     t.same([history.running.size, history.retrying.size, history.past.size], [0, 0, 1])
   })
 
-  t.test('tells a task that was dropped, given up, deleted or purged away from one that is done', async t => {
+  t.test('distinguishes dropped, exhausted, deleted, purged and done tasks', async t => {
     const { add, history, engine, clock, last } = await watch()
     const dropped = await add('dropped')
     history.dropped(dropped, 1, 'no such order')
@@ -101,7 +101,7 @@ t.test('a history', async t => {
     t.equal(omitted, 20)
   })
 
-  t.test('keeps as many ended tasks as it was told, whatever their number', async t => {
+  t.test('keeps the configured number of ended tasks', async t => {
     const { add, history, last } = await watch({ history: 3 })
     for (let id = 0; id < 10; id++) {
       await add(`t${id}`)
@@ -117,7 +117,7 @@ t.test('a history', async t => {
     t.same([none.history.past.size, none.history.size], [0, 0])
   })
 
-  t.test('tells the same of a task that was done at once as of any other, and takes what its handler logs later', async t => {
+  t.test('shows a task that succeeded at once like any other, and accepts later log lines of its handler', async t => {
     const { history, engine, clock, last } = await watch()
     const { name } = await engine.createTask(queue, {
       name: `${queue}/tasks/a`,
@@ -189,7 +189,7 @@ t.test('a history', async t => {
     t.equal(history.size, size, 'what is gone counts no more')
   })
 
-  t.test('never takes more than its budget: large payloads, log lines and errors go first, then whole records', async t => {
+  t.test('never exceeds its budget: large payloads, log lines and errors go first, then whole records', async t => {
     const budget = 300_000
     const { add, history, last, engine, clock } = await watch({ budget })
     for (let id = 0; id < 40; id++) {

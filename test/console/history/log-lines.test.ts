@@ -133,7 +133,7 @@ t.test('log lines', async t => {
   })
 })
 
-t.test('an error tells its causes, whatever was thrown', async t => {
+t.test('an error has its causes, for any thrown value', async t => {
   const circle = new Error('circle')
   circle.cause = circle
   t.match(errorInfo(Object.assign(new TypeError('a', { cause: Object.assign(new Error('b'), { code: 'EPIPE' }) }), { code: 7 })), {
@@ -159,7 +159,7 @@ t.test('an error tells its causes, whatever was thrown', async t => {
   t.equal(errorInfo(deep).causes!.length, 8)
 })
 
-t.test('a payload is told for what it is', async t => {
+t.test('the kind of a payload is detected', async t => {
   t.same(payloadOf(undefined), { text: '', kind: 'none', bytes: 0, cut: false })
   t.same(payloadOf(Buffer.from('{}'), { 'Content-Type': 'application/json; charset=utf-8' }), {
     text: '{}',

@@ -115,7 +115,7 @@ t.test('an answer without end counts once there is a megabyte of it, and its con
   await target.idle()
 })
 
-t.test('a target that refuses, resets, hangs up or talks nonsense is unreachable, and each says how', async t => {
+t.test('a target that rejects, resets, hangs up or talks nonsense is unreachable, and each says how', async t => {
   const target = await rawTarget(t, ({ line }, socket) => {
     const path = line.split(' ')[1]
     if (path === '/resets') socket.resetAndDestroy()
@@ -142,7 +142,7 @@ t.test('a target that refuses, resets, hangs up or talks nonsense is unreachable
   await refuses(t, dispatcher.dispatch(httpAttempt({ url })), 'ECONNREFUSED')
 })
 
-t.test('after the deadline the connection is closed, whatever the target was about to do', async t => {
+t.test('after the deadline the connection is always closed', async t => {
   const clock = new ManualClock()
   const seen: Array<() => void> = []
   const target = await rawTarget(t, ({ line }, socket) => {

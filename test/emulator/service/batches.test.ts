@@ -7,7 +7,7 @@ const queue = `${parent}/queues/q`
 const url = 'https://example.com/work'
 const v2beta3 = 'google.cloud.tasks.v2beta3.CloudTasks'
 
-t.test('a batch with a name that exists is rejected as a whole, though its other tasks are created, once per request id', async t => {
+t.test('a batch with a name that exists is rejected, though its other tasks are created, once per request id', async t => {
   for (const version of ['v2', 'v2beta3']) {
     const { http, grpc } = await serveBoth(t, { engine: { started: false } })
     const taskOf = (id: string) => ({

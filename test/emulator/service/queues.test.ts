@@ -256,7 +256,7 @@ t.test('queues are listed in order, by pages, and by filters', async t => {
   t.match(await http('GET', `/v2/${parent}/queues?filter=state:PAUSED&pageToken=${nextPageToken}`), { status: 400 }, 'two hours later')
 })
 
-t.test('policies are kept with their queue, and one that was read before another change is refused', async t => {
+t.test('policies are kept with their queue, and one that was read before another change is rejected', async t => {
   const { http, grpc, engine } = await serveBoth(t)
   t.same((await http('POST', `/v2/${queue}:getIamPolicy`, {})).body, { etag: 'ACAB' })
   const bindings = [{ role: 'roles/viewer', members: ['user:a@example.com'], condition: { expression: 'true', title: 'x' } }]

@@ -121,7 +121,7 @@ t.test('a task that runs and fails shows its attempts; run dispatches it also fr
   t.match(await http('POST', `/v2/${name}:run`, {}), { status: 404, message: /^The task no longer exists/ })
 })
 
-t.test('purge takes what was there before it and nothing that came after, and says when', async t => {
+t.test('purge removes earlier tasks and no later ones, and returns its time', async t => {
   const { http, grpc, clock } = await serveBoth(t, { engine: { started: false } })
   for (const id of ['a', 'b']) await http('POST', `/v2/${queue}/tasks`, { task: { name: `${queue}/tasks/${id}`, httpRequest: { url } } })
   const [purged, later] = await Promise.all([

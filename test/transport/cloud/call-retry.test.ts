@@ -50,7 +50,7 @@ t.test('a final fault ends the call at once', async t => {
   t.equal(timeouts.length, 1)
 })
 
-t.test('a result is ambiguous once any try before it may have arrived, whatever the tries between said', async t => {
+t.test('a result is ambiguous once any earlier try may have taken effect', async t => {
   const ambiguity = async (...faults: Fault[]) => {
     const { result } = await failing(faults)
     return result?.ok === false ? result.ambiguous : undefined

@@ -77,7 +77,7 @@ async function grpcClient (t: Test): Promise<CloudTasksClient> {
   return new CloudTasksClient({ apiEndpoint: 'localhost', port: (service.address() as AddressInfo).port, sslCreds })
 }
 
-t.test('a metadata server that refuses a token is blamed as missing credentials, in its own words', async t => {
+t.test('a metadata server that rejects a token is blamed as missing credentials, in its own words', async t => {
   for (const [protocol, makeClient] of [['gRPC', grpcClient], ['REST', async () => new CloudTasksClient({ fallback: true })]] as const) {
     for (const status of [404, 403, 400]) {
       t.test(`with ${status} over ${protocol}`, async t => {

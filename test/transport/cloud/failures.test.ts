@@ -101,7 +101,7 @@ t.test('a call that fails for good', async t => {
   const app = await startApp(t, server)
   for (const [reply, code, hint] of failures) {
     const { code: status, details } = reply as { code: string, details: string }
-    t.test(`with ${status} (${details.slice(0, 40)}) is not tried again, and the error says what to do`, async t => {
+    t.test(`with ${status} (${details.slice(0, 40)}) is not retried, and the error says how to fix it`, async t => {
       server.calls.length = 0
       replies(server, reply)
       const error = await app.enqueue('mail', { to: 'secret@example.com' }).catch(error => error)
@@ -113,7 +113,7 @@ t.test('a call that fails for good', async t => {
     })
   }
 
-  t.test('for want of a queue in Google Cloud names the command that makes it', async t => {
+  t.test('for a missing queue in Google Cloud has the command that creates it', async t => {
     const { CloudTasksClient } = await import('@google-cloud/tasks')
     const client = new CloudTasksClient({ apiEndpoint: '127.0.0.1', port: server.port, sslCreds: credentials.createInsecure() })
     t.teardown(() => client.close())
@@ -127,7 +127,7 @@ t.test('a call that fails for good', async t => {
     t.match(error.explanation, /gcloud tasks queues create fast --location=us-central1 --project=demo/)
   })
 
-  t.test('because the task is too large is told before anything is sent', async t => {
+  t.test('because the task is too large is reported before anything is sent', async t => {
     server.calls.length = 0
     await t.rejects(app.enqueue('mail', { to: 'a', body: 'x'.repeat(1_046_300) }), { code: 'FST_TASKS_TOO_LARGE' })
     t.equal(server.calls.length, 0)

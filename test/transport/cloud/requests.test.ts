@@ -83,7 +83,7 @@ t.test('the official client', async t => {
 })
 
 t.test('a task for an HTTP target', async t => {
-  t.test('has everything that was asked for', async t => {
+  t.test('has all options', async t => {
     const server = await startServer(t)
     const app = await startApp(t, server)
     const at = new Date(Date.now() + 60_000)
@@ -288,7 +288,7 @@ t.test('enqueueMany', async t => {
     t.ok(ahead <= 21, `${ahead} items ahead`)
   })
 
-  t.test('lets one bad item fail alone', async t => {
+  t.test('is not affected by one invalid item', async t => {
     const server = await startServer(t)
     const app = await startApp(t, server)
     server.reply = call =>
@@ -315,13 +315,13 @@ t.test('delete', async t => {
   const app = await startApp(t, server)
   const gone: Reply = { code: 'NOT_FOUND', details: 'Requested entity was not found.' }
 
-  t.test('takes the id that was chosen, in the queue of the task', async t => {
+  t.test('accepts the chosen id, in the queue of the task', async t => {
     const { id } = await app.enqueue('change', 1, { id: 'order 42' })
     t.equal(await app.tasks.delete('change', 'order 42'), true)
     t.hasStrict(server.calls.at(-1), { method: 'DeleteTask', request: { name: `${PARENT}/slow/tasks/${id}` } })
   })
 
-  t.test('takes the id that was returned', async t => {
+  t.test('accepts the returned id', async t => {
     server.calls.length = 0
     replies(server, gone)
     t.equal(await app.tasks.delete('mail', '16520968670258952483'), true)
@@ -341,7 +341,7 @@ t.test('delete', async t => {
   })
 })
 
-t.test('the example for Cloud Run boots in a pretended environment, and refuses everybody', async t => {
+t.test('the example for Cloud Run starts in a simulated environment, and rejects all callers', async t => {
   const root = join(import.meta.dirname, '../../..')
   const env: NodeJS.ProcessEnv = { PATH: process.env.PATH, TSX_TSCONFIG_PATH: join(root, 'example/tsconfig.json') }
   const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', join(root, 'example/05-cloud-run.ts')], {

@@ -111,7 +111,7 @@ t.test('servers that do not speak HTTP/1.1 themselves get their attempts', async
   }
 })
 
-t.test('a delivery that does not exist is refused', async t => {
+t.test('a delivery that does not exist is rejected', async t => {
   await t.rejects(start(t, { tasks, handlers: { work () {} }, local: { delivery: 'http' as 'inject' } }), {
     code: 'FST_TASKS_INVALID_OPTION', message: /local\.delivery.*loopback.*inject/
   })

@@ -263,7 +263,7 @@ t.test('a host sees the same events in the same order as over HTTP', async t => 
 })
 
 t.test('timeouts of a host work as over HTTP', async t => {
-  await t.test('a socket timeout that nobody listens to closes the connection', t =>
+  await t.test('an unhandled socket timeout closes the connection', t =>
     both(t, {
       build: app => {
         app.post('/work', async (request, reply) => {
@@ -346,7 +346,7 @@ t.test("Fastify's own plugins work as over HTTP", async t => {
       })
     }
   }))
-  await t.test('rate-limit, allowed and refused', async t => {
+  await t.test('rate-limit, allowed and rejected', async t => {
     await both(t, { build: async app => { await app.register(rateLimit, { max: 1 }); route(app) } })
     await both(t, { build: async app => { await app.register(rateLimit, { max: 0 }); route(app) } })
   })

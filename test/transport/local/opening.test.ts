@@ -44,7 +44,7 @@ t.test('a directory that takes longer than pluginTimeout opens in the background
     { pluginTimeout: 250 }
   )
   await app.ready()
-  t.equal(log.filter(line => line.msg.includes('still being opened')).length, 1)
+  t.equal(log.filter(line => line.msg.includes('still opening')).length, 1)
   t.throws(() => app.tasks.counts(), { code: 'FST_TASKS_STORE_UNAVAILABLE', explanation: /still being opened/ })
   const enqueued = app.enqueue('work' as never, {} as never)
   const paused = app.tasks.resumeQueue()
@@ -55,7 +55,7 @@ t.test('a directory that takes longer than pluginTimeout opens in the background
   t.same(Object.keys(app.tasks.counts()), ['default'])
 })
 
-t.test('what keeps it from opening in the background is logged as fatal, and every task is refused', async t => {
+t.test('an error while opening in the background is logged as fatal, and all tasks are rejected', async t => {
   const { open, opened } = gate()
   t.intercept(LmdbStore.prototype, 'load', {
     value: async () => {
@@ -152,7 +152,7 @@ t.test('a queue whose settings did not change is not written again', async t => 
   t.same(await run({ a: {}, b: { retryConfig: { maxAttempts: 4 } }, c: {} }), ['b', 'c'])
 })
 
-t.test('a queue that is paused over a restart is told at boot, in counts, and can be resumed', async t => {
+t.test('a queue that is paused over a restart is logged on startup, shown in counts, and can be resumed', async t => {
   const directory = await folder(t)
   const first = await start(t, { tasks, queues: { slow: {} }, local: { directory } })
   await first.app.tasks.pauseQueue('slow')

@@ -49,7 +49,7 @@ t.test('behind the IAM check of Cloud Run, which cuts signatures off,', async t 
     }
   })
 
-  t.test('it is refused where Cloud Run has looked at another header', async t => {
+  t.test('it is rejected where Cloud Run has looked at another header', async t => {
     t.equal(await status(unsigned(), { 'x-serverless-authorization': 'Bearer x' }), 401)
     const callers = {
       verify: 'oidc',
@@ -74,7 +74,7 @@ t.test('App Engine', async t => {
   const target = { type: 'appEngine' } as const
   const options = { ...CLOUD, target }
 
-  t.test('takes its own calls only', async t => {
+  t.test('accepts its own calls only', async t => {
     environment(t, { GAE_SERVICE: 'default' })
     const issuer = await startIssuer(t)
     const worker = await startWorker(t, options)
@@ -95,7 +95,7 @@ t.test('App Engine', async t => {
     t.equal(worker.ran.length, 1)
   })
 
-  t.test('is refused elsewhere, where its header can be forged', async t => {
+  t.test('is rejected elsewhere, where its header can be forged', async t => {
     const app = Fastify()
     t.teardown(() => app.close())
     await t.rejects(
@@ -115,7 +115,7 @@ t.test('App Engine', async t => {
 })
 
 t.test('the embedded queue', async t => {
-  t.test('takes its own calls only', async t => {
+  t.test('accepts its own calls only', async t => {
     const issuer = await startIssuer(t)
     const worker = await startWorker(t, { transport: 'local' })
     let seen: Record<string, unknown> = {}
@@ -151,7 +151,7 @@ t.test('the embedded queue', async t => {
 })
 
 t.test('without verification', async t => {
-  t.test('everybody is let in, and one warning says so', async t => {
+  t.test('all callers are accepted, with one warning', async t => {
     const worker = await startWorker(t, { ...CLOUD, auth: false })
     t.equal((await worker.call({})).status, 204)
     t.equal((await worker.call({ authorization: 'Bearer x' })).status, 204)
@@ -217,7 +217,7 @@ t.test('at boot', async t => {
     ['an emulator with a port that cannot be', CLOUD, { CLOUD_TASKS_EMULATOR_HOST: 'localhost:99999' }]
   ]
   for (const [what, options, environment] of refused) {
-    t.test(`${what} is refused`, async t => { t.hasStrict(resolve(options, environment), { code: 'FST_TASKS_INVALID_OPTION' }) })
+    t.test(`${what} is rejected`, async t => { t.hasStrict(resolve(options, environment), { code: 'FST_TASKS_INVALID_OPTION' }) })
   }
 
   t.test('everything that is missing is named in one message, each with its option and its variable', async t => {
@@ -240,7 +240,7 @@ t.test('at boot', async t => {
     }
   })
 
-  t.test('a service account is not missed where nobody is verified, and where nothing runs', async t => {
+  t.test('a service account is not required without authentication, or without handlers', async t => {
     const target = { type: 'http', url: AUDIENCE }
     t.hasStrict(resolve({ ...CLOUD, target }), { code: 'FST_TASKS_MISSING_SETTING' })
     t.hasStrict(resolve({ ...CLOUD, target, auth: false }), { callers: { verify: 'none' } })

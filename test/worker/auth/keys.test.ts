@@ -58,7 +58,7 @@ t.test('keys', async t => {
     t.equal(await has('key-1'), true)
   })
 
-  t.test('that are withdrawn are forgotten at the next refresh, for which nobody waits', async t => {
+  t.test('that are revoked are dropped at the next refresh, for which no caller waits', async t => {
     const issuer = await startIssuer(t)
     const { keys, has, pass } = keySet(t, issuer)
     t.equal(await has('key-1'), true)
@@ -132,7 +132,7 @@ t.test('keys', async t => {
     })
   }
 
-  t.test('that never came are asked for once a second', async t => {
+  t.test('that were never fetched are requested once a second', async t => {
     const issuer = await startIssuer(t)
     issuer.mode = 'error'
     const { has, pass } = keySet(t, issuer)

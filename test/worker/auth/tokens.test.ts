@@ -25,13 +25,13 @@ t.test('an HTTP target', async t => {
   const worker = await startWorker(t, { ...CLOUD, auth: { jwksUri: issuer.jwksUri } })
   const good = await sign(issuer.key)
 
-  t.test("takes Cloud Tasks' own token, again and again", async t => {
+  t.test("accepts Cloud Tasks' token repeatedly", async t => {
     for (let i = 0; i < 3; i++) t.equal((await worker.call({ authorization: `Bearer ${good}` })).status, 204)
     t.equal((await worker.call({ authorization: `bearer ${await sign(issuer.key, { iss: 'accounts.google.com' })}` })).status, 204)
     t.equal(worker.ran.splice(0).length, 4)
   })
 
-  t.test('takes a token within 30 s of its expiry and of its issue, because clocks differ', async t => {
+  t.test('accepts a token within 30 s of its expiry and of its issue, because of clock skew', async t => {
     const now = Math.floor(Date.now() / 1000)
     for (const claims of [{ exp: now - 20 }, { iat: now + 20 }, { nbf: now + 20 }]) {
       t.equal((await worker.call({ authorization: `Bearer ${await sign(issuer.key, claims)}` })).status, 204)
@@ -42,7 +42,7 @@ t.test('an HTTP target', async t => {
   const wrong = await wrongTokens(issuer, stranger, good)
   t.ok(wrong.length >= 25)
   for (const [what, headers, code] of wrong) {
-    t.test(`refuses ${what}`, async t => {
+    t.test(`rejects ${what}`, async t => {
       worker.log.length = 0
       const { status, body } = await worker.call(headers)
       t.equal(status, code === 'FST_TASKS_FORBIDDEN' ? 403 : 401)
@@ -55,7 +55,7 @@ t.test('an HTTP target', async t => {
     })
   }
 
-  t.test('still takes the right token after all of them', async t => {
+  t.test('still accepts the right token after all of them', async t => {
     t.equal((await worker.call({ authorization: `Bearer ${good}` })).status, 204)
     worker.ran.length = 0
   })

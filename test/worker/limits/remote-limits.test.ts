@@ -61,7 +61,7 @@ function attempt (number: number, given: Partial<LimitedAttempt> = {}): LimitedA
   return { queue: 'q', id: 'one', attempt: number, scheduledTime: new Date(number), mayHaveOwnRetry: false, ...given }
 }
 
-t.test('the queue counts, whatever the options say', async t => {
+t.test("the queue's settings apply, regardless of the options", async t => {
   for (const [inOptions, inQueue] of [[2, 100], [100, 2]] as const) {
     t.test(`options ${inOptions}, queue ${inQueue}: one line says that they differ`, async t => {
       const { limits, warnings, answers } = setUp({ named: { q: { maxAttempts: inOptions } } })

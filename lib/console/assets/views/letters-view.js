@@ -72,11 +72,11 @@ function Actions ({ ids, conditions, tasks, onDone }) {
   const [progress, setProgress] = useState(undefined)
   const [as, setAs] = useState('')
   const filtered = Object.values(letterFilter(conditions)).some(value => value !== undefined && value !== '')
-  const [subject, all] = ids.length > 0 ? [`${count(ids.length)} selected`, false] : [filtered ? 'All that the filter fits' : 'All', true]
+  const [subject, all] = ids.length > 0 ? [`${count(ids.length)} selected`, false] : [filtered ? 'All that match the filter' : 'All', true]
   const begin = what => withErrorNotice(async () => {
     const found = all ? await findLetters(letterFilter(conditions), number => { setProgress(`${counted(number, 'letter')} found…`) }) : ids
     setProgress(undefined)
-    if (found.length === 0) notify('There is no such letter.')
+    if (found.length === 0) notify('No matching letters.')
     else ask({ what, ids: found })
   }).finally(() => { setProgress(undefined) })
   const change = ({ what, ids }) => withErrorNotice(async () => {
@@ -130,7 +130,7 @@ function report (results, done) {
   const gone = results.filter(({ outcome }) => outcome === 'notFound').length
   const number = results.length - failed.length - gone
   if (number > 0 || gone > 0) {
-    notify(`${counted(number, 'dead letter')} ${done}${gone === 0 ? '' : `, ${count(gone)} gone already`}.`)
+    notify(`${counted(number, 'dead letter')} ${done}${gone === 0 ? '' : `, ${count(gone)} already gone`}.`)
   }
   if (failed.length > 0) throw new Error(visible(`${count(failed.length)} not ${done}: ${failed[0].problem}`))
 }

@@ -116,7 +116,10 @@ async function takenOver (directory: string, n: number): Promise<Outcome> {
   const faults: string[] = []
   try {
     const store = new LmdbStore({ directory })
+    // Where it was stopped while it writes to tasks.mdb, who takes over waits for it.
+    const timer = setTimeout(() => { holder.kill('SIGCONT') }, 3000)
     const found = await idsIn(store)
+    clearTimeout(timer)
     holder.kill('SIGCONT')
     await ended
     await store.close()

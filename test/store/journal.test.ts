@@ -310,7 +310,7 @@ t.test('a write of a process at the moment when it loses its directory does no h
     t.teardown(() => databases.root.close())
     const { run } = readProgress(databases, Infinity)
     const rows: Row[] = Array.from({ length: 2500 }, (_, i) => ['names', i + 1, encodeTombstone({ name: 'n', until: 5 })])
-    databases.root.transactionSync(() => { t.equal(beginRun(databases), run + 1) })
+    databases.root.transactionSync(() => { t.equal(beginRun(databases, 0), run + 1) })
     t.equal(await writeRows(databases, rows, progressOf(10_000, run), () => {}), false)
     t.equal(databases.names.getCount(), 0)
     t.same(readProgress(databases, Infinity).run, run)

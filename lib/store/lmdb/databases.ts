@@ -38,7 +38,7 @@ export interface Progress {
 }
 
 /** Called repeatedly while a store is opened, which is aborted if it throws. */
-export type OnProgress = (step: string, done: number, total: number) => void
+export type OnProgress = (step: string, done: number, total: number | undefined) => void
 
 /** @throws StoreError damaged, access */
 export async function openDatabases (directory: string, files: StoreFiles, onProgress: OnProgress = () => {}): Promise<Databases> {
@@ -116,13 +116,18 @@ export function damaged (file: string, problem: string, cause?: unknown): StoreE
   )
 }
 
-/** To be called in a transaction. From its commit on, `writeRows` of earlier runs writes nothing. Returns the run's number. */
-export function beginRun ({ file, journal }: Databases): number {
+/**
+ * To be called in a transaction. From its commit on, `writeRows` of earlier runs writes nothing. Returns the run's number.
+ * @param known a run that there was; without it the file is an older copy of itself
+ * @throws StoreError damaged
+ */
+export function beginRun ({ file, journal }: Databases, known: number): number {
   const last = journal.getEntry(RUN)
   if (last !== undefined && (last.value.length !== 8 || last.value.readDoubleLE(0) !== last.version)) {
     throw damaged(file, 'the number of its last run is damaged')
   }
   const run = (last?.version ?? 0) + 1
+  if (run <= known) throw damaged(file, 'it is older than format.json beside it, as after half a restore; restore both from one backup')
   const value = Buffer.alloc(8)
   value.writeDoubleLE(run)
   journal.putSync(RUN, value, run)

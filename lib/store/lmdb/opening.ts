@@ -1,3 +1,4 @@
+import { systemClock } from '../../clock/clock.js'
 import { StoreError } from '../store-error.js'
 import { StoreLock } from '../lock.js'
 import { beginRun, openDatabases, type Databases, type OnProgress } from './databases.js'
@@ -43,7 +44,7 @@ export async function openDirectory (options: LmdbStoreOptions, onProgress: OnPr
     const { root } = databases = await openDatabases(directory, files, onProgress)
     const space = new DiskSpace(directory, databases, freeBytes)
     space.check(0, true)
-    const run = beginOwnRun(databases, files, lock, directory)
+    const run = await beginOwnRun(databases, files, lock, directory, onProgress)
     const journal = await recover({ directory, databases, space, run, createFile, onProgress })
     const writeAhead = new WriteAhead({ directory, databases, space, lock, journal, journalBytes })
     if (!lock.isHeld()) throw takenOver(directory)
@@ -61,13 +62,39 @@ export async function openDirectory (options: LmdbStoreOptions, onProgress: OnPr
   }
 }
 
-function beginOwnRun (databases: Databases, files: StoreFiles, lock: StoreLock, directory: string): number {
-  // Nobody else is inside: lmdb lets one transaction write at a time, of all processes.
-  return databases.root.transactionSync(() => {
-    if (!lock.isHeld()) throw takenOver(directory)
-    const run = beginRun(databases)
-    if (run > lastRun(files)) return run
-    throw new StoreError('damaged',
-      `${files.data} is older than ${files.format} beside it, as after half a restore; restore both from one backup`)
+/**
+ * Lmdb lets one transaction write at a time, of all processes, so that nobody else is inside. A former holder that is stopped in the
+ * midst of one, as in a paused container, has to go on or end first; the event loop is free meanwhile.
+ */
+async function beginOwnRun (
+  databases: Databases, files: StoreFiles, lock: StoreLock, directory: string, onProgress: OnProgress
+): Promise<number> {
+  let failure: unknown
+  const begun = databases.root.transaction(() => {
+    try {
+      if (!lock.isHeld()) throw takenOver(directory)
+      return beginRun(databases, lastRun(files))
+    } catch (error) {
+      failure = error
+      return 0
+    }
   })
+  let [isOver, seconds] = [false, 0]
+  const wait = (): void => {
+    if (isOver) return
+    try {
+      onProgress('waiting for the former process, which writes to tasks.mdb', seconds++, undefined)
+    } catch (error) {
+      // Closed meanwhile: that ends when the transaction does.
+      failure ??= error
+    }
+    timer = systemClock.setTimeout(wait, 1000)
+  }
+  let timer = systemClock.setTimeout(wait, 1000)
+  const run = await begun.finally(() => {
+    isOver = true
+    systemClock.clearTimeout(timer)
+  })
+  if (failure !== undefined) throw failure
+  return run
 }

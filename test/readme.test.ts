@@ -175,6 +175,28 @@ t.test('the badges and the table of compatibility name the versions that the pac
   ]) t.ok(readme.includes(text), text)
 })
 
+t.test('the figures beside other queues are those that were measured last', async t => {
+  const svg = await readFile(join(root, 'test/bench/peers/figures.svg'), 'utf8')
+  const texts = [...svg.matchAll(/>([^<>]*\S[^<>]*)</g)].map(match => match[1]!.trim())
+  const rows: Array<[row: string, measure: string]> = [
+    ['jobs/s, added by 64 callers', 'add, 64 waiting, jobs/s'],
+    ['jobs/s, added by one', 'add, one waiting, jobs/s'],
+    ['jobs/s, from add to handler done', 'add to handler done, 64 at a time, jobs/s'],
+    ['idle, from add to handler start', 'idle, add to handler start, p50 in ms']
+  ]
+  for (const [row, measure] of rows) {
+    const from = texts.indexOf(measure)
+    t.not(from, -1, measure)
+    const figures = ['fastify-cloud-tasks', 'BullMQ, Redis fsync always', 'pg-boss', 'graphile-worker'].map(name => {
+      const value = texts[texts.indexOf(name, from) + 1]!
+      const figure = Number.parseFloat(value.replaceAll(',', ''))
+      return value.endsWith('/s') ? `${(figure / 1000).toFixed(1)}k` : `${figure.toFixed(figure < 100 ? 1 : 0)} ms`
+    })
+    const cells = readme.split(`| ${row} |`)[1]!.split('\n')[0]!.split('|').map(cell => cell.replace(/\(.*\)/, '').trim())
+    t.strictSame(cells.filter(cell => cell !== ''), figures, row)
+  }
+})
+
 t.test('nothing that is installed for this package wants a newer Node.js than it does, except what Fastify itself brings', async t => {
   const { satisfies } = createRequire(import.meta.url)('semver') as { satisfies: (version: string, range: string) => boolean }
   const { packages } = JSON.parse(await readFile(join(root, 'package-lock.json'), 'utf8')) as {

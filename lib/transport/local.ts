@@ -20,7 +20,7 @@ import { expiredChannel, type ExpiredEvent } from '../events.js'
 import { FST_TASKS_INVALID_PAGE, FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_STORE_UNAVAILABLE } from '../errors.js'
 import { explain } from '../server-error.js'
 import type { OneTimeSecrets } from '../delivery/one-time-secrets.js'
-import { CLOSING_RESULT, SECRET_HEADER } from '../delivery/headers.js'
+import { CLOSING_RESULT } from '../delivery/headers.js'
 import { routePath } from '../delivery/path.js'
 import { inject } from './local/inject.js'
 import { loopback } from './local/loopback.js'
@@ -382,7 +382,7 @@ export class LocalTransport implements Transport {
     const secret = this.#secrets.issue()
     const { httpMethod: method = 'POST', body } = request ?? {}
     const url = pathOf(task)
-    const call = this.#deliver(this.#app, this.#clock, { method, url, headers: { ...headers, [SECRET_HEADER]: secret }, body })
+    const call = this.#deliver(this.#app, this.#clock, { method, url, headers, secret, body })
     attempt.onDeadline = call.abort
     try {
       const response = await call.response

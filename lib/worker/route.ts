@@ -8,6 +8,17 @@ import type { AttemptResult, RunResult } from './attempt-result.js'
 import { attempt, settleRefused, settleUnknown, settleValidation, type TaskRoutes } from './served-attempt.js'
 import type { Outcome } from './settlement.js'
 
+const IS_VERIFIED = Symbol('isVerified')
+const OUTCOME = Symbol('outcome')
+
+/** State of an attempt, on the request itself because an entry in a WeakMap costs as much as validating a payload. */
+interface TaskRequest extends FastifyRequest {
+  /** Whether its caller has been verified. */
+  [IS_VERIFIED]?: boolean
+  /** The outcome of its attempt. An app's hook that throws afterwards does not change it. */
+  [OUTCOME]?: Outcome | undefined
+}
+
 /**
  * Mounts a route for every task that has a handler, in an encapsulated instance. The steps of an attempt are, from top to bottom:
  * authenticate -> parse -> validate -> run -> settle -> answer.
@@ -39,9 +50,25 @@ export function mountRoutes (worker: TaskRoutes): void {
       })
     }
     // For the whole scope, so that calls of unknown paths are verified too, before the body is read.
-    scope.addHook('onRequest', async request => {
-      await worker.authenticate(request)
-      verified.add(request)
+    scope.decorateRequest(OUTCOME, undefined)
+    scope.decorateRequest(IS_VERIFIED, false)
+    // With a callback, to avoid a promise for each attempt.
+    scope.addHook('onRequest', (request: TaskRequest, _reply, done) => {
+      const accept = (): void => {
+        request[IS_VERIFIED] = true
+        done()
+      }
+      try {
+        const pending = worker.authenticate(request)
+        if (pending !== undefined) {
+          pending.then(accept, done)
+          return
+        }
+      } catch (error) {
+        done(error as Error)
+        return
+      }
+      accept()
     })
     for (const task of tasks) scope.route(attemptRoute(worker, task))
     if (config.prefix !== '') {
@@ -54,9 +81,9 @@ export function mountRoutes (worker: TaskRoutes): void {
           bodyLimit: BODY_LIMIT,
           schema: { hide: true } as RouteOptions['schema'] & object,
           handler: async (request, reply) => await unknownTask(worker, request, reply),
-          errorHandler: async (error, request, reply) => {
+          errorHandler: async (error, request: TaskRequest, reply) => {
             // The payload of an unknown task need not be JSON.
-            const isBody = verified.has(request) && isParserError(error)
+            const isBody = request[IS_VERIFIED] === true && isParserError(error)
             return isBody ? await unknownTask(worker, request, reply) : rejectCall(undefined, error, request, reply)
           }
         })
@@ -65,14 +92,8 @@ export function mountRoutes (worker: TaskRoutes): void {
   }, { prefix: config.prefix })
 }
 
-/** Requests whose caller has been verified. */
-const verified = new WeakSet<FastifyRequest>()
-
 /** Results of attempts whose payload was rejected. Kept here because the app's hooks can throw similar errors. */
 const endedBefore = new WeakMap<FastifyRequest, AttemptResult>()
-
-/** Outcomes by request. An app's hook that throws afterwards does not change the outcome. */
-const outcomes = new WeakMap<FastifyRequest, Outcome>()
 
 /** The maximum size of a task, regardless of the app's own limit. */
 const BODY_LIMIT = 1_048_576
@@ -112,18 +133,18 @@ function attemptRoute (worker: TaskRoutes, task: RegisteredTask): RouteOptions {
     },
     // Attempts have their own deadline; the app's handlerTimeout would respond with 503, which throttles the queue.
     ...((worker.app.initialConfig as { handlerTimeout?: number }).handlerTimeout ? { handlerTimeout: MAX_TIMEOUT_MS } : {}),
-    handler: async (request, reply) => {
+    handler: async (request: TaskRequest, reply) => {
       // The connection becomes idle too late to be closed with the idle ones, so the server would wait for the client to close it.
       if (worker.runs.draining && request.raw.httpVersionMajor === 1) reply.header('connection', 'close')
       if (worker.runs.closed) return refuseWhileClosing(worker, task, request, reply)
       const outcome = await worker.runs.attempt(async () => await attempt(worker, task, request, reply))
-      outcomes.set(request, outcome)
+      request[OUTCOME] = outcome
       // Thrown for the app's onError hooks. The error handler responds with the outcome that is kept above.
       if (outcome.status === 500) throw new FST_TASKS_ATTEMPT_FAILED(task.name, { cause: outcome.error })
       return answer(reply, outcome)
     },
-    errorHandler: async (error, request, reply) => {
-      const outcome = outcomes.get(request)
+    errorHandler: async (error, request: TaskRequest, reply) => {
+      const outcome = request[OUTCOME]
       return outcome === undefined ? await refuse(worker, task, error, request, reply) : answer(reply, outcome)
     }
   }
@@ -131,10 +152,10 @@ function attemptRoute (worker: TaskRoutes, task: RegisteredTask): RouteOptions {
 
 /** Responds to a request that did not reach its handler: an unverified caller, an invalid payload, an app's hook that threw. */
 async function refuse (
-  worker: TaskRoutes, task: RegisteredTask, error: FastifyError, request: FastifyRequest, reply: FastifyReply
+  worker: TaskRoutes, task: RegisteredTask, error: FastifyError, request: TaskRequest, reply: FastifyReply
 ): Promise<FastifyReply> {
   // An app's hook that runs before the verification can throw a parser's errors too.
-  const ended = verified.has(request) && isParserError(error) ? invalidPayloadResult(worker, error) : endedBefore.get(request)
+  const ended = request[IS_VERIFIED] === true && isParserError(error) ? invalidPayloadResult(worker, error) : endedBefore.get(request)
   if (ended?.result === 'aborted') return refuseWhileClosing(worker, task, request, reply)
   if (ended !== undefined) return answer(reply, await settleRefused(worker, task, ended, request))
   return rejectCall(task.name, error, request, reply)

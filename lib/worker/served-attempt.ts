@@ -39,8 +39,13 @@ export async function attempt (worker: TaskRoutes, task: RegisteredTask, request
   try {
     const context = contextOf(worker, task, request, at)
     return await traced(worker, request, context, async () => {
-      await begin(worker, request, context)
-      return await runAndSettle(worker, task, request, context, connection, endsAt)
+      const beginning = begin(worker, request, context)
+      if (beginning !== undefined) await beginning
+      const { clock } = worker
+      const startedAt = clock.monotonic()
+      const run = await worker.runs.run(worker.app, task.handler!, request.body, context, endsAt - startedAt, connection)
+      context.durationMs = clock.monotonic() - startedAt
+      return await worker.settlement.settle(task, request.body, context, run)
     })
   } finally {
     connection.release()
@@ -67,17 +72,6 @@ export async function settleValidation (
   } finally {
     connection.release()
   }
-}
-
-/** @param endsAt the deadline in monotonic time, which adjustments of the wall clock do not affect */
-async function runAndSettle (
-  worker: TaskRoutes, task: RegisteredTask, request: FastifyRequest, context: AttemptContext, connection: AttemptConnection, endsAt: number
-): Promise<Outcome> {
-  const { clock } = worker
-  const startedAt = clock.monotonic()
-  const run = await worker.runs.run(worker.app, task.handler!, request.body, context, endsAt - startedAt, connection)
-  context.durationMs = clock.monotonic() - startedAt
-  return await worker.settlement.settle(task, request.body, context, run)
 }
 
 /** Settles an attempt whose payload was rejected, with the result `ended`. */
@@ -149,13 +143,20 @@ function traced (
   return tracedAttempt(context, request.headers, config.callers.verify !== 'none', work)
 }
 
-/** Sets the retry limits, which may have to be read first. */
-async function begin ({ limits, watchers }: TaskRoutes, request: FastifyRequest, context: AttemptContext): Promise<void> {
+/** Sets the retry limits. Returns a promise only if they have to be read first. */
+function begin ({ limits, watchers }: TaskRoutes, request: FastifyRequest, context: AttemptContext): Promise<void> | undefined {
   if (!context.isLetter) {
     const known = limits.limitsOf(context)
-    context.limits = known instanceof Promise ? await known : known
+    if (known instanceof Promise) {
+      return known.then(read => {
+        context.limits = read
+        watchers.started(context, request)
+      })
+    }
+    context.limits = known
   }
   watchers.started(context, request)
+  return undefined
 }
 
 /** The deadline of an attempt that starts now. */

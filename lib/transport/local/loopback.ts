@@ -2,7 +2,7 @@ import { IncomingMessage, ServerResponse, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import type { Clock } from '../../clock/clock.js'
-import { RESULT_HEADER } from '../../delivery/headers.js'
+import { RESULT_HEADER, SECRET_HEADER } from '../../delivery/headers.js'
 import { LoopbackSocket } from './loopback-socket.js'
 import type { RouteCall, RouteRequest, RouteResponse } from './route-call.js'
 
@@ -22,12 +22,12 @@ export function loopback (app: FastifyInstance, clock: Clock, request: RouteRequ
 
 function send (
   app: FastifyInstance,
-  { method, url, headers, body }: RouteRequest,
+  { method, url, headers, secret, body }: RouteRequest,
   socket: LoopbackSocket,
   resolve: (response: RouteResponse) => void,
   reject: (error: Error) => void
 ): void {
-  const request = newRequest(socket, method, url, rawHeaders(headers, body))
+  const request = newRequest(socket, method, url, rawHeaders(headers, secret, body))
   const response = new ServerResponse(request)
   response.shouldKeepAlive = true
   response.assignSocket(socket as unknown as Socket)
@@ -66,10 +66,11 @@ function newRequest (socket: LoopbackSocket, method: string, url: string, header
 interface HeaderLines { _addHeaderLines (headers: string[], count: number): void }
 
 /** Names and values, alternating. */
-function rawHeaders (headers: RouteRequest['headers'], body: Uint8Array | undefined): string[] {
+function rawHeaders (headers: RouteRequest['headers'], secret: string | undefined, body: Uint8Array | undefined): string[] {
   const raw = ['Host', 'localhost', 'Connection', 'keep-alive']
   for (const name of Object.keys(headers)) raw.push(name, headers[name]!)
   if (body !== undefined) raw.push('Content-Length', String(body.length))
+  if (secret !== undefined) raw.push(SECRET_HEADER, secret)
   return raw
 }
 

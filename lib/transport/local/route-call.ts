@@ -5,6 +5,8 @@ export interface RouteRequest {
   readonly url: string
   /** Without `host` and `content-length`. */
   readonly headers: Readonly<Record<string, string>>
+  /** Sent as the last header: what is added last can be deleted from an object without making all others slow to read. */
+  readonly secret?: string
   readonly body: Uint8Array | undefined
 }
 

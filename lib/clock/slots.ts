@@ -8,7 +8,7 @@ export interface Slotted {
  * An unordered collection for a few items that are added and removed thousands of times a second: attempts, timers.
  *
  * Used instead of a `Set`, which allocates a new table every few dozen changes. Each table refers to the next one, so that a table in the
- * old generation keeps all later ones alive, with their items, until a full garbage collection: that cost a third of the CPU time of an
+ * old generation keeps all later ones alive, with their items, until a full garbage collection: that cost a quarter of the CPU time of an
  * attempt.
  */
 export class Slots<T extends Slotted> {

@@ -98,16 +98,11 @@ export class Producer {
     this.#log = log
   }
 
-  readonly enqueue = async (name: string, payload: unknown, options: EnqueueOptions = {}): Promise<EnqueueResult> => {
-    if (!enqueueChannel.hasSubscribers) return await this.#add(name, payload, options)
+  /** Not async: a promise of its own would be a measurable part of what a call costs. */
+  readonly enqueue = (name: string, payload: unknown, options: EnqueueOptions = {}): Promise<EnqueueResult> => {
+    if (!enqueueChannel.hasSubscribers) return this.#add(name, payload, options)
     const event = newEnqueueEvent(name, this.#queueOf(name, options), false)
-    return await traced(event, async () => {
-      const result = await this.#add(name, payload, options, event)
-      event.id = result.id
-      event.scheduleTime = result.scheduleTime
-      event.duplicate = result.duplicate
-      return result
-    })
+    return traced(event, () => this.#add(name, payload, options, event))
   }
 
   /**
@@ -178,7 +173,12 @@ export class Producer {
   async #add (name: string, payload: unknown, options: EnqueueOptions, event?: Filled<EnqueueEvent>): Promise<EnqueueResult> {
     const checked = this.prepare(lookUp(this.#registry, name), payload, options, event)
     const prepared = checked instanceof Promise ? await checked : checked
-    return this.resultOf(prepared, await this.#transport.createTask(prepared.queue, prepared.outgoing))
+    const result = this.resultOf(prepared, await this.#transport.createTask(prepared.queue, prepared.outgoing))
+    if (event === undefined) return result
+    event.id = result.id
+    event.scheduleTime = result.scheduleTime
+    event.duplicate = result.duplicate
+    return result
   }
 
   #prepared (task: RegisteredTask, text: string, options: EnqueueOptions, event: Filled<EnqueueEvent> | undefined): Prepared {
@@ -289,8 +289,8 @@ function failure (name: string, queue: string, sent: Failure): Error {
 }
 
 /** Runs a call and publishes its events. Subscribers of `start` set `around`. */
-async function traced<T> (event: EnqueueEvent, work: () => Promise<T>): Promise<T> {
-  return await enqueueChannel.tracePromise(() => event.around === undefined ? work() : event.around(work), event)
+function traced<T> (event: EnqueueEvent, work: () => Promise<T>): Promise<T> {
+  return enqueueChannel.tracePromise(() => event.around === undefined ? work() : event.around(work), event)
 }
 
 /** Call it right before a task is sent. */
@@ -301,6 +301,10 @@ function announce (
   event.sent++
   const added = event.headersOf?.({ queue, id, bodySize: body.length })
   if (added === undefined) return
-  const chosen = new Set(Object.keys(headers).map(name => name.toLowerCase()))
-  for (const [name, value] of Object.entries(added)) if (!chosen.has(name.toLowerCase())) headers[name] = value
+  const chosen = Object.keys(headers)
+  for (const name of Object.keys(added)) if (!chosen.some(other => sameHeader(other, name))) headers[name] = added[name]!
+}
+
+function sameHeader (one: string, other: string): boolean {
+  return one.length === other.length && one.toLowerCase() === other.toLowerCase()
 }

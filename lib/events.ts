@@ -1,3 +1,4 @@
+import type { AsyncResource } from 'node:async_hooks'
 import { channel, tracingChannel } from 'node:diagnostics_channel'
 
 /**
@@ -60,6 +61,8 @@ export interface AttemptEvent extends TracedEvent {
   readonly bodySize: number | undefined
   /** The trace headers that the producer's `headersOf` has added; undefined where callers are not verified. */
   readonly trace: TraceHeaders | undefined
+  /** The async context of `listen`, which requests over HTTP inherit: what is active there does not belong to this attempt. */
+  readonly listening: AsyncResource | undefined
   /** Undefined until the attempt has ended, like `status`. */
   readonly result: 'done' | 'retry' | 'dropped' | 'postponed' | undefined
   /** HTTP status of the route's response. */
@@ -78,6 +81,12 @@ export interface TraceHeaders {
   readonly parent: string
   /** In the format of W3C's `tracestate`. */
   readonly state: string | undefined
+}
+
+/** The async context in which the attempts of one registration start is about to be created. */
+export interface ScopeEvent {
+  /** A subscriber may set it: the context is created inside this function, which must call `create` once and return its result. */
+  around: (<T>(create: () => T) => T) | undefined
 }
 
 export interface ExpiredEvent {
@@ -125,6 +134,9 @@ export const attemptChannel = tracingChannel<unknown, AttemptEvent>('fastify-clo
 
 /** `fastify-cloud-tasks:expired`: the embedded queue has dropped tasks that were older than 31 days; at most one message a second. */
 export const expiredChannel = channel('fastify-cloud-tasks:expired')
+
+/** `fastify-cloud-tasks:scope`: published once for each registration of the plugin that has attempts while there are subscribers. */
+export const scopeChannel = channel('fastify-cloud-tasks:scope')
 
 /** `fastify-cloud-tasks:counts`: published by subscribers, such as metrics exporters, to collect the counts of all embedded queues. */
 export const countsChannel = channel('fastify-cloud-tasks:counts')

@@ -30,4 +30,4 @@ export type { DeleteOptions, Enqueue, EnqueueOptions, EnqueueResult } from './en
 export type {
   EnqueueItem, TaskClient, PendingQuery, PendingPage, PendingTask, RunOptions, TransportCounts, TaskListing, Tasks
 } from './tasks.js'
-export type { Around, AttemptEvent, EnqueueEvent, ExpiredEvent, QueueCountsEvent, SentTask, TraceHeaders } from './events.js'
+export type { Around, AttemptEvent, EnqueueEvent, ExpiredEvent, QueueCountsEvent, ScopeEvent, SentTask, TraceHeaders } from './events.js'

@@ -1,4 +1,4 @@
-import { AsyncResource } from 'node:async_hooks'
+import type { AsyncResource } from 'node:async_hooks'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { DEFAULT_QUEUE_SETTINGS, deadlineProblem } from './cloud-tasks/limits.js'
@@ -26,6 +26,7 @@ import { LocalTransport, type LocalTransportOptions } from './transport/local.js
 import { newTask } from './transport/new-task.js'
 import { SwitchableTransport } from './transport/switchable-transport.js'
 import type { Transport } from './transport/transport.js'
+import { AttemptScope } from './delivery/attempt-scope.js'
 import { settleExpired } from './worker/expired.js'
 import { createAuthenticator, warnAboutCallers } from './worker/auth/authenticator.js'
 import { RemoteLimits } from './worker/limits/remote-limits.js'
@@ -71,8 +72,7 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
   checkDeadLetterQueue(registry, config)
 
   const clock = new SwitchableClock()
-  // Attempts start in the async context of the registration, not in that of the request that enqueued the task or freed a slot.
-  const scope = new AsyncResource('fastify-cloud-tasks')
+  const scope = new AttemptScope()
   const secrets = new OneTimeSecrets()
   const payloads = new PayloadCodec(app, clock)
   const onExpired = async (task: Task, path: string): Promise<void> =>
@@ -106,7 +106,8 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
         transport.checkLetterQueue()
       })
     }
-    mountRoutes({ app, config, clock, registry, payloads, authenticate, runs, settlement, limits, watchers, copies })
+    app.addHook('onListen', () => { scope.listened() })
+    mountRoutes({ app, config, clock, scope, registry, payloads, authenticate, runs, settlement, limits, watchers, copies })
   }
   app.decorate('enqueue', producer.enqueue as Enqueue<any>)
   const deadLetters = createDeadLetters({

@@ -160,14 +160,16 @@ export class DispatchLoop {
   #spend (monotonic: number): void {
     if (this.#immediate === undefined) {
       this.#turnStartedAt = monotonic
-      this.#immediate = this.#clock.setImmediate(() => {
-        this.#immediate = undefined
-        this.#budget = PER_TURN
-        this.#serve()
-        this.#setTimer()
-      })
+      this.#immediate = this.#clock.setImmediate(() => { this.#scope.runInAsyncScope(this.#nextTurn, this) })
     }
     this.#budget = monotonic - this.#turnStartedAt > MAX_TURN_MS ? 0 : this.#budget - 1
+  }
+
+  #nextTurn (): void {
+    this.#immediate = undefined
+    this.#budget = PER_TURN
+    this.#serve()
+    this.#setTimer()
   }
 
   #setTimer (): void {
@@ -182,7 +184,7 @@ export class DispatchLoop {
     if (at > this.#timerAt - 1) return
     this.#clearTimer()
     this.#timerAt = at
-    this.#timer = this.#clock.setTimeout(() => { this.#wake() }, ms)
+    this.#timer = this.#clock.setTimeout(() => { this.#scope.runInAsyncScope(this.#wake, this) }, ms)
   }
 
   #clearTimer (): void {

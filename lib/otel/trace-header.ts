@@ -1,4 +1,4 @@
-import { createTraceState, isSpanContextValid, type SpanContext } from '@opentelemetry/api'
+import { createTraceState, INVALID_SPANID, INVALID_TRACEID, isSpanContextValid, type SpanContext } from '@opentelemetry/api'
 import { TRACE_PARENT_HEADER, TRACE_STATE_HEADER } from '../delivery/headers.js'
 import type { TraceHeaders } from '../events.js'
 
@@ -23,8 +23,8 @@ export function readTrace ({ parent, state }: TraceHeaders): SpanContext | undef
   if (parent.length !== PARENT_LENGTH) return undefined
   const [, traceId, spanId, flags] = /^00-([0-9a-f]{32})-([0-9a-f]{16})-0([01])$/.exec(parent) ?? []
   if (traceId === undefined || spanId === undefined) return undefined
+  if (traceId === INVALID_TRACEID || spanId === INVALID_SPANID) return undefined
   const span: SpanContext = { traceId, spanId, traceFlags: Number(flags), isRemote: true }
-  if (!isSpanContextValid(span)) return undefined
   return state !== undefined && isState(state) ? { ...span, traceState: createTraceState(state) } : span
 }
 

@@ -8,6 +8,7 @@ import { DEADLINE_HEADER, RETRY_BY_QUEUE, RETRY_HEADER } from '../delivery/heade
 import type { Config } from '../options/config.js'
 import type { PayloadCodec } from '../registry/payload.js'
 import type { RegisteredTask, Registry } from '../registry/registry.js'
+import type { AttemptScope } from '../delivery/attempt-scope.js'
 import type { AttemptResult, RunResult } from './attempt-result.js'
 import type { Authenticator } from './auth/authenticator.js'
 import { AttemptConnection } from './connection.js'
@@ -23,6 +24,7 @@ export interface TaskRoutes {
   readonly app: FastifyInstance
   readonly config: Config
   readonly clock: Clock
+  readonly scope: AttemptScope
   readonly registry: Registry
   readonly payloads: PayloadCodec
   readonly authenticate: Authenticator
@@ -138,9 +140,9 @@ function contextOf (
 }
 
 function traced (
-  { config }: TaskRoutes, request: FastifyRequest, context: AttemptContext, work: () => Promise<Outcome>
+  { config, scope }: TaskRoutes, request: FastifyRequest, context: AttemptContext, work: () => Promise<Outcome>
 ): Promise<Outcome> {
-  return tracedAttempt(context, request.headers, config.callers.verify !== 'none', work)
+  return tracedAttempt(context, request.headers, config.callers.verify !== 'none', scope, work)
 }
 
 /** Sets the retry limits. Returns a promise only if they have to be read first. */

@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { TRACE_PARENT_HEADER, TRACE_STATE_HEADER } from '../delivery/headers.js'
 import { attemptChannel, type AttemptEvent, type Filled, type TraceHeaders } from '../events.js'
+import type { AttemptScope } from '../delivery/attempt-scope.js'
 import type { AttemptContext } from './context.js'
 import type { Outcome } from './settlement.js'
 
@@ -9,39 +10,40 @@ import type { Outcome } from './settlement.js'
  * @param verified whether the caller was authenticated, so that its trace headers can be trusted
  */
 export function tracedAttempt (
-  context: AttemptContext, headers: IncomingHttpHeaders, verified: boolean, work: () => Promise<Outcome>
+  context: AttemptContext, headers: IncomingHttpHeaders, verified: boolean, scope: AttemptScope, work: () => Promise<Outcome>
 ): Promise<Outcome> {
   // Hot path: no additional promise.
-  return attemptChannel.hasSubscribers ? publish(context, headers, verified, work) : work()
+  return attemptChannel.hasSubscribers ? publish(newEvent(context, headers, verified, scope), context, work) : work()
 }
 
-async function publish (
-  context: AttemptContext, headers: IncomingHttpHeaders, verified: boolean, work: () => Promise<Outcome>
-): Promise<Outcome> {
-  const event = newEvent(context, headers, verified)
+function publish (event: Filled<AttemptEvent>, context: AttemptContext, work: () => Promise<Outcome>): Promise<Outcome> {
   let outcome: Outcome | undefined
-  const attempt = async (): Promise<Outcome['result']> => {
-    context.logFields = event.logFields
-    outcome = event.around === undefined ? await work() : await event.around(work)
-    event.status = outcome.status
-    event.exhausted = outcome.exhausted
+  const settled = (settled: Outcome): Outcome['result'] => {
+    outcome = settled
+    event.status = settled.status
+    event.exhausted = settled.exhausted
     event.durationMs = context.durationMs
     // Thrown so that the channel publishes the events of a failure.
-    if (outcome.result === 'retry') {
+    if (settled.result === 'retry') {
       event.result = 'retry'
-      throw outcome.error
+      throw settled.error
     }
-    return outcome.result
+    return settled.result
   }
-  try {
-    await attemptChannel.tracePromise(attempt, event)
-  } catch (error) {
+  const attempt = (): Promise<Outcome['result']> => {
+    context.logFields = event.logFields
+    return (event.around === undefined ? work() : event.around(work)).then(settled)
+  }
+  const end = (error?: unknown): Outcome => {
     if (outcome === undefined) throw error
+    return outcome
   }
-  return outcome!
+  return attemptChannel.tracePromise(attempt, event).then(end, end)
 }
 
-function newEvent ({ name, id, queue, attempt }: AttemptContext, headers: IncomingHttpHeaders, verified: boolean): Filled<AttemptEvent> {
+function newEvent (
+  { name, id, queue, attempt }: AttemptContext, headers: IncomingHttpHeaders, verified: boolean, { listening }: AttemptScope
+): Filled<AttemptEvent> {
   const length = headers['content-length']
   return {
     task: name,
@@ -50,6 +52,7 @@ function newEvent ({ name, id, queue, attempt }: AttemptContext, headers: Incomi
     attempt,
     bodySize: length === undefined ? undefined : Number(length),
     trace: verified ? traceOf(headers) : undefined,
+    listening,
     result: undefined,
     status: undefined,
     durationMs: 0,

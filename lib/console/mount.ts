@@ -13,7 +13,7 @@ export type Find = () => Pick<Subject, 'engine' | 'app' | 'clock'>
 
 /** Mounts a console on `app`, in an encapsulated instance. `prefix` is the one that Fastify has already applied to `app`, if any. */
 export async function mountConsole (app: FastifyInstance, config: ConsoleConfig, prefix: string | undefined, find: Find): Promise<void> {
-  const { auth, hosts, history, title } = config
+  const { auth, hosts, history, title, traceUrl } = config
   pageFolder()
   if (auth === 'inherited' && !hasRequestHook(app)) {
     throw new FST_TASKS_INVALID_OPTION(
@@ -32,7 +32,7 @@ export async function mountConsole (app: FastifyInstance, config: ConsoleConfig,
 
   app.addHook('onReady', async () => {
     found = find()
-    console = new TaskConsole({ title, history, ...found })
+    console = new TaskConsole({ title, history, traceUrl, ...found })
   })
   if (auth === undefined) app.addHook('onListen', async () => { warnIfOpen(app) })
   // Open event streams would block closing the server.

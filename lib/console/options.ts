@@ -25,6 +25,11 @@ export interface ConsoleOptions {
   readonly history?: number
   /** The title of the page. @default 'Tasks' */
   readonly title?: string
+  /**
+   * Where your tracing backend shows a trace, such as `https://jaeger.example.com/trace/{traceId}`: the trace ids of tasks and attempts
+   * become links to it. An absolute URL of http or https; each `{traceId}` in it stands for the 32 hexadecimal digits. @default none
+   */
+  readonly traceUrl?: string
 }
 
 /** Check and default of each option. */
@@ -34,7 +39,8 @@ export const consoleOptions = {
   auth: option<ConsoleAuth | readonly ConsoleAuth[] | 'inherited'>(authProblem),
   hosts: strings({ default: [] }),
   history: integer(0, 10_000, { default: 1000 }),
-  title: string({ default: 'Tasks' })
+  title: string({ default: 'Tasks' }),
+  traceUrl: string({ valid: isTraceUrl, must: "must be an http or https URL that contains '{traceId}'" })
 } satisfies Declared<ConsoleOptions>
 
 /** Options that Fastify reads for every plugin, in addition to `prefix`. */
@@ -50,6 +56,11 @@ export function resolveConsole (options: unknown): ConsoleConfig {
     throw refuse("'auth' is undefined; await the registration of the plugin that decorates the app with it, or leave the option out")
   }
   return readOptions({ ...consoleOptions, ...fastifyOptions }, options, { refuse })
+}
+
+function isTraceUrl (template: string): boolean {
+  const place = template.replaceAll('{traceId}', '0'.repeat(32))
+  return place !== template && URL.canParse(place) && /^https?:$/.test(new URL(place).protocol)
 }
 
 function authProblem (auth: unknown): string | undefined {

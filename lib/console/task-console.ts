@@ -3,7 +3,7 @@ import { CloudTasksError, statusErrors } from '../cloud-tasks/status.js'
 import type { Task } from '../cloud-tasks/task.js'
 import type { Engine, StoredQueue } from '../engine/engine.js'
 import type { PluginHandle } from '../plugin-handle.js'
-import type { LiveMessage, Overview, QueueInfo, TaskDetail, TaskPage, TaskRow } from './api/api.js'
+import type { LiveMessage, Overview, QueueInfo, TaskDetail, TaskPage, TaskRow, TraceInfo } from './api/api.js'
 import { requestError } from './api/request-error.js'
 import { bodyOf, queueNameOf, shortId, type SeenTask } from './api/task-view.js'
 import { queueNamer, servedFeed, workerFeed } from './history/attempt-feed.js'
@@ -21,6 +21,8 @@ export interface Subject {
   readonly clock: Clock
   /** Number of ended tasks that stay visible. */
   readonly history: number
+  /** Where a trace is shown; `{traceId}` in it stands for its id. */
+  readonly traceUrl: string | undefined
 }
 
 /** The methods of the console's API, without HTTP. Observes attempts from its creation until `close`. */
@@ -87,7 +89,9 @@ export class TaskConsole {
     const pending = this.#pendingTask(name)
     const record = pending === undefined ? this.#history.record(name) : this.#history.recordOf(pending)
     if (record === undefined) throw statusErrors.notFound()
-    return { ...this.#named(record.row(pending)), ...record.detail(pending) }
+    const detail = record.detail(pending)
+    const attemptList = detail.attemptList.map(attempt => this.#linked(attempt))
+    return this.#linked({ ...this.#named(record.row(pending)), ...detail, attemptList })
   }
 
   /** The whole body. Undefined when it is no longer kept. */
@@ -186,6 +190,14 @@ export class TaskConsole {
     const { engine } = this.#subject
     if (engine === undefined) throw requestError(`the queue is in Google Cloud; ${what} with '${command}' or in Google's console`, 501)
     return engine
+  }
+
+  /** Adds the link to the trace. */
+  #linked<T extends { readonly trace?: TraceInfo }> (shown: T): T {
+    const { traceUrl } = this.#subject
+    if (traceUrl === undefined || shown.trace === undefined) return shown
+    const { id } = shown.trace
+    return { ...shown, trace: { id, url: traceUrl.replaceAll('{traceId}', id) } }
   }
 
   /** Adds the name in the registry, and removes the placeholder origin of the embedded queue's URLs. */

@@ -112,6 +112,10 @@ export class AttemptContext implements TaskContext, LimitedAttempt, CopiedAttemp
     this.isLastAttempt = isLastAttempt(limits, this.attempt)
   }
 
+  get traceId (): string | undefined {
+    return this.logFields?.traceId
+  }
+
   get log (): FastifyBaseLogger {
     this.#taskLog ??= this.#watched().child({ task: this.name, id: this.id, attempt: this.attempt })
     return this.#taskLog

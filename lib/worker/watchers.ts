@@ -10,6 +10,8 @@ export interface AttemptKey {
   readonly queue: string
   /** 1 for the first. */
   readonly attempt: number
+  /** Where a tracer has named it. */
+  readonly traceId?: string | undefined
 }
 
 /** Further facts from an attempt's headers. A task context is one. */

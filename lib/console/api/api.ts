@@ -111,6 +111,15 @@ export interface TaskDetail extends TaskRow {
   readonly attemptList: readonly AttemptInfo[]
   /** Number of attempts that are not in the list: no longer kept, or not observed by this console. */
   readonly omitted: number
+  /** The one that it was enqueued in. */
+  readonly trace?: TraceInfo
+}
+
+export interface TraceInfo {
+  /** 32 hexadecimal digits. */
+  readonly id: string
+  /** Where it is shown; absent without the option `traceUrl`. */
+  readonly url?: string
 }
 
 export interface Payload {
@@ -144,6 +153,8 @@ export interface AttemptInfo {
   readonly postponeReason?: string
   /** When it is retried. */
   readonly retryAt?: number
+  /** Its own, which is the task's where attempts are children of the span that enqueued it. */
+  readonly trace?: TraceInfo
 }
 
 export interface LogLine {

@@ -3,7 +3,8 @@ import { dispatchHeaders } from '../../cloud-tasks/headers.js'
 import { grpcCodes } from '../../cloud-tasks/status.js'
 import { queueNameOf, shortId } from '../../cloud-tasks/names.js'
 import type { Task } from '../../cloud-tasks/task.js'
-import type { AttemptStatus, Payload } from './api.js'
+import { TRACE_PARENT_HEADER } from '../../delivery/headers.js'
+import type { AttemptStatus, Payload, TraceInfo } from './api.js'
 
 /** A task as observed by the console. The request of an attempt does not contain the task's creation time. */
 export type SeenTask = Omit<Task, 'createdAt'> & { readonly createdAt?: number }
@@ -24,6 +25,16 @@ export function bodyOf (task: SeenTask): Uint8Array | undefined {
 /** The headers of the created task. */
 export function headersOf (task: SeenTask): Readonly<Record<string, string>> {
   return (task.httpRequest ?? task.appEngineHttpRequest)?.headers ?? {}
+}
+
+/** The trace that a task was enqueued in, if its headers name one. */
+export function traceOf (headers: Readonly<Record<string, string>>): TraceInfo | undefined {
+  const id = /^00-([0-9a-f]{32})-[0-9a-f]{16}-0[01]$/.exec(headers[TRACE_PARENT_HEADER] ?? '')?.[1]
+  return id === undefined || !isTraceId(id) ? undefined : { id }
+}
+
+export function isTraceId (id: string): boolean {
+  return /^(?!0+$)[0-9a-f]{32}$/.test(id)
 }
 
 /** The headers of an attempt, without secrets. @param task its state after dispatch */

@@ -20,7 +20,7 @@ export function queueNamer ({ local, config }: PluginHandle): (id: string) => st
   return id => local?.queueName(id) ?? printQueueName({ project: config.project ?? '-', location: config.location, queue: id })
 }
 
-/** Adds details of attempts that only the worker knows to a history: log lines, errors, drops, postponements. */
+/** Adds details of attempts that only the worker knows to a history: log lines, errors, drops, postponements, traces. */
 export function workerFeed ({ history, clock, queueName }: AttemptFeedParts): AttemptWatcher {
   const nameOf = ({ queue, id }: AttemptKey): string => `${queueName(queue)}/tasks/${id}`
   return {
@@ -29,6 +29,7 @@ export function workerFeed ({ history, clock, queueName }: AttemptFeedParts): At
       return teeLog(log, clock, line => { history.line(name, attempt.attempt, line) })
     },
     settled: (attempt, result) => {
+      if (attempt.traceId !== undefined) history.traced(nameOf(attempt), attempt.attempt, attempt.traceId)
       if (result.result === 'dropped') history.dropped(nameOf(attempt), attempt.attempt, result.reason)
       else if (result.result === 'postponed') history.postponed(nameOf(attempt), attempt.attempt, result.until, result.reason)
       else if (result.result !== 'done') history.failed(nameOf(attempt), attempt.attempt, result.error)

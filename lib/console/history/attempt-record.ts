@@ -29,6 +29,7 @@ export class AttemptRecord {
   postponedUntil: number | undefined
   postponeReason: string | undefined
   retryAt: number | undefined
+  traceId: string | undefined
 
   /**
    * @param task its state after dispatch
@@ -48,7 +49,7 @@ export class AttemptRecord {
   get chars (): number {
     const received = this.#received === undefined ? 0 : sizeOfHeaders(this.#received)
     const error = this.error === undefined ? 0 : sizeOf(this.error)
-    const texts = [this.text, this.dropReason, this.postponeReason].reduce((sum, text) => sum + (text?.length ?? 0), 0)
+    const texts = [this.text, this.dropReason, this.postponeReason, this.traceId].reduce((sum, text) => sum + (text?.length ?? 0), 0)
     return (this.logs?.chars ?? 0) + texts + error + received
   }
 
@@ -69,7 +70,7 @@ export class AttemptRecord {
 
   /** @param task the task with its request, if known */
   info (task: SeenTask | undefined): AttemptInfo {
-    const { number, startedAt, endedAt, result, text, logs, error, dropReason, postponedUntil, postponeReason, retryAt } = this
+    const { number, startedAt, endedAt, result, text, logs, error, dropReason, postponedUntil, postponeReason, retryAt, traceId } = this
     const made = task === undefined ? {} : attemptHeaders({ ...task, ...this.#then })
     return {
       number,
@@ -84,7 +85,8 @@ export class AttemptRecord {
       ...(dropReason === undefined ? undefined : { dropReason }),
       ...(postponedUntil === undefined ? undefined : { postponedUntil }),
       ...(postponeReason === undefined ? undefined : { postponeReason }),
-      ...(retryAt === undefined ? undefined : { retryAt })
+      ...(retryAt === undefined ? undefined : { retryAt }),
+      ...(traceId === undefined ? undefined : { trace: { id: traceId } })
     }
   }
 }

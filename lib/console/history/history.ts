@@ -3,7 +3,7 @@ import type { Task } from '../../cloud-tasks/task.js'
 import type { Attempt, EndOfTask, Observer } from '../../engine/engine.js'
 import { isSuccess } from '../../engine/transitions.js'
 import type { TaskRow } from '../api/api.js'
-import type { SeenTask } from '../api/task-view.js'
+import { isTraceId, type SeenTask } from '../api/task-view.js'
 import type { EndedAttempt } from './attempt-record.js'
 import { EndedTasks } from './ended-tasks.js'
 import { errorInfo } from './error-info.js'
@@ -176,6 +176,12 @@ export class History implements Observer {
   dropped (name: string, attempt: number, reason: string): void {
     const found = this.record(name)?.attempt(attempt)
     if (found !== undefined) found.dropReason = cut(reason, MAX_REASON)
+  }
+
+  /** @param id of the trace that an attempt is part of; what is none is ignored */
+  traced (name: string, attempt: number, id: string): void {
+    const found = isTraceId(id) ? this.record(name)?.attempt(attempt) : undefined
+    if (found !== undefined) found.traceId = id
   }
 
   /** @param until epoch milliseconds */

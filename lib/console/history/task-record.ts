@@ -1,7 +1,9 @@
 import { shortId } from '../../cloud-tasks/names.js'
 import type { EndOfTask } from '../../engine/engine.js'
 import type { AttemptStatus, Payload, TaskDetail, TaskRow, TaskState } from '../api/api.js'
-import { bodyOf, headersOf, lastResultOf, methodOf, payloadOf, queueNameOf, shownHeaders, urlOf, type SeenTask } from '../api/task-view.js'
+import {
+  bodyOf, headersOf, lastResultOf, methodOf, payloadOf, queueNameOf, shownHeaders, traceOf, urlOf, type SeenTask
+} from '../api/task-view.js'
 import { AttemptRecord, sizeOfHeaders, type EndedAttempt } from './attempt-record.js'
 
 /** The record of one task that is running, retrying, or has ended. */
@@ -145,7 +147,9 @@ export class TaskRecord {
   /** The details that are not in the row. @param pending as in `row` */
   detail (pending?: SeenTask): Omit<TaskDetail, keyof TaskRow> {
     const task = pending ?? this.task
+    const trace = task === undefined ? undefined : traceOf(headersOf(task))
     return {
+      ...(trace === undefined ? undefined : { trace }),
       // Without an engine, the received headers include those of proxies.
       ...(this.#isOnlyCopy ? undefined : { headers: task === undefined ? {} : shownHeaders(headersOf(task)) }),
       payload: task === undefined ? this.#rest?.payload ?? payloadOf(undefined) : payloadOf(bodyOf(task), headersOf(task)),

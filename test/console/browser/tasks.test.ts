@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { browserApp, HOSTILE, type BrowserApp } from './app.js'
 import { badge, browserTests } from './chromium.js'
+import { startSdk } from '../../otel/sdk.js'
 
 const { skip, open } = browserTests(t)
 
@@ -175,4 +176,19 @@ t.test('a lost connection is shown, and everything continues when the server is 
   await page.getByRole('row', { name: /hostile/ }).waitFor()
   await page.getByRole('button', { name: 'Pause queue slow' }).click()
   await badge(page.getByRole('row', { name: /^slow/ }), 'Paused').waitFor()
+})
+
+t.test('the traces of a task and of its attempts are links to where traces are shown', { skip }, async t => {
+  const sdk = startSdk(t)
+  const { app, page: address, enqueue } = await browserApp({ console: { traceUrl: 'https://traces.example/{traceId}?q="><b>' } })
+  t.teardown(() => app.close())
+  const page = await open(t, address)
+  await enqueue('flaky', { order: 'A 42' })
+  await page.getByRole('row', { name: /flaky/ }).getByRole('link').first().click()
+  await page.getByText('failed 500').waitFor()
+  await page.getByText('Time and headers').click()
+  for (const { traceId } of sdk.spans()) {
+    const link = page.getByRole('link', { name: traceId })
+    t.equal(await link.getAttribute('href'), `https://traces.example/${traceId}?q="><b>`)
+  }
 })

@@ -6,6 +6,7 @@ import { LogList } from './log-list.js'
 import { counted, duration, exactly } from './quantity.js'
 import { resultText, resultTitle } from './state.js'
 import { Time } from './time.js'
+import { TraceId } from './trace-id.js'
 import { visible } from '../parts/visible-text.js'
 
 /** The attempts of a task, latest first; the latest is expanded. */
@@ -47,7 +48,7 @@ function Attempt ({ attempt, latest }) {
 }
 
 function AttemptBody ({ attempt }) {
-  const { startedAt, endedAt, result, error, text, logs, logsOmitted, dropReason, postponedUntil, retryAt, headers } = attempt
+  const { startedAt, endedAt, result, error, text, logs, logsOmitted, dropReason, postponedUntil, retryAt, headers, trace } = attempt
   return html`
     ${error === undefined ? null : html`<section aria-label="Error"><${ErrorText} error=${error} /></section>`}
     ${dropReason === undefined ? null : html`<section><h4>Why it was dropped</h4><p><bdi>${visible(dropReason)}</bdi></p></section>`}
@@ -61,6 +62,7 @@ function AttemptBody ({ attempt }) {
         <div><dt>Started</dt><dd>${exactly(startedAt)}</dd></div>
         ${endedAt === undefined ? null : html`<div><dt>Ended</dt><dd>${exactly(endedAt)}</dd></div>`}
         ${result === undefined ? null : html`<div><dt>Result</dt><dd>${resultTitle(result)}</dd></div>`}
+        ${trace === undefined ? null : html`<div><dt>Trace</dt><dd><${TraceId} trace=${trace} /></dd></div>`}
       </dl>
       <${Headers} headers=${headers} />
     </details>`

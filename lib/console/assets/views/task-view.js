@@ -15,6 +15,7 @@ import { hasEnded, resultText, resultTitle, StateBadge } from '../tasks/state.js
 import { useObservable } from '../data/observable.js'
 import { shortId, titleOf } from '../tasks/task-table.js'
 import { Time } from '../tasks/time.js'
+import { TraceId } from '../tasks/trace-id.js'
 import { visible } from '../parts/visible-text.js'
 
 /** The details of a task. */
@@ -166,7 +167,7 @@ function Actions ({ task, overview }) {
 }
 
 function Facts ({ task, queue }) {
-  const { id, method, url, attempts, createdAt, scheduleAt, endedAt, lastResult } = task
+  const { id, method, url, attempts, createdAt, scheduleAt, endedAt, lastResult, trace } = task
   const most = queue?.retryConfig?.maxAttempts
   const fact = (label, value) => html`<div><dt>${label}</dt><dd>${value}</dd></div>`
   return html`
@@ -178,6 +179,7 @@ function Facts ({ task, queue }) {
         ? null
         : fact('Last result', html`<span
         title=${resultTitle(lastResult)}>${resultText(lastResult)}</span>`)}
+      ${trace === undefined ? null : fact('Enqueued in trace', html`<${TraceId} trace=${trace} />`)}
       ${createdAt === undefined ? null : fact('Created', html`<${Time} at=${createdAt} />`)}
       ${endedAt !== undefined
         ? fact('Ended', html`<${Time}

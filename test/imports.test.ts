@@ -17,7 +17,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'server-error': [],
   events: [],
   checks: [],
-  delivery: [],
+  delivery: ['events'],
   'fastify-internals': [],
   'browser-guard': [],
   registry: ['cloud-tasks', 'type clock', 'errors', 'checks', 'delivery', 'fastify-internals'],

@@ -1,7 +1,7 @@
 import { isSpanContextValid, trace, type Attributes, type Context, type Link, type SpanContext } from '@opentelemetry/api'
 import { systemClock } from '../clock/clock.js'
 import type { AttemptEvent } from '../events.js'
-import { contextOf, inside } from './active-context.js'
+import { contextOf, inside, withSpan } from './active-context.js'
 import { attributes as names } from './names.js'
 import { errorType, fail, guarded, metricAttributes, startSpan, type Telemetry, type Traced } from './telemetry.js'
 import { readTrace } from './trace-header.js'
@@ -28,7 +28,7 @@ export class AttemptSpans {
       const { traceId, spanId } = own
       event.logFields = event.logFields === undefined ? { traceId, spanId } : { ...event.logFields, traceId, spanId }
     }
-    event.around = inside(trace.setSpan(active, span), event.around)
+    event.around = inside(withSpan(active, span), event.around)
   })
 
   readonly end = guarded((event: AttemptEvent): void => {

@@ -1,7 +1,7 @@
-import { context, isSpanContextValid, trace, type Attributes, type Context, type Span } from '@opentelemetry/api'
+import { context, isSpanContextValid, type Attributes, type Context, type Span } from '@opentelemetry/api'
 import { systemClock } from '../clock/clock.js'
 import type { EnqueueEvent, SentTask } from '../events.js'
-import { inside } from './active-context.js'
+import { inside, withSpan } from './active-context.js'
 import { attributes as names } from './names.js'
 import { errorType, fail, guarded, metricAttributes, startSpan, type Telemetry, type Traced } from './telemetry.js'
 import { printTrace } from './trace-header.js'
@@ -22,7 +22,7 @@ export class EnqueueSpans {
     this.#traced.set(event, { span, startedAt: systemClock.monotonic() })
     const headersOf = guarded((task: SentTask) => batch ? this.#created(event, span, task, parent) : this.#sending(span, task))
     event.headersOf = before === undefined ? headersOf : task => ({ ...before(task), ...headersOf(task) })
-    event.around = inside(trace.setSpan(parent, span), event.around)
+    event.around = inside(withSpan(parent, span), event.around)
   })
 
   readonly end = guarded((event: EnqueueEvent): void => {

@@ -8,7 +8,7 @@ import { registerInstrumentations } from '@opentelemetry/instrumentation'
 import { HttpInstrumentation } from '@opentelemetry/instrumentation-http'
 import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import cloudTasks, { defineTasks, tasksOf } from '../../lib/index.js'
 import { environment } from '../support/environment.js'
 import { watchAttempts } from '../support/app.js'
@@ -17,8 +17,8 @@ import { startSdk } from './sdk.js'
 const require = createRequire(import.meta.url)
 const tasks = defineTasks({ work: { payload: Type.Object({}), queue: 'jobs' } })
 
-/** The emulator in another process. Returns its port. */
-async function startEmulator (t: Test): Promise<number> {
+/** The emulator in another process, for all tests. Returns its port. */
+async function startEmulator (): Promise<number> {
   const child = spawn(process.execPath, ['--import', './test/loader/register.js', join(import.meta.dirname, 'emulator-child.ts')], {
     cwd: join(import.meta.dirname, '../..'),
     env: { ...process.env, NODE_OPTIONS: '' },
@@ -32,6 +32,8 @@ async function startEmulator (t: Test): Promise<number> {
   return Number(line)
 }
 
+const port = startEmulator()
+
 for (const propagation of ['link', 'parent'] as const) {
   t.test(`over the emulator, beside @fastify/otel and instrumentation-http, with propagation '${propagation}'`, async t => {
     const sdk = startSdk(t, { propagation })
@@ -39,8 +41,7 @@ for (const propagation of ['link', 'parent'] as const) {
     const fastifyOtel = new FastifyOtelInstrumentation()
     t.teardown(registerInstrumentations({ instrumentations: [new HttpInstrumentation(), fastifyOtel] }))
     require('node:http')
-    const port = await startEmulator(t)
-    environment(t, { CLOUD_TASKS_EMULATOR_HOST: `127.0.0.1:${port}` })
+    environment(t, { CLOUD_TASKS_EMULATOR_HOST: `127.0.0.1:${await port}` })
     const attempts = watchAttempts(t)
     const app = Fastify()
     t.teardown(() => app.close())

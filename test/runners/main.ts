@@ -8,7 +8,11 @@ import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 
 const root = join(import.meta.dirname, '../..')
-const RUNNERS = ['vitest@^5.0.0', 'jest@^30.0.0', '@jest/globals@^30.0.0', '@swc/jest@^0.2.0', '@swc/core@^1.0.0', 'tap@^21.0.0']
+const [MAJOR, MINOR] = process.versions.node.split('.').map(Number) as [number, number]
+
+/** Vitest 4 and later need Node.js 22.12 for what they import. */
+const VITEST = MAJOR > 22 || (MAJOR === 22 && MINOR >= 12) ? 'vitest@^5.0.0' : 'vitest@^3.2.0'
+const RUNNERS = [VITEST, 'jest@^30.0.0', '@jest/globals@^30.0.0', '@swc/jest@^0.2.0', '@swc/core@^1.0.0', 'tap@^21.0.0']
 const PACKAGES = ['fastify@^5.12.0', '@sinclair/typebox@^0.34.0']
 
 /** As docs/testing.md says. */
@@ -18,7 +22,7 @@ const JEST_TRANSFORMED = `module.exports = {
   transformIgnorePatterns: ['/node_modules/(?!(fastify-cloud-tasks|cookie|jose)/)']
 }`
 
-const REQUIRES_ESM = Number(process.versions.node.split('.')[0]) > 24
+const REQUIRES_ESM = MAJOR > 24 || (MAJOR === 24 && MINOR >= 9)
 
 const folder = realpathSync(mkdtempSync(join(tmpdir(), 'fastify-cloud-tasks-runners-')))
 try {

@@ -13,10 +13,10 @@ export interface TestedAttempt<N extends string = string> {
   /** 1 for the first. */
   readonly attempt: number
   /**
-   * `done`, `dropped` and other results of the handler; `retry` for every failure, even of the last attempt; `refused` if
+   * `done`, `dropped` and `postponed`, as the handler decides; `retry` for every failure, even of the last attempt; `refused` if
    * authentication or an app's hook responded before the payload was validated. More results may be added.
    */
-  readonly result: 'done' | 'retry' | 'dropped' | 'refused' | (string & {})
+  readonly result: 'done' | 'retry' | 'dropped' | 'postponed' | 'refused' | (string & {})
   /** HTTP status of the response; 504 after the deadline, 0 without a response. */
   readonly status: number
   /** The error that the handler threw, or the attempt failed with. */

@@ -77,7 +77,9 @@ export class Kit implements Omit<TestKit<Any>, typeof Symbol.dispose | typeof Sy
   enqueued (name?: string): EnqueuedTask[] {
     const { handle } = this.#inUse('enqueued()')
     if (name !== undefined) lookUp(handle.registry, name)
-    const enqueued = this.#held?.waiting.all().flatMap(task => enqueuedTask(task)) ?? []
+    const { deadLetterQueue } = handle.config
+    const waiting = this.#held?.waiting.all().filter(({ queue }) => queue !== deadLetterQueue) ?? []
+    const enqueued = waiting.flatMap(task => enqueuedTask(task))
     return name === undefined ? enqueued : enqueued.filter(task => task.name === name)
   }
 

@@ -9,7 +9,7 @@ export interface TestKit<M, F = RegisteredTypeProvider> {
   readonly clock: Pick<Clock, 'now'>
   /**
    * Waiting tasks, in the order in which they were enqueued: those that are due, scheduled, or retrying, but not those whose handler has
-   * succeeded.
+   * succeeded, nor dead letters, which `app.tasks.deadLetters` lists.
    * @throws FST_TASKS_NOT_REGISTERED
    */
   enqueued<N extends keyof M & string> (name: N): Array<EnqueuedTask<N, TaskPayload<M, N, F>>>

@@ -226,16 +226,17 @@ export class LmdbStore implements Store {
     const later = [...this.#commits.open()].reverse()
     for (const [name, { queue, before }] of batch.changes) {
       const next = later.find(({ changes }) => changes.has(name))
-      if (next !== undefined) this.#inherit(next, name, before)
+      if (next !== undefined) this.#inherit(next, name, queue, before)
       else if (before === undefined) queue.tasks.delete(name)
       else queue.tasks.set(name, before)
     }
   }
 
   /** A batch before `next` has failed: the record that it would have removed is there. A new task of that name takes its place. */
-  #inherit (next: TaskBatch, name: string, kept: number | undefined): void {
+  #inherit (next: TaskBatch, name: string, queue: IndexedQueue, kept: number | undefined): void {
     const change = next.changes.get(name)!
-    if (kept === undefined || Math.abs(change.before ?? 0) === Math.abs(kept)) return
+    // What a queue that was deleted has left goes with it.
+    if (kept === undefined || change.queue !== queue || Math.abs(change.before ?? 0) === Math.abs(kept)) return
     this.#erase(next, kept)
     next.changes.set(name, { ...change, before: kept })
   }

@@ -43,7 +43,7 @@ declare global {
 const PACKAGES = `
 declare module '@opentelemetry/sdk-node' {
   export class NodeSDK {
-    constructor (options: { instrumentations?: import('@opentelemetry/instrumentation').Instrumentation[], metricReader?: object })
+    constructor (options: { instrumentations?: import('@opentelemetry/instrumentation').Instrumentation[], metricReaders?: object[] })
     start (): void
   }
 }

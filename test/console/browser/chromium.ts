@@ -10,7 +10,7 @@ export function findChromium (): string | undefined {
 }
 
 export async function launchChromium (executablePath: string): Promise<Browser> {
-  return await chromium.launch({ executablePath, args: ['--disable-dev-shm-usage'] })
+  return await chromium.launch({ executablePath, args: ['--disable-dev-shm-usage', '--disable-gpu'] })
 }
 
 export interface BrowserTests {

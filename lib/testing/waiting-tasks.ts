@@ -3,7 +3,8 @@ import type { Task } from '../cloud-tasks/task.js'
 import { DueHeap, type Due } from '../engine/due-heap.js'
 import type { AttemptReport, Engine } from '../engine/engine.js'
 import type { RegisteredTask } from '../registry/registry.js'
-import { pathOf, type LocalTransport } from '../transport/local.js'
+import type { LocalTransport } from '../transport/local.js'
+import { pathOf } from '../transport/local/delivery.js'
 
 /** A pending task of an app under test. */
 export class WaitingTask implements Due {

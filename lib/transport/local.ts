@@ -2,7 +2,6 @@ import type { AsyncResource } from 'node:async_hooks'
 import type { FastifyInstance } from 'fastify'
 import { systemClock, type Clock } from '../clock/clock.js'
 import { DEFAULT_DISPATCH_DEADLINE_MS, DEFAULT_QUEUE_SETTINGS } from '../cloud-tasks/limits.js'
-import { isExhausted } from '../cloud-tasks/backoff.js'
 import { dispatchHeaders } from '../cloud-tasks/headers.js'
 import { shortId } from '../cloud-tasks/names.js'
 import { withStoredDefaults } from '../cloud-tasks/new-task.js'
@@ -11,23 +10,20 @@ import { CloudTasksError, statusErrors } from '../cloud-tasks/status.js'
 import type { NewTask, Task } from '../cloud-tasks/task.js'
 import type { Config } from '../options/config.js'
 import { LOCAL_MAX_DISPATCHES_PER_SECOND } from '../options/queues.js'
-import { EMBEDDED_ORIGIN } from '../options/target.js'
-import { Engine, type Answer, type Attempt, type ExpiryReport } from '../engine/engine.js'
+import { Engine, type Answer, type ExpiryReport } from '../engine/engine.js'
 import { createStore } from '../store/create-store.js'
-import { StoreError } from '../store/store-error.js'
-import type { LoadProgress } from '../store/store.js'
 import { expiredChannel, type ExpiredEvent } from '../events.js'
-import { FST_TASKS_INVALID_PAGE, FST_TASKS_QUEUE_NOT_FOUND, FST_TASKS_STORE_UNAVAILABLE } from '../errors.js'
+import { FST_TASKS_STORE_UNAVAILABLE } from '../errors.js'
 import { explain } from '../server-error.js'
 import type { OneTimeSecrets } from '../delivery/one-time-secrets.js'
-import { CLOSING_RESULT } from '../delivery/headers.js'
 import { routePath } from '../delivery/path.js'
-import { inject } from './local/inject.js'
-import { loopback } from './local/loopback.js'
+import { Delivery, pathOf } from './local/delivery.js'
+import { countsOf, pendingPage, setQueueState, type Inspected } from './local-inspection.js'
+import { queueHint, storeUnavailable } from './local/problems.js'
+import { progressLogger } from './local/progress.js'
 import { newTask } from './new-task.js'
-import type { RouteCall, RouteRequest, RouteResponse } from './local/route-call.js'
 import type {
-  Deleted, Failure, Found, Inspection, Listed, OutgoingTask, Page, PendingQuery, PendingTask, Sent, TaskContent, TaskReading, Transport
+  Deleted, Failure, Found, Inspection, Listed, OutgoingTask, Sent, TaskContent, TaskReading, Transport
 } from './transport.js'
 
 export interface LocalTransportOptions {
@@ -51,8 +47,7 @@ export class LocalTransport implements Transport {
   readonly #config: Config
   readonly #clock: Clock
   readonly #scope: AsyncResource
-  readonly #secrets: OneTimeSecrets
-  readonly #deliver: (app: FastifyInstance, clock: Clock, request: RouteRequest) => RouteCall
+  readonly #delivery: Delivery
   readonly #onExpired: LocalTransportOptions['onExpired']
   readonly #parent: string
   readonly #queueIds: Set<string>
@@ -70,15 +65,17 @@ export class LocalTransport implements Transport {
     this.inspection = {
       get ready () { return isReady() },
       counts: () => this.#counts(),
-      page: (queue, page) => this.#page(queue, page),
-      setState: (queue, state) => this.#setState(queue, state)
+      page: (queue, page) => pendingPage(this.#inspected(), queue, page),
+      setState: async (queue, state) => {
+        if (!this.#isOpen) await this.#opening
+        await setQueueState(this.#inspected(), queue, state)
+      }
     }
     this.#app = app
     this.#config = config
     this.#clock = clock
     this.#scope = scope
-    this.#secrets = secrets
-    this.#deliver = config.localDelivery === 'inject' ? (app, _clock, request) => inject(app, request) : loopback
+    this.#delivery = new Delivery({ app, config, clock, secrets })
     this.#onExpired = onExpired
     this.#parent = `projects/${config.project ?? 'local'}/locations/${config.location}`
     this.#queueIds = new Set([config.queue, ...config.queues.keys(), ...queueIds])
@@ -91,7 +88,7 @@ export class LocalTransport implements Transport {
       store: await createStore(this.#config.directory).catch(error => { throw storeUnavailable(error) ?? error }),
       clock: this.#clock,
       scope: this.#scope,
-      dispatch: attempt => this.deliver(attempt),
+      dispatch: attempt => this.#delivery.deliver(attempt),
       taskTombstoneMs: this.#config.taskTombstoneMs,
       maxDispatchesPerSecond: LOCAL_MAX_DISPATCHES_PER_SECOND,
       onExpired: task => this.#onExpired(task, pathOf(task)),
@@ -207,6 +204,7 @@ export class LocalTransport implements Transport {
 
   async stop (): Promise<void> {
     this.#closing = true
+    this.#delivery.close()
     // From now on, a task in memory would never run; one in a directory runs on the next start.
     this.#refusing = this.#config.directory === undefined
     if (this.#isOpen) await this.#engine.stop()
@@ -321,48 +319,11 @@ export class LocalTransport implements Transport {
     if (!this.#isOpen) throw new FST_TASKS_STORE_UNAVAILABLE('it is still being opened; wait until the app is ready')
     const ids = new Set(this.#queueIds)
     if (!this.#refusing) for (const { name } of this.#engine.queues()) if (name.startsWith(`${this.#parent}/`)) ids.add(shortId(name))
-    return Object.fromEntries([...ids].map(id => {
-      const name = this.queueName(id)
-      const dueAt = this.#engine.firstDueAt(name) ?? Infinity
-      const oldestDueSeconds = Math.max(0, this.#clock.now() - dueAt) / 1000
-      return [id, { ...this.#engine.counts(name), oldestDueSeconds, state: this.#engine.state(name) }]
-    }))
+    return countsOf(this.#inspected(), ids)
   }
 
-  async #setState (queue: string, state: 'RUNNING' | 'PAUSED'): Promise<void> {
-    try {
-      if (!this.#isOpen) await this.#opening
-      const name = this.queueName(queue)
-      await (state === 'PAUSED' ? this.#engine.pauseQueue(name) : this.#engine.resumeQueue(name))
-    } catch (error) {
-      if (error instanceof CloudTasksError && ['NOT_FOUND', 'INVALID_ARGUMENT'].includes(error.code)) {
-        throw new FST_TASKS_QUEUE_NOT_FOUND(queue, queueHint(queue))
-      }
-      throw storeUnavailable(error) ?? error
-    }
-  }
-
-  #page (queue: string, request: PendingQuery): Page {
-    try {
-      const { tasks, nextPageToken } = this.#engine.listTasks(this.queueName(queue), request)
-      return { tasks: tasks.map(task => this.#pending(queue, task)), nextPageToken }
-    } catch (error) {
-      if (!(error instanceof CloudTasksError)) throw storeUnavailable(error) ?? error
-      if (error.code === 'NOT_FOUND') throw new FST_TASKS_QUEUE_NOT_FOUND(queue, queueHint(queue))
-      throw new FST_TASKS_INVALID_PAGE(error.message)
-    }
-  }
-
-  #pending (queue: string, task: Task): PendingTask {
-    return {
-      id: shortId(task.name),
-      queue,
-      path: pathOf(task),
-      state: this.#engine.running(task.name) > 0 ? 'running' : 'waiting',
-      attempts: task.dispatchCount,
-      scheduleTime: new Date(task.scheduleAt),
-      createTime: new Date(task.createdAt)
-    }
+  #inspected (): Inspected {
+    return { engine: this.#engine, clock: this.#clock, queueName: id => this.queueName(id) }
   }
 
   /** Delivers an attempt of a task that is not in a queue. */
@@ -372,44 +333,13 @@ export class LocalTransport implements Transport {
     const task = { ...stored, dispatchCount: number, responseCount: number - 1, ...(number > 1 ? { previousResponse: 500 } : {}) }
     const deadlineMs = task.dispatchDeadlineMs ?? DEFAULT_DISPATCH_DEADLINE_MS
     const attempt = { task, queue, headers: dispatchHeaders(task), deadlineMs, deadlineAt: now + deadlineMs }
-    return await this.#scope.runInAsyncScope(() => this.deliver(attempt))
-  }
-
-  /** Delivers an attempt to its route. */
-  async deliver (attempt: Attempt): Promise<Answer | 'undelivered'> {
-    const { task, headers } = attempt
-    const request = task.httpRequest ?? task.appEngineHttpRequest
-    const secret = this.#secrets.issue()
-    const { httpMethod: method = 'POST', body } = request ?? {}
-    const url = pathOf(task)
-    const call = this.#deliver(this.#app, this.#clock, { method, url, headers, secret, body })
-    attempt.onDeadline = call.abort
-    try {
-      const response = await call.response
-      if (this.#closing && isUndelivered(response)) return 'undelivered'
-      if (response.result === undefined) this.#warnUnhandled(attempt, url, response.status)
-      return { status: response.status }
-    } finally {
-      // Invalidates the secret if no task route has used it.
-      this.#secrets.take(secret)
-    }
+    return await this.#scope.runInAsyncScope(() => this.#delivery.deliver(attempt))
   }
 
   #reportExpired ({ count, names }: ExpiryReport): void {
     const event: ExpiredEvent = { count, ids: names.map(shortId) }
     this.#app.log.error(event, 'tasks were dropped because they were older than 31 days')
     if (expiredChannel.hasSubscribers) expiredChannel.publish(event)
-  }
-
-  /** Logged here because the attempt did not reach the worker. */
-  #warnUnhandled ({ task, queue }: Attempt, url: string, status: number): void {
-    const { retryConfig } = this.#config.queues.get(queue) ?? DEFAULT_QUEUE_SETTINGS
-    const ends = status < 300 || isExhausted(retryConfig, task.dispatchCount, task.firstAttempt?.dispatchAt ?? 0, this.#clock.now())
-    this.#app.log[ends ? 'error' : 'warn'](
-      { url, status, id: shortId(task.name), attempt: task.dispatchCount },
-      `an attempt got a response before it reached its handler${ends ? ', and is not retried' : ''}: ` +
-        'this process has no handler for it, or a hook of yours answers on the task routes'
-    )
   }
 
   #failure (queue: string, error: unknown, task?: NewTask): Failure {
@@ -428,39 +358,6 @@ export class LocalTransport implements Transport {
 
 function created ({ name, scheduleAt }: Task): Sent {
   return { outcome: 'created', id: shortId(name), scheduleAt }
-}
-
-/** Logs the progress of opening if it takes more than a second. */
-function progressLogger (app: FastifyInstance, directory: string | undefined): (progress: LoadProgress) => void {
-  let loggedAt = systemClock.monotonic()
-  return ({ step, done, total }) => {
-    const now = systemClock.monotonic()
-    if (now - loggedAt < PROGRESS_MS) return
-    loggedAt = now
-    app.log.info({ directory, step, done, total }, `opening the embedded queue: ${step}`)
-  }
-}
-
-const PROGRESS_MS = 1000
-
-/** URL path of the route of a task in the embedded queue. */
-export function pathOf ({ httpRequest, appEngineHttpRequest }: Task): string {
-  return httpRequest?.url.slice(EMBEDDED_ORIGIN.length) ?? appEngineHttpRequest?.relativeUri ?? '/'
-}
-
-/** While the server closes, the task route reports that, or Fastify responds with 503 before any route. */
-function isUndelivered ({ status, result }: RouteResponse): boolean {
-  return result === CLOSING_RESULT || (result === undefined && status === 503)
-}
-
-function queueHint (queue: string): string {
-  return `add it to the option 'queues', as in queues: { '${queue}': {} }`
-}
-
-/** Converts a store's error to the plugin's; undefined for other errors. */
-function storeUnavailable (error: unknown): Error | undefined {
-  const problem = error instanceof CloudTasksError ? error.cause : error
-  return problem instanceof StoreError ? new FST_TASKS_STORE_UNAVAILABLE(problem.message, { cause: problem }) : undefined
 }
 
 /** A dead letter that is run in place must survive failures. */

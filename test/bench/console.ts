@@ -107,7 +107,7 @@ async function million (): Promise<void> {
       `  ${url.padEnd(30)} p50 ${percentile(times, 50).toFixed(2)} ms, p99 ${percentile(times, 99).toFixed(2)} ms, longest ${Math.max(...times).toFixed(1)} ms`
     )
   }
-  console.log(`  told meanwhile: ${bytes()} bytes`)
+  console.log(`  sent meanwhile: ${bytes()} bytes`)
   await app.close()
 }
 

@@ -6,6 +6,7 @@ import cloudTasks, { defineTasks, type CloudTasksOptions } from '../../lib/index
 import { handleOf } from '../../lib/plugin-handle.js'
 import { start, watchAttempts } from '../support/app.js'
 import { PARENT, startCloudWorker } from '../support/cloud-worker.js'
+import { environment } from '../support/environment.js'
 
 const tasks = defineTasks({ work: { payload: Type.Any() }, secret: { payload: Type.Any(), deadLetterQueue: false } })
 const retryConfig = { maxAttempts: 2, minBackoffSeconds: 0.001, maxBackoffSeconds: 0.001 }
@@ -17,6 +18,12 @@ const places = {
     const local = handleOf(app)!.local!
     return { app, log, engine: local.engine, parent: local.queueName('x').slice(0, -'/queues/x'.length) }
   },
+  'an App Engine target, named by the environment': async (t: Test, options: Partial<CloudTasksOptions>) => {
+    environment(t, { CLOUD_TASKS_DEAD_LETTER_QUEUE: 'dead' })
+    const { app, log } = await start(t, { tasks, target: { type: 'appEngine' }, queues: { default: { retryConfig } }, ...options } as CloudTasksOptions)
+    const local = handleOf(app)!.local!
+    return { app, log, engine: local.engine, parent: local.queueName('x').slice(0, -'/queues/x'.length) }
+  },
   cloud: async (t: Test, options: Partial<CloudTasksOptions>) => {
     const { app, log, emulator } = await startCloudWorker(t, { tasks, deadLetterQueue: 'dead', ...options } as CloudTasksOptions,
       { default: retryConfig, dead: { maxAttempts: -1 } }, async emulator => { await emulator.engine.pauseQueue(`${PARENT}/queues/dead`) })
@@ -24,7 +31,7 @@ const places = {
   }
 }
 
-for (const place of ['embedded', 'cloud'] as const) {
+for (const place of Object.keys(places) as Array<keyof typeof places>) {
   t.test(`a task whose last attempt fails is kept as a dead letter, ${place}`, async t => {
     const attempts = watchAttempts(t)
     let fails = true
@@ -114,10 +121,12 @@ for (const place of ['embedded', 'cloud'] as const) {
       fails = false
       const forged = Buffer.from(JSON.stringify({ id: '../x', postponements: 0, letter: {} })).toString('base64url')
       const queue = `${parent}/queues/dead`
-      const [url] = place === 'embedded' ? ['http://localhost'] : [(handleOf(app)!.config.target as { url: string }).url]
-      const { name } = await engine.createTask(queue, {
-        httpRequest: { url: `${url}/tasks/renamed`, headers: { 'content-type': 'application/json', [ORIGIN_HEADER]: forged }, body: Buffer.from('{"n":7}') }
-      })
+      const { target } = handleOf(app)!.config
+      const url = place === 'embedded' ? 'http://localhost' : (target as { url?: string }).url
+      const request = { headers: { 'content-type': 'application/json', [ORIGIN_HEADER]: forged }, body: Buffer.from('{"n":7}') }
+      const { name } = await engine.createTask(queue, target.type === 'http'
+        ? { httpRequest: { ...request, url: `${url}/tasks/renamed` } }
+        : { appEngineHttpRequest: { ...request, relativeUri: '/tasks/renamed' } })
       const { letters: [letter] } = await app.tasks.deadLetters.list()
       t.strictSame([letter!.task, letter!.path, letter!.queue, letter!.error], [undefined, '/tasks/renamed', undefined, undefined])
       const [unnamed] = await app.tasks.deadLetters.replay(letter!.id)

@@ -298,6 +298,36 @@ t.test('what comes in at once is committed in pieces that one write can take', a
   t.ok(Math.max(...sizes) < 80_000_000, `${Math.max(...sizes)} bytes at most`)
 })
 
+t.test('a transaction that LMDB aborts over its list of free pages is committed again in parts', async t => {
+  const directory = join(await folder(t), 'store')
+  await opened(t, { directory }).then(({ store }) => store.close())
+  const databases = await openDatabases(directory, prepareDirectory(directory))
+  t.teardown(() => databases.root.close())
+  const { run } = readProgress(databases, Infinity)
+  const rows: Row[] = Array.from({ length: 900 }, (_, i) => ['names', i + 1, encodeTombstone({ name: 'n', until: 5 })])
+  const { ifVersion } = databases.journal
+  let calls = 0
+  const failing = (failures: number, code: number): void => {
+    calls = 0
+    databases.journal.ifVersion = async (...args: Parameters<typeof ifVersion>) => {
+      if (calls++ < failures) throw Object.assign(new Error('it failed'), { code })
+      return await ifVersion.apply(databases.journal, args)
+    }
+  }
+  failing(2, -30_782)
+  t.equal(await writeRows(databases, rows, progressOf(77, run), () => {}), true)
+  t.equal(calls, 2 + 16, 'whole, in quarters, in sixteenths')
+  t.equal(databases.names.getCount(), 900)
+  t.equal(readProgress(databases, Infinity).sequence, 77)
+  failing(100, -30_782)
+  await t.rejects(writeRows(databases, rows, progressOf(78, run), () => {}), { code: -30_782 })
+  t.equal(calls, 4)
+  failing(1, 5)
+  await t.rejects(writeRows(databases, rows, progressOf(78, run), () => {}), { code: 5 })
+  t.equal(calls, 1, 'other errors are not retried')
+  t.equal(readProgress(databases, Infinity).sequence, 77)
+})
+
 t.test('a write of a process at the moment when it loses its directory does no harm', async t => {
   const directory = join(await folder(t), 'store')
   const { store } = await opened(t, { directory })

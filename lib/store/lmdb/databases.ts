@@ -176,12 +176,34 @@ export async function writeRows (
       bytes += row[2]?.length ?? 0
     }
     check(bytes)
-    if (!(await commit(databases, piece, progress, !more))) return false
+    if (!(await commitInParts(databases, piece, progress, !more))) return false
   }
   // Reads in this turn of the event loop have seen the previous state.
   databases.root.resetReadTxn()
   return true
 }
+
+/**
+ * In rare cases LMDB aborts a transaction while it writes its list of free pages (MDB_BAD_TXN, "reserved freelist had a data entry with
+ * zero-size"), before anything reaches the file. The rows are committed again in smaller transactions, which allocate other pages.
+ */
+async function commitInParts (databases: Databases, rows: readonly Row[], progress: Progress, isLast: boolean): Promise<boolean> {
+  for (let parts = 1; ; parts *= 4) {
+    try {
+      const size = Math.max(1, Math.ceil(rows.length / parts))
+      for (let from = 0; ; from += size) {
+        const ends = from + size >= rows.length
+        if (!(await commit(databases, rows.slice(from, from + size), progress, isLast && ends))) return false
+        if (ends) return true
+      }
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== MDB_BAD_TXN || parts >= MAX_PARTS) throw error
+    }
+  }
+}
+
+const MDB_BAD_TXN = -30_782
+const MAX_PARTS = 64
 
 async function commit (
   databases: Databases, rows: readonly Row[], { sequence, run, base, isOpen }: Progress, isLast: boolean
@@ -214,24 +236,6 @@ async function commit (
   }
 }
 
-/** Free bytes in the file, which will be reused. */
-export function freeBytesInside ({ root, queues, tasks, states, names, journal }: Databases): number {
-  const { pageSize, lastPageNumber, free, root: main } = root.getStats() as Stats & { lastPageNumber: number, free: Stats, root: Stats }
-  let used = META_PAGES
-  for (const tree of [free, main, ...[queues, tasks, states, names, journal].map(database => database.getStats() as Stats)]) {
-    used += tree.treeBranchPageCount + tree.treeLeafPageCount + tree.overflowPages
-  }
-  return Math.max(0, lastPageNumber + 1 - used) * pageSize
-}
-
-/** lmdb's statistics of a tree. */
-interface Stats {
-  readonly pageSize: number
-  readonly treeBranchPageCount: number
-  readonly treeLeafPageCount: number
-  readonly overflowPages: number
-}
-
 /** Values are written as they are, and read without a copy. lmdb's types have this option for the root only. */
 function reading (decode: (buffer: Buffer, size: number) => unknown): DatabaseOptions {
   return { encoder: { encode: (value: Buffer) => value, decode } } as DatabaseOptions
@@ -244,4 +248,3 @@ const PROGRESS_BYTES = 25
 const PIECE = 500
 const WRITE_ROWS = 1000
 const WRITE_BYTES = 1024 * 1024
-const META_PAGES = 2

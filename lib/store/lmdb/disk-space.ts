@@ -1,5 +1,5 @@
 import { statfsSync } from 'node:fs'
-import { freeBytesInside, type Databases } from './databases.js'
+import type { Databases } from './databases.js'
 import { StoreError } from '../store-error.js'
 
 /**
@@ -37,3 +37,23 @@ function freeBytesOf (directory: string): number {
 
 /** The reserve for removals of tasks, and the same again for the pages on the path to a record. */
 const RESERVE_BYTES = 4 * 1024 * 1024
+
+/** Free bytes in the file, which will be reused. */
+function freeBytesInside ({ root, queues, tasks, states, names, journal }: Databases): number {
+  const { pageSize, lastPageNumber, free, root: main } = root.getStats() as Stats & { lastPageNumber: number, free: Stats, root: Stats }
+  let used = META_PAGES
+  for (const tree of [free, main, ...[queues, tasks, states, names, journal].map(database => database.getStats() as Stats)]) {
+    used += tree.treeBranchPageCount + tree.treeLeafPageCount + tree.overflowPages
+  }
+  return Math.max(0, lastPageNumber + 1 - used) * pageSize
+}
+
+/** lmdb's statistics of a tree. */
+interface Stats {
+  readonly pageSize: number
+  readonly treeBranchPageCount: number
+  readonly treeLeafPageCount: number
+  readonly overflowPages: number
+}
+
+const META_PAGES = 2

@@ -4,6 +4,7 @@ import { lastingProblem } from './file-check/lasting-problem.js'
 import {
   checksum, decodeHeader, decodeStateHeader, decodeTombstone, isSealed, seal, type Row, type StateHeader, type TaskHeader
 } from './record-format.js'
+import { waitForFormerWriter } from '../former-writer.js'
 import { StoreError } from '../store-error.js'
 import { accessProblem, clearNew, type StoreFiles } from './directory.js'
 import type { Tombstone } from '../store.js'
@@ -51,6 +52,9 @@ export async function openDatabases (directory: string, files: StoreFiles, onPro
     }
     // lmdb creates files that are readable by everyone, but payloads are private. Existing files keep their mode.
     for (const path of [file, `${file}-lock`]) closeSync(openSync(path, 'a', 0o600))
+    await waitForFormerWriter(directory, file, seconds => {
+      onProgress('waiting for the former process, which writes to tasks.mdb', seconds, undefined)
+    })
     root = open({
       path: file,
       noSubdir: true,

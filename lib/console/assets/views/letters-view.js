@@ -74,7 +74,8 @@ function Actions ({ ids, conditions, tasks, onDone }) {
   const filtered = Object.values(letterFilter(conditions)).some(value => value !== undefined && value !== '')
   const [subject, all] = ids.length > 0 ? [`${count(ids.length)} selected`, false] : [filtered ? 'All that match the filter' : 'All', true]
   const begin = what => withErrorNotice(async () => {
-    const found = all ? await findLetters(letterFilter(conditions), number => { setProgress(`${counted(number, 'letter')} found…`) }) : ids
+    const onFound = number => { setProgress(`${counted(number, 'letter')} found…`) }
+    const found = all ? await findLetters(letterFilter(conditions), onFound) : ids
     setProgress(undefined)
     if (found.length === 0) notify('No matching letters.')
     else ask({ what, ids: found })

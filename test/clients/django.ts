@@ -1,11 +1,11 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { cpSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { createEmulator } from '../../lib/emulator/index.js'
 import { prepare, type Check, type Place } from './check.js'
 import { RELEASE_1_5_2, virtualenv } from './python.js'
+import { freePort } from '../support/free-port.js'
 
 /**
  * A Django project as on App Engine: a view that answers at once and sends a task, and the view that handles it. Its settings
@@ -107,12 +107,4 @@ async function until (problem: string, holds: () => Promise<boolean>): Promise<v
     if (Date.now() > end) throw new Error(problem)
     await new Promise(resolve => { setTimeout(resolve, 50) })
   }
-}
-
-async function freePort (): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  return port
 }

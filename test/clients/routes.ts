@@ -1,11 +1,11 @@
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
-import type { AddressInfo } from 'node:net'
 import { basename, join } from 'node:path'
 import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
 import cloudTasks, { defineTasks, tasksOf } from '../../lib/index.js'
 import { Missing, prepare, program, steps, type Check, type Place } from './check.js'
 import { virtualenv } from './python.js'
+import { freePort } from '../support/free-port.js'
 
 const ACCOUNT = 'tasks@demo.iam.gserviceaccount.com'
 const KEY = 'Bestellung №42/ä'
@@ -92,13 +92,4 @@ async function until (isTrue: () => boolean, problem: () => string): Promise<voi
     if (Date.now() > end) throw new Error(problem())
     await new Promise(resolve => { setTimeout(resolve, 20) })
   }
-}
-
-/** The target's URL must be known before the server listens. */
-async function freePort (): Promise<number> {
-  const probe = Fastify()
-  await probe.listen({ host: '127.0.0.1', port: 0 })
-  const { port } = probe.server.address() as AddressInfo
-  await probe.close()
-  return port
 }

@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createEmulator, type Emulator } from '../../lib/emulator/index.js'
@@ -8,6 +7,7 @@ import { shortId } from '../../lib/cloud-tasks/names.js'
 import { readOrigin } from '../../lib/copies/facts.js'
 import { headersOf } from '../../lib/copies/source.js'
 import { transpile } from '../support/transpile.js'
+import { freePort } from '../support/free-port.js'
 
 /** Where a process is killed: at these steps, and else at a random time. */
 export const STEPS = {
@@ -137,14 +137,6 @@ async function startEmulator (): Promise<StartedEmulator> {
       for (const id of ['default', 'patient']) await (running ? engine.resumeQueue(name(id)) : engine.pauseQueue(name(id)))
     }
   }
-}
-
-async function freePort (): Promise<number> {
-  const server = createServer()
-  await new Promise<void>(resolve => { server.listen(0, '127.0.0.1', resolve) })
-  const { port } = server.address() as AddressInfo
-  await new Promise(resolve => { server.close(resolve) })
-  return port
 }
 
 interface Known {

@@ -13,6 +13,7 @@ import { getFunctions } from 'firebase-admin/functions'
 import t, { type Test } from 'tap'
 import cloudTasks, { defineTasks, type CloudTasksOptions } from '../../lib/index.js'
 import { createEmulator, type Emulator, type EmulatorOptions } from '../../lib/emulator/index.js'
+import { freePort } from '../support/free-port.js'
 
 const parent = 'projects/demo/locations/us-central1'
 const queue = `${parent}/queues/mail`
@@ -363,13 +364,4 @@ async function recordingTarget (t: Test, statuses: number[]): Promise<{ url: str
       return seen.shift()!
     }
   }
-}
-
-/** Token audiences name the worker's URL, so its port must be known before it listens. */
-async function freePort (): Promise<number> {
-  const server = createServer()
-  await new Promise<void>(resolve => { server.listen(0, '127.0.0.1', resolve) })
-  const { port } = server.address() as AddressInfo
-  await new Promise(resolve => { server.close(resolve) })
-  return port
 }

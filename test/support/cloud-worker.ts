@@ -1,10 +1,10 @@
-import { createServer } from 'node:net'
 import Fastify, { type FastifyInstance } from 'fastify'
 import type { Test } from 'tap'
 import { createEmulator, type Emulator } from '../../lib/emulator/index.js'
 import cloudTasks, { type CloudTasksOptions, type TaskDefinitions } from '../../lib/index.js'
 import { environment } from './environment.js'
 import type { LogLine } from './app.js'
+import { freePort } from './free-port.js'
 
 export const PARENT = 'projects/demo/locations/us-central1'
 
@@ -37,13 +37,4 @@ export async function startCloudWorker<M extends TaskDefinitions> (
   } as CloudTasksOptions)
   await app.listen({ host: '127.0.0.1', port: Number(new URL(url).port) })
   return { app, emulator, log, url }
-}
-
-/** The URL of the target must be known before the server listens. */
-async function freePort (): Promise<number> {
-  const server = createServer()
-  await new Promise<void>(resolve => { server.listen(0, '127.0.0.1', resolve) })
-  const { port } = server.address() as { port: number }
-  await new Promise(resolve => { server.close(resolve) })
-  return port
 }

@@ -27,7 +27,7 @@ Prints 'listening on http://HOST:PORT' when it is ready, and exits with code 0 o
                           Cloud Tasks does) or 'report' (among the failed requests, as Google documents)
   --task-tombstone TIME   how long names of finished tasks cannot be reused (default: 1h)
   --queue-tombstone TIME  how long names of deleted queues cannot be reused (default: 7d)
-  --allow-host NAME       an additional host name of the console, and of REST on a loopback address, besides localhost
+  --allow-host NAME       another host name than localhost for the console, and for REST on a loopback address
                           and IP addresses; may be repeated
 
 A TIME is 0 or a number with ms, s, m, h or d, as in 30s.

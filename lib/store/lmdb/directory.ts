@@ -41,7 +41,7 @@ export function clearNew (directory: string, { format, data }: StoreFiles): bool
   return true
 }
 
-/** The last run that came to be open: what one process writes, from opening the store to its end. 0: none. */
+/** Number of the last run that was opened; a run is what one process writes between opening the store and its end. 0 if there was none. */
 export function lastRun ({ format }: StoreFiles): number {
   return Number(readFormat(dirname(format), format)?.run ?? 0)
 }

@@ -3,6 +3,8 @@ import { join, posix, resolve, sep } from 'node:path'
 import t from 'tap'
 import ts from 'typescript'
 
+const root = resolve(import.meta.dirname, '..')
+
 /** What every room may import. */
 const base = ['cloud-tasks', 'clock', 'errors', 'server-error', 'events', 'checks', 'options', 'registry', 'delivery', 'fastify-internals']
 
@@ -267,3 +269,17 @@ function importsOf (from: string, text: string): Import[] {
   visit(ts.createSourceFile(from, text, ts.ScriptTarget.Latest))
   return found
 }
+
+t.test('the tests of every folder run: together in one process, or alone as .taprc says', async t => {
+  const rooms = readdirSync(join(root, 'test/rooms')).map(file => readFileSync(join(root, 'test/rooms', file), 'utf8')).join('\n')
+  const together = [...rooms.matchAll(/'(test[^']*)'/g)].map(([, folder]) => folder!)
+  const alone = [...readFileSync(join(root, '.taprc'), 'utf8').matchAll(/^ {2}- (test\/.*\.test\.ts)$/gm)].map(([, file]) => file!)
+  const files = readdirSync(join(root, 'test'), { recursive: true, encoding: 'utf8' })
+    .filter(file => file.endsWith('.test.ts') && !file.includes('node_modules'))
+    .map(file => `test/${file.split(sep).join('/')}`)
+  t.strictSame(files.filter(file => alone.includes(file)).sort(), [...alone].sort(), 'each that is named exists')
+  const folderOf = (file: string) => file.split('/').slice(0, file.split('/').length === 2 ? 1 : 2).join('/')
+  const run = (file: string) => together.filter(folder => folder === folderOf(file)).length + Number(alone.includes(file))
+  t.strictSame(files.filter(file => run(file) < 1), [])
+  t.equal(new Set(together).size, together.length, 'no folder twice')
+})

@@ -12,7 +12,7 @@ const CLOUD =
   "transport: 'cloud', project: 'demo', location: 'us-central1', auth: false, target: { type: 'http', url: 'https://worker.example.com' }, sendTimeoutSeconds: 2,"
 const QUEUES = 'queues: { slow: { rateLimits: { maxDispatchesPerSecond: 5 }, retryConfig: { maxAttempts: 3, minBackoffSeconds: 0.25 } } }'
 
-const cwd = t.testdir({ 'app.js': appSource(CLOUD + QUEUES), 'local.js': appSource(QUEUES) })
+const cwd = join(t.testdir({ queues: { 'app.js': appSource(CLOUD + QUEUES), 'local.js': appSource(QUEUES) } }), 'queues')
 
 const QUEUE = 'projects/demo/locations/us-central1/queues'
 

@@ -7,7 +7,10 @@ import t from 'tap'
 import { parseJson } from '../../lib/cli/json.js'
 import { IMPORTS, appSource, command, type Surroundings } from './terminal.js'
 
-const cwd = t.testdir({ 'app.js': appSource(), 'payload.json': '{"name":"Ada"}', 'broken.json': '{\n  "name": "Ada",\n  "age": 3,\n}\n' })
+// A module is loaded once a process: paths differ from those of other tests' apps.
+const cwd = join(t.testdir({
+  run: { 'app.js': appSource(), 'payload.json': '{"name":"Ada"}', 'broken.json': '{\n  "name": "Ada",\n  "age": 3,\n}\n' }
+}), 'run')
 const run = async (args: readonly string[], surroundings: Surroundings = {}) => await command(['run', ...args], { cwd, ...surroundings })
 
 t.test('the return value goes to stdout as JSON, log lines to stderr', async t => {

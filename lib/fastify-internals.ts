@@ -51,6 +51,11 @@ export function isReady (app: FastifyInstance): boolean {
   return (fieldOf(app, 'fastify.state') as { readonly ready?: boolean } | undefined)?.ready === true
 }
 
+/** Whether `close` was called. */
+export function isClosing (app: FastifyInstance): boolean {
+  return (fieldOf(app, 'fastify.state') as { readonly closing?: boolean } | undefined)?.closing === true
+}
+
 /** The root instance: `ready` of an encapsulated instance does not wait for the onReady hooks of its siblings. */
 export function rootOf (app: FastifyInstance): FastifyInstance {
   let root: object = app

@@ -107,15 +107,17 @@ function distance (task: EnqueuedTask, expectation: Expectation): number {
   return refused + differences(factsOf(task, expectation), expectedFacts(expectation))
 }
 
+/** Undefined without tasks, and if they only differ in what a predicate says of them. */
 function nearestOf (tasks: readonly EnqueuedTask[], expectation: Expectation): EnqueuedTask | undefined {
+  if (Object.keys(expectedFacts(expectation)).length === 0) return undefined
   const ranked = tasks.map(task => ({ task, distance: distance(task, expectation) }))
   return ranked.sort((a, b) => a.distance - b.distance)[0]?.task
 }
 
-/** The properties of a task that the expectation contains, in the same form, so that both can be compared and shown. */
+/** The properties of a task that the expectation names, in the same form, so that both can be compared and shown. */
 function factsOf (task: EnqueuedTask, { name, payload, facts }: Expectation): object {
   return {
-    ...(payload === undefined ? {} : { payload: typeof payload === 'function' ? task.payload : compared(task.payload, payload) }),
+    ...(payload === undefined || typeof payload === 'function' ? {} : { payload: compared(task.payload, payload) }),
     ...(facts.id === undefined ? {} : { id: task.id === taskId(name, facts.id) ? facts.id : task.id }),
     ...(facts.queue === undefined ? {} : { queue: task.queue }),
     ...(facts.scheduleTime === undefined ? {} : { scheduleTime: sameSecond(task.scheduleTime, facts.scheduleTime).toISOString() }),

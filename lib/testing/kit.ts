@@ -1,14 +1,9 @@
 import type { FastifyInstance } from 'fastify'
-import { boolean, integer, isPlainObject, option, readOptions, string, type Declared } from '../checks.js'
-import { CloudTasksError } from '../cloud-tasks/status.js'
-import { MAX_ATTEMPT } from '../cloud-tasks/headers.js'
+import { readOptions } from '../checks.js'
 import { generateTaskId } from '../cloud-tasks/names.js'
-import { lookUp, outgoingTask, taskId } from '../enqueue.js'
-import {
-  FST_TASKS_CLOSING, FST_TASKS_DRAIN_UNBOUNDED, FST_TASKS_INVALID_KIT_CALL, FST_TASKS_KIT_DISPOSED, FST_TASKS_NO_HANDLER
-} from '../errors.js'
-import { reservedHeader } from '../delivery/headers.js'
 import { routePath } from '../delivery/path.js'
+import { lookUp, outgoingTask, taskId } from '../enqueue.js'
+import { FST_TASKS_CLOSING, FST_TASKS_INVALID_KIT_CALL, FST_TASKS_KIT_DISPOSED, FST_TASKS_NO_HANDLER } from '../errors.js'
 import { rootOf } from '../fastify-internals.js'
 import type { PluginHandle } from '../plugin-handle.js'
 import type { RegisteredTask } from '../registry/registry.js'
@@ -21,24 +16,11 @@ import { AttemptResults, type TestedAttempt } from './attempt-results.js'
 import { readAdvance } from './duration.js'
 import { KitClock } from './kit-clock.js'
 import { Registration } from './registration.js'
-import type { AdvanceOptions, DeliverOptions, DrainOptions, TestKit } from './test-kit.js'
+import { SequentialRun } from './sequential-run.js'
+import {
+  advanceOptions, deliverOptions, drainOptions, type AdvanceOptions, type DeliverOptions, type DrainOptions, type TestKit
+} from './test-kit.js'
 import { WaitingTasks, type WaitingTask } from './waiting-tasks.js'
-
-const advanceOptions = {
-  maxAttempts: integer(1, Number.MAX_SAFE_INTEGER, { default: 10_000 })
-} satisfies Declared<AdvanceOptions>
-
-const drainOptions = {
-  ...advanceOptions,
-  scheduled: boolean({ default: false })
-} satisfies Declared<DrainOptions>
-
-const deliverOptions = {
-  attempt: integer(1, MAX_ATTEMPT, { default: 1 }),
-  id: string({ valid: id => id.length >= 1 && id.length <= 500, must: 'must be a string of 1 to 500 characters' }),
-  queue: string(),
-  headers: option<Readonly<Record<string, string>>>(headers => isPlainObject(headers) ? undefined : 'must be an object of strings')
-} satisfies Declared<DeliverOptions>
 
 /** Jest's contexts on Node.js 20 lack the symbols; compilers of `using` then look for these. */
 const dispose = (Symbol.dispose ?? Symbol.for('Symbol.dispose')) as typeof Symbol.dispose
@@ -79,7 +61,7 @@ export class Kit implements Omit<TestKit<Any>, typeof Symbol.dispose | typeof Sy
     if (name !== undefined) lookUp(handle.registry, name)
     const { deadLetterQueue } = handle.config
     const waiting = this.#held?.waiting.all().filter(({ queue }) => queue !== deadLetterQueue) ?? []
-    const enqueued = waiting.flatMap(task => enqueuedTask(task))
+    const enqueued = waiting.flatMap(task => task.enqueued ?? [])
     return name === undefined ? enqueued : enqueued.filter(task => task.name === name)
   }
 
@@ -95,7 +77,7 @@ export class Kit implements Omit<TestKit<Any>, typeof Symbol.dispose | typeof Sy
   async drain (options: DrainOptions = {}): Promise<TestedAttempt[]> {
     const { scheduled, maxAttempts } = readOptions(drainOptions, options, { refuse: refusal('drain') })
     const { waiting } = await this.#ready('drain()')
-    const run = this.#runner('drain()', maxAttempts)
+    const run = this.#run('drain()', maxAttempts)
     for (;;) {
       const first = waiting.first()
       const waitMs = this.#untilDue(first)
@@ -116,7 +98,7 @@ export class Kit implements Omit<TestKit<Any>, typeof Symbol.dispose | typeof Sy
     const { maxAttempts } = readOptions(advanceOptions, options, { refuse: refusal('advance') })
     let leftMs = readAdvance(by, this.clock.now(), refusal('advance'))
     const { waiting } = await this.#ready('advance()')
-    const run = this.#runner('advance()', maxAttempts)
+    const run = this.#run('advance()', maxAttempts)
     // Attempts that have just started set their deadlines.
     await this.clock.settle()
     for (;;) {
@@ -232,30 +214,10 @@ export class Kit implements Omit<TestKit<Any>, typeof Symbol.dispose | typeof Sy
     return this.clock.monotonic() - before
   }
 
-  /** Runs attempts one after another, and counts them. */
-  #runner (call: string, maxAttempts: number) {
-    const attempts: TestedAttempt[] = []
-    const next = async ({ name, definition }: WaitingTask): Promise<void> => {
-      if (attempts.length === maxAttempts) throw new FST_TASKS_DRAIN_UNBOUNDED(call, maxAttempts, attempts.at(-1)!.task)
-      const { local, waiting } = this.#held!
-      const end = waiting.attemptOf(name)
-      try {
-        await local.engine.runTask(name, false)
-      } catch (error) {
-        // Its retention has ended.
-        if (!(error instanceof CloudTasksError) || error.code !== 'NOT_FOUND') throw error
-        waiting.forget(name)
-        return
-      }
-      const report = await end
-      if (report === undefined) throw new FST_TASKS_CLOSING()
-      // The route settles the attempt a moment later, when its client disconnects.
-      if (report.result === 'deadline') await this.clock.turn()
-      const task = definition!.name
-      attempts.push(this.#results.ofReport(task, report))
-      if (report.retryAt === undefined) this.#ran.set(task, (this.#ran.get(task) ?? 0) + 1)
-    }
-    return { attempts, next }
+  #run (call: string, maxAttempts: number): SequentialRun {
+    const { local, waiting } = this.#held!
+    const ended = (task: string): void => { this.#ran.set(task, (this.#ran.get(task) ?? 0) + 1) }
+    return new SequentialRun({ call, maxAttempts, engine: local.engine, waiting, results: this.#results, clock: this.clock, ended })
   }
 
   #expectation (call: Expectation['call'], name: string, payload: unknown, other: unknown): Expectation {
@@ -267,18 +229,4 @@ export class Kit implements Omit<TestKit<Any>, typeof Symbol.dispose | typeof Sy
 
 function refusal (call: string): (problem: string) => Error {
   return problem => new FST_TASKS_INVALID_KIT_CALL(`${call}()`, problem)
-}
-
-/** Empty if no task in the registry has that path any more. */
-function enqueuedTask (task: WaitingTask): EnqueuedTask[] {
-  if (task.definition === undefined) return []
-  return [{
-    name: task.definition.name,
-    id: task.id,
-    payload: task.payload,
-    queue: task.queue,
-    scheduleTime: new Date(task.dueAt),
-    headers: Object.fromEntries(Object.entries(task.headers).filter(([name]) => !reservedHeader(name))),
-    attempts: task.attempts
-  }]
 }

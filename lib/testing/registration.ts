@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { FST_TASKS_KIT_EXISTS, FST_TASKS_KIT_UNAVAILABLE, FST_TASKS_NOT_FOR_PRODUCTION } from '../errors.js'
-import { chainOf, isReady } from '../fastify-internals.js'
+import { chainOf, isClosing, isReady } from '../fastify-internals.js'
 import { handleOf, onRegistration, registrationsOf, type PluginHandle } from '../plugin-handle.js'
 import type { TaskDefinitions } from '../registry/definitions.js'
 
@@ -32,7 +32,10 @@ export class Registration {
       throw new FST_TASKS_NOT_FOR_PRODUCTION(
         "NODE_ENV is 'production', and a test kit keeps all tasks of its app from being delivered; set NODE_ENV to 'test'")
     }
-    if (typeof app?.ready !== 'function') throw new FST_TASKS_KIT_UNAVAILABLE('testTasks(app) requires a Fastify instance')
+    if (typeof app?.ready !== 'function') {
+      throw new FST_TASKS_KIT_UNAVAILABLE('testTasks(app) requires a Fastify instance; await the function that builds it')
+    }
+    if (isClosing(app)) throw new FST_TASKS_KIT_UNAVAILABLE('the app was closed; build another for each test')
     const above = handleOf(app)
     if (above !== undefined && this.#fits(above)) {
       this.#take(above)

@@ -1,4 +1,6 @@
+import { boolean, integer, isPlainObject, option, string, type Declared } from '../checks.js'
 import type { Clock } from '../clock/clock.js'
+import { MAX_ATTEMPT } from '../cloud-tasks/headers.js'
 import type { RegisteredTypeProvider, TaskPayload } from '../registry/definitions.js'
 import type { EnqueuedTask, EnqueuedWith, PartOf } from './assertions.js'
 import type { TestedAttempt } from './attempt-results.js'
@@ -63,10 +65,19 @@ export interface AdvanceOptions {
   readonly maxAttempts?: number
 }
 
+export const advanceOptions = {
+  maxAttempts: integer(1, Number.MAX_SAFE_INTEGER, { default: 10_000 })
+} satisfies Declared<AdvanceOptions>
+
 export interface DrainOptions extends AdvanceOptions {
   /** Whether to run scheduled and retrying tasks too: advances the clock, without waiting, until none are left. @default false */
   readonly scheduled?: boolean
 }
+
+export const drainOptions = {
+  ...advanceOptions,
+  scheduled: boolean({ default: false })
+} satisfies Declared<DrainOptions>
 
 export interface DeliverOptions {
   /** Attempt number, from 1. Previous attempts count as failed with 500. @default 1 */
@@ -77,3 +88,10 @@ export interface DeliverOptions {
   readonly queue?: string
   readonly headers?: Readonly<Record<string, string>>
 }
+
+export const deliverOptions = {
+  attempt: integer(1, MAX_ATTEMPT, { default: 1 }),
+  id: string({ valid: id => id.length >= 1 && id.length <= 500, must: 'must be a string of 1 to 500 characters' }),
+  queue: string(),
+  headers: option<Readonly<Record<string, string>>>(headers => isPlainObject(headers) ? undefined : 'must be an object of strings')
+} satisfies Declared<DeliverOptions>

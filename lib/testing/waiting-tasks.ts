@@ -1,10 +1,12 @@
 import { queueNameOf, shortId } from '../cloud-tasks/names.js'
 import type { Task } from '../cloud-tasks/task.js'
+import { reservedHeader } from '../delivery/headers.js'
 import { DueHeap, type Due } from '../engine/due-heap.js'
 import type { AttemptReport, Engine } from '../engine/engine.js'
 import type { RegisteredTask } from '../registry/registry.js'
 import type { LocalTransport } from '../transport/local.js'
 import { pathOf } from '../transport/local/delivery.js'
+import type { EnqueuedTask } from './assertions.js'
 
 /** A pending task of an app under test. */
 export class WaitingTask implements Due {
@@ -43,8 +45,17 @@ export class WaitingTask implements Due {
     return body === undefined ? undefined : JSON.parse(Buffer.from(body).toString())
   }
 
+  /** As passed to `enqueue`. */
   get headers (): Readonly<Record<string, string>> {
-    return (this.task.httpRequest ?? this.task.appEngineHttpRequest)?.headers ?? {}
+    const { headers = {} } = this.task.httpRequest ?? this.task.appEngineHttpRequest ?? {}
+    return Object.fromEntries(Object.entries(headers).filter(([name]) => !reservedHeader(name)))
+  }
+
+  /** What a test is shown; undefined if no task in the registry has its path. */
+  get enqueued (): EnqueuedTask | undefined {
+    const { definition, id, payload, queue, dueAt, headers, attempts } = this
+    if (definition === undefined) return undefined
+    return { name: definition.name, id, payload, queue, scheduleTime: new Date(dueAt), headers, attempts }
   }
 }
 

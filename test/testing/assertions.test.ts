@@ -89,6 +89,20 @@ t.test('a failed assertEnqueued names the closest task, shows how it differs, an
   t.match(error.stack?.split('\n').find(line => line.startsWith('    at ')), /assertions\.test\.ts/, 'its stack begins where it was called')
 })
 
+t.test('a failed assertEnqueued with a function lists what it was given, without a diff', async t => {
+  const { kit, enqueue } = await tested(t)
+  await enqueue('charge', { order: '42' })
+  const error = failure(() => kit.assertEnqueued('charge', ({ order }) => order === '43'))
+  t.strictSame(error.message.replaceAll(/due \S+/g, 'due').split('\n'), [
+    "Expected a task 'charge' that the function accepts to be enqueued, but found none.",
+    '1 task enqueued:',
+    "  1. charge { order: '42' }, queue 'default', due"
+  ])
+  t.strictSame(error.actual, [{ name: 'charge', payload: { order: '42' } }])
+  const queue = failure(() => kit.assertEnqueued('charge', () => true, { queue: 'mail' }))
+  t.strictSame([queue.actual, queue.expected], [{ queue: 'default' }, { queue: 'mail' }])
+})
+
 t.test('a failed assertEnqueued says that tasks of that name ran already', async t => {
   const { kit, enqueue } = await tested(t)
   t.match(failure(() => kit.assertEnqueued('charge')).message, /found none\.\nNothing is enqueued\.$/)

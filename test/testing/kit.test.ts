@@ -96,6 +96,7 @@ t.test('drain with scheduled moves the clock through schedules and backoff, up t
   const passed = kit.clock.now() - before
   t.ok(passed >= 3_630_000 && passed < 3_640_000, `${passed} ms`)
   t.equal(attempts[0]!.retryTime!.getTime() < kit.clock.now(), true)
+  t.strictSame(attempts.map(({ retryTime }) => retryTime === undefined), [false, false, true], 'the last has no time of a retry')
   t.strictSame(kit.enqueued(), [])
 })
 
@@ -337,14 +338,19 @@ t.test('several registrations without a choice end the start of an app whose kit
   await t.rejects(kit.drain(), { code: 'FST_TASKS_KIT_UNAVAILABLE' })
 })
 
-t.test('an app without the plugin, no app, and production are rejected', async t => {
+t.test('an app without the plugin, no app, a closed app, and production are rejected', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   const kit = testTasks(app)
   await t.rejects(kit.drain(), { code: 'FST_TASKS_KIT_UNAVAILABLE', message: /not registered on this app/ })
   await kit.dispose()
   t.throws(() => testTasks(app), { code: 'FST_TASKS_KIT_UNAVAILABLE' })
-  t.throws(() => testTasks({} as never), { code: 'FST_TASKS_KIT_UNAVAILABLE', message: /requires a Fastify instance/ })
+  t.throws(() => testTasks({} as never), { code: 'FST_TASKS_KIT_UNAVAILABLE', message: /requires a Fastify instance; await/ })
+  for (const options of [{}, { local: { directory: t.testdir() } }]) {
+    const { app: closed } = await create(t, { tasks, ...options })
+    await closed.close()
+    for (const call of ['first', 'second']) t.throws(() => testTasks(closed), { code: 'FST_TASKS_KIT_UNAVAILABLE', message: /the app was closed/ }, call)
+  }
   environment(t, { NODE_ENV: 'production' })
   t.throws(() => testTasks(app), { code: 'FST_TASKS_NOT_FOR_PRODUCTION' })
 })

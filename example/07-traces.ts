@@ -13,6 +13,7 @@ import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
 import cloudTasks, { defineTasks, tasksOf } from 'fastify-cloud-tasks'
 import { CloudTasksInstrumentation } from 'fastify-cloud-tasks/otel'
+import { testTasks } from 'fastify-cloud-tasks/testing'
 
 const kept = new InMemorySpanExporter()
 const tracerProvider = new BasicTracerProvider({
@@ -25,27 +26,23 @@ const tracer = trace.getTracer('example')
 
 const tasks = defineTasks({ resize: { payload: Type.Object({ photo: Type.String() }) } })
 const app = Fastify()
-const done = new Promise<void>(resolve => {
-  app.register(cloudTasks, {
-    tasks,
-    transport: 'local',
-    queues: { default: { retryConfig: { minBackoffSeconds: 0.01 } } },
-    handlers: {
-      async resize ({ photo }, task) {
-        if (task.attempt === 1) throw new Error(`${photo} is not there yet`)
-        tracer.startSpan('read photo').end()
-        resolve()
-      }
+await app.register(cloudTasks, {
+  tasks,
+  transport: 'local',
+  handlers: {
+    async resize ({ photo }, task) {
+      if (task.attempt === 1) throw new Error(`${photo} is not there yet`)
+      tracer.startSpan('read photo').end()
     }
-  })
+  }
 })
-await app.ready()
+const kit = testTasks(app, tasks)
 
 await tracer.startActiveSpan('POST /photos', async request => {
   await tasksOf(app, tasks).enqueue('resize', { photo: 'a.jpg' })
   request.end()
 })
-await done
+await kit.drain({ scheduled: true }) // the retry too, without waiting for its backoff
 await app.close()
 
 const spans = kept.getFinishedSpans()

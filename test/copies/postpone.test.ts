@@ -1,11 +1,10 @@
+import { mock } from 'node:test'
 import { Type } from '@sinclair/typebox'
 import t from 'tap'
-import { ManualClock } from '../../lib/clock/manual-clock.js'
 import { MAX_TASK_BYTES } from '../../lib/cloud-tasks/size.js'
 import { LIFE_HEADER, ORIGIN_HEADER } from '../../lib/delivery/headers.js'
 import { defineTasks, type TaskContext } from '../../lib/index.js'
 import type { Config } from '../../lib/options/config.js'
-import { handleOf } from '../../lib/plugin-handle.js'
 import { testTasks } from '../../lib/testing/index.js'
 import { ClientSource } from '../../lib/transport/cloud/client.js'
 import { create, start, watchAttempts } from '../support/app.js'
@@ -50,23 +49,19 @@ t.test('a postponed task runs again, with new attempts, in the embedded queue', 
 })
 
 t.test('bad times fail the attempt and say why', async t => {
-  const clock = new ManualClock()
-  const now = clock.now()
+  const now = Date.now()
+  mock.timers.enable({ apis: ['Date'], now })
+  t.teardown(() => { mock.timers.reset() })
   const cases: Array<[delay: unknown, message: RegExp]> = [
     [-1, /was given -1 seconds; 0 is now/], [NaN, /not NaN/], [Infinity, /was given Infinity seconds; a task can wait for 2592000/], [2_592_001, /2592001 seconds/],
     [new Date(now - 1), /in the past/], [new Date(NaN), /invalid Date/], [new Date(now + 2_592_000_001), /30 days at most/], ['5', /not string/], [undefined, /not undefined/]
   ]
-  for (const [delay, message] of cases) {
-    const attempts = watchAttempts(t)
-    const queues = { default: { retryConfig: { maxAttempts: 1 } } }
-    const { app } = await start(t, { tasks, queues, handlers: { work: (_, task) => task.retryAfter(delay as number) } })
-    handleOf(app)!.clock.switchTo(clock)
-    await app.enqueue('work', {})
-    await clock.advance(0)
-    const [end] = (await attempts.ended(1)).splice(0)
-    t.hasStrict(end, { result: 'retry', status: 500, error: { code: 'FST_TASKS_INVALID_DELAY' } })
-    t.match((end!.error as { explanation: string }).explanation, message)
-    await app.close()
+  const { app } = await create(t, { tasks, handlers: { work: (n, task) => task.retryAfter(cases[n]![0] as number) } })
+  const kit = testTasks(app)
+  for (const [n, [, message]] of cases.entries()) {
+    const { error, ...attempt } = await kit.deliver('work', n)
+    t.hasStrict({ ...attempt, error }, { result: 'retry', status: 500, error: { code: 'FST_TASKS_INVALID_DELAY' } })
+    t.match((error as { explanation: string }).explanation, message)
   }
 })
 
@@ -77,8 +72,7 @@ t.test('app.tasks.run rejects with a code of its own', async t => {
 })
 
 t.test('the first of drop and retryAfter counts', async t => {
-  const attempts = watchAttempts(t)
-  const { app } = await start(t, {
+  const { app } = await create(t, {
     tasks,
     handlers: {
       work (first, task) {
@@ -93,9 +87,9 @@ t.test('the first of drop and retryAfter counts', async t => {
       }
     }
   })
-  await app.enqueue('work', 'drop')
-  await app.enqueue('work', 'postpone')
-  t.strictSame((await attempts.ended(2)).map(end => end.result).sort(), ['dropped', 'postponed'])
+  const kit = testTasks(app)
+  t.equal((await kit.deliver('work', 'drop')).result, 'dropped')
+  t.equal((await kit.deliver('work', 'postpone')).result, 'postponed')
 })
 
 t.test('delete finds a postponed task by the id that was enqueued', async t => {
@@ -123,8 +117,7 @@ t.test('delete finds a postponed task by the id that was enqueued', async t => {
 })
 
 t.test('a task that was deleted while it ran does not run later', async t => {
-  const attempts = watchAttempts(t)
-  const { app, log } = await start(t, {
+  const { app, log } = await create(t, {
     tasks,
     handlers: {
       async work (_, task) {
@@ -133,29 +126,29 @@ t.test('a task that was deleted while it ran does not run later', async t => {
       }
     }
   })
+  const kit = testTasks(app)
   await app.enqueue('work', {})
-  t.hasStrict(await attempts.ended(1), [{ result: 'postponed' }])
+  t.hasStrict(await kit.drain(), [{ result: 'postponed' }])
   t.equal(app.tasks.pending().tasks.length, 0)
   t.equal(log.filter(line => line.msg === 'task was deleted while it ran, so it is not postponed').length, 1)
 })
 
 t.test('an id that is used again is postponed again', async t => {
-  const attempts = watchAttempts(t)
   const bodies: unknown[] = []
-  const { app } = await start(t, {
+  const { app } = await create(t, {
     tasks,
     local: { taskTombstoneSeconds: 0 },
     handlers: {
       work (payload, task) {
-        if (task.postponements === 0) task.retryAfter(0.02)
+        if (task.postponements === 0) task.retryAfter(60)
         bodies.push(payload)
       }
     }
   })
+  const kit = testTasks(app)
   for (const n of [1, 2]) {
-    // Its first attempt may not be settled yet.
-    while ((await app.enqueue('work', n, { id: 'same' })).duplicate) await new Promise(resolve => { setImmediate(resolve) })
-    t.strictSame((await attempts.ended(2)).splice(0).map(end => end.result), ['postponed', 'done'])
+    t.equal((await app.enqueue('work', n, { id: 'same' })).duplicate, false)
+    t.strictSame((await kit.drain({ scheduled: true })).map(({ result }) => result), ['postponed', 'done'])
   }
   t.strictSame(bodies, [1, 2])
 })
@@ -163,13 +156,11 @@ t.test('an id that is used again is postponed again', async t => {
 t.test('an attempt whose answer was lost is repeated, and does not postpone its task twice', async t => {
   const attempts = watchAttempts(t)
   const bodies: unknown[] = []
-  const queues = { default: { retryConfig: { minBackoffSeconds: 0.001, maxBackoffSeconds: 0.001 } } }
-  const { app } = await start(t, {
+  const { app } = await create(t, {
     tasks,
-    queues,
     handlers: {
       work (payload, task) {
-        if (task.postponements === 0) task.retryAfter(0.02)
+        if (task.postponements === 0) task.retryAfter(60)
         bodies.push(payload)
       }
     }
@@ -178,12 +169,12 @@ t.test('an attempt whose answer was lost is repeated, and does not postpone its 
       if (reply.getHeader('fastify-cloud-tasks-result') === 'postponed' && request.headers['x-cloudtasks-taskretrycount'] === '0') reply.code(500)
     })
   })
+  const kit = testTasks(app)
   await app.enqueue('work', 1, { id: 'named' })
   await app.enqueue('work', 2)
-  const ends = await attempts.ended(6)
-  t.strictSame(ends.map(end => end.result).sort(), ['done', 'done', 'postponed', 'postponed', 'postponed', 'postponed'])
+  t.equal((await kit.drain({ scheduled: true })).length, 6)
+  t.strictSame(attempts.ends.map(end => end.result).sort(), ['done', 'done', 'postponed', 'postponed', 'postponed', 'postponed'])
   t.strictSame(bodies.sort(), [1, 2])
-  while (app.tasks.counts().default!.running > 0) await new Promise(resolve => { setImmediate(resolve) })
   t.strictSame(app.tasks.pending().tasks, [])
 })
 
@@ -290,8 +281,8 @@ t.test('in Cloud Tasks', async t => {
 })
 
 t.test('enqueue leaves so much free that a copy always fits', async t => {
-  const attempts = watchAttempts(t)
-  const { app } = await start(t, { tasks, handlers: { work (_, task) { if (task.postponements < 2) task.retryAfter(0) } } })
+  const { app } = await create(t, { tasks, handlers: { work (_, task) { if (task.postponements < 2) task.retryAfter(0) } } })
+  const kit = testTasks(app)
   let size = 1_046_521
   const { bytes } = await app.enqueue('work', 'x'.repeat(size), { id: 'large' }).then(() => { throw new Error('too large') }, error => {
     t.hasStrict(error, { code: 'FST_TASKS_TOO_LARGE' })
@@ -301,5 +292,5 @@ t.test('enqueue leaves so much free that a copy always fits', async t => {
   size -= bytes - 1_046_521 + 16
   await t.rejects(app.enqueue('work', 'x'.repeat(size + 32), { id: 'large' }), { code: 'FST_TASKS_TOO_LARGE' })
   await app.enqueue('work', 'x'.repeat(size), { id: 'large' })
-  t.strictSame((await attempts.ended(3)).map(end => end.result), ['postponed', 'postponed', 'done'])
+  t.strictSame((await kit.drain()).map(({ result }) => result), ['postponed', 'postponed', 'done'])
 })

@@ -3,10 +3,10 @@ import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import cloudTasks, { defineTasks, tasksOf, type TaskContext } from '../../lib/index.js'
-import { start, watchAttempts } from '../support/app.js'
+import { testTasks } from '../../lib/testing/index.js'
+import { create, start, watchAttempts } from '../support/app.js'
 
 const tasks = defineTasks({ work: { payload: Type.Object({ n: Type.Integer() }) } })
-const quick = { default: { retryConfig: { minBackoffSeconds: 0.005, maxAttempts: 3 } } }
 
 t.test('the context of a handler', async t => {
   t.test('reads the attempt from the headers of Cloud Tasks', async t => {
@@ -64,10 +64,8 @@ t.test('the context of a handler', async t => {
 
   t.test('counts attempts of the embedded queue and knows the response before', async t => {
     const seen: unknown[] = []
-    const attempts = watchAttempts(t)
-    const { app } = await start(t, {
+    const { app } = await create(t, {
       tasks,
-      queues: quick,
       handlers: {
         work (_, task) {
           seen.push([task.attempt, task.retryCount, task.executionCount, task.previousResponse])
@@ -75,8 +73,9 @@ t.test('the context of a handler', async t => {
         }
       }
     })
+    const kit = testTasks(app)
     await app.enqueue('work', { n: 1 })
-    await attempts.ended(3)
+    await kit.drain({ scheduled: true })
     t.strictSame(
       seen,
       [
@@ -90,11 +89,9 @@ t.test('the context of a handler', async t => {
 
   t.test('of an App Engine target follows App Engine\'s way of counting', async t => {
     const seen: unknown[] = []
-    const attempts = watchAttempts(t)
-    const { app } = await start(t, {
+    const { app } = await create(t, {
       tasks,
       target: { type: 'appEngine' },
-      queues: quick,
       handlers: {
         work (_, task) {
           seen.push([task.attempt, task.executionCount, task.previousResponse, task.retryReason])
@@ -102,8 +99,9 @@ t.test('the context of a handler', async t => {
         }
       }
     })
+    const kit = testTasks(app)
     await app.enqueue('work', { n: 1 })
-    await attempts.ended(2)
+    await kit.drain({ scheduled: true })
     t.strictSame(seen, [[1, 0, undefined, undefined], [2, 1, 500, 'App Error']])
   })
 
@@ -250,11 +248,11 @@ t.test('the host', async t => {
   })
 
   t.test('\'s hook that responds instead of the handler is logged, especially if the task is not retried', async t => {
-    const { app, log } = await start(
+    const { app, log } = await create(
       t,
       {
         tasks,
-        queues: { default: { retryConfig: { maxAttempts: 2, minBackoffSeconds: 0.005 } } },
+        queues: { default: { retryConfig: { maxAttempts: 2 } } },
         handlers: {
           work: () => {
             t.fail('must not run')
@@ -265,10 +263,11 @@ t.test('the host', async t => {
         app.addHook('onRequest', async (request, reply) => await reply.code(401).send({ login: true }))
       }
     )
+    const kit = testTasks(app)
     await app.enqueue('work', { n: 1 })
-    const warned = () => log.filter(line => line.msg.startsWith('an attempt got a response before it reached its handler'))
-    while (warned().length < 2) await new Promise(resolve => setTimeout(resolve, 5))
-    t.hasStrict(warned(), [{ level: 40, url: '/tasks/work', status: 401, attempt: 1 }, { level: 50, attempt: 2 }])
+    t.hasStrict(await kit.drain({ scheduled: true }), [{ result: 'refused', status: 401 }, { result: 'refused', status: 401 }])
+    const warned = log.filter(line => line.msg.startsWith('an attempt got a response before it reached its handler'))
+    t.hasStrict(warned, [{ level: 40, url: '/tasks/work', status: 401, attempt: 1 }, { level: 50, attempt: 2 }])
   })
 
   t.test('is warned about tasks without a handler in this process', async t => {

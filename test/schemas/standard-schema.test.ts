@@ -9,7 +9,8 @@ import * as z from 'zod'
 import { ManualClock } from '../../lib/clock/manual-clock.js'
 import cloudTasks, { defineTasks, tasksOf } from '../../lib/index.js'
 import { handleOf } from '../../lib/plugin-handle.js'
-import { gate, start, watchAttempts } from '../support/app.js'
+import { testTasks } from '../../lib/testing/index.js'
+import { create, gate, start, watchAttempts } from '../support/app.js'
 
 /** A Standard Schema whose `validate` is given. */
 function standard<Input, Output = Input> (validate: (value: unknown) => unknown, more: object = {}) {
@@ -58,24 +59,14 @@ t.test('an asynchronous schema', async t => {
   })
 
   t.test('that becomes invalid between enqueue and attempt answers 400, and the queue tries again', async t => {
-    const attempts = watchAttempts(t)
-    const started = gate()
     let accepts = 0
     const late = defineTasks({
       late: { payload: standard<string>(async value => (++accepts === 2 ? { issues: [{ message: 'not yet' }] } : { value })) }
     })
-    const { app } = await start(t, {
-      tasks: late,
-      queues: { default: { retryConfig: { minBackoffSeconds: 0.005 } } },
-      handlers: {
-        late: () => {
-          started.open()
-        }
-      }
-    })
+    const { app } = await create(t, { tasks: late, handlers: { late: () => {} } })
+    const kit = testTasks(app)
     await app.enqueue('late', 'x')
-    await started.opened
-    t.strictSame((await attempts.ended(2)).map(({ result, status }) => `${result} ${status}`), ['retry 400', 'done 204'])
+    t.strictSame((await kit.drain({ scheduled: true })).map(({ result, status }) => `${result} ${status}`), ['retry 400', 'done 204'])
   })
 
   let validating = (): void => {}
@@ -85,15 +76,13 @@ t.test('an asynchronous schema', async t => {
   t.test('that never settles ends the attempt at its deadline', async t => {
     const attempts = watchAttempts(t)
     const { app } = await start(t, { tasks: endless, auth: false, handlers: { endless: () => { t.fail('must not run') } } })
-    const clock = new ManualClock()
-    handleOf(app)!.clock.switchTo(clock)
+    const kit = testTasks(app)
     const late = app.inject({ ...call, headers: { 'fastify-cloud-tasks-deadline': '20' } })
-    const answered: unknown[] = []
-    late.then(response => { answered.push([response.statusCode, response.json().code]) })
-    const from = clock.now()
-    for (let i = 0; i < 1000 && answered.length === 0; i++) await clock.advance(1000)
-    t.strictSame(answered, [[504, 'FST_TASKS_DEADLINE_EXCEEDED']])
-    t.ok(clock.now() - from >= 20_000)
+    await kit.advance(19_999)
+    t.strictSame(attempts.ends, [])
+    await kit.advance(1)
+    const response = await late
+    t.strictSame([response.statusCode, response.json().code], [504, 'FST_TASKS_DEADLINE_EXCEEDED'])
     t.match(attempts.ends, [{ result: 'retry', status: 504, error: { code: 'FST_TASKS_DEADLINE_EXCEEDED' } }])
   })
 
@@ -218,7 +207,6 @@ t.test('what is no Standard Schema of version 1 is rejected at registration with
 })
 
 t.test('schemas of several libraries live in one registry', async t => {
-  const attempts = watchAttempts(t)
   const seen: Record<string, unknown> = {}
   const tasks = defineTasks({
     typebox: { payload: Type.Object({ n: Type.Integer() }) },
@@ -227,7 +215,7 @@ t.test('schemas of several libraries live in one registry', async t => {
     arktype: { payload: type('string.numeric.parse') },
     json: { payload: { type: 'object', properties: { n: { type: 'integer' } }, required: ['n'] } }
   })
-  const { app } = await start(t, {
+  const { app } = await create(t, {
     tasks,
     handlers: {
       typebox: payload => { seen.typebox = payload },
@@ -238,12 +226,13 @@ t.test('schemas of several libraries live in one registry', async t => {
     }
   })
   const client = tasksOf(app, tasks)
+  const kit = testTasks(app, tasks)
   await client.enqueue('typebox', { n: 1 })
   await client.enqueue('zod', { n: '2' })
   await client.enqueue('valibot', '3')
   await client.enqueue('arktype', '4')
   await client.enqueue('json', { n: 5 })
-  await attempts.ended(5)
+  await kit.drain()
   t.same(seen, { typebox: { n: 1 }, zod: { n: 2 }, valibot: 3, arktype: 4, json: { n: 5 } })
   for (const name of Object.keys(tasks)) {
     await t.rejects(app.enqueue(name, { n: 'no number' }), { code: 'FST_TASKS_INVALID_PAYLOAD' }, name)

@@ -4,6 +4,7 @@ import Fastify from 'fastify'
 import t from 'tap'
 import { taskId } from '../lib/enqueue.js'
 import cloudTasks, { defineTasks, tasksOf } from '../lib/index.js'
+import { testTasks } from '../lib/testing/index.js'
 import { gate, start, watchAttempts } from './support/app.js'
 
 const tasks = defineTasks({
@@ -146,8 +147,8 @@ t.test('enqueue', async t => {
 
   t.test('sends what has a JSON form of its own, and leaves out fields that are undefined', async t => {
     const seen: unknown[] = []
-    const attempts = watchAttempts(t)
     const { app } = await start(t, { tasks, handlers: { any: payload => { seen.push(payload) } } })
+    const kit = testTasks(app)
     class Order { readonly id = 7; readonly at = new Date(0); get total (): number { return this.id } }
     class Money extends Map { toJSON (): string { return '5 EUR' } }
     const shared = { a: 1 }
@@ -163,7 +164,7 @@ t.test('enqueue', async t => {
     ]
     for (const payload of sent) {
       await app.enqueue('any', payload)
-      await attempts.ended(seen.length + 1)
+      await kit.drain()
       t.strictSame(seen.at(-1), JSON.parse(JSON.stringify(payload)))
     }
   })
@@ -264,9 +265,9 @@ t.test('the id of a task', async t => {
   })
 
   t.test('enqueued again while queued or after it ended answers duplicate', async t => {
-    const attempts = watchAttempts(t)
     const { app } = await start(t, { tasks, handlers: { mail: () => {} } })
-    const first = await app.enqueue('mail', mail, { id: 'once', scheduleDelaySeconds: 0.05 })
+    const kit = testTasks(app)
+    const first = await app.enqueue('mail', mail, { id: 'once', scheduleDelaySeconds: 30 })
     const [queued, other, elsewhere] = [
       await app.enqueue('mail', mail, { id: 'once' }),
       await app.enqueue('mail', mail, { id: 'twice', scheduleDelaySeconds: 60 }),
@@ -276,19 +277,18 @@ t.test('the id of a task', async t => {
       [first, queued, other, elsewhere],
       [{ duplicate: false }, { duplicate: true, id: first.id }, { duplicate: false }, { duplicate: false }]
     )
-    await attempts.ended(1)
+    t.equal((await kit.advance('30s')).length, 1)
     t.match(await app.enqueue('mail', mail, { id: 'once' }), { duplicate: true })
-    t.equal(attempts.ends.length, 1)
+    t.strictSame(await kit.drain(), [])
   })
 
   t.test('may be used again at once when nothing is remembered', async t => {
-    const attempts = watchAttempts(t)
     const { app } = await start(t, { tasks, handlers: { mail: () => {} }, local: { taskTombstoneSeconds: 0 } })
-    await app.enqueue('mail', mail, { id: 'again' })
-    await attempts.ended(1)
-    await new Promise(resolve => setImmediate(resolve))
-    t.match(await app.enqueue('mail', mail, { id: 'again' }), { duplicate: false })
-    await attempts.ended(2)
+    const kit = testTasks(app)
+    for (const call of ['first', 'second']) {
+      t.match(await app.enqueue('mail', mail, { id: 'again' }), { duplicate: false }, call)
+      t.equal((await kit.drain()).length, 1, call)
+    }
   })
 })
 

@@ -2,10 +2,9 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { tracingChannel } from 'node:diagnostics_channel'
 import { Type } from '@sinclair/typebox'
 import t, { type Test } from 'tap'
-import { ManualClock } from '../lib/clock/manual-clock.js'
 import { taskId } from '../lib/enqueue.js'
 import { defineTasks, tasksOf, type AttemptEvent, type CloudTasksOptions, type EnqueueEvent } from '../lib/index.js'
-import { handleOf } from '../lib/plugin-handle.js'
+import { testTasks } from '../lib/testing/index.js'
 import { start, watchAttempts } from './support/app.js'
 
 const tasks = defineTasks({ mail: { payload: Type.Object({ to: Type.String() }), queue: 'mail' } })
@@ -118,17 +117,7 @@ t.test('a subscriber adds headers to each task, also of a batch, and runs the ca
 t.test('an attempt is one object from start to asyncEnd', async t => {
   const { names, events, copies } = record<AttemptEvent>(t, 'fastify-cloud-tasks:attempt')
   const attempts = watchAttempts(t)
-  const order: string[] = []
-  const { app } = await start(t, {
-    tasks,
-    queues: once,
-    handlers: {
-      mail: ({ to }, task) => {
-        order.push('handler')
-        if (to === 'drop') task.drop('unwanted')
-      }
-    }
-  })
+  const { app } = await start(t, { tasks, queues: once, handlers: { mail: ({ to }, task) => { if (to === 'drop') task.drop('unwanted') } } })
   const { id } = await tasksOf(app, tasks).enqueue('mail', { to: 'ada' })
   await attempts.ended(1)
   t.strictSame(names, ['start', 'end', 'asyncStart', 'asyncEnd'])
@@ -154,7 +143,6 @@ t.test('an attempt is one object from start to asyncEnd', async t => {
 
 t.test('error is published whenever an attempt is to be retried, and asyncEnd once onExhausted has run', async t => {
   const order: string[] = []
-  const clock = new ManualClock()
   const { names, copies, channel } = record<AttemptEvent>(t, 'fastify-cloud-tasks:attempt')
   const ended = (): void => { order.push('asyncEnd') }
   channel.asyncEnd.subscribe(ended)
@@ -164,13 +152,12 @@ t.test('error is published whenever an attempt is to be retried, and asyncEnd on
     tasks,
     queues: once,
     onExhausted: () => { order.push('onExhausted') },
-    handlers: { async mail ({ to }) { if (to === 'fail') throw thrown; await new Promise(() => {}) } }
+    handlers: { async mail () { throw thrown } }
   })
-  handleOf(app)!.clock.switchTo(clock)
-  const { enqueue } = tasksOf(app, tasks)
+  const kit = testTasks(app, tasks)
 
-  await enqueue('mail', { to: 'fail' })
-  while (order.length < 2) await clock.advance(0)
+  await tasksOf(app, tasks).enqueue('mail', { to: 'ada' })
+  await kit.drain()
   t.strictSame(names, ['start', 'end', 'error', 'asyncStart', 'asyncEnd'])
   t.equal(copies[2]!.error, thrown)
   t.hasStrict(copies[2], { result: 'retry', status: 500, exhausted: true })
@@ -183,18 +170,12 @@ t.test('error is published whenever an attempt is to be retried, and asyncEnd on
 })
 
 t.test('error is published at a deadline, although the handler never settles', async t => {
-  const clock = new ManualClock()
   const { names, copies } = record<AttemptEvent>(t, 'fastify-cloud-tasks:attempt')
-  const { app } = await start(t, { tasks, auth: false, handlers: { mail: async () => await new Promise(() => {}) } })
-  handleOf(app)!.clock.switchTo(clock)
-  const answer = app.inject({
-    method: 'POST',
-    url: '/tasks/mail',
-    payload: { to: 'ada' },
-    headers: { 'fastify-cloud-tasks-deadline': '15' }
-  })
-  while (names.length < 5) await clock.advance(1000)
-  t.equal((await answer).statusCode, 504)
+  const { app } = await start(t, { tasks, handlers: { mail: async () => await new Promise(() => {}) } })
+  const kit = testTasks(app, tasks)
+  const attempt = kit.deliver('mail', { to: 'ada' })
+  await kit.advance('10m')
+  t.equal((await attempt).status, 504)
   t.strictSame(names, ['start', 'end', 'error', 'asyncStart', 'asyncEnd'])
   t.hasStrict(copies.at(-1), { result: 'retry', status: 504 })
   t.equal((copies.at(-1)!.error as { code: string }).code, 'FST_TASKS_DEADLINE_EXCEEDED')

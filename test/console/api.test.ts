@@ -1,5 +1,6 @@
 import t from 'tap'
 import type { Overview, RunReport, TaskDetail, TaskPage, TaskRow, Validation } from '../../lib/console/api/api.js'
+import { testTasks } from '../../lib/testing/index.js'
 import { watchAttempts } from '../support/app.js'
 import { HOSTILE, queue, serve, tasks } from './console-app.js'
 
@@ -108,6 +109,7 @@ t.test('a task is enqueued with delay and id', async t => {
 t.test('attempts', async t => {
   const attempts = watchAttempts(t)
   const { enqueue, read, write, app } = await serve(t, { server: { logger: { level: 'info', stream: { write () {} } } } })
+  const kit = testTasks(app, tasks)
   await enqueue(
     'fail',
     { text: HOSTILE },
@@ -115,10 +117,7 @@ t.test('attempts', async t => {
   )
   await enqueue('greet', { name: 'Ada', times: 1 })
   await enqueue('drop', { reason: HOSTILE })
-  await attempts.ended(3)
-  // The engine hears of it once the route has answered.
-  await app.inject('/console/api/overview')
-  await new Promise(resolve => setImmediate(resolve))
+  await kit.drain()
   let failed: TaskRow
 
   t.test('that failed show their log lines, their error and its cause, and no secret', async t => {
@@ -170,7 +169,7 @@ t.test('attempts', async t => {
     const copy = await write<TaskRow>('task/copy', { name: failed.name })
     t.match(copy, { task: 'fail', queue: queue('slow') })
     t.not(copy.name, failed.name)
-    await attempts.ended(5)
+    await kit.drain()
     t.same(await write('task/delete', { name: failed.name }), {})
     t.match(await read(`task?name=${failed.name}`), { state: 'deleted', attempts: 2, attemptList: [{ number: 1 }, { number: 2 }] })
     t.match(await write('task/delete', { name: failed.name }), { error: { code: 'NOT_FOUND' } })
@@ -184,15 +183,14 @@ t.test('attempts', async t => {
 })
 
 t.test('a large payload is cut, and whole on demand while it is kept', async t => {
-  const attempts = watchAttempts(t)
   const { enqueue, read, write, app } = await serve(t)
+  const kit = testTasks(app, tasks)
   const names: string[] = []
   for (let count = 0; count < 75; count++) {
     const { id } = await enqueue('greet', { name: `${HOSTILE}${'€'.repeat(300_000)}`, times: 1 })
     names.push(`${queue('default')}/tasks/${id}`)
   }
-  await attempts.ended(75)
-  await app.inject('/console/api/overview')
+  await kit.drain()
   const last = await read<TaskDetail>(`task?name=${names.at(-1)!}`)
   t.match(last.payload, { cut: true, kind: 'json' })
   t.ok(Buffer.byteLength(last.payload.text) <= 16_384)

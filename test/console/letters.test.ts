@@ -3,18 +3,18 @@ import type { ApiError, LetterChange, LetterPage, Overview } from '../../lib/con
 import { printOrigin } from '../../lib/copies/facts.js'
 import { ORIGIN_HEADER } from '../../lib/delivery/headers.js'
 import { handleOf } from '../../lib/plugin-handle.js'
-import { watchAttempts } from '../support/app.js'
-import { HOSTILE, queue, serve } from './console-app.js'
+import { testTasks } from '../../lib/testing/index.js'
+import { HOSTILE, queue, serve, tasks } from './console-app.js'
 
 const plugin = { deadLetterQueue: 'dead', queues: { slow: { retryConfig: { maxAttempts: 1 } } } }
 
 t.test('dead letters are listed, latest first, by task, code, age and page', async t => {
-  const attempts = watchAttempts(t)
-  const { enqueue, read } = await serve(t, { plugin })
+  const { app, enqueue, read } = await serve(t, { plugin })
+  const kit = testTasks(app, tasks)
   t.equal((await read<Overview>('overview')).deadLetters, 'dead')
-  for (const [at, text] of ['first', HOSTILE].entries()) {
+  for (const text of ['first', HOSTILE]) {
     await enqueue('fail', { text }, { id: text === HOSTILE ? 'b' : 'a' })
-    await attempts.ended(at + 1)
+    await kit.advance(1) // so that their times differ
   }
   const { letters, nextPageToken } = await read<LetterPage>('letters')
   t.equal(nextPageToken, undefined)
@@ -36,18 +36,18 @@ t.test('dead letters are listed, latest first, by task, code, age and page', asy
 })
 
 t.test('dead letters are replayed and discarded by their ids, with a result for each', async t => {
-  const attempts = watchAttempts(t)
-  const { enqueue, read, write } = await serve(t, { plugin })
+  const { app, enqueue, read, write } = await serve(t, { plugin })
+  const kit = testTasks(app, tasks)
   for (const text of ['1', '2', '3']) await enqueue('fail', { text })
-  await attempts.ended(3)
+  await kit.drain()
   const [one, two, three] = (await read<LetterPage>('letters')).letters.map(({ id }) => id)
   t.strictSame(await write<LetterChange>('letters/discard', { ids: [one, 'none'] }), {
     results: [{ id: one, outcome: 'discarded' }, { id: 'none', outcome: 'notFound' }]
   })
   t.strictSame(await write<LetterChange>('letters/replay', { ids: [two] }), { results: [{ id: two, outcome: 'replayed' }] })
-  await attempts.ended(4)
+  t.equal((await kit.drain()).length, 1)
   t.strictSame(await write<LetterChange>('letters/replay', { ids: [three], as: 'later' }), { results: [{ id: three, outcome: 'replayed' }] })
-  t.hasStrict((await attempts.ended(5))[4], { task: 'later' })
+  t.hasStrict(await kit.drain(), [{ task: 'later' }])
   t.equal((await read<LetterPage>('letters')).letters.length, 1, 'the replayed one failed again')
 })
 

@@ -1,19 +1,17 @@
 import t from 'tap'
 import type { Overview, RunReport, TaskDetail, TaskPage } from '../../lib/console/api/api.js'
-import { watchAttempts } from '../support/app.js'
-import { serve } from './console-app.js'
+import { testTasks } from '../../lib/testing/index.js'
+import { serve, tasks } from './console-app.js'
 
 const until = new Date(Date.now() + 3_600_000)
 const handlers = { later (payload: unknown, task: { retryAfter (until: Date, reason: string): never }) { task.retryAfter(until, 'asked to wait') } }
 
 t.test('a postponed task has ended as such, with the time of its copy, which waits', async t => {
-  const attempts = watchAttempts(t)
-  const { enqueue, read } = await serve(t, { plugin: { handlers: handlers as never } })
+  const { app, enqueue, read } = await serve(t, { plugin: { handlers: handlers as never } })
+  const kit = testTasks(app, tasks)
   const { id } = await enqueue('later', {})
-  await attempts.ended(1)
-  // The engine learns of the end after the attempt was answered.
-  let ended: TaskPage['tasks'] = []
-  while (ended.length === 0) ended = (await read<TaskPage>('tasks?state=postponed')).tasks
+  await kit.drain()
+  const { tasks: ended } = await read<TaskPage>('tasks?state=postponed')
   t.hasStrict(ended, [{ id, state: 'postponed', lastResult: 200 }])
   const { attemptList } = await read<TaskDetail>(`task?name=${encodeURIComponent(ended[0]!.name)}`)
   t.hasStrict(attemptList, [{ result: 200, postponedUntil: until.getTime(), postponeReason: 'asked to wait' }])

@@ -1,7 +1,8 @@
 import { Type } from '@sinclair/typebox'
 import t from 'tap'
 import { defineTasks, type TaskContext } from '../../lib/index.js'
-import { gate, start, watchAttempts } from '../support/app.js'
+import { testTasks } from '../../lib/testing/index.js'
+import { create, gate, start, watchAttempts } from '../support/app.js'
 
 const tasks = defineTasks({ work: { payload: Type.Object({}) } })
 const retry = (retryConfig: object) => ({
@@ -47,11 +48,10 @@ t.test('the last attempt', async t => {
   })
 
   t.test('is none where attempts are unlimited', async t => {
-    const attempts = watchAttempts(t)
     const seen: unknown[] = []
-    const { app, log } = await start(t, {
+    const { app, log } = await create(t, {
       tasks,
-      queues: retry({ maxAttempts: -1 }),
+      queues: { default: { retryConfig: { maxAttempts: -1 } } },
       handlers: {
         work (_, task) {
           seen.push([task.maxAttempts, task.isLastAttempt])
@@ -60,18 +60,18 @@ t.test('the last attempt', async t => {
       },
       onExhausted: () => { t.fail('must not be called') }
     })
+    const kit = testTasks(app)
     await app.enqueue('work', {})
-    await attempts.ended(4)
+    await kit.drain({ scheduled: true })
     t.strictSame(seen, Array.from({ length: 4 }, () => [undefined, false]))
     t.equal(log.filter(line => line.msg === 'attempt failed, it will be retried').length, 3)
   })
 
   t.test('is not known where a limit on time counts as well', async t => {
-    const attempts = watchAttempts(t)
     const seen: unknown[] = []
-    const { app, log } = await start(t, {
+    const { app, log } = await create(t, {
       tasks,
-      queues: retry({ maxAttempts: 2, maxRetrySeconds: 3600 }),
+      queues: { default: { retryConfig: { maxAttempts: 2, maxRetrySeconds: 3600 } } },
       handlers: {
         work (_, task) {
           seen.push([task.maxAttempts, task.isLastAttempt])
@@ -80,8 +80,9 @@ t.test('the last attempt', async t => {
       },
       onExhausted: () => { t.fail('must not be called') }
     })
+    const kit = testTasks(app)
     await app.enqueue('work', {})
-    await attempts.ended(3)
+    await kit.drain({ scheduled: true })
     t.strictSame(seen, [[2, false], [2, false], [2, false]])
     t.strictSame(log.filter(line => line.level === 40).map(line => line.msg),
       ['attempt failed, it will be retried', 'attempt failed, it will be retried unless the queue allows no more attempts'])

@@ -3,11 +3,11 @@ import { context, diag, trace, TraceFlags, type Attributes } from '@opentelemetr
 import { SamplingDecision } from '@opentelemetry/sdk-trace-base'
 import { Type } from '@sinclair/typebox'
 import t, { type Test } from 'tap'
-import { ManualClock } from '../../lib/clock/manual-clock.js'
 import { taskId } from '../../lib/enqueue.js'
 import { defineTasks, tasksOf, type CloudTasksOptions } from '../../lib/index.js'
 import { CloudTasksInstrumentation } from '../../lib/otel/index.js'
 import { handleOf } from '../../lib/plugin-handle.js'
+import { testTasks } from '../../lib/testing/index.js'
 import { gate, start, watchAttempts } from '../support/app.js'
 import { startSdk, type SeenSpan } from './sdk.js'
 
@@ -81,9 +81,10 @@ t.test("with propagation 'parent' the attempt is a child in the same trace, and 
 
 t.test('retries link to the same producer, each a failed span, and the last is exhausted', async t => {
   const sdk = startSdk(t)
-  const { enqueue, attempts, log } = await startApp(t)
+  const { app, enqueue, log } = await startApp(t)
+  const kit = testTasks(app, tasks)
   await enqueue('work', { mode: 'fail' })
-  await attempts.ended(2)
+  await kit.drain({ scheduled: true })
   const spans = sdk.spans()
   const [send] = named(spans, 'send jobs')
   const tries = named(spans, 'process jobs')
@@ -114,12 +115,11 @@ t.test('a dropped task is no error', async t => {
 
 t.test('an attempt at its deadline has ended, although its handler has not', async t => {
   const sdk = startSdk(t)
-  const { app } = await startApp(t, { auth: false, handlers: { work: async () => await new Promise(() => {}) } })
-  const clock = new ManualClock()
-  handleOf(app)!.clock.switchTo(clock)
-  const answer = app.inject({ method: 'POST', url: '/tasks/work', payload: {}, headers: { 'fastify-cloud-tasks-deadline': '15' } })
-  while (sdk.spans().length === 0) await clock.advance(1000)
-  t.equal((await answer).statusCode, 504)
+  const { app } = await startApp(t, { handlers: { work: async () => await new Promise(() => {}) } })
+  const kit = testTasks(app, tasks)
+  const attempt = kit.deliver('work', {})
+  await kit.advance('10m')
+  t.equal((await attempt).status, 504)
   t.hasStrict(sdk.spans()[0], { status: { code: 2 }, attributes: { 'error.type': 'FST_TASKS_DEADLINE_EXCEEDED', 'http.response.status_code': 504 } })
 })
 

@@ -5,7 +5,6 @@ import t, { type Test } from 'tap'
 import cloudTasks, { defineTasks, tasksOf, type CloudTasksOptions, type TaskHandlers } from '../../lib/index.js'
 import { testTasks } from '../../lib/testing/index.js'
 import { create, gate } from '../support/app.js'
-import { environment } from '../support/environment.js'
 
 const tasks = defineTasks({
   receipt: { payload: Type.Object({ order: Type.Integer() }), queue: 'mail' },
@@ -107,8 +106,8 @@ t.test('drain ends by an error where a task enqueues itself forever', async t =>
   const unbounded = { code: 'FST_TASKS_DRAIN_UNBOUNDED', message: /^drain\(\) has run 5 attempts, the last of task 'charge'/ }
   await t.rejects(kit.drain({ maxAttempts: 5 }), unbounded)
   t.strictSame(kit.enqueued().map(({ payload }) => payload), [{ order: 5 }])
-  await t.rejects(kit.drain({ maxAttempts: 0 }), { code: 'FST_TASKS_INVALID_KIT_CALL', message: /'maxAttempts' must be a whole number/ })
-  await t.rejects(kit.drain({ schedule: true } as never), { code: 'FST_TASKS_INVALID_KIT_CALL', message: /did you mean 'scheduled'/ })
+  await t.rejects(kit.advance('1s', { maxAttempts: 2 }), { code: 'FST_TASKS_DRAIN_UNBOUNDED', message: /^advance\(\) has run 2 attempts/ })
+  t.strictSame(kit.enqueued().map(({ payload }) => payload), [{ order: 7 }])
 })
 
 t.test('advance runs what falls due on the way, in its order, and nothing else', async t => {
@@ -122,10 +121,6 @@ t.test('advance runs what falls due on the way, in its order, and nothing else',
   await kit.advance(3_600_000)
   t.strictSame(ran, ['charge 1.1', 'charge 2.1'])
   await kit.advance(new Date(kit.clock.now() + 1000))
-  const durations = ['1 hour', '', NaN, Infinity, undefined].map(bad => [bad, /a duration such as '30s'/] as const)
-  for (const [bad, problem] of [...durations, [-1, /cannot be set back/], [new Date(0), /cannot be set back/]] as const) {
-    await t.rejects(kit.advance(bad as string), { code: 'FST_TASKS_INVALID_KIT_CALL', message: problem })
-  }
 })
 
 t.test('retries that fall due while the clock is moved run, too', async t => {
@@ -189,8 +184,6 @@ t.test('deliver sends an invalid payload, which gets 400, and rejects what canno
   await t.rejects(kit.deliver('elsewhere', {}), { code: 'FST_TASKS_NO_HANDLER' })
   await t.rejects(kit.deliver('chrage' as never, {} as never), { code: 'FST_TASKS_NOT_REGISTERED', message: /did you mean 'charge'/ })
   await t.rejects(kit.deliver('charge', undefined as never), { code: 'FST_TASKS_PAYLOAD_NOT_JSON' })
-  const badAttempt = { code: 'FST_TASKS_INVALID_KIT_CALL', message: /'attempt' must be a whole number from 1/ }
-  await t.rejects(kit.deliver('charge', { order: 1 }, { attempt: 0 }), badAttempt)
 })
 
 t.test('an attempt that a hook of the app answers is rejected', async t => {
@@ -264,10 +257,6 @@ t.test('once it is disposed of, dispatching continues and the clock is the proce
   await kit.dispose()
   await enqueue('charge', { order: 2 })
   await done.opened
-  await t.rejects(kit.drain(), { code: 'FST_TASKS_KIT_DISPOSED' })
-  t.throws(() => kit.enqueued(), { code: 'FST_TASKS_KIT_DISPOSED' })
-  t.throws(() => kit.assertEnqueued('charge'), { code: 'FST_TASKS_KIT_DISPOSED' })
-  await t.rejects(kit.clear(), { code: 'FST_TASKS_KIT_DISPOSED' })
   const { scheduleTime } = await enqueue('receipt', { order: 1 })
   t.ok(Math.abs(scheduleTime.getTime() - Date.now()) < 60_000)
   const second = testTasks(app, tasks)
@@ -336,23 +325,6 @@ t.test('several registrations without a choice end the start of an app whose kit
   const register = async (scope: FastifyInstance) => { await scope.register(cloudTasks, { tasks, transport: 'local' }) }
   for (const prefix of ['/a', '/b']) app.register(register, { prefix })
   await t.rejects(kit.drain(), { code: 'FST_TASKS_KIT_UNAVAILABLE' })
-})
-
-t.test('an app without the plugin, no app, a closed app, and production are rejected', async t => {
-  const app = Fastify()
-  t.teardown(() => app.close())
-  const kit = testTasks(app)
-  await t.rejects(kit.drain(), { code: 'FST_TASKS_KIT_UNAVAILABLE', message: /not registered on this app/ })
-  await kit.dispose()
-  t.throws(() => testTasks(app), { code: 'FST_TASKS_KIT_UNAVAILABLE' })
-  t.throws(() => testTasks({} as never), { code: 'FST_TASKS_KIT_UNAVAILABLE', message: /requires a Fastify instance; await/ })
-  for (const options of [{}, { local: { directory: t.testdir() } }]) {
-    const { app: closed } = await create(t, { tasks, ...options })
-    await closed.close()
-    for (const call of ['first', 'second']) t.throws(() => testTasks(closed), { code: 'FST_TASKS_KIT_UNAVAILABLE', message: /the app was closed/ }, call)
-  }
-  environment(t, { NODE_ENV: 'production' })
-  t.throws(() => testTasks(app), { code: 'FST_TASKS_NOT_FOR_PRODUCTION' })
 })
 
 t.test('tasks from a directory are tested as well, and stay there', async t => {

@@ -55,7 +55,7 @@ export interface Method {
 }
 
 export class Schemas {
-  readonly #messages = new Map<string, { descriptor: MessageDescriptor, schema: Message | undefined }>()
+  readonly #messages = new Map<string, Known>()
   readonly #enums = new Map<string, Enum>()
   /** By full name of the service and name of the method: the full names of its messages. */
   readonly #methods = new Map<string, { request: string, response: string }>()
@@ -81,8 +81,7 @@ export class Schemas {
   message (fullName: string): Message {
     const known = this.#messages.get(fullName)
     if (known === undefined) throw new Error(`The protos of @google-cloud/tasks lack the message ${fullName}`)
-    known.schema ??= this.#build(fullName, known.descriptor)
-    return known.schema
+    return known.schema ?? this.#build(fullName, known)
   }
 
   /** @param fullName as in `google.cloud.tasks.v2.CloudTasks.CreateTask` */
@@ -108,20 +107,20 @@ export class Schemas {
     }
   }
 
-  #build (fullName: string, { field: descriptors = [], oneofDecl = [], options }: MessageDescriptor): Message {
-    const fields = descriptors.map(descriptor => this.#field(fullName, descriptor, oneofDecl))
-    return {
-      fullName,
-      fields,
-      field: new Map(
-        fields.flatMap(field => [
-          [field.name, field],
-          [field.protoName, field]
-        ])
-      ),
-      byNumber: new Map(fields.map(field => [field.number, field])),
-      isMapEntry: options?.mapEntry === true
+  #build (fullName: string, known: Known): Message {
+    const { field: descriptors = [], oneofDecl = [], options } = known.descriptor
+    const fields: Field[] = []
+    const field = new Map<string, Field>()
+    const byNumber = new Map<number, Field>()
+    // Known before its fields are, because messages can be recursive.
+    known.schema = { fullName, fields, field, byNumber, isMapEntry: options?.mapEntry === true }
+    for (const descriptor of descriptors) {
+      const one = this.#field(fullName, descriptor, oneofDecl)
+      fields.push(one)
+      field.set(one.name, one).set(one.protoName, one)
+      byNumber.set(one.number, one)
     }
+    return known.schema
   }
 
   #field (
@@ -135,7 +134,6 @@ export class Schemas {
     }
     const oneof = oneofIndex === undefined ? undefined : oneofs[oneofIndex]?.name
     const optional = oneof?.startsWith('_') === true
-    const schemas = this
     return {
       name,
       protoName: snakeCase(name),
@@ -145,16 +143,14 @@ export class Schemas {
       optional,
       ...(oneof === undefined || optional ? undefined : { oneof: snakeCase(oneof) }),
       ...(kind === 'enum' ? { enum: resolve(this.#enums, scope, typeName) } : undefined),
-      // Resolved lazily, because messages can be recursive.
-      ...(kind === 'message'
-        ? {
-            get message () {
-              return schemas.message(resolveName(schemas.#messages, scope, typeName))
-            }
-          }
-        : undefined)
+      ...(kind === 'message' ? { message: this.message(resolveName(this.#messages, scope, typeName)) } : undefined)
     }
   }
+}
+
+interface Known {
+  readonly descriptor: MessageDescriptor
+  schema: Message | undefined
 }
 
 interface MessageDescriptor {

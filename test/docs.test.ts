@@ -35,6 +35,12 @@ t.test('every relative link leads to a file or a heading that exists', async t =
   t.ok(count > 80, `${count} links`)
 })
 
+t.test('docs/django.md shows the very files of the project that is checked', async t => {
+  const page = text('docs/django.md')
+  const project = 'test/clients/django/shop'
+  for (const file of readdirSync(join(root, project))) t.ok(page.includes(`\`\`\`python\n${text(`${project}/${file}`)}\`\`\``), file)
+})
+
 /** The links of a page that lead to a file of the repository, from its root, and to headings. */
 function linksOf (page: string): Array<{ readonly label: string, readonly path: string, readonly anchor: string | undefined }> {
   const found = withoutCode(text(page)).matchAll(/(?<!!)\[((?:[^[\]]|!?\[[^\]]*\](?:\([^)]*\))?)*)\]\(([^)\s]*)\)|!\[[^\]]*\]\(([^)\s]*)\)/g)

@@ -1,11 +1,12 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, get, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import emulator from '../../lib/cli/commands/emulator.js'
 import { parseDuration } from '../../lib/clock/duration.js'
 import { transpile } from '../support/transpile.js'
 import { command } from './terminal.js'
@@ -13,6 +14,17 @@ import { command } from './terminal.js'
 const checkout = t.testdir()
 await transpile(checkout)
 const queue = 'projects/p/locations/l/queues/q'
+
+t.test('docs/emulator.md and the help describe every flag', async t => {
+  const page = readFileSync(join(import.meta.dirname, '../../docs/emulator.md'), 'utf8')
+  const flags = Object.keys(emulator.options)
+  t.ok(flags.length > 10)
+  for (const flag of flags) {
+    t.ok(page.includes(`| \`--${flag}`), flag)
+    t.match(emulator.help, `  --${flag} `, flag)
+    t.match(emulator.usage, `--${flag}`, flag)
+  }
+})
 
 t.test('it says where it listens once it does, and ends with code 0 on a signal', async t => {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {

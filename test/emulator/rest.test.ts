@@ -2,8 +2,9 @@ import { gzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import t from 'tap'
 import { loadProtos } from '../../lib/emulator/proto/protos.js'
+import { callerCheck } from '../../lib/emulator/rest/caller-check.js'
 import { parseSelection, selected } from '../../lib/emulator/rest/partial-response.js'
-import { serveBoth } from '../support/emulator-harness.js'
+import { serveBoth, type RestAnswer } from '../support/emulator-harness.js'
 
 const parent = 'projects/p/locations/l'
 const queue = `${parent}/queues/q`
@@ -35,6 +36,62 @@ t.test('a POST may stand for another method, as clients behind proxies send it',
   }
   t.match(await http('GET', `/v2/${queue}`, undefined, as('DELETE')), { status: 200, body: { name: queue } }, 'on POST only')
   t.match(await http('POST', `/v2/${queue}:pause`, 'x=1', form), { status: 400, message: /content type/ }, 'a form is no body')
+})
+
+t.test('web pages cannot call it with any request that browsers allow', async t => {
+  const { http } = await serveBoth(t)
+  const open = await serveBoth(t, { host: '0.0.0.0' })
+  const host = '127.0.0.1:8123'
+  for (const path of [`/v2/${queue}/tasks`, `/v2/${queue}:purge`, `/v2/${queue}:pause`, `/v2/${queue}/tasks:buffer`, `/${queue}/tasks`]) {
+    for (const headers of [
+      { host, origin: 'http://evil.example' },
+      { host, origin: 'null' },
+      { host, origin: `http://${host}` },
+      { host, 'sec-fetch-site': 'cross-site' },
+      { host, 'sec-fetch-site': 'same-site' }
+    ] as Array<Record<string, string>>) {
+      t.strictSame(await rejected(http('POST', path, undefined, headers)), [403, 'PERMISSION_DENIED'], `${path} ${JSON.stringify(headers)}`)
+      t.equal((await open.http('POST', path, undefined, headers)).status, 403, `${path} where others may call`)
+    }
+    t.not((await http('POST', path, undefined, { host })).status, 403, path)
+  }
+  t.equal((await http('GET', `/v2/${queue}`, undefined, { host, 'sec-fetch-site': 'none' })).status, 200, 'typed into the address bar')
+})
+
+t.test('on a loopback address it answers to names that no web page can have, and to those that are allowed', async t => {
+  const accepts = (listensOn: string, host: string | undefined, allowed?: readonly string[]): boolean => {
+    try {
+      callerCheck(listensOn, allowed)(host === undefined ? {} : { host })
+      return true
+    } catch (error) {
+      t.equal((error as { code?: string }).code, 'PERMISSION_DENIED')
+      return false
+    }
+  }
+  for (const [host, expected] of [
+    ['evil.example', false],
+    ['evil.example:8123', false],
+    ['127.0.0.1.evil.example', false],
+    ['tasks.test.example', false],
+    ['tasks.mylocal', false],
+    ['local', true],
+    ['localhost', true],
+    ['LOCALHOST:1', true],
+    ['[::1]:1', true],
+    ['10.0.0.7:8123', true],
+    ['emulator:8123', true],
+    ['host.docker.internal:1', true],
+    ['tasks.local', true],
+    ['tasks.test', true],
+    ['', true],
+    [undefined, true]
+  ] as const) {
+    for (const address of ['127.0.0.1', '127.1.2.3', '::1', 'localhost', 'LocalHost']) t.equal(accepts(address, host), expected, `${host}, ${address}`)
+    for (const address of ['0.0.0.0', '::', '10.127.0.1', 'localhost.example', '::12']) t.ok(accepts(address, host), `${host}, ${address}`)
+  }
+  t.ok(accepts('127.0.0.1', 'Tasks.Example:1', ['tasks.example']))
+  t.notOk(accepts('127.0.0.1', 'more.tasks.example', ['tasks.example']))
+  t.ok(accepts('127.tasks.Example', '127.tasks.example'), 'the name that it listens on')
 })
 
 t.test('a body may be gzipped, and what it inflates to is bounded', async t => {
@@ -191,6 +248,11 @@ t.test('the paths of firebase-admin answer in the shapes of both its clients', a
   t.strictSame(Object.keys((await http('POST', `/v2/${queue}/tasks`, { task: { httpRequest: { url } } })).body).includes('task'), false)
   t.strictSame((await http('GET', `/${name}`)).body, plain)
 })
+
+async function rejected (answer: Promise<RestAnswer>): Promise<[status: number, code: string]> {
+  const { status, code } = await answer
+  return [status, code]
+}
 
 /** Whether `part` is `whole` less some of its keys, at any depth. */
 function isPart (part: unknown, whole: unknown): boolean {

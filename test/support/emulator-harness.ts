@@ -4,7 +4,7 @@ import type { Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { createGrpcServer } from '../../lib/emulator/grpc.js'
 import { loadProtos, messageType } from '../../lib/emulator/proto/protos.js'
-import { rest, restServerOptions } from '../../lib/emulator/rest/rest.js'
+import { rest, restServerOptions, type RestOptions } from '../../lib/emulator/rest/rest.js'
 import { Service, type ServiceOptions } from '../../lib/emulator/service/service.js'
 import type { EngineOptions } from '../../lib/engine/engine.js'
 import type { MemoryStore } from '../../lib/store/memory-store.js'
@@ -42,9 +42,9 @@ export interface ServedService extends EngineHarness {
 /** The service over both interfaces until the test ends, on an engine whose clock and attempts are the test's. The queue `q` is there. */
 export async function serveBoth (
   t: Test,
-  options: ServiceOptions & { engine?: Partial<EngineOptions> & { store?: MemoryStore, started?: boolean } } = {}
+  options: ServiceOptions & Pick<RestOptions, 'host' | 'allowedHosts'> & { engine?: Partial<EngineOptions> & { store?: MemoryStore, started?: boolean } } = {}
 ): Promise<ServedService> {
-  const { engine: engineOptions, ...serviceOptions } = options
+  const { engine: engineOptions, host, allowedHosts = [], ...serviceOptions } = options
   const staged = await startEngine(engineOptions)
   const faults: unknown[] = []
   const service = new Service(staged.engine, {
@@ -55,7 +55,7 @@ export async function serveBoth (
     ...serviceOptions
   })
   const app = Fastify(restServerOptions)
-  await app.register(rest, { service })
+  await app.register(rest, { service, allowedHosts, ...(host === undefined ? undefined : { host }) })
   const warnings: string[] = []
   const grpcServer = await createGrpcServer({
     service,
@@ -73,7 +73,7 @@ export async function serveBoth (
     listener.listen(0, '127.0.0.1', resolve)
   })
   const { port } = listener.address() as AddressInfo
-  const client = new Client(`127.0.0.1:${port}`, credentials.createInsecure(), { 'grpc.max_send_message_length': -1 })
+  const client = grpcClient(port)
   t.teardown(async () => {
     client.close()
     injector.destroy()
@@ -91,7 +91,7 @@ export async function serveBoth (
     faults,
     warnings,
     http: httpCaller(app),
-    grpc: grpcCaller(client)
+    grpc: client.call
   }
 }
 
@@ -111,8 +111,10 @@ function httpCaller (app: FastifyInstance): Http {
   }
 }
 
-function grpcCaller (client: Client): ServedService['grpc'] {
-  return async (method, request, service = 'google.cloud.tasks.v2.CloudTasks') => {
+/** Calls what is served on a port of 127.0.0.1. Much faster to load than Google's own client, which clients.test.ts uses. */
+export function grpcClient (port: number): { readonly call: ServedService['grpc'], readonly close: () => void } {
+  const client = new Client(`127.0.0.1:${port}`, credentials.createInsecure(), { 'grpc.max_send_message_length': -1 })
+  const call: ServedService['grpc'] = async (method, request, service = 'google.cloud.tasks.v2.CloudTasks') => {
     const { definitions } = await loadProtos()
     const known = (definitions[service] as unknown as Record<string, MethodDefinition<object, object>> | undefined)?.[method]
     const path = known?.path ?? `/${service}/${method}`
@@ -130,6 +132,7 @@ function grpcCaller (client: Client): ServedService['grpc'] {
       )
     })
   }
+  return { call, close: () => { client.close() } }
 }
 
 function detailsOf (definitions: Awaited<ReturnType<typeof loadProtos>>['definitions'], error: ServiceError): Answer['details'] {

@@ -3,10 +3,15 @@ import type { Socket } from 'node:net'
 import { gzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import t from 'tap'
+import type { Dispatcher } from 'undici'
+import { AttemptLog } from '../../../lib/emulator/dispatch/attempt-log.js'
 import { ContinueFilter } from '../../../lib/emulator/dispatch/connector.js'
-import { Unreachable } from '../../../lib/emulator/dispatch/unreachable.js'
+import { Exchange } from '../../../lib/emulator/dispatch/exchange.js'
+import type { AppEngineHost } from '../../../lib/emulator/dispatch/outgoing-request.js'
+import { connectionProblem, Unreachable } from '../../../lib/emulator/dispatch/unreachable.js'
+import type { Answer } from '../../../lib/engine/engine.js'
 import { ManualClock } from '../../../lib/clock/manual-clock.js'
-import { refuses, createDispatcher, httpAttempt, rawTarget, urlOf, listen, OK } from '../../support/raw-target.js'
+import { refuses, attempt, createDispatcher, httpAttempt, rawTarget, urlOf, listen, OK, QUEUE } from '../../support/raw-target.js'
 
 t.test('a target may send 100 Continue before its answer, however the bytes arrive, and its connection is reused', async t => {
   const text = 'HTTP/1.1 100 Continue'
@@ -159,9 +164,9 @@ t.test('after the deadline the connection is always closed', async t => {
     let ended = false
     const answer = dispatcher.dispatch(httpAttempt({ url: target.url + path }, { deadlineMs: 15_000 })).finally(() => { ended = true })
     await arrived
-    await clock.advance(15_000)
+    await clock.advance(15_099)
     t.notOk(ended, `${path}: the engine is first to end it`)
-    await clock.advance(1000)
+    await clock.advance(1)
     t.equal((await answer).status, 0, path)
     await target.idle()
   }
@@ -200,6 +205,121 @@ t.test('a connection is kept for the next attempt, and there are as many as ther
   t.ok(target.connections.size <= 102)
 })
 
+t.test('a response counts once, whatever follows it, and interim responses do not', async t => {
+  const { exchange, controller, ended } = exchanging()
+  exchange.onRequestStart(controller)
+  exchange.onResponseStart(controller, 103, { 'content-encoding': 'gzip' })
+  exchange.onResponseStart(controller, 199, {})
+  exchange.onResponseStart(controller, 200, {})
+  exchange.onResponseData(controller, Buffer.from('a'))
+  t.strictSame(ended(), [])
+  exchange.onResponseEnd()
+  exchange.onResponseEnd()
+  exchange.onResponseError(null, new Error('later'))
+  exchange.abort(new Error('later'))
+  t.strictSame(ended(), [{ status: 200, text: 'a' }])
+})
+
+t.test('an attempt that is aborted ends at once, and its request is never sent or is cut off', async t => {
+  const reason = new Error('enough')
+  const early = exchanging()
+  early.exchange.abort(reason)
+  t.strictSame(early.ended(), [reason])
+  t.strictSame(early.aborts, [])
+  early.exchange.onRequestStart(early.controller)
+  t.strictSame(early.aborts, [reason])
+
+  const late = exchanging()
+  late.exchange.onRequestStart(late.controller)
+  t.strictSame(late.aborts, [])
+  late.exchange.abort(reason)
+  late.exchange.onResponseError(late.controller, reason)
+  t.strictSame(late.aborts, [reason])
+  t.strictSame(late.ended(), [reason])
+
+  const failed = exchanging()
+  failed.exchange.onResponseError(failed.controller, reason)
+  t.strictSame(failed.ended(), [reason])
+})
+
+t.test('the first 4096 bytes of a response are kept, and a megabyte is awaited', async t => {
+  const { exchange, controller, ended, aborts } = exchanging()
+  exchange.onResponseStart(controller, 500, {})
+  const chunk = Buffer.alloc(4000, 'a')
+  exchange.onResponseData(controller, chunk)
+  chunk.fill('x')
+  exchange.onResponseData(controller, Buffer.alloc(96, 'b'))
+  exchange.onResponseData(controller, Buffer.alloc(1024 * 1024 - 4096, 'c'))
+  t.strictSame([ended(), aborts.length], [[], 0])
+  exchange.onResponseData(controller, Buffer.from('d'))
+  t.strictSame(ended(), [{ status: 500, text: 'a'.repeat(4000) + 'b'.repeat(96) }])
+  t.equal(aborts.length, 1)
+})
+
+t.test('failed attempts are logged once for each task and kind of failure', async t => {
+  const { log, lines } = logging('service')
+  const task = { ...attempt({ httpRequest: { url: 'http://w.example/' } }, 0).task, name: `${QUEUE}/tasks/a` }
+  for (let i = 0; i < 2; i++) {
+    log.unreachable(task.name, new Unreachable('ECONNREFUSED', 'w.example refused'))
+    log.unreachable(task.name, new Unreachable('EPIPE', 'w.example closed'))
+    log.late(task.name, 1500)
+    log.refused(task, 404)
+    log.refused(task, 500)
+  }
+  t.strictSame(lines, [
+    [{ task: task.name, kind: 'ECONNREFUSED' }, 'attempt failed: w.example refused'],
+    [{ task: task.name, kind: 'EPIPE' }, 'attempt failed: w.example closed'],
+    [{ task: task.name, kind: 'deadline' }, 'attempt failed: no response within 1.5 s'],
+    [{ task: task.name, status: 404 }, 'attempt failed: the target answered 404'],
+    [{ task: task.name, status: 500 }, 'attempt failed: the target answered 500']
+  ])
+  for (let i = 0; i < 9995; i++) log.late(`${i}`, 0)
+  log.unreachable(task.name, new Unreachable('ECONNREFUSED', 'w.example refused'))
+  t.equal(lines.length, 10_000, 'ten thousand are remembered')
+  log.late('one more', 0)
+  log.unreachable(task.name, new Unreachable('ECONNREFUSED', 'w.example refused'))
+  t.equal(lines.length, 10_002, 'then the oldest is forgotten')
+  log.late('one more', 0)
+  t.equal(lines.length, 10_002)
+})
+
+t.test('an App Engine target that rejects its production host gets a hint', async t => {
+  const appEngineHttpRequest = { appEngineRouting: { service: 'worker' } }
+  const hint = (mode: 'service' | 'url', status: number, request: Parameters<typeof attempt>[0]): string => {
+    const { log, lines } = logging(mode)
+    log.refused(attempt(request, 0).task, status)
+    return lines[0]![1].replace(`attempt failed: the target answered ${status}`, '')
+  }
+  for (const status of [400, 403]) {
+    t.match(hint('service', status, { appEngineHttpRequest }), /^\. The Host header was worker\.p\.xx\.r\.appspot\.com, .*--app-engine-host url/)
+    t.equal(hint('url', status, { appEngineHttpRequest }), '')
+    t.equal(hint('service', status, { httpRequest: { url: 'http://w.example/' } }), '')
+  }
+  for (const status of [401, 404, 500]) t.equal(hint('service', status, { appEngineHttpRequest }), '')
+})
+
+t.test('the error of a connection says what is wrong in one line, and a target with several addresses has that of the first', async t => {
+  const coded = (code: string, message = 'x'): Error => Object.assign(new Error(message), { code })
+  const parserError = Object.assign(new Error('Expected HTTP/'), { code: 'HPE_INVALID_CONSTANT', name: 'HTTPParserError' })
+  for (const [error, kind, message] of [
+    [coded('ECONNREFUSED'), 'ECONNREFUSED', 'h:1 refused the connection: no server is listening there'],
+    [coded('EWHAT', ' first line\nsecond '), 'EWHAT', 'h:1 could not be reached: first line'],
+    [parserError, 'HPE_INVALID_CONSTANT', 'h:1 did not respond with valid HTTP/1.1'],
+    [new TypeError('odd'), 'TypeError', 'h:1 could not be reached: odd'],
+    ['text', 'Error', 'h:1 could not be reached: text'],
+    [
+      new AggregateError([new AggregateError([coded('EPIPE'), coded('ECONNRESET')])]),
+      'EPIPE',
+      'h:1 closed the connection before it responded'
+    ],
+    [new AggregateError([], 'none'), 'AggregateError', 'h:1 could not be reached: none']
+  ] as const) {
+    const problem = connectionProblem('h:1', error)
+    t.strictSame([problem.kind, problem.message, problem.cause], [kind, message, error])
+  }
+  t.notOk('cause' in new Unreachable('url', 'invalid'))
+})
+
 t.test('hundreds of targets are served at once, and nothing is kept of those that are gone', async t => {
   const dispatcher = createDispatcher(t)
   const servers = await Promise.all(
@@ -220,3 +340,21 @@ t.test('hundreds of targets are served at once, and nothing is kept of those tha
   for (const server of servers) (server as HttpServer).closeAllConnections()
   while (dispatcher.targets > 0) await new Promise(resolve => { setTimeout(resolve, 5) })
 })
+
+/** An exchange without a connection, with what its callback and its controller received. */
+function exchanging () {
+  const results: Array<{ answer: Answer | undefined, error: unknown }> = []
+  const aborts: Error[] = []
+  return {
+    exchange: new Exchange((answer, error) => { results.push({ answer, error }) }),
+    controller: { abort: (error: Error) => { aborts.push(error) } } as Dispatcher.DispatchController,
+    aborts,
+    ended: () => results.map(({ answer, error }) => answer === undefined ? error : { status: answer.status, text: answer.text })
+  }
+}
+
+function logging (appEngineHost: AppEngineHost): { log: AttemptLog, lines: Array<[fields: object, message: string]> } {
+  const lines: Array<[fields: object, message: string]> = []
+  const warn = (fields: object, message: string): void => { lines.push([fields, message]) }
+  return { log: new AttemptLog({ info: warn, warn, error: warn }, appEngineHost), lines }
+}

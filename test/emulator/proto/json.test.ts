@@ -47,6 +47,7 @@ t.test('each kind of field is read from each of its JSON forms, and a default is
     [{ total: 2 ** 53 }, { total: 2 ** 53 }],
     [{ price: '0.5' }, { price: 0.5 }],
     [{ price: '10.25' }, { price: 10.25 }],
+    [{ price: '5e10' }, { price: 5e10 }],
     [{ price: 'NaN' }, { price: NaN }],
     [{ price: 'Infinity' }, { price: Infinity }],
     [{ price: '-Infinity' }, { price: -Infinity }],
@@ -72,6 +73,7 @@ t.test('each kind of field is read from each of its JSON forms, and a default is
     [{ wait: '-1.5s' }, { wait: { seconds: -1, nanos: -500_000_000 } }],
     [{ mask: 'a, b,,c.d' }, { mask: { paths: ['a', 'b', 'c.d'] } }]
   ] as const) t.strictSame(parseJson(order, json), message, JSON.stringify(json))
+  t.strictSame((parseJson(order, { counts: [-0] }) as { counts: number[] }).counts.map(count => Object.is(count, 0)), [true])
 })
 
 t.test('any other JSON is rejected with the path and the type of the field', async t => {
@@ -228,6 +230,7 @@ t.test('durations are seconds with up to nine digits and one sign', async t => {
     t.strictSame(parseDuration(text), { seconds, nanos }, text)
     t.equal(printDuration({ seconds, nanos }), printed)
   }
+  t.strictSame(Object.values(parseDuration('-0s')!).map(part => Object.is(part, 0)), [true, true])
   t.equal(printDuration({}), '0s')
   for (const text of ['', 's', '1', '1m', '+1s', '1.s', '.5s', '1.0000000001s', '315576000001s', '1000000000000s', 'x1s', '1sx', '--1s']) {
     t.equal(parseDuration(text), undefined, text)

@@ -1,0 +1,335 @@
+import t from 'tap'
+import { CloudTasksError } from '../../../lib/cloud-tasks/status.js'
+import { readQueue } from '../../../lib/emulator/messages/queue.js'
+import { durationMessage, readDuration, readTimestamp, timestampMessage } from '../../../lib/emulator/messages/times.js'
+import { bufferedTask, readBufferBody } from '../../../lib/emulator/service/buffer.js'
+import { defaultUrlOf } from '../../../lib/emulator/service/default-url.js'
+import { decodeToken, encodeToken } from '../../../lib/emulator/service/page-token.js'
+import { updatedQueue } from '../../../lib/emulator/service/queue-update.js'
+import { Service, type ServiceOptions } from '../../../lib/emulator/service/service.js'
+import { parent, queue, startEngine } from '../../support/engine-harness.js'
+
+const url = 'https://example.com/work'
+const requestId = '3f1b6c1e-7a54-4f4b-9b5d-0c1d2e3f4a5b'
+const INVALID = 'INVALID_ARGUMENT'
+
+async function serve (options: ServiceOptions = {}) {
+  const started = await startEngine({ started: false })
+  return { ...started, service: new Service(started.engine, { clock: started.clock, ...options }) }
+}
+
+t.test('a page token is valid for its query and for less than two hours', async t => {
+  const now = 1_000_000
+  const token = encodeToken('place', 'query', now)
+  t.equal(decodeToken('', 'query', now), '')
+  t.equal(decodeToken(token, 'query', now), 'place')
+  t.equal(decodeToken(token, 'query', now + 2 * 3600_000 - 1), 'place')
+  const json = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+  for (const [token_, at] of [
+    [token, now + 2 * 3600_000],
+    [encodeToken('place', 'other', now), now],
+    ['x', now],
+    [json('text'), now],
+    [json(null), now],
+    [json({}), now],
+    [json([1, 'query', now]), now],
+    [json(['place', 'query', '9']), 0],
+    [json(['place', 'query']), now]
+  ] as const) t.throws(() => decodeToken(token_, 'query', at), { code: INVALID }, token_)
+})
+
+t.test('times and durations are the same numbers in both directions', async t => {
+  for (const [at, message] of [
+    [0, { seconds: 0, nanos: 0 }],
+    [1500, { seconds: 1, nanos: 500_000_000 }],
+    [-1, { seconds: -1, nanos: 999_000_000 }],
+    [1_721_236_265_266.817, { seconds: 1_721_236_265, nanos: 266_817_000 }]
+  ] as const) {
+    t.strictSame(timestampMessage(at), message)
+    t.equal(readTimestamp('f', message), at)
+  }
+  t.equal(readTimestamp('f', { nanos: 1_999 }), 0.001, 'to the microsecond, cut off')
+  t.equal(readTimestamp('f', { seconds: 3 }), 3000)
+  t.throws(() => readTimestamp('Task.f', { nanos: -1 }), { code: INVALID, message: /^Task\.f / })
+  for (const [seconds, message] of [
+    [0, { seconds: 0, nanos: 0 }],
+    [1.5, { seconds: 1, nanos: 500_000_000 }],
+    [0.1, { seconds: 0, nanos: 100_000_000 }],
+    [-0.25, { seconds: -1, nanos: 750_000_000 }],
+    [1.9999999999, { seconds: 2, nanos: 0 }]
+  ] as const) t.strictSame(durationMessage(seconds), message)
+  t.equal(readDuration('f', { seconds: 1, nanos: 500_000_000 }), 1.5)
+  t.equal(readDuration('f', {}), 0)
+  t.throws(() => readDuration('Queue.f', { seconds: 1, nanos: -1 }), { code: INVALID, message: /^Queue\.f / })
+})
+
+t.test('a batch runs once for each request id and queue, which is case-insensitive, and its operation is remembered', async t => {
+  const { service, clock } = await serve({ batchDuplicates: 'report' })
+  const start = { seconds: clock.now() / 1000, nanos: 0 }
+  await service.createQueue({ parent, queue: { name: `${queue}2` } })
+  const requests = ['a', 'b', 'a'].map(id => ({ task: { name: `${queue}/tasks/${id}`, httpRequest: { url } } }))
+  const made = await service.batchCreateTasks({ parent: queue, requests, requestId: requestId.toUpperCase() })
+  const { response, ...rest } = made
+  t.strictSame(rest, {
+    name: `${parent}/operations/q-${requestId}`,
+    done: true,
+    metadata: {
+      '@type': 'type.googleapis.com/google.cloud.tasks.v2.BatchCreateTasksMetadata',
+      startTime: start,
+      endTime: start,
+      state: 'PARTIALLY_SUCCEEDED',
+      failedRequests: { 2: { code: 6, message: 'Requested entity already exists' } }
+    }
+  })
+  t.strictSame((response!.tasks as Array<{ name: string }>).map(({ name }) => name), [`${queue}/tasks/a`, `${queue}/tasks/b`])
+  t.equal(await service.batchCreateTasks({ parent: queue, requests, requestId }), made)
+  t.equal(await service.getOperation({ name: made.name }), made)
+  const other = await service.batchDeleteTasks({ parent: `${queue}2`, names: [`${queue}2/tasks/x`], requestId })
+  t.equal(other.name, `${parent}/operations/q2-${requestId}`)
+  t.strictSame([other.metadata.state, other.error, other.response], [
+    'FAILED',
+    { code: 10, message: 'None of the requests succeeded, refer to BatchDeleteTasksMetadata.failed_requests for individual error details' },
+    undefined
+  ])
+  const unnamed = [1, 2].map(async () => await service.batchDeleteTasks({ parent: queue, names: [`${queue}/tasks/x`] }))
+  const [one, two] = await Promise.all(unnamed)
+  t.not(one!.name, two!.name)
+  t.match(one!.name, /^projects\/p\/locations\/l\/operations\/[0-9a-f-]{36}$/)
+  const deleted = await service.batchDeleteTasks({ parent: queue, names: ['a', 'b'].map(id => `${queue}/tasks/${id}`) })
+  t.strictSame([deleted.metadata.state, deleted.metadata.failedRequests, deleted.response], [
+    'SUCCEEDED',
+    {},
+    { '@type': 'type.googleapis.com/google.protobuf.Empty' }
+  ])
+})
+
+t.test('batches have limits, and tasks of another queue are rejected', async t => {
+  const { service } = await serve()
+  const names = (count: number): string[] => Array.from({ length: count }, (_, index) => `${queue}/tasks/t${index}`)
+  const requests = (count: number) => names(count).map(name => ({ parent: queue, task: { name, httpRequest: { url } } }))
+  t.equal((await service.batchCreateTasks({ parent: queue, requests: requests(100) })).metadata.state, 'SUCCEEDED')
+  t.equal((await service.batchDeleteTasks({ parent: queue, names: names(1000) })).metadata.state, 'PARTIALLY_SUCCEEDED')
+  for (const [call, code] of [
+    [() => service.batchCreateTasks({ parent: queue, requests: requests(101) }), INVALID],
+    [() => service.batchDeleteTasks({ parent: queue, names: names(1001) }), INVALID],
+    [() => service.batchDeleteTasks({ parent: queue, names: [] }), INVALID],
+    [() => service.batchDeleteTasks({ parent: queue }), INVALID],
+    [() => service.batchCreateTasks({ parent: queue, requests: requests(1), requestId: `${requestId}x` }), INVALID],
+    [() => service.batchCreateTasks({ parent: queue, requests: requests(1), requestId: `x${requestId}` }), INVALID],
+    [() => service.batchCreateTasks({ parent: queue, requests: [{ parent: `${queue}2` }] }), INVALID],
+    [() => service.batchCreateTasks({ requests: requests(1) }), INVALID],
+    [() => service.batchCreateTasks({ parent: `${queue}2`, requests: requests(1) }), 'NOT_FOUND'],
+    [() => service.batchDeleteTasks({ parent: `${queue}2`, names: names(1) }), 'NOT_FOUND'],
+    [() => service.batchDeleteTasks({ parent: 'projects/p/locations/-/queues/q', names: names(1) }), INVALID],
+    [() => service.getOperation({ name: 'x' }), 'NOT_FOUND'],
+    [() => service.getOperation({}), 'NOT_FOUND']
+  ] as const) await t.rejects(call(), { code }, String(call))
+  const foreign = await service.batchDeleteTasks({ parent: queue, names: [`${queue}2/tasks/t`] })
+  t.strictSame(Object.entries(foreign.metadata.failedRequests as object).map(([index, { code }]) => [index, code]), [['0', 3]])
+})
+
+t.test('the newest thousand operations are remembered', async t => {
+  const { service } = await serve()
+  const run = async () => (await service.batchDeleteTasks({ parent: queue, names: ['x'] })).name
+  const [first, second] = [await run(), await run()]
+  for (let i = 0; i < 998; i++) await run()
+  t.equal((await service.getOperation({ name: first })).name, first)
+  await run()
+  await t.rejects(service.getOperation({ name: first }), { code: 'NOT_FOUND' })
+  t.equal((await service.getOperation({ name: second })).name, second)
+})
+
+t.test('locations are listed in pages and by filters, and a token belongs to its query', async t => {
+  const { service, clock } = await serve()
+  for (const id of ['c', 'a', 'b']) {
+    await service.createQueue({ parent: `projects/p/locations/${id}`, queue: { name: `projects/p/locations/${id}/queues/q` } })
+  }
+  const name = 'projects/p'
+  const list = (fields: object = {}) => {
+    const { locations, nextPageToken } = service.listLocations({ name, ...fields })
+    return { ids: locations.map(({ locationId }) => locationId).join(''), pageToken: nextPageToken }
+  }
+  t.strictSame(list(), { ids: 'abcl', pageToken: undefined })
+  t.strictSame(list({ pageSize: 4 }), { ids: 'abcl', pageToken: undefined })
+  const first = list({ pageSize: 3 })
+  t.equal(first.ids, 'abc')
+  t.strictSame(list({ pageSize: 3, pageToken: first.pageToken }), { ids: 'l', pageToken: undefined })
+  t.equal(list({ matches: (one: object) => (one as { locationId: string }).locationId > 'a' }).ids, 'bcl')
+  const filtered = list({ pageSize: 1, filter: 'f', matches: () => true })
+  t.equal(list({ filter: 'f', pageToken: filtered.pageToken }).ids, 'bcl')
+  t.throws(() => list({ pageToken: filtered.pageToken }), { code: INVALID })
+  t.throws(() => list({ name: 'projects/p2', filter: 'f', pageToken: filtered.pageToken }), { code: INVALID })
+  clock.set(clock.now() + 2 * 3600_000)
+  t.throws(() => list({ filter: 'f', pageToken: filtered.pageToken }), { code: INVALID })
+  for (const fields of [{ pageSize: -1 }, { name: 'projects' }, { name: 'project/p' }, { name: 'projects/p/x' }, { name: 'projects/a b' }, { name: '' }]) {
+    t.throws(() => list(fields), { code: INVALID }, JSON.stringify(fields))
+  }
+  t.strictSame(service.getLocation({ name: 'projects/p/locations/z' }), {
+    name: 'projects/p/locations/z',
+    locationId: 'z',
+    displayName: 'z',
+    labels: { 'cloud.googleapis.com/region': 'z' }
+  })
+  for (const bad of ['projects/p/locations/-', 'projects/p', '']) t.throws(() => service.getLocation({ name: bad }), { code: INVALID }, bad)
+  t.strictSame(service.getApplication({ name: 'none' }), {
+    name: 'apps/none',
+    id: 'none',
+    locationId: 'us-central1',
+    servingStatus: 'SERVING'
+  })
+  t.throws(() => service.getApplication({ name: 'a b' }), { code: INVALID })
+})
+
+t.test('statistics count the attempts of the last sixty seconds, and forget a deleted queue', async t => {
+  const { engine, clock, attempts } = await startEngine({ queueTombstoneMs: 0 })
+  const service = new Service(engine, { clock })
+  const executed = () => service.getQueue({ name: queue, readMask: [['stats']] }).stats!.executedLastMinuteCount
+  const attempt = async (): Promise<void> => {
+    await engine.createTask(queue, { httpRequest: { url } })
+    await clock.settle()
+    await attempts.at(-1)!.answer(200)
+  }
+  clock.set(Math.ceil(clock.now() / 60_000) * 60_000)
+  const start = clock.now()
+  t.equal(executed(), 0)
+  await attempt()
+  await attempt()
+  t.equal(executed(), 2)
+  clock.set(start + 30_000)
+  await attempt()
+  clock.set(start + 59_999)
+  t.equal(executed(), 3)
+  clock.set(start + 60_000)
+  t.equal(executed(), 1)
+  clock.set(start + 20_000)
+  await attempt()
+  t.equal(executed(), 2, 'the clock was set back: counted in the newest second')
+  clock.set(start + 90_000)
+  t.equal(executed(), 1)
+  clock.set(start + 500_000)
+  t.equal(executed(), 0)
+  await attempt()
+  await engine.createTask(queue, { httpRequest: { url } })
+  await clock.settle()
+  await attempts.at(-1)!.fail(new Error('unreachable'))
+  t.equal(executed(), 1, 'an attempt without a response is none')
+  await engine.pauseQueue(queue)
+  t.equal(service.getQueue({ name: queue, readMask: [['stats', 'effectiveExecutionRate']] }).stats!.effectiveExecutionRate, 0)
+  await engine.deleteQueue(queue)
+  await engine.createQueue(queue)
+  t.equal(executed(), 0)
+  t.equal(service.getQueue({ name: queue }).stats, undefined)
+})
+
+t.test('an HTTP target has one kind of token: setting one or clearing its account removes what it replaces', async t => {
+  const oidcToken = { serviceAccountEmail: 'a@x', audience: 'aud' }
+  const oauthToken = { serviceAccountEmail: 'b@x', scope: 's' }
+  const target = (more: object = {}) => ({ httpTarget: { httpMethod: 'PUT', ...more } })
+  for (const [before, given, paths, after] of [
+    [target({ oidcToken }), target({ oauthToken }), [], target({ oauthToken })],
+    [target({ oidcToken }), { httpTarget: { oauthToken } }, [['httpTarget', 'oauthToken']], target({ oauthToken })],
+    [target({ oidcToken }), { httpTarget: { oauthToken } }, [['httpTarget']], { httpTarget: { oauthToken } }],
+    [target({ oauthToken }), { httpTarget: { oidcToken } }, [['httpTarget', 'oidcToken', 'serviceAccountEmail']], {
+      httpTarget: { httpMethod: 'PUT', oidcToken: { serviceAccountEmail: 'a@x' } }
+    }],
+    [target({ oidcToken }), {}, [['httpTarget', 'oidcToken', 'serviceAccountEmail']], target()],
+    [target({ oidcToken }), {}, [['httpTarget', 'oidcToken', 'audience']], target({ oidcToken: { serviceAccountEmail: 'a@x' } })],
+    [target({ oidcToken }), {}, [['httpTarget', 'oauthToken', 'serviceAccountEmail']], target({ oidcToken })],
+    [target({ oidcToken }), {}, [['httpTarget', 'oauthToken']], target({ oidcToken })],
+    [target({ oidcToken }), { httpTarget: { oauthToken } }, [['httpTarget', 'httpMethod']], { httpTarget: { oidcToken } }],
+    [target({ oidcToken }), {}, [['httpTarget']], {}],
+    [{}, {}, [['httpTarget', 'oidcToken', 'serviceAccountEmail']], {}]
+  ] as const) t.strictSame(updatedQueue(before, given as object, paths as never), after, JSON.stringify([before, given, paths]))
+})
+
+t.test('a payload is buffered as the reference sends it, or as it is', async t => {
+  const parse = (json: unknown) => ({ data: Buffer.from(JSON.stringify(json)), contentType: 'parsed' })
+  const read = (text: string | undefined, type?: string) => {
+    const { data, contentType } = readBufferBody(text === undefined ? undefined : Buffer.from(text), type, parse)
+    return [data === undefined ? undefined : Buffer.from(data).toString(), contentType]
+  }
+  for (const [text, type, expected] of [
+    [undefined, 'a/b', [undefined, undefined]],
+    ['', 'a/b', [undefined, undefined]],
+    ['{}', 'a/b', [undefined, undefined]],
+    ['{"body":{"data":"x"}}', 'a/b', ['{"data":"x"}', 'parsed']],
+    ['{"body":"x"}', 'a/b', ['{"body":"x"}', 'a/b']],
+    ['{"body":null}', 'a/b', ['{"body":null}', 'a/b']],
+    ['{"body":{},"x":1}', 'a/b', ['{"body":{},"x":1}', 'a/b']],
+    ['[]', 'a/b', ['[]', 'a/b']],
+    ['null', 'a/b', ['null', 'a/b']],
+    ['text', undefined, ['text', undefined]]
+  ] as const) t.strictSame(read(text, type), expected, String(text))
+
+  const uriOverride = { host: 'w.example' }
+  const data = Buffer.from('x')
+  for (const [target, name, body, task] of [
+    [{ uriOverride }, undefined, {}, { httpRequest: { url: 'https://w.example/', httpMethod: 'POST' } }],
+    [{ uriOverride }, 'n', { data, contentType: 'a/b' }, {
+      name: 'n',
+      httpRequest: { url: 'https://w.example/', httpMethod: 'POST', headers: { 'Content-Type': 'a/b' }, body: data }
+    }],
+    ...(['PUT', 'PATCH'] as const).map(httpMethod =>
+      [{ uriOverride, httpMethod }, undefined, { data }, { httpRequest: { url: 'https://w.example/', httpMethod, body: data } }] as const),
+    [{ uriOverride, httpMethod: 'GET' }, undefined, { data }, { httpRequest: { url: 'https://w.example/', httpMethod: 'GET' } }],
+    [{ uriOverride }, undefined, { data: Buffer.alloc(0), contentType: '' }, { httpRequest: { url: 'https://w.example/', httpMethod: 'POST' } }]
+  ] as const) t.strictSame(bufferedTask(target, name, body), task)
+  for (const target of [undefined, {}, { uriOverride: { path: '/x' } }]) {
+    t.throws(() => bufferedTask(target, undefined, {}), { code: 'FAILED_PRECONDITION' })
+  }
+})
+
+t.test('an error that is not of Cloud Tasks is INTERNAL, and is reported', async t => {
+  const faults: unknown[] = []
+  const { service } = await serve({ onError: error => { faults.push(error) } })
+  const known = new CloudTasksError('ABORTED', 'x')
+  t.equal(service.toStatusError(known), known)
+  t.strictSame(faults, [])
+  const fault = new Error('oops')
+  t.equal(service.toStatusError(fault).code, 'INTERNAL')
+  t.strictSame(faults, [fault])
+  const warned = new Promise<Error>(resolve => { process.once('warning', resolve) })
+  t.equal((await serve()).service.toStatusError('text').code, 'INTERNAL')
+  t.equal((await warned).message, 'text')
+})
+
+t.test("the default URL has the parts of the queue's name", async t => {
+  t.equal(defaultUrlOf('http://h/{project}/{location}/{queue}/{queue}/{other}', queue), 'http://h/p/l/q/q/{other}')
+  t.equal(defaultUrlOf('http://h/{project}', 'no name'), 'http://h/{project}')
+})
+
+t.test('a queue is read without output-only fields, and a pull queue is rejected', async t => {
+  t.strictSame(readQueue({}), { rateLimits: {}, retryConfig: {} })
+  t.strictSame(readQueue({ type: 'PUSH', state: 'PAUSED', rateLimits: { maxDispatchesPerSecond: 0, maxConcurrentDispatches: 0 } }), {
+    rateLimits: {},
+    retryConfig: {}
+  })
+  t.strictSame(readQueue({ type: 'TYPE_UNSPECIFIED', stackdriverLoggingConfig: {}, rateLimits: { maxBurstSize: 0 } }), {
+    rateLimits: {},
+    retryConfig: {},
+    samplingRatio: 0
+  })
+  for (const type of ['PULL', 77]) t.throws(() => readQueue({ type }), { code: INVALID })
+  const httpTarget = {
+    uriOverride: {
+      scheme: 'SCHEME_UNSPECIFIED',
+      uriOverrideEnforceMode: 'URI_OVERRIDE_ENFORCE_MODE_UNSPECIFIED',
+      pathOverride: {},
+      queryOverride: {}
+    },
+    httpMethod: 'HTTP_METHOD_UNSPECIFIED',
+    headerOverrides: [{ header: {} }, {}],
+    oidcToken: {},
+    oauthToken: { scope: 's' }
+  }
+  t.strictSame(readQueue({ httpTarget }).httpTarget, {
+    uriOverride: { path: '', queryParams: '' },
+    headerOverrides: [{ key: '', value: '' }, { key: '', value: '' }],
+    oidcToken: { serviceAccountEmail: '' },
+    oauthToken: { serviceAccountEmail: '', scope: 's' }
+  })
+  t.strictSame(readQueue({ httpTarget: { headerOverrides: [] } }).httpTarget, {})
+  for (const bad of [{ httpMethod: 'TRACE' }, { httpMethod: 77 }, { uriOverride: { scheme: 'FTP' } }, { uriOverride: { uriOverrideEnforceMode: 77 } }]) {
+    t.throws(() => readQueue({ httpTarget: bad }), { code: INVALID }, JSON.stringify(bad))
+  }
+})

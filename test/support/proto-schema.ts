@@ -41,7 +41,14 @@ const order: MessageDescriptor = {
 }
 
 export const files: FileDescriptor[] = [
-  { package: 'google.protobuf', messageType: ['Timestamp', 'Duration', 'FieldMask', 'Any'].map(name => ({ name })) },
+  {
+    package: 'google.protobuf',
+    messageType: [
+      ...['Timestamp', 'Duration'].map(name => ({ name, field: [field('seconds', 1, 'INT64'), field('nanos', 2, 'INT32')] })),
+      { name: 'FieldMask', field: [field('paths', 1, 'STRING', list)] },
+      { name: 'Any', field: [field('typeUrl', 1, 'STRING'), field('value', 2, 'BYTES')] }
+    ]
+  },
   {
     package: 'shop.v1',
     messageType: [order, { name: 'GetOrderRequest', field: [field('name', 1, 'STRING')] }],

@@ -30,7 +30,7 @@ class Parser {
 
   parse (): Predicate {
     const predicate = this.#or()
-    if (this.#peek() !== undefined) throw invalid(`unexpected '${this.#shown()}'`)
+    if (this.#peek() !== undefined) throw invalid(`unexpected '${this.#peek()}'`)
     return predicate
   }
 
@@ -107,10 +107,6 @@ class Parser {
     if (token === undefined) throw invalid('unexpected end')
     this.#at++
     return token
-  }
-
-  #shown (): string {
-    return this.#peek()!.slice(0, MAX_ECHO)
   }
 }
 

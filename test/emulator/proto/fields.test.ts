@@ -71,6 +71,8 @@ t.test('a filter compares fields with its values, in the ways that their kinds h
     ['placed_at >= "2000-01-01T00:00:01Z"', false, false],
     ['placed_at < "1970-01-01T00:00:00Z"', false, true],
     ['placed_at != "2000-01-01T00:00:00Z"', false, true],
+    ['placed_at > "1999-12-31T23:59:59Z"', true, false],
+    ['wait > 0.6s', true, false],
     ['wait >= 1.5s', true, false],
     ['wait > 1.5s', false, false],
     ['wait <= "1.499999999s"', false, true]
@@ -131,6 +133,7 @@ t.test('an invalid filter is rejected as such', async t => {
     ['counts=1', "'counts' cannot be compared with '1'"],
     ['lines=1', "'lines' cannot be compared with '1'"],
     ['paid=yes', "'paid' cannot be compared with 'yes'"],
+    ['first="2000-01-01T00:00:00Z"', "'first' cannot be compared with '2000-01-01T00:00:00Z'"],
     ['first=a', "'first' cannot be compared with 'a'"],
     ['first.at=today', "'first.at' cannot be compared with 'today'"],
     ['wait=1', "'wait' cannot be compared with '1'"],
@@ -154,6 +157,7 @@ t.test('a mask names fields of a message in either case, and nothing below lists
     [undefined, []],
     [[], []],
     [['*'], []],
+    [['count'], [['count']]],
     [['order_id', 'orderId'], [['orderId'], ['orderId']]],
     [['first.parent.placed_at', 'lines', 'labels'], [['first', 'parent', 'placedAt'], ['lines'], ['labels']]]
   ] as const) t.strictSame(resolveMask(order, paths === undefined ? {} : { paths }, 'update_mask'), keys)
@@ -341,7 +345,9 @@ t.test('what v2 lacks is taken from v2beta3, and what later protos of v2 have is
   const later = protos(structuredClone(complete))
   addCurrentV2(later)
   t.strictSame(namespaceOf(later, 'google.cloud.tasks.v2').nested, complete)
-  t.throws(() => namespaceOf(later, 'google.cloud.nothing.v2'), { message: /lack google\.cloud\.nothing\.v2$/ })
+  for (const path of ['google.cloud.nothing.v2', 'google.cloud.tasks.v2.Queue.deep']) {
+    t.throws(() => namespaceOf(later, path), { message: `The protos of @google-cloud/tasks lack ${path}` })
+  }
 })
 
 function rejection (call: () => unknown): { code?: string, message: string, details?: unknown } {

@@ -214,7 +214,12 @@ t.test('statistics count the attempts of the last sixty seconds, and forget a de
   await attempts.at(-1)!.fail(new Error('unreachable'))
   t.equal(executed(), 1, 'an attempt without a response is none')
   await engine.pauseQueue(queue)
-  t.equal(service.getQueue({ name: queue, readMask: [['stats', 'effectiveExecutionRate']] }).stats!.effectiveExecutionRate, 0)
+  await engine.purgeQueue(queue)
+  const stats = () => service.getQueue({ name: queue, readMask: [['stats']] }).stats
+  const paused = { tasksCount: 0, executedLastMinuteCount: 1, concurrentDispatchesCount: 0, effectiveExecutionRate: 0 }
+  t.strictSame(stats(), paused)
+  await engine.createTask(queue, { httpRequest: { url }, scheduleAt: start + 700_000 })
+  t.strictSame(stats(), { ...paused, tasksCount: 1, oldestEstimatedArrivalTime: timestampMessage(start + 700_000) })
   await engine.deleteQueue(queue)
   await engine.createQueue(queue)
   t.equal(executed(), 0)
@@ -238,6 +243,9 @@ t.test('an HTTP target has one kind of token: setting one or clearing its accoun
     [target({ oidcToken }), {}, [['httpTarget', 'oauthToken']], target({ oidcToken })],
     [target({ oidcToken }), { httpTarget: { oauthToken } }, [['httpTarget', 'httpMethod']], { httpTarget: { oidcToken } }],
     [target({ oidcToken }), {}, [['httpTarget']], {}],
+    [target({ oidcToken }), {}, [['httpTarget', 'oidcToken', 'audience'], ['httpTarget', 'oidcToken', 'serviceAccountEmail']], target()],
+    [target({ oidcToken }), { httpTarget: { oauthToken } }, [['retryConfig'], ['httpTarget', 'oauthToken']], target({ oauthToken })],
+    [target({ oidcToken }), { httpTarget: { oauthToken } }, [['rateLimits']], target({ oidcToken })],
     [{}, {}, [['httpTarget', 'oidcToken', 'serviceAccountEmail']], {}]
   ] as const) t.strictSame(updatedQueue(before, given as object, paths as never), after, JSON.stringify([before, given, paths]))
 })

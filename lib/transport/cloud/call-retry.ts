@@ -50,7 +50,7 @@ export async function withRetries<T, F extends Fault> (
       if (!fault.transient) return failed
       const waitMs = Math.min(FIRST_DELAY_MS * 2 ** (tries - 1), MAX_DELAY_MS) * (1 + random()) / 2
       remainingMs = budgetMs - (clock.monotonic() - startedAt) - waitMs
-      if (remainingMs <= 0 || signal.aborted) return failed
+      if (remainingMs <= 0) return failed
       try {
         await sleep(clock, waitMs, signal)
       } catch {

@@ -9,8 +9,6 @@ import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
 import cloudTasks, { defineTasks } from '../../../lib/index.js'
-import { failureOf, type CallContext } from '../../../lib/transport/cloud/advice.js'
-import { classifyError } from '../../../lib/transport/cloud/fault.js'
 import { environment } from '../../support/environment.js'
 
 const tasks = defineTasks({ mail: { payload: Type.Object({}) } })
@@ -20,17 +18,6 @@ const CLOUD = {
   location: 'us-central1',
   target: { type: 'http', url: 'https://worker.example.com', serviceAccountEmail: 'tasks@demo.iam.gserviceaccount.com' }
 } as const
-const CALL: CallContext = {
-  action: 'create',
-  project: 'demo',
-  location: 'us-central1',
-  queue: 'default',
-  emulatorHost: undefined,
-  serviceAccountEmail: undefined,
-  tries: 3,
-  budgetMs: 10_000,
-  bytes: () => 0
-}
 
 /** The metadata server of a virtual machine, whose account may not have tokens. */
 async function startMetadataServer (t: Test) {
@@ -98,21 +85,5 @@ t.test('a metadata server that rejects a token is blamed as missing credentials,
         t.ok(metadata.tokenRequests > 0)
       })
     }
-  }
-})
-
-t.test('a token that cannot be fetched at the moment is not blamed on Cloud Tasks, and nothing arrived there', async t => {
-  for (const [code, details] of [
-    [503, 'Getting metadata from plugin failed with error: Could not refresh access token: try again'],
-    [429, 'Getting metadata from plugin failed with error: Could not refresh access token: try again'],
-    [
-      2,
-      'Getting metadata from plugin failed with error: request to http://metadata.google.internal/computeMetadata failed, reason: socket hang up'
-    ]
-  ] as const) {
-    const fault = classifyError(Object.assign(new Error(`${code} undefined: ${details}`), { code, details }))
-    t.hasStrict(fault, { code: 'UNAVAILABLE', transient: true, mayHaveArrived: false })
-    const { problem } = failureOf(fault, CALL) as { problem: string }
-    t.match(problem, /^the access token for Cloud Tasks could not be fetched \(UNAVAILABLE: (?:Could not refresh|request to http)/)
   }
 })

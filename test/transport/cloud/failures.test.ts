@@ -6,7 +6,6 @@ import { ManualClock } from '../../../lib/clock/manual-clock.js'
 import { resolveConfig } from '../../../lib/options/config.js'
 import cloudTasks from '../../../lib/index.js'
 import { explain } from '../../../lib/server-error.js'
-import { classifyError } from '../../../lib/transport/cloud/fault.js'
 import { CloudTransport } from '../../../lib/transport/cloud/cloud.js'
 import type { OutgoingTask } from '../../../lib/transport/transport.js'
 import { environment } from '../../support/environment.js'
@@ -259,40 +258,4 @@ t.test('a call that may go better the next time', async t => {
     t.hasStrict(await transport.deleteTask('default', 'x'), { outcome: 'closing' })
     t.equal(clock.pending, 0)
   })
-})
-
-t.test('every error of the client has one code, wherever it comes from', async t => {
-  const error = (code: unknown, message = '') => Object.assign(new Error(message), { code })
-  for (const [given, code, transient, mayHaveArrived] of [
-    [error(14, '14 UNAVAILABLE: read ECONNRESET'), 'UNAVAILABLE', true, true],
-    [error(14, 'No connection established. Last error: connect ECONNREFUSED'), 'UNAVAILABLE', true, false],
-    [error(14, 'Name resolution failed for target dns:x'), 'UNAVAILABLE', true, false],
-    [error(13, 'Received RST_STREAM with code 2 triggered by internal client error: read ECONNRESET'), 'UNAVAILABLE', true, true],
-    [error(13, 'Something else'), 'INTERNAL', false, false],
-    [
-      error(
-        2,
-        'Getting metadata from plugin failed with error: request to https://oauth2.googleapis.com/token failed, reason: ECONNRESET'
-      ),
-      'UNAVAILABLE',
-      true,
-      false
-    ],
-    [error(2, 'Getting metadata from plugin failed with error: invalid_grant'), 'UNAUTHENTICATED', false, false],
-    [error('ECONNRESET', 'socket hang up'), 'UNAVAILABLE', true, true],
-    [error('ENOTFOUND', 'getaddrinfo ENOTFOUND cloudtasks.googleapis.com'), 'UNAVAILABLE', true, false],
-    [error(4), 'DEADLINE_EXCEEDED', true, true],
-    [error(8), 'RESOURCE_EXHAUSTED', true, false],
-    [error(404), 'NOT_FOUND', false, false],
-    [error(409), 'ALREADY_EXISTS', false, false],
-    [error(403), 'PERMISSION_DENIED', false, false],
-    [error(401), 'UNAUTHENTICATED', false, false],
-    [error(400), 'INVALID_ARGUMENT', false, false],
-    [error(429), 'RESOURCE_EXHAUSTED', true, false],
-    [error(503), 'UNAVAILABLE', true, true],
-    [error(504), 'DEADLINE_EXCEEDED', true, true],
-    [new TypeError('no code'), 'UNKNOWN', false, false],
-    ['The client has already been closed.', 'UNKNOWN', false, false],
-    [undefined, 'UNKNOWN', false, false]
-  ] as const) { t.hasStrict(classifyError(given), { code, transient, mayHaveArrived }, String(given)) }
 })

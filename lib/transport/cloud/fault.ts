@@ -60,7 +60,7 @@ function codeOf (error: unknown, details: string, lacksToken: boolean): CloudFau
   const { code } = (error ?? {}) as { readonly code?: unknown }
   if (typeof code === 'string' && RESET.test(code)) return 'UNAVAILABLE'
   if (lacksToken) return isTransientStatus(code) || RESET.test(details) ? 'UNAVAILABLE' : 'UNAUTHENTICATED'
-  const name = typeof code === 'number' ? (CODES.get(code) ?? (code === 409 ? 'ALREADY_EXISTS' : grpcCodeOf(code))) : 'UNKNOWN'
+  const name = typeof code === 'number' ? (CODES.get(code) ?? grpcCodeOf(code)) : 'UNKNOWN'
   return (name === 'INTERNAL' || name === 'UNKNOWN') && RESET.test(details) ? 'UNAVAILABLE' : name
 }
 

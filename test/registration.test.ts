@@ -1,7 +1,6 @@
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import { resolveConfig } from '../lib/options/config.js'
 import cloudTasks, { defineTasks, tasksOf } from '../lib/index.js'
 
 const payload = Type.Object({ n: Type.Integer() })
@@ -201,156 +200,13 @@ t.test('registering the plugin', async t => {
   })
 })
 
-t.test('options', async t => {
-  const cloudOptions = {
-    transport: 'cloud',
-    project: 'demo',
-    location: 'us-central1',
-    target: { type: 'http', url: 'https://worker.example.com' }
-  }
-  const wrong: Array<[options: Record<string, unknown>, names: string]> = [
-    [{ tranport: 'local' }, "'transport'"],
-    [{ transport: 'Local' }, "'transport'"],
-    [{ transport: true }, "'transport'"],
-    [{ prefix: 'tasks' }, "'prefix'"],
-    [{ prefix: '/tasks/' }, "'prefix'"],
-    [{ prefix: '/:tenant' }, "'prefix'"],
-    [{ project: 42 }, "'project'"],
-    [{ project: 'a/b' }, "'project'"],
-    [{ location: 'us central1' }, "'location'"],
-    [{ queue: 'a_b' }, "'queue'"],
-    [{ queue: '' }, "'queue'"],
-    [{ queues: [] }, "'queues'"],
-    [{ queues: { a_b: {} } }, "'queues.a_b'"],
-    [{ queues: { a: 5 } }, "'queues.a'"],
-    [{ queues: { a: { ratelimits: {} } } }, "'rateLimits'"],
-    [{ queues: { a: { rateLimits: { maxDispatchesPerSecond: 1_000_001 } } } }, 'maxDispatchesPerSecond'],
-    [{ ...cloudOptions, queues: { a: { rateLimits: { maxDispatchesPerSecond: 501 } } } }, 'maxDispatchesPerSecond'],
-    [{ queues: { a: { rateLimits: { maxDispatchesPerSecond: 0 } } } }, 'maxDispatchesPerSecond'],
-    [{ queues: { a: { rateLimits: { maxDispatchesPerSecond: '5' } } } }, 'maxDispatchesPerSecond'],
-    [{ queues: { a: { rateLimits: { maxConcurrentDispatches: 5001 } } } }, 'maxConcurrentDispatches'],
-    [{ queues: { a: { rateLimits: { maxConcurrentDispatches: 1.5 } } } }, 'maxConcurrentDispatches'],
-    [{ queues: { a: { rateLimits: { maxBurstSize: 5 } } } }, "'maxBurstSize'"],
-    [{ queues: { a: { retryConfig: { maxAttempts: 0 } } } }, 'maxAttempts'],
-    [{ queues: { a: { retryConfig: { maxAttempts: -2 } } } }, 'maxAttempts'],
-    [{ queues: { a: { retryConfig: { maxAttempts: Infinity } } } }, 'maxAttempts'],
-    [{ queues: { a: { retryConfig: { minBackoffSeconds: NaN } } } }, 'minBackoffSeconds'],
-    [{ queues: { a: { retryConfig: { minBackoffSeconds: 10, maxBackoffSeconds: 5 } } } }, 'minBackoffSeconds'],
-    [{ queues: { a: { retryConfig: { maxDoublings: -1 } } } }, 'maxDoublings'],
-    [{ queues: { a: { retryConfig: { maxRetry: 5 } } } }, "'maxRetrySeconds'"],
-    [{ target: 'https://example.com' }, "'target'"],
-    [{ target: {} }, "'target.type'"],
-    [{ target: { type: 'ftp' } }, "'target.type'"],
-    [{ target: { type: 'http', ulr: 'https://example.com' } }, "'url'"],
-    [{ target: { type: 'appEngine', url: 'https://example.com' } }, "'url'"],
-    [{ local: { dir: '/tmp' } }, "'local'"],
-    [{ local: { taskTombstoneSeconds: -1 } }, "'local.taskTombstoneSeconds'"],
-    [{ client: {} }, "'client'"],
-    [{ auth: true }, "'auth'"],
-    [{ auth: 'none' }, "'auth'"],
-    [{ auth: { isuer: 'x' } }, "'issuer'"],
-    [{ sendTimeoutSeconds: -1 }, "'sendTimeoutSeconds'"],
-    [{ enqueueConcurrency: 0 }, "'enqueueConcurrency'"],
-    [{ closeGraceSeconds: '10' }, "'closeGraceSeconds'"],
-    [{ closeGraceSeconds: Infinity }, "'closeGraceSeconds'"],
-    [{ invalidPayload: 'ignore' }, "'invalidPayload'"],
-    [{ exposeRoutes: 1 }, "'exposeRoutes'"],
-    [{ logLevel: 'loud' }, "'logLevel'"],
-    [{ onExhausted: 'log' }, "'onExhausted'"],
-    [{ onDropped: {} }, "'onDropped'"]
-  ]
-  for (const [options, names] of wrong) {
-    t.test(`${JSON.stringify(options)} is rejected with a message that names ${names}`, async t => {
-      const error = await registering(t, { tasks, ...options })
-      t.equal(error?.code, 'FST_TASKS_INVALID_OPTION')
-      t.ok(error?.message.includes(names), error?.message ?? 'no error')
-    })
-  }
-
-  t.test('the configuration is frozen', async t => {
-    const config = resolveConfig({ tasks }, {}, true)
-    t.ok(Object.isFrozen(config) && Object.isFrozen(config.target) && Object.isFrozen(config.callers))
-  })
+t.test('an invalid option is rejected, and nothing is left half-registered', async t => {
+  const app = Fastify()
+  t.equal((await registering(t, { tasks, tranport: 'local' }, app))?.code, 'FST_TASKS_INVALID_OPTION')
+  t.equal(app.hasDecorator('enqueue'), false)
 })
 
-t.test('the environment', async t => {
-  const resolve = (environment: Record<string, string>, options: object = {}) => resolveConfig({ tasks, ...options }, environment, false)
-  const code = (environment: Record<string, string>, options: object = {}) => {
-    try {
-      resolve(environment, options)
-      return undefined
-    } catch (error) {
-      return (error as { code: string }).code
-    }
-  }
-  const cloud = { CLOUD_TASKS_LOCATION: 'europe-west1', CLOUD_TASKS_TARGET_URL: 'https://worker.example.com' }
-
-  t.test('chooses the transport', async t => {
-    t.equal(resolve({}).transport, 'local')
-    t.equal(resolve({ ...cloud, K_SERVICE: 'web' }).transport, 'cloud')
-    t.equal(resolve({ ...cloud, GAE_SERVICE: 'default' }).transport, 'cloud')
-    t.equal(resolve({ ...cloud, CLOUD_TASKS_EMULATOR_HOST: '127.0.0.1:8123', GOOGLE_CLOUD_PROJECT: 'demo' }).transport, 'cloud')
-    t.equal(resolve({ ...cloud, CLOUD_TASKS_TRANSPORT: 'cloud' }).transport, 'cloud')
-    t.equal(resolve({ K_SERVICE: 'web', CLOUD_TASKS_TRANSPORT: 'local' }).transport, 'local')
-    t.equal(code({ CLOUD_TASKS_TRANSPORT: 'clod' }), 'FST_TASKS_INVALID_OPTION')
-  })
-
-  t.test('is overruled by options', async t => {
-    t.match(
-      resolve(
-        { CLOUD_TASKS_TRANSPORT: 'cloud', CLOUD_TASKS_QUEUE: 'env', GOOGLE_CLOUD_PROJECT: 'env' },
-        { transport: 'local', queue: 'mine', project: 'mine' }
-      ),
-      { transport: 'local', queue: 'mine', project: 'mine' }
-    )
-  })
-
-  t.test('gives project, location, queue and target', async t => {
-    t.match(
-      resolve({
-        ...cloud,
-        CLOUD_TASKS_TRANSPORT: 'cloud',
-        CLOUD_TASKS_QUEUE: 'mail',
-        GOOGLE_CLOUD_PROJECT: 'demo',
-        CLOUD_TASKS_SERVICE_ACCOUNT: 'sa@demo.iam.gserviceaccount.com'
-      }),
-      {
-        project: 'demo',
-        location: 'europe-west1',
-        queue: 'mail',
-        target: { type: 'http', url: 'https://worker.example.com', serviceAccountEmail: 'sa@demo.iam.gserviceaccount.com' }
-      }
-    )
-    t.match(resolve({ CLOUD_TASKS_LOCATION: 'us-central1', GAE_SERVICE: 'web' }).target, { type: 'appEngine' })
-  })
-
-  t.test('with an empty variable is as without it', async t => {
-    t.match(resolve({ CLOUD_TASKS_TRANSPORT: '', CLOUD_TASKS_QUEUE: '', GOOGLE_CLOUD_PROJECT: '' }), {
-      transport: 'local',
-      queue: 'default'
-    })
-  })
-
-  t.test('with an invalid value is rejected', async t => {
-    t.equal(code({ CLOUD_TASKS_QUEUE: 'a_b' }), 'FST_TASKS_INVALID_OPTION')
-    t.equal(code({ CLOUD_TASKS_EMULATOR_HOST: 'http://127.0.0.1:8123' }), 'FST_TASKS_INVALID_OPTION')
-  })
-
-  t.test('lacking several settings is reported in one message', async t => {
-    try {
-      resolve({ CLOUD_TASKS_EMULATOR_HOST: '127.0.0.1:8123' })
-      t.fail('was accepted')
-    } catch (error) {
-      t.match(error, { code: 'FST_TASKS_MISSING_SETTING' })
-      for (const name of ['CLOUD_TASKS_LOCATION', 'GOOGLE_CLOUD_PROJECT', 'CLOUD_TASKS_TARGET_URL']) {
-        t.ok((error as Error).message.includes(name), name)
-      }
-    }
-  })
-
-  t.test('of production rejects a missing transport, and a queue in memory', async t => {
-    t.equal(code({ NODE_ENV: 'production' }), 'FST_TASKS_NOT_FOR_PRODUCTION')
-    t.equal(code({ NODE_ENV: 'production' }, { transport: 'local' }), 'FST_TASKS_NOT_FOR_PRODUCTION')
-    t.equal(code({ ...cloud, NODE_ENV: 'production', K_SERVICE: 'web' }), undefined)
-  })
+t.test("a dead-letter queue with a task's own id is rejected", async t => {
+  const letters = defineTasks({ count: { payload, queue: 'letters' } })
+  t.equal((await registering(t, { tasks: letters, deadLetterQueue: 'letters' }))?.code, 'FST_TASKS_INVALID_OPTION')
 })

@@ -74,7 +74,11 @@ t.test('only the embedded queue may dispatch more than 500 tasks a second', asyn
   t.ok(message.startsWith("'queues.fast': "), message)
 })
 
-const registry = createRegistry({ mail: { payload: {} }, rare: { payload: {}, queue: 'slow' }, secret: { payload: {}, queue: 'vault', deadLetterQueue: false } })
+const registry = createRegistry({
+  mail: { payload: {} },
+  rare: { payload: {}, queue: 'slow' },
+  secret: { payload: {}, queue: 'vault', deadLetterQueue: false }
+})
 
 t.test('a dead-letter queue that other tasks use is rejected', async t => {
   const check = (options: object) => rejection(() => { checkDeadLetterQueue(registry, resolve(options)) })
@@ -94,7 +98,8 @@ t.test('a dead-letter queue that other tasks use is rejected', async t => {
 })
 
 t.test('a queue keeps dead letters if one of its tasks does', async t => {
-  const keeps = (options: object) => ['default', 'mine', 'slow', 'vault', 'other'].filter(id => keepsDeadLetters(id, registry, resolve(options)))
+  const keeps = (options: object) =>
+    ['default', 'mine', 'slow', 'vault', 'other'].filter(id => keepsDeadLetters(id, registry, resolve(options)))
   t.strictSame(keeps({ deadLetterQueue: 'dead' }), ['default', 'slow'])
   t.strictSame(keeps({ deadLetterQueue: 'dead', queue: 'mine' }), ['mine', 'slow'])
   t.strictSame(keeps({ deadLetterQueue: 'dead', queue: 'vault' }), ['slow', 'vault'])

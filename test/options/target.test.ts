@@ -119,7 +119,7 @@ t.test('callers that could not be authenticated are rejected', async t => {
     ['a word for cloudRunIam', { auth: { cloudRunIam: 'yes' } }, "'auth.cloudRunIam'"],
     ['the IAM check of Cloud Run elsewhere', { auth: { cloudRunIam: true } }, "'auth.cloudRunIam'"],
     ['an emulator that is not set', { auth: 'emulator' }, "'auth'"],
-    ['an emulator that is empty, for the embedded queue', { auth: 'emulator', transport: 'local' }, "'auth'", { CLOUD_TASKS_EMULATOR_HOST: '' }],
+    ['an emulator that is empty', { auth: 'emulator', transport: 'local' }, "'auth'", { CLOUD_TASKS_EMULATOR_HOST: '' }],
     ['an emulator for App Engine', { auth: 'emulator', target: appEngine }, "'auth'", { ...APP_ENGINE, ...EMULATOR }],
     ['an audience for App Engine', { auth: { audience: 'x' }, target: appEngine }, "'auth'", APP_ENGINE],
     ['cloudRunIam for App Engine', { auth: { cloudRunIam: true }, target: appEngine }, "'auth'", APP_ENGINE],
@@ -139,7 +139,8 @@ t.test('tokens are those of Google for the target, unless the options say otherw
   t.strictSame(resolve({}).callers, google)
   t.strictSame(resolve({ auth: { cloudRunIam: true } }, { K_SERVICE: 'worker' }).callers, { ...google, cloudRunIam: true })
   t.strictSame(resolve({ target: { type: 'http', url: ORIGIN } }, {}, false).callers, { ...google, emails: [] }, 'of a producer')
-  t.strictSame(resolve({ auth: { audience: ['a', 'b'], issuer: 'c', serviceAccountEmail: ['d@e'], jwksUri: 'https://f.example' } }).callers, {
+  const auth = { audience: ['a', 'b'], issuer: 'c', serviceAccountEmail: ['d@e'], jwksUri: 'https://f.example' }
+  t.strictSame(resolve({ auth }).callers, {
     verify: 'oidc', issuers: ['c'], jwksUri: 'https://f.example', audiences: ['a', 'b'], emails: ['d@e'], cloudRunIam: false
   })
 })

@@ -282,7 +282,7 @@ function editsOf (breaks: readonly Break[]): Edits {
 
 /** The definitions that the tests of validation use, too. */
 function tasksOf (library: string): Edits {
-  const text = readFileSync(join(root, 'test/schemas/definitions', `${library}.ts`), 'utf8')
+  const text = readFileSync(join(root, 'test/registry/definitions', `${library}.ts`), 'utf8')
   return { 'test/types/schemas/tasks.ts': () => replace("'../../../lib/index.js'", "'fastify-cloud-tasks'")(text) }
 }
 

@@ -1,4 +1,4 @@
-/** What holds for the tasks of every schema library. `tasks.ts` beside it is one of `test/schemas/definitions`. */
+/** What holds for the tasks of every schema library. `tasks.ts` beside it is one of `test/registry/definitions`. */
 import cloudTasks, { defineTasks, tasksOf, type RegisteredTasks, type TaskHandler, type TaskHandlers, type TaskPayload } from 'fastify-cloud-tasks'
 import Fastify, { type FastifyInstance } from 'fastify'
 import type { Equal } from '../equal.js'

@@ -1,3 +1,3 @@
 import { runTogether } from '../support/run-together.js'
 
-await runTogether('test/schemas')
+await runTogether('test/registry')

@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { mock } from 'node:test'
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
@@ -121,6 +122,17 @@ t.test('advance runs what falls due on the way, in its order, and nothing else',
   await kit.advance(3_600_000)
   t.strictSame(ran, ['charge 1.1', 'charge 2.1'])
   await kit.advance(new Date(kit.clock.now() + 1000))
+})
+
+t.test('a fake Date alone moves the clock, while handlers wait for timers of their own', async t => {
+  mock.timers.enable({ apis: ['Date'], now: Date.now() })
+  t.teardown(() => { mock.timers.reset() })
+  const { kit, enqueue } = await tested(t, { charge: async () => { await new Promise(resolve => { setTimeout(resolve, 1) }) } })
+  await enqueue('charge', { order: 1 }, { scheduleDelaySeconds: 3600 })
+  mock.timers.tick(3_599_999)
+  t.strictSame(await kit.drain(), [])
+  mock.timers.tick(1)
+  t.match(await kit.drain(), [{ result: 'done' }])
 })
 
 t.test('retries that fall due while the clock is moved run, too', async t => {

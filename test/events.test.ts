@@ -87,7 +87,7 @@ t.test('enqueueMany is one event, whose items fail alone', async t => {
   t.equal((copies.at(-1)!.error as Error).message, 'no more')
 })
 
-t.test('a subscriber adds headers to each task, also of a batch, and runs the call inside a function of its own', async t => {
+t.test('a subscriber adds headers to each task, also of a batch, and wraps the call in its own function', async t => {
   const storage = new AsyncLocalStorage<string>()
   const { channel } = record<EnqueueEvent>(t, 'fastify-cloud-tasks:enqueue')
   const sent: unknown[] = []

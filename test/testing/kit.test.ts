@@ -26,7 +26,7 @@ async function tested (t: Test, handlers: Handlers = {}, options: Partial<CloudT
   return { app, kit, ran, log, ...tasksOf(app, tasks) }
 }
 
-t.test('nothing is dispatched automatically, neither before nor after the app is ready, nor what was enqueued before the kit', async t => {
+t.test('nothing is dispatched automatically, neither before nor after the kit is made or the app is ready', async t => {
   const ran: number[] = []
   const { app } = await create(t, { tasks, handlers: { receipt: ({ order }) => { ran.push(order) } } })
   const { enqueue } = tasksOf(app, tasks)
@@ -364,7 +364,7 @@ t.test('kits of several apps in one process have times and tasks of their own', 
   t.ok(one.kit.clock.now() - two.kit.clock.now() > 3_500_000)
 })
 
-t.test('app.tasks.run takes an attempt', async t => {
+t.test('app.tasks.run accepts the number of an attempt', async t => {
   const { run } = await tested(t, { charge: (_, { attempt, isLastAttempt }) => [attempt, isLastAttempt] as never }, {
     queues: { default: { retryConfig: { maxAttempts: 3 } } }
   })

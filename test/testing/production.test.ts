@@ -30,7 +30,7 @@ async function production (t: Test, more: Record<string, string> = {}) {
 }
 
 for (const when of ['before', 'after'] as const) {
-  t.test(`with production's configuration no call leaves the process, with a kit that is made ${when} the app is ready`, async t => {
+  t.test(`with production's configuration no call leaves the process, with a kit from ${when} the app is ready`, async t => {
     const { calls, auth } = await production(t)
     const app = Fastify()
     t.teardown(() => app.close())

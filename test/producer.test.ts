@@ -1,0 +1,131 @@
+import t from 'tap'
+import { ManualClock } from '../lib/clock/manual-clock.js'
+import { copySuffix } from '../lib/copies/names.js'
+import { Producer, taskId } from '../lib/enqueue.js'
+
+/** `enqueue` and `delete` over a transport that answers with the next of these outcomes, without an app. */
+function produce (sent: unknown[], found: unknown[] = []) {
+  const calls: unknown[][] = []
+  const lines: object[] = []
+  const answer = (name: string, answers: unknown[]) => async (...args: unknown[]) => {
+    calls.push([name, ...args])
+    return answers.shift()
+  }
+  const transport = { createTask: answer('create', sent), deleteTask: answer('delete', sent), findTask: answer('find', found) }
+  const registry = new Map([['mail', { name: 'mail', path: '/mail', method: 'POST', dispatchDeadlineSeconds: 20 }]])
+  const payloads = { print: (_: unknown, payload: unknown) => JSON.stringify(payload), read: () => undefined }
+  const config = { queue: 'default', deadLetterQueue: 'dead', target: { type: 'http' } }
+  const log = { warn: (fields: object) => { lines.push(fields) } }
+  const producer = new Producer(registry as never, config as never, payloads as never, transport as never, new ManualClock(), log as never)
+  return { producer, calls, lines }
+}
+
+t.test('an outcome of the transport', async t => {
+  const cause = new Error('no')
+  for (const [outcome, code] of [
+    [{ outcome: 'queueNotFound', hint: 'create it', cause }, 'FST_TASKS_QUEUE_NOT_FOUND'],
+    [{ outcome: 'tooLarge', bytes: 7, limit: 5 }, 'FST_TASKS_TOO_LARGE'],
+    [{ outcome: 'closing' }, 'FST_TASKS_CLOSING'],
+    [{ outcome: 'failed', problem: 'no luck', cause }, 'FST_TASKS_SEND_FAILED']
+  ] as const) {
+    t.test(`${outcome.outcome} rejects enqueue and delete with ${code}`, async t => {
+      const { producer } = produce([outcome, outcome, { outcome: 'notFound' }, outcome], [{ outcome: 'found', id: 'copy' }])
+      for (const call of [producer.enqueue('mail', {}), producer.delete('mail', 'a b'), producer.delete('mail', 'a b')]) {
+        const error = await call.then(() => undefined, reason => reason)
+        t.equal(error.code, code)
+        t.equal(error.cause, 'cause' in outcome ? cause : undefined)
+      }
+    })
+  }
+
+  t.test('duplicate is a result for a chosen id only, at the time of the call', async t => {
+    const duplicate = { outcome: 'duplicate' }
+    const { producer } = produce([duplicate, duplicate, duplicate])
+    const now = Date.parse('2030-01-01T00:00:00Z')
+    const result = { id: taskId('mail', 'a'), name: 'mail', queue: 'default', duplicate: true }
+    t.strictSame(await producer.enqueue('mail', {}, { id: 'a' }), { ...result, scheduleTime: new Date(now) })
+    const delayed = await producer.enqueue('mail', {}, { id: 'a', scheduleDelaySeconds: 1.5 })
+    t.strictSame(delayed, { ...result, scheduleTime: new Date(now + 1500) })
+    await t.rejects(producer.enqueue('mail', {}), { code: 'FST_TASKS_SEND_FAILED' })
+  })
+})
+
+t.test('the task that is sent has the deadline of the call or else of its definition', async t => {
+  const created = { outcome: 'created', id: '1', scheduleAt: 5 }
+  const { producer, calls } = produce([created, created])
+  t.strictSame(await producer.enqueue('mail', { a: 1 }), { id: '1', name: 'mail', queue: 'default', scheduleTime: new Date(5), duplicate: false })
+  await producer.enqueue('mail', {}, { dispatchDeadlineSeconds: 30, id: 'a', queue: 'fast', headers: { 'x-a': 'b' }, scheduleTime: new Date(7) })
+  const headers = { 'content-type': 'application/json', 'fastify-cloud-tasks-deadline': '20' }
+  t.strictSame(calls[0], ['create', 'default', {
+    id: undefined, method: 'POST', path: '/mail', headers, body: Buffer.from('{"a":1}'), scheduleAt: undefined, dispatchDeadlineMs: 20_000
+  }])
+  const [, queue, sent] = calls[1] as [string, string, { headers: Record<string, string> }]
+  t.equal(queue, 'fast')
+  t.hasStrict(sent, { id: taskId('mail', 'a'), scheduleAt: 7, dispatchDeadlineMs: 30_000 })
+  t.hasStrict(sent.headers, { 'x-a': 'b', 'content-type': 'application/json', 'fastify-cloud-tasks-deadline': '30' })
+  t.equal(Object.keys(sent.headers).length, 4, 'and a header that distinguishes it from a later task of the same id')
+})
+
+t.test('delete', async t => {
+  const [deleted, notFound] = [{ outcome: 'deleted' }, { outcome: 'notFound' }]
+
+  t.test('tries the chosen id, then the id of the task, then a copy of either', async t => {
+    const { producer, calls } = produce([notFound, notFound, deleted], [{ outcome: 'found', id: 'copy' }])
+    t.equal(await producer.delete('mail', 'a'), true)
+    const ids = [taskId('mail', 'a'), 'a']
+    t.strictSame(calls, [
+      ['delete', 'default', ids[0]], ['delete', 'default', 'a'], ['find', 'default', ids.map(copySuffix)], ['delete', 'default', 'copy']
+    ])
+  })
+
+  t.test('looks for a copy three times at most, as it may run and be postponed again', async t => {
+    const { producer, calls } = produce(Array(9).fill(notFound), Array(9).fill({ outcome: 'found', id: 'copy' }))
+    t.equal(await producer.delete('mail', 'not an id'), false)
+    t.equal(calls.filter(([name]) => name === 'find').length, 3)
+  })
+
+  t.test('looks for no copy where that is not wanted, and ends where there is none', async t => {
+    const without = produce([notFound])
+    t.equal(await without.producer.delete('mail', 'not an id', { copies: false }), false)
+    t.equal(without.calls.length, 1)
+    const none = produce([notFound], [notFound])
+    t.equal(await none.producer.delete('mail', 'not an id'), false)
+    t.strictSame([none.calls.length, none.lines], [2, []])
+  })
+
+  t.test('logs a search that is incomplete', async t => {
+    const { producer, lines } = produce([notFound], [{ outcome: 'unknown', problem: 'too many' }])
+    t.equal(await producer.delete('mail', 'not an id', { queue: 'fast' }), false)
+    t.strictSame(lines, [{ task: 'mail', queue: 'fast', problem: 'too many' }])
+  })
+
+  t.test('rejects the dead-letter queue, and so does enqueue', async t => {
+    const { producer, calls } = produce([])
+    const code = 'FST_TASKS_INVALID_ENQUEUE_OPTION'
+    await t.rejects(producer.delete('mail', 'a', { queue: 'dead' }), { code })
+    await t.rejects(producer.enqueue('mail', {}, { queue: 'dead' }), { code })
+    t.strictSame(calls, [])
+  })
+})
+
+t.test('the limits of options are inclusive', async t => {
+  const now = Date.parse('2030-01-01T00:00:00Z')
+  const month = 2_592_000
+  for (const [accepted, rejected] of [
+    [{ id: 'x'.repeat(500) }, { id: 'x'.repeat(501) }],
+    [{ scheduleDelaySeconds: 0 }, { scheduleDelaySeconds: -0.001 }],
+    [{ scheduleDelaySeconds: month }, { scheduleDelaySeconds: month + 0.001 }],
+    [{ scheduleTime: new Date(now + month * 1000) }, { scheduleTime: new Date(now + month * 1000 + 1) }],
+    [{ dispatchDeadlineSeconds: 15 }, { dispatchDeadlineSeconds: 14.999 }],
+    [{ dispatchDeadlineSeconds: 1800 }, { dispatchDeadlineSeconds: 1800.001 }],
+    [{ headers: { x: '\t ~' } }, { headers: { x: '\x7f' } }],
+    [{ headers: { "!#$%&'*+.^_`|~-": '' } }, { headers: { '': '' } }],
+    [{ headers: { 'x-a': '' } }, { headers: { 'x a': '' } }],
+    [{ headers: { 'x-a': '' } }, { headers: { 'x-a\n': '' } }],
+    [{ headers: undefined }, { headers: null }]
+  ]) {
+    const { producer } = produce([{ outcome: 'created', id: '1', scheduleAt: 5 }])
+    t.equal((await producer.enqueue('mail', {}, accepted as never)).id, '1')
+    await t.rejects(producer.enqueue('mail', {}, rejected as never), { code: 'FST_TASKS_INVALID_ENQUEUE_OPTION' })
+  }
+})

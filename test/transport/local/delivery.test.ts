@@ -1,10 +1,13 @@
-import { createServer, type RequestListener } from 'node:http'
+import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import { systemClock } from '../../../lib/clock/clock.js'
-import { RESULT_HEADER } from '../../../lib/delivery/headers.js'
+import { DEFAULT_QUEUE_SETTINGS } from '../../../lib/cloud-tasks/limits.js'
+import { RESULT_HEADER, SECRET_HEADER } from '../../../lib/delivery/headers.js'
+import { OneTimeSecrets } from '../../../lib/delivery/one-time-secrets.js'
 import { defineTasks } from '../../../lib/index.js'
+import { Delivery } from '../../../lib/transport/local/delivery.js'
 import { loopback } from '../../../lib/transport/local/loopback.js'
 import { queue, httpRequest, startEngine } from '../../support/engine-harness.js'
 import { start, watchAttempts } from '../../support/app.js'
@@ -130,6 +133,47 @@ t.test('an attempt whose deadline passes is given up', async t => {
   t.strictSame(given, [])
   await clock.advance(1)
   t.strictSame(given, [name])
+})
+
+t.test('a response that no task route gave is logged, and its secret is no longer valid', async t => {
+  for (const [status, dispatchCount, level] of [[404, 1, 'warn'], [404, 2, 'error'], [300, 1, 'warn'], [299, 1, 'error'], [200, 1, 'error']] as const) {
+    const secrets = new OneTimeSecrets()
+    const lines: unknown[] = []
+    const log = (level: string) => (fields: object) => { lines.push({ level, ...fields }) }
+    let secret = ''
+    const app = {
+      server: {},
+      log: { warn: log('warn'), error: log('error') },
+      routing (request: IncomingMessage, response: ServerResponse) {
+        secret = request.headers[SECRET_HEADER] as string
+        response.writeHead(status).end()
+      }
+    }
+    const config = { queues: new Map([['q', { ...DEFAULT_QUEUE_SETTINGS, retryConfig: { ...DEFAULT_QUEUE_SETTINGS.retryConfig, maxAttempts: 2 } }]]) }
+    const delivery = new Delivery({ app, config, clock: systemClock, secrets } as never)
+    const task = { name: `${queue}/tasks/a`, httpRequest: { url: 'http://localhost/work' }, dispatchCount }
+    t.strictSame(await delivery.deliver({ task, queue: 'q', headers: {} } as never), { status })
+    t.strictSame(lines, [{ level, url: '/work', status, id: 'a', attempt: dispatchCount }])
+    t.equal(secret.length > 32, true)
+    t.equal(secrets.take(secret), false)
+  }
+})
+
+t.test('while the server closes, a response of 503 or of a closing route counts as undelivered', async t => {
+  for (const [status, result, closing, undelivered] of [
+    [503, undefined, true, true], [503, 'closing', true, true], [503, undefined, false, false], [503, 'retry', true, false],
+    [500, undefined, true, false], [204, 'done', true, false]
+  ] as const) {
+    const routing = (_: IncomingMessage, response: ServerResponse) => {
+      response.writeHead(status, result === undefined ? {} : { [RESULT_HEADER]: result }).end()
+    }
+    const app = { server: {}, routing, log: { warn () {}, error () {} } }
+    const delivery = new Delivery({ app, config: { queues: new Map() }, clock: systemClock, secrets: new OneTimeSecrets() } as never)
+    if (closing) delivery.close()
+    const task = { name: `${queue}/tasks/a`, httpRequest: { url: 'http://localhost/work' }, dispatchCount: 1 }
+    const answer = await delivery.deliver({ task, queue: 'q', headers: {} } as never)
+    t.strictSame(answer, undelivered ? 'undelivered' : { status })
+  }
 })
 
 /** On the first request only. */

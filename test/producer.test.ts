@@ -12,7 +12,10 @@ function produce (sent: unknown[], found: unknown[] = []) {
     return answers.shift()
   }
   const transport = { createTask: answer('create', sent), deleteTask: answer('delete', sent), findTask: answer('find', found) }
-  const registry = new Map([['mail', { name: 'mail', path: '/mail', method: 'POST', dispatchDeadlineSeconds: 20 }]])
+  const definition = { path: '/mail', method: 'POST', dispatchDeadlineSeconds: 20 }
+  const registry = new Map([
+    ['mail', { name: 'mail', ...definition }], ['plain', { name: 'plain', ...definition, dispatchDeadlineSeconds: undefined }]
+  ])
   const payloads = { print: (_: unknown, payload: unknown) => JSON.stringify(payload), read: () => undefined }
   const config = { queue: 'default', deadLetterQueue: 'dead', target: { type: 'http' } }
   const log = { warn: (fields: object) => { lines.push(fields) } }
@@ -52,7 +55,7 @@ t.test('an outcome of the transport', async t => {
 
 t.test('the task that is sent has the deadline of the call or else of its definition', async t => {
   const created = { outcome: 'created', id: '1', scheduleAt: 5 }
-  const { producer, calls } = produce([created, created])
+  const { producer, calls } = produce([created, created, created])
   t.strictSame(await producer.enqueue('mail', { a: 1 }), { id: '1', name: 'mail', queue: 'default', scheduleTime: new Date(5), duplicate: false })
   await producer.enqueue('mail', {}, { dispatchDeadlineSeconds: 30, id: 'a', queue: 'fast', headers: { 'x-a': 'b' }, scheduleTime: new Date(7) })
   const headers = { 'content-type': 'application/json', 'fastify-cloud-tasks-deadline': '20' }
@@ -63,6 +66,9 @@ t.test('the task that is sent has the deadline of the call or else of its defini
   t.equal(queue, 'fast')
   t.hasStrict(sent, { id: taskId('mail', 'a'), scheduleAt: 7, dispatchDeadlineMs: 30_000 })
   t.hasStrict(sent.headers, { 'x-a': 'b', 'content-type': 'application/json', 'fastify-cloud-tasks-deadline': '30' })
+  await producer.enqueue('plain', {})
+  const plain = calls[2]![2] as { headers: object, dispatchDeadlineMs: unknown }
+  t.strictSame([plain.headers, plain.dispatchDeadlineMs], [{ 'content-type': 'application/json' }, undefined])
   t.equal(Object.keys(sent.headers).length, 4, 'and a header that distinguishes it from a later task of the same id')
 })
 

@@ -3,6 +3,7 @@ import { ManualClock } from '../../../lib/clock/manual-clock.js'
 import { KeySet } from '../../../lib/worker/auth/key-set.js'
 import { OidcVerifier } from '../../../lib/worker/auth/oidc.js'
 import { ACCOUNT, AUDIENCE, makeKey, sign, startIssuer, type TokenIssuer } from '../../support/token-issuer.js'
+import { gate } from '../../support/app.js'
 import { CLOUD, startWorker } from '../../support/authenticated-worker.js'
 
 t.test('keys', async t => {
@@ -229,15 +230,52 @@ t.test('a verdict that is remembered', async t => {
     const { issuer, pass, verify } = await verifier(t)
     const next = await makeKey('key-2')
     const [old, current] = [await sign(issuer.key), await sign(next)]
+    await verify(old) // Fetches the keys, so that only the next verdict is remembered.
     await verify(old)
     issuer.keys = [next]
     pass(10_000)
     await verify(current) // Its key is new, so the keys are fetched again.
+    await verify(current)
     t.equal(issuer.requests, 2)
     for (let i = 0; i < 2; i++) {
       await t.rejects(verify(old), { code: 'FST_TASKS_UNAUTHENTICATED' })
       await verify(current)
     }
+  })
+
+  t.test('lasts five minutes, for which the keys are not needed', async t => {
+    const { issuer, pass, verify } = await verifier(t)
+    const token = await sign(issuer.key)
+    await verify(token) // Fetches the keys.
+    pass(590_000)
+    await verify(token)
+    pass(299_999)
+    await verify(token)
+    t.equal(issuer.requests, 1)
+    pass(1)
+    await verify(token) // Verified again, so that the old keys are refreshed.
+    while (issuer.requests === 1) await new Promise(resolve => { setImmediate(resolve) })
+    t.equal(issuer.requests, 2)
+  })
+
+  t.test('is not kept of a verification during which its key was withdrawn', async t => {
+    const { issuer, pass, verify } = await verifier(t)
+    const next = await makeKey('key-2')
+    const [first, old, current] = [await sign(issuer.key), await sign(issuer.key, { jti: 'old' }), await sign(next)]
+    await verify(first)
+    const held = holdVerification(t)
+    const verified = verify(old)
+    await held.begun
+    issuer.keys = [next]
+    pass(10_000)
+    await verify(current) // Its key is new, so the keys are fetched again.
+    await verify(current) // From here it is remembered.
+    held.release()
+    await verified
+    await verify(current)
+    t.equal(held.count(), 3, 'the token of the new key was still remembered')
+    await t.rejects(verify(old), { code: 'FST_TASKS_UNAUTHENTICATED' })
+    await t.rejects(verify(first), { code: 'FST_TASKS_UNAUTHENTICATED' })
   })
 
   t.test('is not that of a token with the same claims and another signature', async t => {
@@ -249,3 +287,20 @@ t.test('a verdict that is remembered', async t => {
     await verify(token)
   })
 })
+
+/** Holds the next verification of a signature until `release`. `count` is the number of verifications. */
+function holdVerification (t: Test) {
+  const [begun, released] = [gate(), gate()]
+  let count = 0
+  const { subtle } = globalThis.crypto
+  const verify = subtle.verify.bind(subtle)
+  subtle.verify = async (...parameters) => {
+    if (++count === 1) {
+      begun.open()
+      await released.opened
+    }
+    return await verify(...parameters)
+  }
+  t.teardown(() => { delete (subtle as Partial<typeof subtle>).verify })
+  return { begun: begun.opened, release: released.open, count: () => count }
+}

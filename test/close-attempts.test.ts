@@ -137,7 +137,7 @@ t.test('a task that failed before keeps its earlier attempts, and no more', asyn
   release()
   await closed
   const second = await create(t, options)
-  t.match(failed, { id, attempts: 1 })
+  t.hasStrict(failed, { id, attempts: 1 })
   t.strictSame(second.app.tasks.pending().tasks, [failed])
 })
 
@@ -229,7 +229,7 @@ t.test('with transport cloud, where every delivery counts', async t => {
     t.equal(reason, undefined)
     await clock.advance(1)
     t.equal((await answer).status, 503)
-    t.match(reason, { code: 'FST_TASKS_ABORTED' })
+    t.hasStrict(reason, { code: 'FST_TASKS_ABORTED' })
     await closed
   })
 

@@ -2,7 +2,7 @@ import { AsyncResource } from 'node:async_hooks'
 import t, { type Test } from 'tap'
 import { ManualClock } from '../../lib/clock/manual-clock.js'
 import { AttemptContext } from '../../lib/worker/context.js'
-import { retryLimits } from '../../lib/worker/limits/retry-limits.js'
+import { UNKNOWN_LIMITS, retryLimits } from '../../lib/worker/limits/retry-limits.js'
 import { Runs } from '../../lib/worker/run.js'
 import { gate } from '../support/app.js'
 
@@ -156,4 +156,42 @@ t.test('the limits of an attempt may become known while it runs', async t => {
   check(t, -1, 0, [undefined, false])
   check(t, 1, 60, [1, false])
   check(t, undefined, 0, [undefined, false])
+})
+
+t.test('a task is postponed to a time within 30 days, to the millisecond', async t => {
+  const now = Date.parse('2030-01-01T00:00:00Z')
+  const MONTH = 2_592_000
+  const clock = new ManualClock(now)
+  const headers = { id: '1', queue: 'q', retryCount: 0, executionCount: 0, scheduledAt: 0 }
+  const context = () => new AttemptContext({ name: 'work', headers, clock, limits: UNKNOWN_LIMITS, deadlineAt: 0, log: undefined as never })
+  for (const [delay, until] of [
+    [0, now], [1.5, now + 1500], [MONTH, now + MONTH * 1000], [new Date(now), now], [new Date(now + MONTH * 1000), now + MONTH * 1000]
+  ] as const) {
+    const task = context()
+    t.throws(() => task.retryAfter(delay), { code: 'FST_TASKS_POSTPONED' })
+    const { result, error, ...rest } = task.ending!
+    t.strictSame([result, rest], ['postponed', { until, reason: undefined }])
+  }
+  for (const delay of [
+    -1, MONTH + 1, NaN, Infinity, '5', undefined, null, new Date(NaN), new Date(now - 1), new Date(now + MONTH * 1000 + 1)
+  ]) {
+    const task = context()
+    t.throws(() => task.retryAfter(delay as number), { code: 'FST_TASKS_INVALID_DELAY' })
+    t.equal(task.ending, undefined)
+  }
+})
+
+t.test('the first of drop and retryAfter counts, and reasons are texts', async t => {
+  const { context } = setUp()
+  const task = context()
+  t.throws(() => task.drop(5 as never), { code: 'FST_TASKS_DROPPED' })
+  const first = task.ending
+  t.hasStrict(first, { result: 'dropped', reason: '5' })
+  t.throws(() => task.retryAfter(1), first?.error)
+  t.throws(() => task.drop('again'), first?.error)
+  t.equal(task.ending, first)
+  const postponed = context()
+  t.throws(() => postponed.retryAfter(1, 7 as never), { code: 'FST_TASKS_POSTPONED' })
+  t.throws(() => postponed.drop('again'), postponed.ending?.error)
+  t.hasStrict(postponed.ending, { result: 'postponed', reason: '7' })
 })

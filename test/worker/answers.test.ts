@@ -83,7 +83,7 @@ t.test('the headers of an answer', async t => {
 })
 
 t.test("the host's onError hooks", async t => {
-  const heard: string[] = []
+  const called: string[] = []
   const { app } = await start(t, {
     tasks,
     auth: false,
@@ -94,11 +94,11 @@ t.test("the host's onError hooks", async t => {
         if (n === 4) await new Promise(() => {})
       }
     }
-  }, app => { app.addHook('onError', async (_request, _reply, error) => { heard.push(error.code) }) })
+  }, app => { app.addHook('onError', async (_request, _reply, error) => { called.push(error.code) }) })
 
   t.test('are called for an attempt that failed', async t => {
     t.equal((await app.inject({ ...call, payload: { n: 2 } })).statusCode, 500)
-    t.strictSame(heard.splice(0), ['FST_TASKS_ATTEMPT_FAILED'])
+    t.strictSame(called.splice(0), ['FST_TASKS_ATTEMPT_FAILED'])
   })
 
   t.test('are not called for one that is done, dropped or too late', async t => {
@@ -108,7 +108,7 @@ t.test("the host's onError hooks", async t => {
     const late = app.inject({ ...call, payload: { n: 4 } })
     await kit.advance('10m')
     t.equal((await late).statusCode, 504)
-    t.strictSame(heard, [])
+    t.strictSame(called, [])
   })
 })
 

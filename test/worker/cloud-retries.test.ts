@@ -22,7 +22,7 @@ interface Worker {
   readonly app: FastifyInstance
   readonly emulator: Emulator
   readonly log: LogLine[]
-  /** What the handler was told at each attempt: attempt, maxAttempts, isLastAttempt. */
+  /** What the handler was given at each attempt: attempt, maxAttempts, isLastAttempt. */
   readonly seen: Array<[number, number | undefined, boolean]>
   /** Attempts for which onExhausted ran. */
   readonly exhausted: number[]

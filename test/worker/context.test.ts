@@ -172,7 +172,7 @@ t.test('the host', async t => {
   })
 
   t.test('\'s hooks run on task routes, and onError is called for a failed handler', async t => {
-    const heard: string[] = []
+    const called: string[] = []
     const attempts = watchAttempts(t)
     const { app } = await start(
       t,
@@ -187,23 +187,23 @@ t.test('the host', async t => {
       },
       app => {
         app.addHook('onRequest', async () => {
-          heard.push('onRequest')
+          called.push('onRequest')
         })
         app.addHook('preHandler', async () => {
-          heard.push('preHandler')
+          called.push('preHandler')
         })
         app.addHook('onError', async (_request, _reply, error) => {
-          heard.push(`onError ${error.code} ${(error.cause as Error).message}`)
+          called.push(`onError ${error.code} ${(error.cause as Error).message}`)
         })
         app.addHook('onResponse', async (_request, reply) => {
-          heard.push(`onResponse ${reply.statusCode}`)
+          called.push(`onResponse ${reply.statusCode}`)
         })
       }
     )
     await app.enqueue('work', { n: 1 })
     await attempts.ended(1)
     await app.close()
-    t.strictSame(heard, ['onRequest', 'preHandler', 'onError FST_TASKS_ATTEMPT_FAILED boom', 'onResponse 500'])
+    t.strictSame(called, ['onRequest', 'preHandler', 'onError FST_TASKS_ATTEMPT_FAILED boom', 'onResponse 500'])
   })
 
   t.test('\'s hook that throws keeps its status, and its error handler cannot turn a failure into a success', async t => {

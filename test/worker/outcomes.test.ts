@@ -211,7 +211,7 @@ t.test('who may call', async t => {
     t.equal(
       (await app.inject({ method: 'POST', url: '/tasks/unknown', payload: {} })).statusCode,
       401,
-      'not even which tasks exist is told'
+      'and does not reveal which tasks exist'
     )
   })
 
@@ -249,7 +249,7 @@ t.test('who may call', async t => {
         invalidPayload: 'drop',
         handlers: { work: () => {} },
         onDropped: () => {
-          t.fail('was called for a stranger')
+          t.fail('was called for an unverified caller')
         }
       },
       app => {

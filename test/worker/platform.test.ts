@@ -15,7 +15,7 @@ const handlers = { short: () => {}, usual: () => {}, long: () => {} }
 
 interface Line { readonly level: number, readonly msg: string, readonly tasks?: readonly string[] }
 
-/** Lines of the boot that speak of Cloud Run's timeout. */
+/** Lines logged at boot about Cloud Run's timeout. */
 async function lines (t: Test, options: object, variables: Record<string, string | undefined>): Promise<Line[]> {
   environment(t, { CLOUD_TASKS_EMULATOR_HOST: '127.0.0.1:1', K_SERVICE: undefined, GAE_SERVICE: undefined, ...variables })
   const written: Line[] = []
@@ -33,17 +33,17 @@ async function lines (t: Test, options: object, variables: Record<string, string
 }
 
 t.test(
-  'on Cloud Run, a definition with a longer deadline than a request has by default is named at boot, with the command that raises it',
+  'on Cloud Run, tasks with a longer deadline than the request timeout are logged at boot',
   async t => {
     const [line, ...more] = await lines(t, { handlers }, { K_SERVICE: 'orders' })
     t.equal(more.length, 0)
     t.equal(line?.level, 30)
-    t.strictSame(line?.tasks, ['long'], 'not the deadline that nobody chose, nor a task that runs elsewhere')
+    t.strictSame(line?.tasks, ['long'], 'not a default deadline, nor a task that runs elsewhere')
     t.ok(line?.msg.includes("'gcloud run services update orders --timeout=901'"))
   }
 )
 
-t.test('nothing is said elsewhere, without handlers, or on the embedded queue', async t => {
+t.test('nothing is logged elsewhere, without handlers, or on the embedded queue', async t => {
   t.strictSame(await lines(t, { handlers }, {}), [])
   t.strictSame(await lines(t, {}, { K_SERVICE: 'orders' }), [])
   t.strictSame(await lines(t, { handlers, transport: 'local' }, { K_SERVICE: 'orders' }), [])

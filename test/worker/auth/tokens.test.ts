@@ -21,7 +21,7 @@ type Wrong = [what: string, headers: Record<string, string>, code: string]
 
 t.test('an HTTP target', async t => {
   const issuer = await startIssuer(t)
-  const stranger = await makeKey('stranger')
+  const otherKey = await makeKey('other')
   const worker = await startWorker(t, { ...CLOUD, auth: { jwksUri: issuer.jwksUri } })
   const good = await sign(issuer.key)
 
@@ -39,7 +39,7 @@ t.test('an HTTP target', async t => {
     worker.ran.length = 0
   })
 
-  const wrong = await wrongTokens(issuer, stranger, good)
+  const wrong = await wrongTokens(issuer, otherKey, good)
   t.ok(wrong.length >= 25)
   for (const [what, headers, code] of wrong) {
     t.test(`rejects ${what}`, async t => {
@@ -50,7 +50,7 @@ t.test('an HTTP target', async t => {
       t.equal(worker.ran.length, 0, 'nothing ran')
       const token = headers.authorization?.split(' ').at(-1) ?? ''
       for (const secret of [...token.split('.'), 'mallory'].filter(part => part.length > 5)) {
-        t.notOk(body.includes(secret) || worker.log.join('').includes(secret), 'neither the answer nor the log tell of the token')
+        t.notOk(body.includes(secret) || worker.log.join('').includes(secret), 'neither the response nor the log contains the token')
       }
     })
   }
@@ -80,7 +80,7 @@ t.test('an HTTP target', async t => {
   })
 })
 
-async function wrongTokens (issuer: TokenIssuer, stranger: SigningKey, good: string): Promise<Wrong[]> {
+async function wrongTokens (issuer: TokenIssuer, otherKey: SigningKey, good: string): Promise<Wrong[]> {
   const { key } = issuer
   const now = Math.floor(Date.now() / 1000)
   const [header, payload, signature] = good.split('.') as [string, string, string]
@@ -129,14 +129,14 @@ async function wrongTokens (issuer: TokenIssuer, stranger: SigningKey, good: str
     ['RS512 by the right key', await rsa('RS512', 'sha512', constants.RSA_PKCS1_PADDING)],
     ['PS256 by the right key', await rsa('PS256', 'sha256', constants.RSA_PKCS1_PSS_PADDING)],
     ['ES256 by a key of that id', await sign(elliptic, {}, { alg: 'ES256' })],
-    ["a stranger's signature under the right key id", await sign({ ...stranger, kid: key.kid })],
-    ['a key id that the issuer does not have', await sign(stranger)],
+    ["another key's signature under the right key id", await sign({ ...otherKey, kid: key.kid })],
+    ['a key id that the issuer does not have', await sign(otherKey)],
     ['no key id', await sign(key, {}, { kid: undefined })],
     ['a key id that is no string', await sign(key, {}, { kid: 7 })],
-    ["a stranger's key inside the token", await sign({ ...stranger, kid: key.kid }, {}, { jwk: stranger.jwk })],
+    ['another key inside the token', await sign({ ...otherKey, kid: key.kid }, {}, { jwk: otherKey.jwk })],
     [
-      "the address of a stranger's keys inside the token",
-      await sign({ ...stranger, kid: key.kid }, {}, { jku: 'http://127.0.0.1:1/certs' })
+      'the address of other keys inside the token',
+      await sign({ ...otherKey, kid: key.kid }, {}, { jku: 'http://127.0.0.1:1/certs' })
     ],
     [
       'claims that were changed after signing',
@@ -171,7 +171,7 @@ async function wrongTokens (issuer: TokenIssuer, stranger: SigningKey, good: str
   ]
   const forbidden: Array<[string, string]> = [
     [
-      "the right audience from a stranger's service account",
+      "the right audience from another project's service account",
       await sign(key, { email: 'mallory@other-project.iam.gserviceaccount.com', sub: '666' })
     ],
     ['the right account in capitals', await sign(key, { email: ACCOUNT.toUpperCase() })],

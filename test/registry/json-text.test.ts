@@ -31,6 +31,28 @@ t.test('what JSON can represent is printed as JSON.stringify does', async t => {
   ]) t.equal(jsonText(value), JSON.stringify(value))
 })
 
+t.test('plain values are printed without a replacer, which would cost ten times as much', async t => {
+  const { stringify } = JSON
+  t.teardown(() => { JSON.stringify = stringify })
+  const slow = (value: unknown): boolean => {
+    let replacer: unknown
+    JSON.stringify = ((given: unknown, ...rest: unknown[]) => {
+      replacer = rest[0]
+      return stringify(given)
+    }) as typeof stringify
+    jsonText(value)
+    JSON.stringify = stringify
+    return replacer !== undefined
+  }
+  const bare = Object.assign(Object.create(null), { a: 1 })
+  for (const value of [null, true, 0, '', [], {}, [1, ['x']], { a: { b: [null] } }, bare, { a: undefined }, nested('deep', 101)]) {
+    t.equal(slow(value), false)
+  }
+  for (const value of [new Date(0), { a: new URL('https://a.example') }, { toJSON: () => 1 }, [{ a: new Date(0) }], nested({ a: 1 }, 101)]) {
+    t.equal(slow(value), true)
+  }
+})
+
 t.test('what has no text is undefined', async t => {
   t.equal(jsonText(undefined), undefined)
   t.equal(jsonText({ toJSON: () => undefined }), undefined)

@@ -1,3 +1,3 @@
 import { runTogether } from '../support/run-together.js'
 
-await runTogether('test/cloud-tasks', 'test/clock')
+await runTogether('test/cloud-tasks', 'test/clock', 'test/delivery')

@@ -17,6 +17,13 @@ export class StoreError extends Error {
   }
 }
 
+/** @param path the file or directory that is damaged */
+export function damaged (path: string, problem: string, cause?: unknown): StoreError {
+  return new StoreError(
+    'damaged', `${path} cannot be opened: ${problem}; it is left as it is, restore a backup or choose another directory`, cause
+  )
+}
+
 /** Whether an error of the system or of lmdb means that a disk or a quota is full. */
 export function isOutOfSpace (error: unknown): boolean {
   return OUT_OF_SPACE.has((error as { code?: unknown } | null)?.code)

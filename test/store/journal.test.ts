@@ -1,5 +1,6 @@
-import { constants, cpSync, existsSync, readdirSync, readlinkSync, writeFileSync } from 'node:fs'
+import fs, { constants, cpSync, existsSync, readdirSync, readlinkSync, writeFileSync } from 'node:fs'
 import { appendFile, cp, mkdtemp, open, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -8,7 +9,7 @@ import { DEFAULT_QUEUE_SETTINGS } from '../../lib/cloud-tasks/limits.js'
 import type { Task } from '../../lib/cloud-tasks/task.js'
 import { Memtable } from '../../lib/store/lmdb/memtable.js'
 import { beginRun, openDatabases, readProgress, writeRows, type Progress } from '../../lib/store/lmdb/databases.js'
-import { createJournalFile, type JournalFile } from '../../lib/store/lmdb/journal-file.js'
+import { createJournalFile, type JournalFile } from '../../lib/store/journal-file.js'
 import { SECTOR, decodeFile, encodeFileHead, encodeFrame, wholeSectors } from '../../lib/store/lmdb/journal-frame.js'
 import { prepareDirectory } from '../../lib/store/lmdb/directory.js'
 import { Journal, readJournal } from '../../lib/store/lmdb/journal.js'
@@ -506,3 +507,66 @@ t.test(
     await file.close()
   }
 )
+
+t.test('a journal that has taken no commit since it changed files does not look full', async t => {
+  const journal = await Journal.create({ directory: await folder(t), sequence: 0, run: 1 })
+  t.teardown(() => journal.close())
+  t.equal(journal.bytes, 0)
+  await journal.append([['tasks', 1, undefined]])
+  t.equal(journal.bytes, SECTOR)
+  journal.rotate()
+  t.equal(journal.bytes, 0, 'so nobody changes again, to the file with the last commit')
+})
+
+t.test('a file whose new size the disk refuses keeps the old one in its head, and the commits before', async t => {
+  const directory = await folder(t)
+  let isFull = false
+  const journal = await Journal.create({
+    directory,
+    sequence: 0,
+    run: 1,
+    createFile: async path => {
+      const file = await createJournalFile(path)
+      return {
+        write: async (bytes, position) => {
+          await file.write(bytes, position)
+          if (!isFull || position > 0) return
+          isFull = false
+          // Such as a quota that is checked when what was written is synced.
+          throw Object.assign(new Error('no quota'), { code: 'EDQUOT' })
+        },
+        truncate: size => file.truncate(size),
+        close: () => file.close()
+      }
+    }
+  })
+  t.teardown(() => journal.close())
+  const small: Row[] = [['tasks', 1, Buffer.from('a')]]
+  await journal.append(small)
+  isFull = true
+  await t.rejects(journal.append([['tasks', 2, Buffer.alloc(300_000)]]), { code: 'EDQUOT' })
+  t.strictSame(await readJournal(directory, progressOf(0, 1), 2), [{ sequence: 1, rows: small }])
+})
+
+t.test('a file that a former holder makes longer while it is read is read again', async t => {
+  const directory = await folder(t)
+  const journal = await Journal.create({ directory, sequence: 0, run: 1 })
+  const rows: Row[] = [['tasks', 1, Buffer.from('a')]]
+  await journal.append(rows)
+  await journal.close()
+  const read = fs.promises.readFile as (...args: unknown[]) => Promise<Buffer>
+  let [reads, cut] = [0, SECTOR]
+  t.intercept(fs.promises, 'readFile', {
+    value: async (...args: unknown[]) => {
+      const bytes = await read(...args)
+      return ++reads === 1 ? bytes.subarray(0, cut) : bytes
+    }
+  })
+  syncBuiltinESMExports()
+  t.teardown(syncBuiltinESMExports)
+  for (cut of [SECTOR, 100]) {
+    reads = 0
+    t.strictSame(await readJournal(directory, progressOf(0, 1), 2), [{ sequence: 1, rows }])
+    t.equal(reads, 3, 'two files, one of them twice')
+  }
+})

@@ -5,7 +5,7 @@ import {
   checksum, decodeHeader, decodeStateHeader, decodeTombstone, isSealed, seal, type Row, type StateHeader, type TaskHeader
 } from './record-format.js'
 import { waitForFormerWriter } from '../former-writer.js'
-import { StoreError } from '../store-error.js'
+import { StoreError, damaged } from '../store-error.js'
 import { accessProblem, clearNew, type StoreFiles } from './directory.js'
 import type { Tombstone } from '../store.js'
 
@@ -112,12 +112,6 @@ export function readRecord (databases: Databases, table: 'tasks' | 'states', num
   if (record === undefined || isSealed(table, number, record, record.length)) return record
   throw new StoreError('damaged',
     `${databases.file}: the record of task ${name} is damaged, so that it cannot be run; delete the task, or restore a backup`)
-}
-
-export function damaged (file: string, problem: string, cause?: unknown): StoreError {
-  return new StoreError(
-    'damaged', `${file} cannot be opened: ${problem}; it is left as it is, restore a backup or choose another directory`, cause
-  )
 }
 
 /**

@@ -3,11 +3,13 @@ import { readFile, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { nextTurn } from '../../clock/clock.js'
 import type { Progress } from './databases.js'
-import { createJournalFile, type JournalFile } from './journal-file.js'
-import { SECTOR, decodeFile, decodeFileHead, encodeFileHead, encodeFrame, wholeSectors, type Frame } from './journal-frame.js'
+import { createJournalFile, type JournalFile } from '../journal-file.js'
+import {
+  SECTOR, decodeFile, decodeFileHead, encodeFileHead, encodeFrame, wholeSectors, type FileHead, type Frame
+} from './journal-frame.js'
 import type { Row } from './record-format.js'
 import { syncDirectory } from '../durable-file.js'
-import { StoreError, isOutOfSpace } from '../store-error.js'
+import { damaged, isOutOfSpace } from '../store-error.js'
 
 export interface JournalOptions {
   readonly directory: string
@@ -68,9 +70,9 @@ export class Journal {
     return this.#sequence
   }
 
-  /** Bytes of the file that are in use. */
+  /** Bytes of the commits in the active file: 0 right after `rotate`, so that nobody rotates twice, onto the last commits. */
   get bytes (): number {
-    return this.#position
+    return this.#position - SECTOR
   }
 
   /** Resolves when the rows are durable. Not concurrent. If it rejects for lack of space, nothing has been written. */
@@ -85,12 +87,14 @@ export class Journal {
       return end <= part.size ? frameSize : Math.ceil(end / GROWTH) * GROWTH - position
     })
     const size = Math.max(part.size, position + frame.length)
+    let isWritten = false
     try {
       await part.file.write(frame, position)
+      isWritten = true
       // Before the commit is acknowledged, so that a truncated file is noticed.
       if (size > part.size) await part.file.write(encodeFileHead({ ...part, run: this.#run, size }), 0)
     } catch (error) {
-      if (isOutOfSpace(error)) await this.#erase(part)
+      if (isOutOfSpace(error)) await this.#erase(part, isWritten ? size : part.size)
       throw error
     }
     part.size = size
@@ -113,8 +117,11 @@ export class Journal {
     for (const part of this.#parts) await rm(part.path, { force: true })
   }
 
-  /** The frame may be complete, and only its padding may have failed for lack of space. */
-  async #erase ({ file, size }: Part): Promise<void> {
+  /**
+   * The frame may be complete, and only its padding, or the new head of the file, may have failed for lack of space.
+   * @param size of the file from now on. Not less than the head says, which may be the new one.
+   */
+  async #erase ({ file }: Part, size: number): Promise<void> {
     try {
       await file.truncate(size)
       if (this.#position < size) await file.write(Buffer.alloc(SECTOR), this.#position)
@@ -155,8 +162,7 @@ export async function readJournal (directory: string, progress: Progress, run: n
   const expected = new Map(isOpen ? pathsOf(directory, progress.run) : [])
   let last = 0
   for (const path of new Set([...expected.keys(), ...await journalFiles(directory)])) {
-    const bytes = await readExisting(path)
-    const head = bytes === undefined ? undefined : decodeFileHead(bytes)
+    const { bytes, head } = await readWithHead(path)
     if (bytes === undefined || head === undefined) {
       if (expected.has(path)) throw damaged(path, bytes === undefined ? 'it is missing' : 'its beginning is lost')
       // Its creation was interrupted before it was recorded in the databases.
@@ -188,6 +194,18 @@ export async function readJournal (directory: string, progress: Progress, run: n
   return frames
 }
 
+/**
+ * Reads the file again if it looks incomplete: a former holder in another container may be writing a last commit, which first makes the
+ * file longer, and then says so in its head.
+ */
+async function readWithHead (path: string): Promise<{ bytes: Buffer | undefined, head: FileHead | undefined }> {
+  for (let isSecond = false; ; isSecond = true) {
+    const bytes = await readExisting(path)
+    const head = bytes === undefined ? undefined : decodeFileHead(bytes)
+    if (isSecond || bytes === undefined || (head !== undefined && bytes.length >= head.size)) return { bytes, head }
+  }
+}
+
 async function readExisting (path: string): Promise<Buffer | undefined> {
   try {
     return await readFile(path)
@@ -214,10 +232,6 @@ function pathOf (directory: string, run: number, part: 1 | 2): string {
 async function journalFiles (directory: string): Promise<string[]> {
   const names = await readdir(directory)
   return names.filter(name => name.endsWith(SUFFIX)).map(name => join(directory, name))
-}
-
-function damaged (path: string, problem: string): StoreError {
-  return new StoreError('damaged', `${path}: ${problem}; it is left as it is, restore a backup or choose another directory`)
 }
 
 const SUFFIX = '.journal'

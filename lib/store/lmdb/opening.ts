@@ -3,7 +3,7 @@ import { StoreLock } from '../lock.js'
 import { beginRun, openDatabases, type Databases, type OnProgress } from './databases.js'
 import { accessProblem, completeFormat, lastRun, lastWriteAt, prepareDirectory } from './directory.js'
 import { DiskSpace } from './disk-space.js'
-import type { JournalFile } from './journal-file.js'
+import type { JournalFile } from '../journal-file.js'
 import { WriteAhead, recover, takenOver } from './write-ahead.js'
 
 export interface LmdbStoreOptions {

@@ -1,8 +1,8 @@
 import { queueNameOf } from '../../cloud-tasks/names.js'
-import { damaged, entriesOf, type Databases } from './databases.js'
+import { entriesOf, type Databases } from './databases.js'
 import { NameMap } from '../name-map.js'
 import { decodeQueue, encodeTombstone, sealOf, type Row } from './record-format.js'
-import type { StoreError } from '../store-error.js'
+import { damaged, type StoreError } from '../store-error.js'
 import type { StoredQueue, TaskIndexEntry, Tombstone } from '../store.js'
 
 /** A queue with the records of its tasks. A queue that is deleted and created again is a new one. */
@@ -44,7 +44,7 @@ export class RecordIndex {
   }
 
   remove (queue: IndexedQueue): void {
-    if (this.has(queue)) this.#queues.delete(queue.name)
+    this.#queues.delete(queue.name)
   }
 
   nextTask (): number {
@@ -120,7 +120,6 @@ export class NameIndex {
     rows.push(['names', number, encodeTombstone(tombstone), true])
     if (before !== undefined) rows.push(['names', before, undefined])
     undo.push(() => {
-      if (this.#numbers.get(name) !== number) return
       if (before === undefined) this.#numbers.delete(name)
       else this.#numbers.set(name, before)
     })
@@ -131,7 +130,7 @@ export class NameIndex {
     if (number === undefined) return
     this.#numbers.delete(name)
     rows.push(['names', number, undefined])
-    undo.push(() => { if (!this.#numbers.has(name)) this.#numbers.set(name, number) })
+    undo.push(() => { this.#numbers.set(name, number) })
   }
 
   /** @throws StoreError damaged */

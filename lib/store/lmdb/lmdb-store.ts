@@ -1,28 +1,15 @@
 import type { Task } from '../../cloud-tasks/task.js'
-import { GroupCommit, type Batch } from './group-commit.js'
+import { GroupCommit } from './group-commit.js'
 import { readRecord, type OnProgress } from './databases.js'
 import { NameIndex, RecordIndex, idOf, type IndexedQueue } from './record-index.js'
 import { OrphanCleaner } from './orphans.js'
 import { decodeState, decodeTask, encodeQueue, encodeState, encodeTask } from './record-format.js'
+import { addEdit, newBatch, note, repeat, revert, type Edit, type TaskBatch } from './task-batch.js'
 import { openDirectory, type LmdbStoreOptions, type OpenDirectory } from './opening.js'
 import { StoreError } from '../store-error.js'
 import type { LoadProgress, Store, StoredQueue, StoredState, Tombstone } from '../store.js'
 
 export type { LmdbStoreOptions }
-
-/** Changes of pending batches, so that reads see them at once and a failed commit can be rolled back. */
-interface Change {
-  readonly queue: IndexedQueue
-  /** Undefined: removed. */
-  readonly task: Task | undefined
-  /** The task's previous record number in its queue; undefined if it did not exist. */
-  readonly before: number | undefined
-}
-
-interface TaskBatch extends Batch {
-  readonly changes: Map<string, Change>
-  readonly undo: Array<() => void>
-}
 
 /**
  * Stores tasks in a directory. A promise resolves when its change is in the journal and would survive a power failure. Records that still
@@ -62,8 +49,8 @@ export class LmdbStore implements Store {
     const opened = this.#opened = await openDirectory(this.#options, onProgress)
     const { databases, writeAhead, lastKnownAt } = opened
     this.#commits = new GroupCommit<TaskBatch>({
-      begin: batch => ({ ...batch, changes: new Map(), undo: [] }),
-      write: ({ rows, shrinks }) => writeAhead.write(rows, shrinks),
+      begin: newBatch,
+      write: ({ rows, shrinks, failure }) => failure === undefined ? writeAhead.write(rows, shrinks) : Promise.reject(failure),
       onDone: (batch, failed) => { this.#done(batch, failed) }
     })
     return {
@@ -104,7 +91,7 @@ export class LmdbStore implements Store {
       if (queue === undefined || number === undefined) return
       queue.tasks.delete(name)
       this.#erase(batch, number)
-      this.#note(batch, name, { queue, task: undefined, before: number })
+      note(batch, name, { queue, task: undefined, before: number })
     })
   }
 
@@ -123,16 +110,15 @@ export class LmdbStore implements Store {
   }
 
   removeQueue (name: string, tombstone?: Tombstone): Promise<void> {
-    const queue = this.#queues.get(name)
-    const removed = this.#change(batch => {
+    let queue: IndexedQueue | undefined
+    return this.#change(batch => {
       if (tombstone !== undefined) this.#names.remember(batch, tombstone)
-      if (queue === undefined) return
-      this.#queues.remove(queue)
-      batch.undo.push(() => { this.#queues.restore(queue) })
+      const removed = queue = this.#queues.get(name)
+      if (removed === undefined) return
+      this.#queues.remove(removed)
+      batch.undo.push(() => { this.#queues.restore(removed) })
       batch.rows.push(['queues', name, undefined])
-    })
-    if (queue === undefined) return removed
-    return removed.then(() => { this.#orphans.add(queue.tasks.values()) })
+    }).then(() => { if (queue !== undefined) this.#orphans.add(queue.tasks.values()) })
   }
 
   forget (names: readonly string[]): Promise<void> {
@@ -155,13 +141,10 @@ export class LmdbStore implements Store {
     await this.#opened.close()
   }
 
-  /** `edit` must not throw after its first change. */
-  #change (edit: (batch: TaskBatch) => void): Promise<void> {
+  #change (edit: Edit): Promise<void> {
     try {
       const batch = this.#commits.batch()
-      const before = batch.rows.length
-      edit(batch)
-      for (let i = before; i < batch.rows.length; i++) batch.bytes += batch.rows[i]![2]?.length ?? 0
+      addEdit(batch, edit)
       return batch.promise
     } catch (error) {
       return Promise.reject(error)
@@ -189,12 +172,7 @@ export class LmdbStore implements Store {
     if (attempted) batch.rows.push(hasState ? ['states', number, encodeState(task)] : ['states', number, encodeState(task), true])
     else if (hasState) batch.rows.push(['states', number, undefined])
     queue.tasks.set(name, attempted ? -number : number)
-    this.#note(batch, name, { queue, task, before })
-  }
-
-  #note (batch: TaskBatch, name: string, change: Change): void {
-    const earlier = batch.changes.get(name)
-    batch.changes.set(name, earlier?.queue === change.queue ? { ...change, before: earlier.before } : change)
+    note(batch, name, { queue, task, before })
   }
 
   #erase (batch: TaskBatch, kept: number): void {
@@ -219,26 +197,14 @@ export class LmdbStore implements Store {
 
   #done (batch: TaskBatch, failed: boolean): void {
     if (!failed) {
+      batch.edits.length = 0
       this.#recent = batch
       return
     }
-    for (const undo of batch.undo.reverse()) undo()
-    const later = [...this.#commits.open()].reverse()
-    for (const [name, { queue, before }] of batch.changes) {
-      const next = later.find(({ changes }) => changes.has(name))
-      if (next !== undefined) this.#inherit(next, name, queue, before)
-      else if (before === undefined) queue.tasks.delete(name)
-      else queue.tasks.set(name, before)
-    }
-  }
-
-  /** A batch before `next` has failed: the record that it would have removed is there. A new task of that name takes its place. */
-  #inherit (next: TaskBatch, name: string, queue: IndexedQueue, kept: number | undefined): void {
-    const change = next.changes.get(name)!
-    // What a queue that was deleted has left goes with it.
-    if (kept === undefined || change.queue !== queue || Math.abs(change.before ?? 0) === Math.abs(kept)) return
-    this.#erase(next, kept)
-    next.changes.set(name, { ...change, before: kept })
+    const later = [...this.#commits.open()]
+    for (const one of later) revert(one)
+    revert(batch)
+    for (const one of later.reverse()) repeat(one)
   }
 }
 

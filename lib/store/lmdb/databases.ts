@@ -6,7 +6,7 @@ import {
 } from './record-format.js'
 import { waitForFormerWriter } from '../former-writer.js'
 import { StoreError, damaged } from '../store-error.js'
-import { accessProblem, clearNew, type StoreFiles } from './directory.js'
+import { DATABASES, accessProblem, clearNew, type StoreFiles } from './directory.js'
 import type { Tombstone } from '../store.js'
 
 /** The databases of a store, all in one file. */
@@ -46,7 +46,7 @@ export async function openDatabases (directory: string, files: StoreFiles, onPro
   const { data: file } = files
   let root: RootDatabase | undefined
   try {
-    if (!clearNew(directory, files)) {
+    if (!(await clearNew(directory, files))) {
       const problem = await lastingProblem(file, DATABASES, (done, total) => { onProgress('checking tasks.mdb', done, total) })
       if (problem !== undefined) throw new Error(problem)
     }
@@ -239,7 +239,6 @@ function reading (decode: (buffer: Buffer, size: number) => unknown): DatabaseOp
   return { encoder: { encode: (value: Buffer) => value, decode } } as DatabaseOptions
 }
 
-const DATABASES = ['queues', 'tasks', 'states', 'names', 'journal']
 const PROGRESS = 0
 const RUN = 1
 const PROGRESS_BYTES = 25

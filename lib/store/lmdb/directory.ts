@@ -1,10 +1,18 @@
 import { accessSync, constants, mkdirSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
+import { open } from 'lmdb'
 import { createFile, replaceFile, syncDirectory } from '../durable-file.js'
-import { StoreError } from '../store-error.js'
+import { StoreError, damaged } from '../store-error.js'
+import { lmdbFileProblem } from './file-check/lmdb-file.js'
+import { decodeFile, decodeFileHead } from './journal-frame.js'
+import type { Table } from './record-format.js'
 
 /** Version of everything in the directory: files, databases, keys and records. */
 export const FORMAT_VERSION = 4
+
+const RECORDS: readonly Table[] = ['queues', 'tasks', 'states', 'names']
+/** The databases in tasks.mdb. */
+export const DATABASES: readonly string[] = [...RECORDS, 'journal']
 
 /** Paths of the files in a store's directory, except `.gitignore`. */
 export interface StoreFiles {
@@ -32,13 +40,36 @@ export function prepareDirectory (directory: string): StoreFiles {
 }
 
 /**
- * Removes the files of interrupted first starts: nothing in them was acknowledged. Requires the lock. Returns whether the store is new.
+ * Removes the files of interrupted first starts: nothing in them was acknowledged. Requires the lock. Resolves with whether the store is
+ * new.
+ * @throws StoreError damaged, if there are changes in them: then format.json is an older copy of itself
  */
-export function clearNew (directory: string, { format, data }: StoreFiles): boolean {
+export async function clearNew (directory: string, { format, data }: StoreFiles): Promise<boolean> {
   if (readFormat(directory, format)?.state !== 'new') return false
   const journals = readdirSync(directory).filter(name => name.endsWith('.journal')).map(name => join(directory, name))
+  if (journals.some(hasCommits) || await hasRecords(data)) {
+    throw damaged(directory, 'its format.json is that of a new store, and there are changes beside it, as after half a restore')
+  }
   for (const path of [data, `${data}-lock`, ...journals]) rmSync(path, { force: true })
   return true
+}
+
+function hasCommits (journal: string): boolean {
+  const bytes = readFileSync(journal)
+  const head = decodeFileHead(bytes)
+  return head !== undefined && decodeFile(bytes, head).next().done === false
+}
+
+async function hasRecords (data: string): Promise<boolean> {
+  const size = statSync(data, { throwIfNoEntry: false })?.size ?? 0
+  if (await lmdbFileProblem(data, DATABASES) !== undefined) return size > FIRST_BYTES
+  const root = open({ path: data, noSubdir: true, readOnly: true, maxDbs: DATABASES.length })
+  try {
+    const stats = RECORDS.map(name => root.openDB(name, { encoding: 'binary' }).getStats() as { readonly entryCount: number })
+    return stats.some(({ entryCount }) => entryCount > 0)
+  } finally {
+    await root.close()
+  }
 }
 
 /** Number of the last run that was opened; a run is what one process writes between opening the store and its end. 0 if there was none. */
@@ -140,3 +171,5 @@ function parse (text: string): unknown {
 }
 
 const FORMAT = 'fastify-cloud-tasks'
+/** More than a first start writes to tasks.mdb, which is 11 pages of 4 KiB. */
+const FIRST_BYTES = 64 * 1024

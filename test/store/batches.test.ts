@@ -1,0 +1,172 @@
+import { cp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { DEFAULT_QUEUE_SETTINGS } from '../../lib/cloud-tasks/limits.js'
+import { FORMAT_VERSION } from '../../lib/store/lmdb/directory.js'
+import { LmdbStore } from '../../lib/store/lmdb/lmdb-store.js'
+import type { StoreError } from '../../lib/store/store-error.js'
+import { queue as q } from '../support/engine-harness.js'
+import { folder } from '../support/folder.js'
+import { ENOUGH, FailingDisk } from './failing-disk.js'
+import { failed, newTask, now } from './stored-task.js'
+
+const queueOf = (name: string) => ({ name, settings: DEFAULT_QUEUE_SETTINGS, state: 'RUNNING' as const })
+
+/** A store in `directory` that has queue q, and what it has stored. */
+async function opened (t: Test, directory: string) {
+  const disk = new FailingDisk()
+  const store = new LmdbStore({ directory, createJournalFile: path => disk.createFile(path), freeBytes: () => disk.freeBytes() })
+  t.teardown(() => store.close())
+  const { queues, tasks, tombstones } = await store.load()
+  const content = { queues: [...queues], tasks: [...tasks], tombstones: [...tombstones] }
+  if (content.queues.length === 0) await store.putQueue(queueOf(q))
+  return { store, disk, ...content }
+}
+
+/** Makes a change in a commit that fails, and another in the next one, which may fail too. Resolves with the outcome of both. */
+async function inTwoCommits (
+  { store, disk }: { store: LmdbStore, disk: FailingDisk }, failures: 1 | 2,
+  first: (store: LmdbStore) => Promise<void>, second: (store: LmdbStore) => Promise<void>
+): Promise<string[]> {
+  disk.failWrites({ code: 'ENOSPC', written: 'half', times: 1 })
+  disk.hold()
+  const outcome = (change: Promise<void>) => change.then(() => 'stored', (error: StoreError) => error.problem ?? error.message)
+  const outcomes = [outcome(first(store))]
+  await new Promise(resolve => { setImmediate(resolve) })
+  if (failures === 2) disk.setFreeBytes(0, 0)
+  outcomes.push(outcome(second(store)))
+  disk.release()
+  await Promise.all(outcomes)
+  disk.setFreeBytes(ENOUGH, 0)
+  return await Promise.all(outcomes)
+}
+
+t.test('a change that waits for a commit that fails is stored as if that had not been asked for', async t => {
+  const [a, other] = [`${q}/tasks/a`, `${q}-other`]
+  const task = newTask(a)
+
+  t.test('an attempt of a task whose creation fails brings the whole task', async t => {
+    const directory = join(await folder(t), 'store')
+    const one = await opened(t, directory)
+    const outcomes = await inTwoCommits(one, 1, store => store.putTask(task), store => store.putTask(failed(task)))
+    t.strictSame(outcomes, ['full', 'stored'])
+    await one.store.close()
+    t.strictSame((await opened(t, directory)).store.getTask(a), failed(task))
+  })
+
+  t.test('a task whose queue cannot be created is rejected', async t => {
+    const directory = join(await folder(t), 'store')
+    const one = await opened(t, directory)
+    const lost = newTask(`${other}/tasks/a`)
+    const outcomes = await inTwoCommits(one, 1, store => store.putQueue(queueOf(other)), store => store.putTask(lost))
+    t.strictSame(outcomes, ['full', `The store has no queue for task ${lost.name}`])
+    t.equal(one.store.getTask(lost.name), undefined)
+    await one.store.close()
+    t.strictSame((await opened(t, directory)).tasks, [])
+  })
+
+  t.test('a task that is added again after a removal that fails replaces the former', async t => {
+    const directory = join(await folder(t), 'store')
+    const one = await opened(t, directory)
+    await one.store.putTask(failed(task))
+    const newer = { ...task, scheduleAt: now + 1 }
+    t.strictSame(await inTwoCommits(one, 1, store => store.removeTask(a), store => store.putTask(newer)), ['full', 'stored'])
+    await one.store.close()
+    const next = await opened(t, directory)
+    t.equal(next.tasks.length, 1)
+    t.strictSame(next.store.getTask(a), newer)
+  })
+
+  t.test('when both fail all is as before', async t => {
+    const directory = join(await folder(t), 'store')
+    const one = await opened(t, directory)
+    await one.store.putTask(failed(task))
+    t.strictSame(await inTwoCommits(one, 2, store => store.putTask(task), store => store.removeTask(a)), ['full', 'full'])
+    t.strictSame(one.store.getTask(a), failed(task))
+    await one.store.removeTask(a)
+    await one.store.close()
+    t.strictSame((await opened(t, directory)).tasks, [], 'and its end leaves no part of it')
+  })
+
+  t.test('a name that is forgotten in vain and used again is kept once', async t => {
+    const directory = join(await folder(t), 'store')
+    const one = await opened(t, directory)
+    await one.store.removeTask(a, { name: a, until: 5 })
+    const again = { name: a, until: 9 }
+    t.strictSame(await inTwoCommits(one, 1, store => store.forget([a]), store => store.removeTask(a, again)), ['full', 'stored'])
+    await one.store.close()
+    t.strictSame((await opened(t, directory)).tombstones, [again])
+  })
+
+  t.test('a queue that is deleted in vain and given a task keeps all its tasks', async t => {
+    const directory = join(await folder(t), 'store')
+    const one = await opened(t, directory)
+    await one.store.putTask(task)
+    const outcomes = await inTwoCommits(one, 1, store => store.removeQueue(q, { name: q, until: 5 }), store => store.putQueue(queueOf(q)))
+    t.strictSame(outcomes, ['full', 'stored'])
+    t.strictSame(one.store.getTask(a), task)
+    await one.store.putTask(newTask(`${q}/tasks/b`))
+    await one.store.close()
+    const next = await opened(t, directory)
+    t.strictSame(next.tasks.map(({ name }) => name), [a, `${q}/tasks/b`])
+    t.strictSame(next.tombstones, [])
+  })
+})
+
+t.test('a format.json of a new store beside changes is reported as half a restore, and nothing is removed', async t => {
+  const source = join(await folder(t), 'store')
+  const { store } = await opened(t, source)
+  await store.putTask(newTask(`${q}/tasks/a`))
+  const crashed = join(await folder(t), 'crashed')
+  await cp(source, crashed, { recursive: true })
+  await store.close()
+  const format = JSON.stringify({ format: 'fastify-cloud-tasks', version: FORMAT_VERSION, state: 'new' })
+  const cases: Array<[title: string, from: string, change: (directory: string) => Promise<unknown>]> = [
+    ['a database with records', source, async () => {}],
+    ['a journal with commits', crashed, async directory => { await rm(join(directory, 'tasks.mdb')) }],
+    ['a large database that is damaged', source, async directory => { await writeFile(join(directory, 'tasks.mdb'), Buffer.alloc(70_000)) }]
+  ]
+  for (const [title, from, change] of cases) {
+    t.test(title, async t => {
+      const directory = join(await folder(t), 'store')
+      await cp(from, directory, { recursive: true })
+      await rm(join(directory, 'owner.json'), { force: true })
+      await change(directory)
+      await writeFile(join(directory, 'format.json'), format)
+      const contents = async () => await Promise.all(readdirSync(directory).filter(name => !name.endsWith('-lock')).sort()
+        .map(async name => [name, (await readFile(join(directory, name))).toString('base64')]))
+      const before = await contents()
+      await t.rejects(new LmdbStore({ directory }).load(), { name: 'StoreError', problem: 'damaged', message: /format\.json.*half a restore/ })
+      t.strictSame(await contents(), before)
+      if (title !== 'a database with records') return
+      // The copy of format.json that goes with it.
+      await cp(join(source, 'format.json'), join(directory, 'format.json'))
+      t.strictSame((await opened(t, directory)).tasks.length, 1)
+    })
+  }
+
+  t.test('what interrupted first starts leave is no obstacle', async t => {
+    const empty = join(await folder(t), 'store')
+    const first = new LmdbStore({ directory: empty })
+    await first.load()
+    for (const change of [
+      async () => {},
+      async (directory: string) => { await truncate(join(directory, 'tasks.mdb'), 5000) },
+      async (directory: string) => { await rm(join(directory, 'tasks.mdb')) },
+      async (directory: string) => { for (const part of [1, 2]) await writeFile(join(directory, `1-${part}.journal`), '') }
+    ]) {
+      const directory = join(await folder(t), 'store')
+      await cp(empty, directory, { recursive: true })
+      await rm(join(directory, 'owner.json'))
+      await writeFile(join(directory, 'format.json'), format)
+      await change(directory)
+      const { store, queues, disk } = await opened(t, directory)
+      t.equal(disk.hasFailed, false)
+      t.strictSame(queues, [])
+      await store.close()
+      t.strictSame((await opened(t, directory)).queues.length, 1)
+    }
+    await first.close()
+  })
+})

@@ -136,12 +136,16 @@ async function takenOver (directory: string, n: number): Promise<Outcome> {
 
 async function sixStarts (directory: string, n: number): Promise<Outcome> {
   const logs = Array.from({ length: 6 }, (_, i) => join(root, `log-${n}-${i}`))
-  await Promise.all(logs.map(log => once(start(directory, log, 'x', 'once'), 'exit')))
+  const children = logs.map(log => start(directory, log, 'x', 'once'))
+  const ended = Promise.all(children.map(child => once(child, 'exit')))
+  await until(() => logs.every(log => lines(log).length > 0) || children.every(child => child.exitCode !== null))
+  for (const { stdin } of children) stdin!.end()
+  await ended
   const ends = logs.map(log => lines(log)[0] ?? 'nothing')
   const faults = ends.filter(end => end !== 'open' && end !== 'inUse').map(end => `six starts: ${end}`)
-  // One may have ended before another began.
-  if (!ends.includes('open')) faults.push('six starts: none has it')
-  return { acknowledged: ends.filter(end => end === 'open').length, refused: ends.filter(end => end === 'inUse').length, faults }
+  const open = ends.filter(end => end === 'open').length
+  if (open !== 1) faults.push(`six starts: ${open} have it`)
+  return { acknowledged: open, refused: ends.filter(end => end === 'inUse').length, faults }
 }
 
 async function largeBatch (directory: string): Promise<Outcome> {
@@ -196,7 +200,7 @@ function task (id: string, bytes: number) {
 }
 
 function start (...args: string[]): ChildProcess {
-  return spawn(process.execPath, [child, ...args], { stdio: ['ignore', 'ignore', 'inherit'], env: { PATH: process.env['PATH'] } })
+  return spawn(process.execPath, [child, ...args], { stdio: ['pipe', 'ignore', 'inherit'], env: { PATH: process.env['PATH'] } })
 }
 
 function lines (log: string): string[] {

@@ -5,7 +5,8 @@ import type { StoreError } from '../../lib/store/store-error.js'
 import { LmdbStore } from '../../lib/store/lmdb/lmdb-store.js'
 
 // Opens the store in DIRECTORY and stores tasks until it is refused. Writes to LOG `open` or what kept it from that, `ack ID` for each
-// task that was acknowledged, and why it ended. `fault-child.js DIRECTORY LOG PREFIX [once]`; or a worker thread with these as data.
+// task that was acknowledged, and why it ended. `fault-child.js DIRECTORY LOG PREFIX [once]`; `once` stores nothing and ends with its
+// standard input. Or a worker thread with these as data.
 
 const words = isMainThread ? process.argv.slice(2) : workerData as string[]
 const [directory, logFile, prefix, once] = words as [string, string, string, string?]
@@ -35,7 +36,8 @@ try {
     }
   }
   if (once === undefined) await Promise.all(Array.from({ length: 16 }, (_, i) => add(i)))
-  await new Promise(resolve => setTimeout(resolve, 300))
+  // Until its parent has seen how all others ended.
+  else await new Promise(resolve => { process.stdin.once('end', resolve).resume() })
 } catch (error) {
   say((error as StoreError).problem ?? String(error))
 }

@@ -3,7 +3,8 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { DEFAULT_QUEUE_SETTINGS } from '../../lib/cloud-tasks/limits.js'
-import { FORMAT_VERSION } from '../../lib/store/lmdb/directory.js'
+import { openDatabases } from '../../lib/store/lmdb/databases.js'
+import { FORMAT_VERSION, prepareDirectory } from '../../lib/store/lmdb/directory.js'
 import { LmdbStore } from '../../lib/store/lmdb/lmdb-store.js'
 import type { StoreError } from '../../lib/store/store-error.js'
 import { queue as q } from '../support/engine-harness.js'
@@ -112,6 +113,46 @@ t.test('a change that waits for a commit that fails is stored as if that had not
     t.strictSame(next.tasks.map(({ name }) => name), [a, `${q}/tasks/b`])
     t.strictSame(next.tombstones, [])
   })
+})
+
+t.test('a queue that is created after a restart shares no tasks with a former one', async t => {
+  const directory = join(await folder(t), 'store')
+  const gone = `${q}-gone`
+  const one = await opened(t, directory)
+  await one.store.putQueue(queueOf(gone))
+  await one.store.putTasks(Array.from({ length: 600 }, (_, i) => newTask(`${gone}/tasks/${i}`)))
+  await one.store.putTask(newTask(`${q}/tasks/a`))
+  const removed = one.store.removeQueue(gone)
+  const closed = one.store.close()
+  await removed
+  await closed
+  const two = await opened(t, directory)
+  await two.store.putQueue(queueOf(`${q}-new`))
+  await two.store.putQueue(queueOf(gone))
+  await two.store.putTask(newTask(`${q}-new/tasks/b`))
+  await two.store.close()
+  const three = await opened(t, directory)
+  t.strictSame(three.tasks.map(({ name }) => name).sort(), [`${q}-new/tasks/b`, `${q}/tasks/a`])
+  await three.store.close()
+  const databases = await openDatabases(directory, prepareDirectory(directory))
+  t.teardown(() => databases.root.close())
+  t.strictSame([databases.queues.getCount(), databases.tasks.getCount()], [3, 2], 'the tasks of the deleted one are removed')
+})
+
+t.test('while a write is held', async t => {
+  const one = await opened(t, join(await folder(t), 'store'))
+  const a = `${q}/tasks/a`
+  one.disk.hold()
+  const added = one.store.putTask(newTask(a))
+  const removed = one.store.removeQueue(q)
+  t.equal(one.store.getTask(a), undefined, 'a task of a queue that is being removed is not there')
+  let isClosed = false
+  const closed = one.store.close().then(() => { isClosed = true })
+  for (let turn = 0; turn < 20; turn++) await new Promise(resolve => { setImmediate(resolve) })
+  t.equal(isClosed, false, 'closing waits for it')
+  await t.rejects(one.store.putTask(newTask(a)), { name: 'StoreError', problem: 'closed' })
+  one.disk.release()
+  await Promise.all([added, removed, closed])
 })
 
 t.test('a format.json of a new store beside changes is reported as half a restore, and nothing is removed', async t => {

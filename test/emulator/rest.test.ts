@@ -3,8 +3,10 @@ import fc from 'fast-check'
 import t from 'tap'
 import { loadProtos } from '../../lib/emulator/proto/protos.js'
 import { callerCheck } from '../../lib/emulator/rest/caller-check.js'
+import { Parameters } from '../../lib/emulator/rest/parameters.js'
 import { parseSelection, selected } from '../../lib/emulator/rest/partial-response.js'
 import { serveBoth, type RestAnswer } from '../support/emulator-harness.js'
+import { schemas } from '../support/proto-schema.js'
 
 const parent = 'projects/p/locations/l'
 const queue = `${parent}/queues/q`
@@ -116,6 +118,81 @@ t.test('a body may be gzipped, and what it inflates to is bounded', async t => {
     ['two encodings', Buffer.from('{}'), { 'content-encoding': 'gzip, gzip' }, /not supported/]
   ] as const) t.match(await http('POST', `/v2/${queue}/tasks`, payload, headers), { status: 400, code: 'INVALID_ARGUMENT', message }, what)
   t.match(await http('GET', `/v2/${queue}`), { status: 200 }, 'it still answers')
+})
+
+t.test('query parameters are fields of the request, and those of the system are not', async t => {
+  const order = schemas.message('shop.v1.Order')
+  const bound = (query: string): object => {
+    const message = { orderId: 'kept' }
+    new Parameters(query).bind(order, message)
+    return message
+  }
+  t.strictSame(bound('count=5&order_id=a%20b&paid=true&size=SMALL&mask=a,b'), {
+    orderId: 'a b',
+    count: 5,
+    paid: true,
+    size: 'SMALL',
+    mask: { paths: ['a', 'b'] }
+  })
+  const system = [
+    'alt=json', '$alt=json', 'access_token=x', 'callback=x', 'fields=x', '$fields=x', 'key=x', 'oauth_token=x', 'prettyPrint=x', 'quotaUser=x',
+    'uploadType=x', 'upload_protocol=x', '$.xgafv=2', 'xgafv=2', 'userProject=x', '$userProject=x', 'apiVersion=x'
+  ].join('&')
+  t.strictSame(bound(system), { orderId: 'kept' })
+  new Parameters(system).refuseFields()
+  for (const name of ['nothing', 'count.x', '$$alt', 'x$alt']) {
+    for (const call of [() => bound(`${name}=1`), () => { new Parameters(`alt=json&${name}=1`).refuseFields() }]) {
+      t.throws(call, {
+        code: 'INVALID_ARGUMENT',
+        message: `Invalid JSON payload received. Unknown name "${name}": Cannot bind query parameter. ` +
+          `Field '${name}' could not be found in request message.`
+      })
+    }
+  }
+  for (const name of ['first', 'placedAt', 'labels']) t.throws(() => bound(`${name}=1`), { code: 'INVALID_ARGUMENT' }, name)
+  t.throws(() => bound('count=x'), { code: 'INVALID_ARGUMENT' })
+
+  const read = (query: string) => {
+    const { enumsAsNumbers, selector } = new Parameters(query)
+    return [enumsAsNumbers, selector]
+  }
+  t.strictSame(read(''), [false, undefined])
+  t.strictSame(read('fields=&$fields=%20'), [false, undefined])
+  t.strictSame(read('fields=a&$fields=b,c&fields=%20'), [false, 'a,b,c'])
+  t.strictSame(read('alt=json'), [false, undefined])
+  t.strictSame(read('$alt=json;enum-encoding=int'), [true, undefined])
+  t.strictSame(read('alt=json&$alt=json;enum-encoding=int;enum-encoding=int'), [true, undefined])
+  for (const format of ['proto', 'json;', 'xjson', 'json;enum-encoding=string', 'jsonx', '']) {
+    t.throws(() => new Parameters(`alt=${format}`), { code: 'INVALID_ARGUMENT' }, format)
+    t.throws(() => new Parameters(`alt=json&$alt=${format}`), { code: 'INVALID_ARGUMENT' }, format)
+  }
+})
+
+t.test('a selector selects fields by both of their names, at any depth, and below a map or an Any whatever is there', async t => {
+  const order = schemas.message('shop.v1.Order')
+  const json = {
+    orderId: 'a', count: 1, lines: [{ item: 'x', at: 't' }, {}], first: { item: 'y' }, labels: { a: { b: 1 }, c: 2 }, extra: { '@type': 't', z: [1] }
+  }
+  for (const [selector, expected] of [
+    ['orderId', { orderId: 'a' }],
+    ['order_id,count', { orderId: 'a', count: 1 }],
+    ['*', json],
+    ['lines/item', { lines: [{ item: 'x' }, {}] }],
+    ['lines(item,at),first', { lines: [{ item: 'x', at: 't' }, {}], first: { item: 'y' } }],
+    ['first.item,first', { first: { item: 'y' } }],
+    ['first,first.item', { first: { item: 'y' } }],
+    ['labels/a/b', { labels: { a: { b: 1 } } }],
+    ['labels(c)', { labels: { c: 2 } }],
+    ['labels/c/d', { labels: {} }],
+    ['*/item', { lines: [{ item: 'x' }, {}], first: { item: 'y' }, labels: {}, extra: {} }],
+    ['extra/z', { extra: { z: [1] } }],
+    [' count ', { count: 1 }],
+    [`labels${'/x'.repeat(50)}`, { labels: {} }]
+  ] as const) t.strictSame(selected(json, parseSelection(order, selector)), expected, selector)
+  for (const selector of [
+    '', ' ', ',', 'count,', 'count)', '(count)', 'lines(item', 'lines()', 'first/', 'count count', 'count/x', 'placedAt/seconds', 'nothing', 'first/nothing',
+    `labels${'/x'.repeat(51)}`
+  ]) t.throws(() => parseSelection(order, selector), { code: 'INVALID_ARGUMENT' }, selector)
 })
 
 t.test('fields select a part of the response', async t => {

@@ -1,14 +1,12 @@
-import { targetUrl } from '../../cloud-tasks/http-target.js'
 import { parseQueueName, queueNameOf } from '../../cloud-tasks/names.js'
 import { CloudTasksError, statusErrors } from '../../cloud-tasks/status.js'
 import { storedSize } from '../../cloud-tasks/size.js'
-import type { NewTask, Task } from '../../cloud-tasks/task.js'
+import type { Task } from '../../cloud-tasks/task.js'
 import { systemClock, type Clock } from '../../clock/clock.js'
 import type { Engine, StoredQueue } from '../../engine/engine.js'
 import { creationOf, deletionOf, type BatchDuplicates } from './batches.js'
 import { bufferedTask, type HttpBodyMessage } from './buffer.js'
 import { CmekConfigs, type CmekConfigMessage } from './cmek-configs.js'
-import { defaultUrlOf } from './default-url.js'
 import { picked } from '../proto/field-mask.js'
 import { Iam, type PolicyMessage } from './iam.js'
 import { Locations, type LocationMessage } from './locations.js'
@@ -35,16 +33,13 @@ import type {
   UpdateQueueRequest
 } from './requests.js'
 import { readTask, taskMessage } from '../messages/task.js'
+import { TaskCreation, type TaskCreationOptions } from './task-creation.js'
 
-export interface ServiceOptions {
+export interface ServiceOptions extends TaskCreationOptions {
   /** @default systemClock */
   readonly clock?: Clock
-  /** Whether CreateTask creates a missing queue, with default settings. @default false */
-  readonly autoCreateQueues?: boolean
   /** @default 'reject' */
   readonly batchDuplicates?: BatchDuplicates
-  /** URL for tasks that firebase-admin creates without one, see `defaultUrlOf`. @default none: they are rejected */
-  readonly defaultUrl?: string
   /** Receives errors that the caller only sees as INTERNAL. @default process.emitWarning */
   readonly onError?: (error: unknown) => void
 }
@@ -62,6 +57,7 @@ export class Service {
   readonly #cmekConfigs = new CmekConfigs()
   readonly #operations: Operations
   readonly #stats: QueueStats
+  readonly #creation: TaskCreation
 
   constructor (engine: Engine, options: ServiceOptions = {}) {
     const { clock = systemClock } = options
@@ -72,6 +68,7 @@ export class Service {
     this.#locations = new Locations(engine, this.#now)
     this.#operations = new Operations(this.#now, this.toStatusError)
     this.#stats = new QueueStats(engine, this.#now)
+    this.#creation = new TaskCreation(engine, options)
   }
 
   /** Converts anything thrown to the error that the caller gets. */
@@ -177,8 +174,7 @@ export class Service {
   async createTask ({ parent = '', task = {}, responseView, unprefixed }: CreateTaskRequest): Promise<TaskMessage> {
     checkLocation(parent)
     const view = readView(responseView)
-    const wanted = readTask(task)
-    return taskMessage(await this.#create(parent, this.#withUrl(parent, wanted, unprefixed === true)), view)
+    return taskMessage(await this.#creation.create(parent, readTask(task), unprefixed === true), view)
   }
 
   async deleteTask ({ name = '' }: Named): Promise<object> {
@@ -268,32 +264,6 @@ export class Service {
     if (!readMask.some(([first]) => first === 'stats')) return picked(message, readMask)
     return picked({ ...message, stats: this.#stats.of(stored.name) }, readMask)
   }
-
-  /** A task without a URL gets one from its queue's target, or `defaultUrl` where firebase-admin created it. */
-  #withUrl (queue: string, task: NewTask, unprefixed: boolean): NewTask {
-    if (task.httpRequest?.url !== '') return task
-    const { defaultUrl } = this.#options
-    if (unprefixed && defaultUrl !== undefined) {
-      return { ...task, httpRequest: { ...task.httpRequest, url: defaultUrlOf(defaultUrl, queue) } }
-    }
-    const httpTarget = this.#engine.findQueue(queue)?.settings.httpTarget
-    const url = httpTarget === undefined ? undefined : targetUrl(httpTarget)
-    return url === undefined ? task : { ...task, httpRequest: { ...task.httpRequest, url } }
-  }
-
-  async #create (queue: string, task: NewTask): ReturnType<Engine['createTask']> {
-    try {
-      return await this.#engine.createTask(queue, task)
-    } catch (error) {
-      if (this.#options.autoCreateQueues !== true || !isStatusError(error, 'NOT_FOUND')) throw error
-      await this.#engine.createQueue(queue).catch((creationError: unknown) => {
-        // A concurrent call may have created it. A queue that was deleted recently stays missing.
-        if (isStatusError(creationError, 'ALREADY_EXISTS')) return
-        throw isStatusError(creationError, 'FAILED_PRECONDITION') ? error : creationError
-      })
-      return await this.#engine.createTask(queue, task)
-    }
-  }
 }
 
 function sizeWithoutBody (task: Task): number {
@@ -302,10 +272,6 @@ function sizeWithoutBody (task: Task): number {
 
 function warn (error: unknown): void {
   process.emitWarning(error instanceof Error ? error : new Error(String(error)))
-}
-
-function isStatusError (error: unknown, code: CloudTasksError['code']): boolean {
-  return error instanceof CloudTasksError && error.code === code
 }
 
 /** Finds a method by its name in the protos: `CreateTask` is `createTask`. */

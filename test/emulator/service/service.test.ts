@@ -345,3 +345,37 @@ t.test('a queue is read without output-only fields, and a pull queue is rejected
     t.throws(() => readQueue({ httpTarget: bad }), { code: INVALID }, JSON.stringify(bad))
   }
 })
+
+t.test('a task without a URL gets that of its queue, or the default one where firebase-admin creates it', async t => {
+  const { service } = await serve({ defaultUrl: 'http://127.0.0.1:5001/{queue}' })
+  const target = `${parent}/queues/target`
+  const uriOverride = { host: 'w.example' }
+  await service.createQueue({ parent, queue: { name: target, httpTarget: { uriOverride } } })
+  await service.createQueue({ parent, queue: { name: `${parent}/queues/method`, httpTarget: { httpMethod: 'PUT' } } })
+  const created = async (id: string, httpRequest: object, unprefixed?: boolean) => (await service.createTask({
+    parent: `${parent}/queues/${id}`,
+    task: { httpRequest },
+    ...(unprefixed === undefined ? undefined : { unprefixed })
+  })).httpRequest!.url
+  t.equal(await created('target', {}), 'https://w.example/')
+  t.equal(await created('target', { url }), url)
+  t.equal(await created('target', {}, true), 'http://127.0.0.1:5001/target')
+  t.equal(await created('q', { url }, true), url)
+  for (const id of ['q', 'method']) await t.rejects(created(id, {}), { code: INVALID, message: 'HttpRequest.url is required.' })
+  const strict = (await serve()).service
+  await t.rejects(strict.createTask({ parent: queue, task: { httpRequest: {} }, unprefixed: true }), { code: INVALID })
+})
+
+t.test('a missing queue is created with its first task if that is asked for, by many calls at once, and no deleted one', async t => {
+  const { service, engine } = await serve({ autoCreateQueues: true })
+  const create = async (id: string, service_ = service) =>
+    await service_.createTask({ parent: `${parent}/queues/${id}`, task: { httpRequest: { url } } })
+  await Promise.all([create('new'), create('new'), create('new')])
+  t.equal(engine.counts(`${parent}/queues/new`).waiting, 3)
+  await t.rejects(create('a_b'), { code: INVALID })
+  await service.deleteQueue({ name: `${parent}/queues/new` })
+  await t.rejects(create('new'), { code: 'NOT_FOUND' })
+  await t.rejects(service.createTask({ parent: `${parent}/queues/bad` }), { code: INVALID })
+  t.equal(engine.findQueue(`${parent}/queues/bad`), undefined, 'not for an invalid task')
+  await t.rejects(create('new', (await serve()).service), { code: 'NOT_FOUND' })
+})

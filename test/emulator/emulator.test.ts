@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { createLocalJWKSet, jwtVerify, type JSONWebKeySet } from 'jose'
 import t, { type Test } from 'tap'
 import { createEmulator, type Emulator, type EmulatorOptions } from '../../lib/emulator/index.js'
+import { emulatorConfig } from '../../lib/emulator/options.js'
 import { Port } from '../../lib/emulator/port.js'
 import { ManualClock } from '../../lib/clock/manual-clock.js'
 import { grpcClient, type ServedService } from '../support/emulator-harness.js'
@@ -88,6 +89,40 @@ t.test('options are checked, and a message names the option and how to fix it', 
     try { createEmulator(options as EmulatorOptions) } catch (error) { t.match((error as Error).message, says) }
   }
   t.throws(() => createEmulator([] as object), { code: 'FST_TASKS_INVALID_OPTION' })
+  for (const options of [
+    { port: -1 }, { port: 65_536 }, { taskTombstoneSeconds: 36_525 * 86_400 + 1 }, { queues: [5] }, { allowedHosts: 'a' }, { allowedHosts: [5] },
+    ...['', 'a b', 'http://a', 'a:80', 'a/'].map(name => ({ allowedHosts: ['ok', name] })), { appEngineUrl: 'http://h/#x' }, { appEngineUrl: 'xhttp://h' },
+    { defaultUrl: 'http://{queue}:x/' }, { defaultUrl: 'ftp://h' }, { plugin: 5 }, { clock: {} }
+  ]) t.throws(() => createEmulator(options as object), { code: 'FST_TASKS_INVALID_OPTION' }, JSON.stringify(options))
+})
+
+t.test('options that are not set have their defaults, and those at their limits are accepted', async t => {
+  const { logger, onError, clock, ...defaults } = emulatorConfig({})
+  t.strictSame(defaults, {
+    host: '127.0.0.1',
+    allowedHosts: [],
+    port: 8123,
+    queues: [],
+    autoCreateQueues: false,
+    appEngineHost: 'service',
+    defaultUrl: 'http://127.0.0.1:5001/{project}/{location}/{queue}',
+    batchDuplicates: 'reject',
+    taskTombstoneMs: 3_600_000,
+    queueTombstoneMs: 604_800_000
+  })
+  const given = {
+    port: 65_535,
+    allowedHosts: ['A_b.Example-1'],
+    taskTombstoneSeconds: 36_525 * 86_400,
+    queueTombstoneSeconds: 0,
+    appEngineUrl: 'https://h/base',
+    defaultUrl: 'HTTPS://{queue}/'
+  }
+  const { port, allowedHosts, taskTombstoneMs, queueTombstoneMs, appEngineUrl } = emulatorConfig(given)
+  t.strictSame([port, allowedHosts, taskTombstoneMs, queueTombstoneMs, appEngineUrl], [
+    65_535, ['a_b.example-1'], 36_525 * 86_400_000, 0, 'https://h/base'
+  ])
+  t.throws(() => emulatorConfig({ port: -1 }, key => `--${key}`), { message: /'?--port'? must be/ })
 })
 
 t.test('names are rejected for as long as the options say', async t => {

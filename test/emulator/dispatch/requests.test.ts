@@ -74,6 +74,7 @@ t.test('a header that would break the request fails the attempt, and nothing is 
   )
   await refuses(t, dispatcher.dispatch(httpAttempt({ url: 'http://\u009b2J\u202e/' })), 'url')
   await refuses(t, dispatcher.dispatch(httpAttempt({ url: 'http://' })), 'url')
+  await refuses(t, dispatcher.dispatch(httpAttempt({ url: url.replace('http:', 'ftp:') })), 'url')
   await refuses(t, dispatcher.dispatch(httpAttempt({ url: 'http://[x]/' })), 'url')
   await refuses(t, dispatcher.dispatch(httpAttempt({ url: 'http://h:99999/' })), 'url')
   t.equal(requests.length, 0)
@@ -89,6 +90,9 @@ t.test('headers of the connection are left out, and what is beyond ASCII is sent
     Expect: '100-continue',
     Upgrade: 'h2c',
     TE: 'trailers',
+    Trailer: 'X-Sum',
+    'Keep-Alive': 'timeout=5',
+    'Proxy-Connection': 'close',
     'Content-Length': '99',
     'X-Name': 'Zoë 😀',
     'Accept-Encoding': 'br'
@@ -97,7 +101,7 @@ t.test('headers of the connection are left out, and what is beyond ASCII is sent
   const sent = parsed(requests[0]!).headers
   t.equal(Buffer.from(sent['x-name']!, 'latin1').toString(), 'Zoë 😀')
   t.match(sent, { connection: 'keep-alive', 'content-length': '1', 'accept-encoding': 'br' })
-  for (const name of ['transfer-encoding', 'expect', 'upgrade', 'te']) t.notOk(name in sent, name)
+  for (const name of ['transfer-encoding', 'expect', 'upgrade', 'te', 'trailer', 'keep-alive', 'proxy-connection']) t.notOk(name in sent, name)
 })
 
 t.test('an App Engine task goes to the configured URL with the host of its service, and without one it says so', async t => {

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { loadProtos, messageType } from '../../../lib/emulator/proto/protos.js'
+import { normalize, type Version } from '../../../lib/emulator/service/requests.js'
 import { serveBoth } from '../../support/emulator-harness.js'
 
 const parent = 'projects/p/locations/l'
@@ -228,6 +229,43 @@ t.test('fields that this version does not know are logged, once per method, and 
   ])
   t.match(await grpc('PauseQueue', Buffer.concat([text(1, Buffer.from(queue)), text(2, Buffer.from('x'))])), { code: 'OK' })
   t.match(warnings, [/CreateTask/, /PauseQueue was called .* ignored: 2\./])
+})
+
+t.test('requests of both versions become the same: masks are keys, filters are predicates, fields are those of v2', async t => {
+  const { schemas } = await loadProtos()
+  const read = (version: Version, method: string, request: object) => normalize(schemas, version, method, request)
+  const rateLimits = { maxDispatchesPerSecond: 1, maxBurstSize: 7 }
+  const override = { appEngineRoutingOverride: { service: 's' } }
+  for (const [version, method, request, expected] of [
+    ['v2', 'getTask', { name: 'n' }, { name: 'n' }],
+    ['v2', 'batchCreateTasks', { parent: 'p' }, { parent: 'p', version: 'v2' }],
+    ['v2beta3', 'batchDeleteTasks', { parent: 'p' }, { parent: 'p', version: 'v2beta3' }],
+    ['v2', 'createQueue', { queue: { name: 'n', rateLimits } }, { queue: { name: 'n', rateLimits: { maxDispatchesPerSecond: 1 } } }],
+    ['v2', 'createQueue', { queue: { name: 'n' } }, { queue: { name: 'n' } }],
+    ['v2beta3', 'createQueue', { queue: { rateLimits, appEngineHttpQueue: override } }, { queue: { rateLimits, ...override } }],
+    ['v2beta3', 'createQueue', { queue: { name: 'n', appEngineHttpQueue: {} } }, { queue: { name: 'n' } }],
+    ['v2beta3', 'updateQueue', {
+      updateMask: { paths: ['app_engine_http_queue', 'appEngineHttpQueue.appEngineRoutingOverride.service', 'retry_config.max_attempts'] }
+    }, {
+      updateMask: [['appEngineRoutingOverride'], ['appEngineRoutingOverride', 'service'], ['retryConfig', 'maxAttempts']]
+    }],
+    ['v2beta3', 'getQueue', { readMask: { paths: ['stats.tasks_count'] } }, { readMask: [['stats', 'tasksCount']] }],
+    ['v2', 'listQueues', { filter: ' ' }, { filter: ' ' }],
+    ['v2', 'setIamPolicy', { updateMask: { paths: ['bindings'] } }, { updateMask: [['bindings']] }],
+    ['v2', 'updateCmekConfig', { updateMask: { paths: ['kms_key'] } }, { updateMask: [['kmsKey']] }]
+  ] as const) t.strictSame(read(version, method, request), expected, `${version} ${method} ${JSON.stringify(request)}`)
+  for (const [method, filter, message] of [
+    ['listQueues', 'state: PAUSED', { state: 'PAUSED' }],
+    ['listLocations', 'location_id = l', { locationId: 'l' }]
+  ] as const) {
+    const { matches } = read('v2', method, { filter }) as { matches: (message: object) => boolean }
+    t.strictSame([matches(message), matches({})], [true, false], method)
+  }
+  for (const [version, method, request] of [
+    ['v2', 'getQueue', { readMask: { paths: ['stats'] } }],
+    ['v2', 'updateQueue', { updateMask: { paths: ['appEngineHttpQueue'] } }],
+    ['v2', 'listQueues', { filter: 'nothing: 1' }]
+  ] as const) t.throws(() => read(version, method, request), { code: 'INVALID_ARGUMENT' }, method)
 })
 
 function varint (value: number): Buffer {

@@ -64,7 +64,7 @@ export class Port {
   }
 }
 
-/** Undefined while there are too few bytes to tell. */
+/** Undefined while there are too few bytes to decide. */
 function startsWith (bytes: Buffer, prefix: Buffer): boolean | undefined {
   const length = Math.min(bytes.length, prefix.length)
   if (!bytes.subarray(0, length).equals(prefix.subarray(0, length))) return false

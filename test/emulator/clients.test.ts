@@ -190,7 +190,7 @@ t.test('plain curl works', { skip: noCurl }, async t => {
 })
 
 t.test(
-  "auth: 'emulator' needs no account, verifies tokens whatever name leads to the emulator, and is what the warning advises",
+  "auth: 'emulator' needs no account, verifies tokens by any name of the emulator, and is advised",
   async t => {
     const emulator = await listening(t, { queues: [queue] })
     const warnings = (lines: string[]) => lines.map(line => (JSON.parse(line) as { msg: string }).msg)

@@ -168,7 +168,7 @@ t.test('query parameters are fields of the request, and those of the system are 
   }
 })
 
-t.test('a selector selects fields by both of their names, at any depth, and below a map or an Any whatever is there', async t => {
+t.test('a selector selects fields by both of their names, at any depth, and any key of a map or an Any', async t => {
   const order = schemas.message('shop.v1.Order')
   const json = {
     orderId: 'a', count: 1, lines: [{ item: 'x', at: 't' }, {}], first: { item: 'y' }, labels: { a: { b: 1 }, c: 2 }, extra: { '@type': 't', z: [1] }
@@ -275,7 +275,7 @@ t.test("NaN and infinity are rejected in a queue's settings", async t => {
   }
 })
 
-t.test("a token of a queue's target is cleared by a mask of its fields, and replaced by one of the other kind", async t => {
+t.test("a token of a queue's target is cleared by a mask of its fields, and replaced by the other kind", async t => {
   const { http, grpc } = await serveBoth(t)
   const tokens = {
     oidcToken: { serviceAccountEmail: 'a@x', audience: 'aud' },

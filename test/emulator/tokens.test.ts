@@ -17,7 +17,7 @@ function issuing (): { tokens: TokenIssuer, clock: ManualClock } {
   return { tokens: new TokenIssuer({ clock, key, issuer: () => issuer }), clock }
 }
 
-t.test('an ID token names issuer, audience and account, is valid for an hour, and is verified with the published key', async t => {
+t.test('an ID token names issuer, audience and account, is valid for an hour, and fits the published key', async t => {
   const { tokens, clock } = issuing()
   clock.set(clock.now() + 999)
   const keys = await tokens.keys() as JSONWebKeySet

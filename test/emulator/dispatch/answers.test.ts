@@ -13,7 +13,7 @@ import type { Answer } from '../../../lib/engine/engine.js'
 import { ManualClock } from '../../../lib/clock/manual-clock.js'
 import { refuses, attempt, createDispatcher, httpAttempt, rawTarget, urlOf, listen, OK, QUEUE } from '../../support/raw-target.js'
 
-t.test('a target may send 100 Continue before its answer, however the bytes arrive, and its connection is reused', async t => {
+t.test('a target may send 100 Continue before its answer, in any pieces, and its connection is reused', async t => {
   const text = 'HTTP/1.1 100 Continue'
   const answer = `${text}\r\n\r\n${text}\r\nX-A: b\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: ${2 * text.length}\r\n\r\n`
   let arrival = async (socket: Socket): Promise<void> => { socket.write(answer + text + text) }
@@ -298,7 +298,7 @@ t.test('an App Engine target that rejects its production host gets a hint', asyn
   for (const status of [401, 404, 500]) t.equal(hint('service', status, { appEngineHttpRequest }), '')
 })
 
-t.test('the error of a connection says what is wrong in one line, and a target with several addresses has that of the first', async t => {
+t.test('an error of a connection is described in one line; of several addresses, that of the first', async t => {
   const coded = (code: string, message = 'x'): Error => Object.assign(new Error(message), { code })
   const parserError = Object.assign(new Error('Expected HTTP/'), { code: 'HPE_INVALID_CONSTANT', name: 'HTTPParserError' })
   for (const [error, kind, message] of [

@@ -104,7 +104,7 @@ t.test('headers of the connection are left out, and what is beyond ASCII is sent
   for (const name of ['transfer-encoding', 'expect', 'upgrade', 'te', 'trailer', 'keep-alive', 'proxy-connection']) t.notOk(name in sent, name)
 })
 
-t.test('an App Engine task goes to the configured URL with the host of its service, and without one it says so', async t => {
+t.test('an App Engine task goes to the configured URL with the host of its service; without one it fails', async t => {
   const { url, requests } = await rawTarget(t, () => OK)
   const dispatcher = createDispatcher(t, { appEngine: { url: `${url}/base/`, host: 'service' } })
   const request = {

@@ -218,7 +218,7 @@ t.test('fields that a schema lacks are found at any depth, with their numbers', 
   ] as const) t.strictSame(unknownFields(order, new Uint8Array(bytes)), found, JSON.stringify(bytes))
 })
 
-t.test("unknown fields of Google's messages are found wherever they are, and any bytes are read to their end", async t => {
+t.test("unknown fields of Google's messages are found anywhere, and any bytes are read to their end", async t => {
   const { definitions, schemas } = await loadProtos()
   const schema = schemas.message('google.cloud.tasks.v2.CreateTaskRequest')
   const wire = messageType(definitions, schema.fullName)

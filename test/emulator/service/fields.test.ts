@@ -231,7 +231,7 @@ t.test('fields that this version does not know are logged, once per method, and 
   t.match(warnings, [/CreateTask/, /PauseQueue was called .* ignored: 2\./])
 })
 
-t.test('requests of both versions become the same: masks are keys, filters are predicates, fields are those of v2', async t => {
+t.test('requests of both versions become the same: masks are keys, filters are predicates', async t => {
   const { schemas } = await loadProtos()
   const read = (version: Version, method: string, request: object) => normalize(schemas, version, method, request)
   const rateLimits = { maxDispatchesPerSecond: 1, maxBurstSize: 7 }

@@ -87,7 +87,7 @@ t.test('all settings of a queue come back as they were given, over both interfac
   }
 })
 
-t.test('UpdateQueue changes what its mask names, resets what is named and absent, and creates what is missing', async t => {
+t.test('UpdateQueue changes what its mask names, resets what is absent, and creates a missing queue', async t => {
   const { http, grpc } = await serveBoth(t)
   const name = `${parent}/queues/u`
   t.match(

@@ -63,7 +63,7 @@ t.test('times and durations are the same numbers in both directions', async t =>
   t.throws(() => readDuration('Queue.f', { seconds: 1, nanos: -1 }), { code: INVALID, message: /^Queue\.f / })
 })
 
-t.test('a batch runs once for each request id and queue, which is case-insensitive, and its operation is remembered', async t => {
+t.test('a batch runs once for each request id and queue, and its operation is remembered', async t => {
   const { service, clock } = await serve({ batchDuplicates: 'report' })
   const start = { seconds: clock.now() / 1000, nanos: 0 }
   await service.createQueue({ parent, queue: { name: `${queue}2` } })
@@ -366,7 +366,7 @@ t.test('a task without a URL gets that of its queue, or the default one where fi
   await t.rejects(strict.createTask({ parent: queue, task: { httpRequest: {} }, unprefixed: true }), { code: INVALID })
 })
 
-t.test('a missing queue is created with its first task if that is asked for, by many calls at once, and no deleted one', async t => {
+t.test('a missing queue is created with its first task where that is configured, a deleted one is not', async t => {
   const { service, engine } = await serve({ autoCreateQueues: true })
   const create = async (id: string, service_ = service) =>
     await service_.createTask({ parent: `${parent}/queues/${id}`, task: { httpRequest: { url } } })

@@ -141,7 +141,7 @@ t.test('purge removes earlier tasks and no later ones, and returns its time', as
   )
 })
 
-t.test('a batch with a name that exists is rejected, though its other tasks are created, once per request id', async t => {
+t.test('a batch with a name that exists is rejected, but creates its other tasks, once per request id', async t => {
   for (const version of ['v2', 'v2beta3']) {
     const { http, grpc } = await serveBoth(t, { engine: { started: false } })
     const taskOf = (id: string) => ({
@@ -171,7 +171,7 @@ t.test('a batch with a name that exists is rejected, though its other tasks are 
   }
 })
 
-t.test('duplicates of a batch are reported in its operation where that is asked for, once for each request id', async t => {
+t.test('duplicates of a batch are reported in its operation where that is configured, once per request id', async t => {
   const { http, grpc } = await serveBoth(t, { batchDuplicates: 'report', engine: { started: false } })
   const requestId = '3f1b6c1e-7a54-4f4b-9b5d-0c1d2e3f4a5b'
   const requests = ['a', 'a', 'b'].map(id => ({ parent: queue, task: { name: `${queue}/tasks/${id}`, httpRequest: { url } } }))
@@ -252,9 +252,9 @@ t.test('a task is read without what is empty or output-only, and shown with what
     [{ appEngineHttpRequest: { relativeUri: '/x', httpMethod: 'PUT', headers: { a: 'b' }, body, appEngineRouting: routing } }, {
       appEngineHttpRequest: { relativeUri: '/x', httpMethod: 'PUT', headers: { a: 'b' }, body, appEngineRouting: routing }
     }],
-    [{ scheduleTime: {}, dispatchDeadline: { seconds: 15, nanos: 500_000_000 }, retryConfig: { maxAttempts: 0, maxDoublings: 2, maxBackoff: {} } }, {
+    [{ dispatchDeadline: { seconds: 15, nanos: 500_000_000 } }, { dispatchDeadlineMs: 15_500 }],
+    [{ scheduleTime: {}, retryConfig: { maxAttempts: 0, maxDoublings: 2, maxBackoff: {} } }, {
       scheduleAt: 0,
-      dispatchDeadlineMs: 15_500,
       retryConfig: { maxDoublings: 2, maxBackoffSeconds: 0 }
     }]
   ] as const) t.strictSame(readTask(message), task, JSON.stringify(message))

@@ -3,24 +3,16 @@ import { dispatchHeaders } from '../cloud-tasks/headers.js'
 import { withOverrides } from '../cloud-tasks/http-target.js'
 import type { Task } from '../cloud-tasks/task.js'
 import type { Answer, Attempt, Dispatcher } from './dispatcher.js'
-import type { Clock } from '../clock/clock.js'
-import type { ErrorContext, WriteBehind } from './write-behind.js'
-import type { EndOfTask, Observers } from './observers.js'
-import type { ExpiryReports, Retention } from './expiry.js'
+import { AGAIN_MS, Endings, type EndingsOptions } from './endings.js'
+import type { Retention } from './expiry.js'
+import { InFlight } from './memory/in-flight.js'
+import type { EndOfTask } from './observers.js'
 import { afterDispatch, afterFailure, afterUndelivered, isGivenUp, isSuccess, type AttemptEnd, type AttemptStart } from './transitions.js'
-import type { TaskEntry, TaskQueue } from './task-queue.js'
+import type { TaskEntry, TaskQueue } from './memory/task-queue.js'
 
-export interface AttemptsOptions {
-  readonly clock: Clock
-  readonly writeBehind: WriteBehind
+export interface AttemptsOptions extends EndingsOptions {
   readonly dispatch: Dispatcher
-  readonly observers: Observers
   readonly retention: Retention
-  readonly expiryReports: ExpiryReports
-  readonly onExpired: (task: Task) => unknown
-  readonly onError: (error: unknown, where: ErrorContext) => void
-  /** Called when a slot of the queue becomes free, or the due time of one of its tasks changes. */
-  readonly onEnd: (queue: TaskQueue) => void
 }
 
 /** A running attempt. */
@@ -43,11 +35,12 @@ interface Running {
  */
 export class Attempts {
   readonly #options: AttemptsOptions
-  #running = 0
-  #onIdle: Array<() => void> = []
+  readonly #inFlight = new InFlight()
+  readonly #endings: Endings
 
   constructor (options: AttemptsOptions) {
     this.#options = options
+    this.#endings = new Endings(options, this.#inFlight)
   }
 
   /**
@@ -58,10 +51,10 @@ export class Attempts {
     const { clock, writeBehind } = this.#options
     const now = clock.now()
     queue.due.remove(entry)
-    const before = this.#read(queue, entry, now)
+    const before = this.#endings.read(queue, entry)
     if (before === undefined) return undefined
     if (entry.attempts === 0 && this.#options.retention.hasExpired(entry, now)) {
-      this.#expire(queue, entry, before)
+      this.#endings.expire(queue, entry, before)
       return undefined
     }
 
@@ -70,7 +63,7 @@ export class Attempts {
     entry.unstored = dispatched
     entry.attempts++
     queue.running++
-    this.#running++
+    this.#inFlight.enter()
     writeBehind.sweep()
     const attempt = attemptOf(queue, dispatched, now)
     const start = { scheduleAt: before.scheduleAt, dispatchAt: now, forced, lastAttempt: before.lastAttempt }
@@ -81,13 +74,13 @@ export class Attempts {
   /** Ends an expired task, if the store can read it. */
   expire (queue: TaskQueue, entry: TaskEntry): void {
     queue.due.remove(entry)
-    const task = this.#read(queue, entry, this.#options.clock.now())
-    if (task !== undefined) this.#expire(queue, entry, task)
+    const task = this.#endings.read(queue, entry)
+    if (task !== undefined) this.#endings.expire(queue, entry, task)
   }
 
   /** Resolves when no attempt is running. */
   async idle (): Promise<void> {
-    if (this.#running > 0) await new Promise<void>(resolve => { this.#onIdle.push(resolve) })
+    await this.#inFlight.idle()
   }
 
   #send (running: Running): void {
@@ -157,15 +150,15 @@ export class Attempts {
         ...(details.text === undefined ? undefined : { text: details.text })
       })
     }
-    if (end === 'expired') this.#expire(queue, entry, running.dispatched)
-    else if (end !== undefined) this.#end(queue, entry, end)
+    if (end === 'expired') this.#endings.expire(queue, entry, running.dispatched)
+    else if (end !== undefined) this.#endings.end(queue, entry, end)
     this.#leave(queue)
   }
 
   /** Returns the end of the task, or schedules its retry. */
   #fail (queue: TaskQueue, entry: TaskEntry, start: AttemptStart, result: AttemptEnd, now: number): EndOfTask | undefined {
     const { writeBehind } = this.#options
-    const before = this.#read(queue, entry, now)
+    const before = this.#endings.read(queue, entry)
     if (before === undefined) return undefined
     const retry = before.retryConfig ?? queue.stored.settings.retryConfig
     const task = afterFailure(before, start, result, retry, now)
@@ -186,7 +179,7 @@ export class Attempts {
     const now = clock.now()
     queue.running--
     entry.attempts--
-    if (queue.owns(entry) && this.#restore(running, now) && entry.attempts === 0) {
+    if (queue.owns(entry) && this.#restore(running) && entry.attempts === 0) {
       // With a delay, because the target would be called in a tight loop if dispatching continues.
       queue.due.schedule(entry, dueAt(entry, Math.max(start.scheduleAt, now + AGAIN_MS), now))
     }
@@ -195,13 +188,13 @@ export class Attempts {
   }
 
   /** Returns false when the store cannot read the task. */
-  #restore ({ queue, entry, start, dispatched, unstored }: Running, now: number): boolean {
+  #restore ({ queue, entry, start, dispatched, unstored }: Running): boolean {
     if (entry.unstored === dispatched) {
       // The task has not changed otherwise, so the store has, or is about to have, its previous state.
       entry.unstored = unstored
       return true
     }
-    const task = this.#read(queue, entry, now)
+    const task = this.#endings.read(queue, entry)
     if (task === undefined) return false
     this.#options.writeBehind.replace(entry, afterUndelivered(task, start))
     return true
@@ -210,58 +203,7 @@ export class Attempts {
   /** Frees a slot. */
   #leave (queue: TaskQueue): void {
     this.#options.onEnd(queue)
-    this.#running--
-    if (this.#running > 0) return
-    const waiting = this.#onIdle
-    this.#onIdle = []
-    for (const resolve of waiting) resolve()
-  }
-
-  #end (queue: TaskQueue, entry: TaskEntry, why: EndOfTask): Promise<boolean> {
-    const { writeBehind, observers } = this.#options
-    queue.remove(entry)
-    // An entry in the old generation would keep the task alive until a full garbage collection.
-    entry.unstored = undefined
-    const stored = writeBehind.remove(entry)
-    if (!observers.none) observers.notify('ended', entry.name, why)
-    return stored
-  }
-
-  /**
-   * Ends a task without an attempt, and calls `onExpired` after its end is stored, so that it is not called again after a crash. It
-   * occupies a slot until then, so that the number of concurrent expirations is limited.
-   */
-  #expire (queue: TaskQueue, entry: TaskEntry, task: Task): void {
-    const { expiryReports, onExpired, onError } = this.#options
-    expiryReports.add(entry.name)
-    queue.running++
-    this.#running++
-    this.#end(queue, entry, 'expired')
-      .then(stored => stored ? onExpired(task) : undefined)
-      .catch(error => { onError(error, { during: 'expire', name: entry.name }) })
-      .finally(() => {
-        queue.running--
-        this.#leave(queue)
-      })
-  }
-
-  /**
-   * The task's newest state. If the store fails to read it, the error is reported and the task is due again in a second; in a minute if
-   * its record is damaged, because another attempt does not change that.
-   */
-  #read (queue: TaskQueue, entry: TaskEntry, now: number): Task | undefined {
-    const { writeBehind } = this.#options
-    try {
-      const task = writeBehind.read(entry)
-      if (task !== undefined) return task
-      queue.remove(entry)
-      throw new Error(`The store has lost task ${entry.name}`)
-    } catch (error) {
-      writeBehind.report(error, entry.name)
-      const againMs = (error as { readonly problem?: unknown }).problem === 'damaged' ? DAMAGED_AGAIN_MS : AGAIN_MS
-      if (entry.attempts === 0 && queue.owns(entry)) queue.due.schedule(entry, now + againMs)
-      return undefined
-    }
+    this.#inFlight.leave()
   }
 }
 
@@ -288,7 +230,3 @@ function endOf (answer: Answer): AttemptEnd | undefined {
   if (status === 0) return 'unreachable'
   return Number.isInteger(status) && status >= 100 && status <= 999 ? status : undefined
 }
-
-/** Delay after which a task is retried that could not be read, or whose attempt was not delivered. */
-const AGAIN_MS = 1000
-const DAMAGED_AGAIN_MS = 60_000

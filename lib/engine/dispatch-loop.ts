@@ -1,7 +1,7 @@
 import type { AsyncResource } from 'node:async_hooks'
 import type { Clock } from '../clock/clock.js'
-import { DueHeap } from './due-heap.js'
-import type { TaskQueue } from './task-queue.js'
+import { DueHeap } from './memory/due-heap.js'
+import type { TaskQueue } from './memory/task-queue.js'
 
 /**
  * Decides which queue dispatches next. A queue is in one of three states: ready (it can dispatch now), waiting for a time (its

@@ -1,5 +1,5 @@
 import type { Clock } from '../clock/clock.js'
-import type { TaskEntry } from './task-queue.js'
+import type { TaskEntry } from './memory/task-queue.js'
 
 /**
  * Decides which tasks have expired, after a retention of 31 days. A wall clock that is far ahead of the last known time is not trusted:

@@ -4,14 +4,13 @@ import { parseLocationName, parseQueueName } from '../cloud-tasks/names.js'
 import { statusErrors } from '../cloud-tasks/status.js'
 import type { NewQueueSettings, QueueSettings } from '../cloud-tasks/task.js'
 import type { Clock } from '../clock/clock.js'
-import type { DueHeap } from './due-heap.js'
-import type { WriteBehind } from './write-behind.js'
-import type { NameMap } from '../store/name-map.js'
-import type { Observers } from './observers.js'
-import { pageSize, type TaskPageQuery } from './task-pages.js'
-import { TaskQueue, type TaskEntry } from './task-queue.js'
-import type { DispatchLoop } from './dispatch-loop.js'
 import type { Store, StoredQueue } from '../store/store.js'
+import type { DispatchLoop } from './dispatch-loop.js'
+import type { Observers } from './observers.js'
+import type { WriteBehind } from './write-behind.js'
+import { Purges } from './purges.js'
+import { queuePage, type QueuePage, type QueueQuery } from './memory/queue-pages.js'
+import { TaskQueue } from './memory/task-queue.js'
 
 export interface QueuesOptions {
   readonly store: Store
@@ -28,24 +27,16 @@ export interface QueuesOptions {
 /** Derives a queue's new settings from its current ones, which are undefined for a missing queue. If it throws, nothing changes. */
 export type SettingsChange = (settings: QueueSettings | undefined) => NewQueueSettings
 
-export interface QueueQuery extends TaskPageQuery {
-  /** Filters the queues. */
-  readonly matches?: (queue: StoredQueue) => boolean
-}
-
-export interface QueuePage {
-  readonly queues: readonly StoredQueue[]
-  readonly nextPageToken?: string
-}
-
 /** The queues of an engine. Changes are serialized, because each builds on the previous one. */
 export class Queues {
   readonly #options: QueuesOptions
   readonly #queues = new Map<string, TaskQueue>()
+  readonly #purges: Purges
   #changes: Promise<unknown> = Promise.resolve()
 
   constructor (options: QueuesOptions) {
     this.#options = options
+    this.#purges = new Purges(options.clock, options.writeBehind)
   }
 
   /** Adds the queues in the store. */
@@ -71,20 +62,10 @@ export class Queues {
   }
 
   /** The queues of `projects/P/locations/L`, in lexicographic order. */
-  list (parent: string, page: QueueQuery): QueuePage {
+  list (parent: string, query: QueueQuery): QueuePage {
     if (parseLocationName(parent) === undefined) throw statusErrors.locationName()
-    const after = page.pageToken ? decodeToken(page.pageToken) : ''
-    const names = [...this.#queues.keys()].filter(name => name.startsWith(`${parent}/queues/`) && name > after).sort()
-    const size = pageSize(page.pageSize, MAX_PAGE)
-    const queues: StoredQueue[] = []
-    for (const name of names) {
-      const { stored } = this.#queues.get(name)!
-      if (page.matches?.(stored) === false) continue
-      // One more than requested shows that there is a next page.
-      if (queues.length === size) return { queues, nextPageToken: encodeToken(queues.at(-1)!.name) }
-      queues.push(stored)
-    }
-    return { queues }
+    const prefix = `${parent}/queues/`
+    return queuePage([...this.#queues.values()].filter(({ name }) => name.startsWith(prefix)), query)
   }
 
   create (name: string, settings: NewQueueSettings | undefined): Promise<StoredQueue> {
@@ -161,25 +142,20 @@ export class Queues {
   }
 
   async purge (name: string): Promise<StoredQueue> {
-    const { clock, writeBehind, dispatchLoop } = this.#options
+    const { clock, dispatchLoop, observers } = this.#options
     const queue = this.get(name)
     const purgedAt = clock.now()
-    const removal = writeBehind.track(this.#removePurged(queue, queue.purge()))
-    this.#options.observers.notify('emptied', name)
+    const removal = this.#purges.purge(queue)
+    observers.notify('emptied', name)
     dispatchLoop.changed(queue)
     const change = this.#change(async () => await this.#replace(this.get(name), { purgedAt }))
     const [stored] = await Promise.all([change, removal])
     return stored
   }
 
-  /** Removes a purged task now, if its name is needed before its turn. */
+  /** Removes a purged task from the store now, if its name is needed before its turn. */
   removePurged (queue: TaskQueue, name: string): void {
-    for (const tasks of queue.purged) {
-      const entry = tasks.get(name)
-      if (entry === undefined) continue
-      tasks.delete(name)
-      this.#options.writeBehind.remove(entry)
-    }
+    this.#purges.removeNow(queue, name)
   }
 
   /** Resolves when no change is pending. */
@@ -223,48 +199,8 @@ export class Queues {
     queue.deleted = deleted
     this.#options.dispatchLoop.changed(queue)
   }
-
-  /** In slices, because a million removals at once would block the event loop. */
-  async #removePurged (queue: TaskQueue, { tasks, due }: ReturnType<TaskQueue['purge']>): Promise<void> {
-    const { clock, writeBehind } = this.#options
-    let slice: Array<Promise<unknown>> = []
-    for (const entry of inStoredOrder(tasks, due)) {
-      if (!tasks.delete(entry.name)) continue
-      slice.push(writeBehind.remove(entry))
-      if (slice.length < SLICE) continue
-      await Promise.all(slice)
-      slice = []
-      await new Promise<void>(resolve => { clock.setImmediate(resolve) })
-    }
-    queue.purged.delete(tasks)
-    await Promise.all(slice)
-  }
-}
-
-/**
- * All tasks, waiting ones first, running ones last. Most were stored in due order, and removing records in the order in which they were
- * stored is much cheaper on disk than in random order.
- */
-function * inStoredOrder (tasks: NameMap<TaskEntry>, due: DueHeap<TaskEntry>): Generator<TaskEntry, void> {
-  yield * due.values()
-  yield * tasks.values()
 }
 
 function checkName (name: string): void {
   if (parseQueueName(name) === undefined) throw statusErrors.queueName()
 }
-
-function encodeToken (name: string): string {
-  return Buffer.from(name).toString('base64url')
-}
-
-function decodeToken (token: string): string {
-  const name = Buffer.from(token, 'base64url').toString()
-  if (parseQueueName(name) === undefined) throw statusErrors.pageToken()
-  return name
-}
-
-/** The documented limit of ListQueues. */
-const MAX_PAGE = 9800
-
-const SLICE = 500

@@ -11,8 +11,8 @@ import type { DispatchLoop } from './dispatch-loop.js'
 import type { Retention } from './expiry.js'
 import type { Observers } from './observers.js'
 import type { Queues } from './queues.js'
-import { TaskPager, type TaskPageQuery } from './task-pages.js'
-import { TaskEntry, type TaskQueue } from './task-queue.js'
+import { TaskPager, type TaskPageQuery } from './memory/task-pages.js'
+import { TaskEntry, type TaskQueue } from './memory/task-queue.js'
 import type { WriteBehind } from './write-behind.js'
 
 export interface TasksOptions {

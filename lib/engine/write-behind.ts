@@ -1,8 +1,9 @@
 import type { Task } from '../cloud-tasks/task.js'
 import type { Clock } from '../clock/clock.js'
-import type { TaskEntry } from './task-queue.js'
 import type { Store, Tombstone } from '../store/store.js'
-import { Tombstones } from './tombstones.js'
+import { InFlight } from './memory/in-flight.js'
+import type { TaskEntry } from './memory/task-queue.js'
+import { Tombstones } from './memory/tombstones.js'
 
 /** The context of an error that no caller receives. */
 export interface ErrorContext {
@@ -39,8 +40,7 @@ export class WriteBehind {
   #closed = false
   /** Errors since the last report, by kind. */
   readonly #reports = new Map<string, { at: number, count: number }>()
-  #writing = 0
-  #onIdle: Array<() => void> = []
+  readonly #writes = new InFlight()
 
   constructor (options: WriteBehindOptions) {
     this.#options = options
@@ -92,7 +92,7 @@ export class WriteBehind {
   /** Retries failed writes once, then waits until nothing is being written. */
   async settle (): Promise<void> {
     this.#retryFailed(Infinity)
-    if (this.#writing > 0) await new Promise<void>(resolve => { this.#onIdle.push(resolve) })
+    await this.#writes.idle()
   }
 
   /** Call it after the last change. Leaves no timer. */
@@ -104,9 +104,9 @@ export class WriteBehind {
 
   /** Makes `settle` wait for a write, and reports its failure. Never rejects: resolves with whether it succeeded. */
   track (write: Promise<unknown>, name?: string): Promise<boolean> {
-    this.#writing++
+    this.#writes.enter()
     return write.then(() => {
-      this.#written()
+      this.#writes.leave()
       return true
     }, error => {
       if (name !== undefined) {
@@ -114,7 +114,7 @@ export class WriteBehind {
         this.#scheduleRetry()
       }
       this.report(error, name)
-      this.#written()
+      this.#writes.leave()
       return false
     })
   }
@@ -178,14 +178,6 @@ export class WriteBehind {
     if (entry === undefined) this.#write(name, this.#options.store.removeTask(name, this.names.get(name)))
     else if (entry.unstored !== undefined && entry.attempts === 0) this.#put(entry, entry.unstored)
     else if (entry.unstored !== undefined) this.#failedWrites.add(name)
-  }
-
-  #written (): void {
-    this.#writing--
-    if (this.#writing > 0) return
-    const waiting = this.#onIdle
-    this.#onIdle = []
-    for (const resolve of waiting) resolve()
   }
 }
 

@@ -1,7 +1,7 @@
 import { queueNameOf, shortId } from '../cloud-tasks/names.js'
 import type { Task } from '../cloud-tasks/task.js'
 import { reservedHeader } from '../delivery/headers.js'
-import { DueHeap, type Due } from '../engine/due-heap.js'
+import { DueHeap, type Due } from '../engine/memory/due-heap.js'
 import type { AttemptReport, Engine } from '../engine/engine.js'
 import type { RegisteredTask } from '../registry/registry.js'
 import type { LocalTransport } from '../transport/local.js'

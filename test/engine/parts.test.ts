@@ -1,10 +1,10 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { ManualClock } from '../../lib/clock/manual-clock.js'
-import { DueHeap, type Due } from '../../lib/engine/due-heap.js'
+import { DueHeap, type Due } from '../../lib/engine/memory/due-heap.js'
 import { NameMap } from '../../lib/store/name-map.js'
-import { RateLimiter } from '../../lib/engine/rate-limiter.js'
-import { Tombstones } from '../../lib/engine/tombstones.js'
+import { RateLimiter } from '../../lib/engine/memory/rate-limiter.js'
+import { Tombstones } from '../../lib/engine/memory/tombstones.js'
 import { FragileStore, httpRequest, queue, startEngine } from '../support/engine-harness.js'
 
 const limits = (maxDispatchesPerSecond: number, maxBurstSize: number) => ({

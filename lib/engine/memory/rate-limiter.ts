@@ -1,4 +1,4 @@
-import type { RateLimits } from '../cloud-tasks/task.js'
+import type { RateLimits } from '../../cloud-tasks/task.js'
 
 /**
  * A token bucket as documented for Cloud Tasks: holds `maxBurstSize` tokens, refills continuously at `maxDispatchesPerSecond`, and

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { statusErrors } from '../cloud-tasks/status.js'
+import { statusErrors } from '../../cloud-tasks/status.js'
 import type { TaskEntry, TaskQueue } from './task-queue.js'
 
 export interface TaskPageQuery {

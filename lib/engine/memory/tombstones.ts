@@ -1,6 +1,6 @@
-import type { Clock } from '../clock/clock.js'
-import { NameMap } from '../store/name-map.js'
-import type { Tombstone } from '../store/store.js'
+import type { Clock } from '../../clock/clock.js'
+import { NameMap } from '../../store/name-map.js'
+import type { Tombstone } from '../../store/store.js'
 
 /**
  * Names that cannot be reused for a while. An expired one counts as absent at once; `sweep` frees its memory later, a few with each

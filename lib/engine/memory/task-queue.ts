@@ -1,10 +1,10 @@
-import { shortId } from '../cloud-tasks/names.js'
-import type { Task } from '../cloud-tasks/task.js'
-import { RETENTION_MS } from '../cloud-tasks/backoff.js'
+import { shortId } from '../../cloud-tasks/names.js'
+import type { Task } from '../../cloud-tasks/task.js'
+import { RETENTION_MS } from '../../cloud-tasks/backoff.js'
 import { DueHeap, type Due } from './due-heap.js'
-import { NameMap } from '../store/name-map.js'
+import { NameMap } from '../../store/name-map.js'
 import { RateLimiter } from './rate-limiter.js'
-import type { StoredQueue, TaskIndexEntry } from '../store/store.js'
+import type { StoredQueue, TaskIndexEntry } from '../../store/store.js'
 
 /**
  * The in-memory part of a task. There can be a million of these, so every field costs 8 MB. A task is in its queue's heap exactly while

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { FragileStore, httpRequest, parent, queue, startEngine } from '../support/engine-harness.js'
 
+const hour = 3600 * 1000
 const named = (id: string) => ({ name: `${queue}/tasks/${id}`, httpRequest })
 
 t.test('a name cannot be reused while its task exists and for a while after', async t => {
@@ -106,7 +107,92 @@ t.test('a second task with a name that is being stored waits for the first one\'
     { status: 'fulfilled' }
   ])
   t.equal(engine.getTask(`${queue}/tasks/failed`).dispatchCount, 1)
-  t.same(errors, [], 'whoever asked has the error')
+  t.strictSame(errors, [], 'its caller has the error')
   for (const attempt of attempts) await attempt.answer(200)
   await engine.close()
+})
+
+t.test("a deleted task's late result has no effect on a new task of its name", async t => {
+  for (const late of [200, 500, 'undelivered'] as const) {
+    const answers: Array<(answer: { status: number } | 'undelivered') => void> = []
+    const { engine, clock } = await startEngine({
+      taskTombstoneMs: 0,
+      dispatch: async () => await new Promise(resolve => { answers.push(resolve) })
+    })
+    await engine.createTask(queue, named('t'))
+    await engine.deleteTask(`${queue}/tasks/t`)
+    const task = await engine.createTask(queue, { ...named('t'), scheduleAt: clock.now() + 5000 })
+    answers[0]!(late === 'undelivered' ? late : { status: late })
+    await clock.settle()
+    t.strictSame(engine.getTask(task.name), task)
+    t.strictSame(engine.counts(queue), { waiting: 1, running: 0 })
+    await clock.advance(4999)
+    t.equal(answers.length, 1)
+    await clock.advance(1)
+    t.equal(answers.length, 2)
+    answers[1]!({ status: 200 })
+    await engine.close()
+  }
+})
+
+t.test("without settings, names of tasks are free again after an hour, a queue's after 7 days", async t => {
+  const { engine, clock, last } = await startEngine()
+  await engine.createTask(queue, named('t'))
+  await last().answer(200)
+  await engine.createQueue(`${parent}/queues/gone`)
+  await engine.deleteQueue(`${parent}/queues/gone`)
+  await clock.advance(hour - 1)
+  await t.rejects(engine.createTask(queue, named('t')), { code: 'ALREADY_EXISTS' })
+  await clock.advance(1)
+  await engine.createTask(queue, named('t'))
+  await last().answer(200)
+  await clock.advance(7 * 24 * hour - hour - 1)
+  await t.rejects(engine.createQueue(`${parent}/queues/gone`), { code: 'FAILED_PRECONDITION' })
+  await clock.advance(1)
+  await engine.createQueue(`${parent}/queues/gone`)
+  await engine.close()
+})
+
+t.test("a queue's own setting says for how long names of its tasks cannot be reused", async t => {
+  const { engine, clock, last } = await startEngine()
+  await engine.updateQueue(queue, { tombstoneTtlSeconds: 7200 })
+  await engine.createTask(queue, named('t'))
+  await last().answer(200)
+  await clock.advance(2 * hour - 1)
+  await t.rejects(engine.createTask(queue, named('t')), { code: 'ALREADY_EXISTS' })
+  await clock.advance(1)
+  await engine.createTask(queue, named('t'))
+  await last().answer(200)
+  await engine.close()
+})
+
+t.test('without tombstones, names of tasks and queues are free at once, in the store too', async t => {
+  const { engine, store, last } = await startEngine({ taskTombstoneMs: 0, queueTombstoneMs: 0 })
+  await engine.createTask(queue, named('t'))
+  await last().answer(200)
+  await engine.createTask(queue, named('t'))
+  await engine.deleteTask(`${queue}/tasks/t`)
+  await engine.deleteQueue(queue)
+  await engine.createQueue(queue)
+  t.strictSame([...(await store.load()).tombstones], [])
+  await last().answer(200)
+  await engine.close()
+})
+
+t.test('clear removes all tasks and frees their names, but not those of queues', async t => {
+  const { engine, store, last } = await startEngine()
+  await engine.createQueue(`${parent}/queues/gone`)
+  await engine.deleteQueue(`${parent}/queues/gone`)
+  await engine.createTask(queue, named('done'))
+  await last().answer(200)
+  await engine.createTask(queue, named('running'))
+  await engine.clear()
+  t.strictSame(engine.counts(queue), { waiting: 0, running: 1 })
+  t.throws(() => engine.getTask(`${queue}/tasks/done`), { code: 'NOT_FOUND', message: 'Requested entity was not found.' })
+  const stored = await store.load()
+  t.strictSame([...stored.tasks], [])
+  t.strictSame([...stored.tombstones].map(({ name }) => name), [`${parent}/queues/gone`])
+  await t.rejects(engine.createQueue(`${parent}/queues/gone`), { code: 'FAILED_PRECONDITION' })
+  for (const id of ['done', 'running']) await engine.createTask(queue, named(id))
+  t.strictSame(engine.counts(queue), { waiting: 0, running: 3 })
 })

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { ManualClock } from '../../lib/clock/manual-clock.js'
 import { httpRequest, parent, queue, startEngine } from '../support/engine-harness.js'
 
 const day = 24 * 3600 * 1000
@@ -52,7 +53,7 @@ t.test('a paused queue accepts tasks and dispatches none until it is resumed', a
   await clock.advance(day)
   t.equal(attempts.length, 1)
   await engine.runTask(name)
-  t.equal(attempts.length, 2, 'RunTask does not mind')
+  t.equal(attempts.length, 2, 'RunTask dispatches it nevertheless')
   await last().answer(500)
   await clock.advance(day)
   t.equal(attempts.length, 2)
@@ -108,5 +109,104 @@ t.test('two attempts of one task at a time settle as one task', async t => {
   await attempts[5]!.answer(500)
   t.throws(() => engine.getTask(third.name), { code: 'NOT_FOUND' }, 'given up once both have failed')
   t.same(engine.counts(queue), { waiting: 0, running: 0 })
+  await engine.close()
+})
+
+t.test('a queue that is paused, purged or deleted while it is ready dispatches no more', async t => {
+  for (const change of ['pauseQueue', 'purgeQueue', 'deleteQueue'] as const) {
+    const { engine, clock, attempts } = await startEngine({ started: false })
+    for (let task = 0; task < 200; task++) await engine.createTask(queue, { httpRequest })
+    engine.start()
+    t.equal(attempts.length, 64)
+    const changed = engine[change](queue)
+    // Pausing applies once it is stored, which takes no turn here.
+    for (let tick = 0; tick < 20; tick++) await Promise.resolve()
+    await clock.settle()
+    await changed
+    t.equal(attempts.length, 64, change)
+    for (const attempt of attempts) await attempt.answer(200)
+    t.equal(attempts.length, 64, change)
+    await engine.close()
+    t.equal(clock.pending, 0)
+  }
+})
+
+t.test('tasks that are due at the same time are dispatched in the order of their creation', async t => {
+  const { engine, clock, attempts } = await startEngine()
+  const scheduleAt = clock.now() + 1000
+  const ids = Array.from({ length: 30 }, (_, index) => `t${index}`)
+  for (const id of ids) await engine.createTask(queue, { ...named(id), scheduleAt })
+  await clock.advance(1000)
+  t.strictSame(attempts.map(({ task }) => task.name), ids.map(id => `${queue}/tasks/${id}`))
+  for (const attempt of attempts) await attempt.answer(200)
+  await engine.close()
+})
+
+t.test('a held engine dispatches nothing by itself until it is released, whether it is started before or after', async t => {
+  for (const held of ['before', 'after']) {
+    const { engine, clock, attempts } = await startEngine({ started: held === 'after' })
+    engine.hold()
+    if (held === 'before') engine.start()
+    const { name } = await engine.createTask(queue, { httpRequest })
+    await engine.createTask(queue, { httpRequest, scheduleAt: clock.now() + 1000 })
+    await clock.advance(day)
+    t.strictSame([attempts.length, clock.pending], [0, 0])
+    await engine.runTask(name)
+    t.equal(attempts.length, 1)
+    engine.release()
+    t.equal(attempts.length, 2)
+    for (const attempt of attempts) await attempt.answer(200)
+    await engine.close()
+  }
+})
+
+t.test('releasing an engine that is not started dispatches nothing', async t => {
+  const { engine, clock, attempts } = await startEngine({ started: false })
+  engine.hold()
+  await engine.createTask(queue, { httpRequest })
+  engine.release()
+  await clock.advance(day)
+  t.strictSame([attempts.length, clock.pending], [0, 0])
+  engine.start()
+  t.equal(attempts.length, 1)
+  await attempts[0]!.answer(200)
+  await engine.close()
+})
+
+t.test('an engine that is stopped in the middle of a turn dispatches the rest after the next start', async t => {
+  const { engine, clock, attempts } = await startEngine({ started: false })
+  for (let task = 0; task < 100; task++) await engine.createTask(queue, { httpRequest })
+  engine.start()
+  engine.start()
+  t.equal(attempts.length, 64)
+  const stopped = engine.stop()
+  await clock.settle()
+  t.strictSame([attempts.length, engine.counts(queue).waiting], [64, 36])
+  engine.start()
+  t.equal(attempts.length, 100, 'a new start has a new share of the turn')
+  for (const attempt of attempts) await attempt.answer(200)
+  await stopped
+  await engine.close()
+})
+
+t.test('handlers that take long keep a turn short: after 5 ms no more attempt starts in it', async t => {
+  let dispatched = 0
+  const clock = new ManualClock()
+  const { engine } = await startEngine({
+    clock,
+    started: false,
+    async dispatch () {
+      dispatched++
+      clock.step(2)
+      return { status: 200 }
+    }
+  })
+  for (let task = 0; task < 10; task++) await engine.createTask(queue, { httpRequest })
+  engine.start()
+  t.equal(dispatched, 4, 'the fourth starts 6 ms after the first, and is the last')
+  await clock.turn()
+  t.equal(dispatched, 8)
+  await clock.settle()
+  t.equal(dispatched, 10)
   await engine.close()
 })

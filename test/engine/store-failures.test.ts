@@ -61,7 +61,7 @@ t.test('a change that the store rejects has no effect', async t => {
     open()
     store.gate = undefined
     await removal
-    t.match(engine.getTask(running.name), { dispatchCount: i + 2 }, 'back, and dispatched anew, since nobody knows what came of it')
+    t.match(engine.getTask(running.name), { dispatchCount: i + 2 }, 'back, and dispatched again, because its result was ignored')
     await clock.settle()
   }
   store.broken.clear()
@@ -181,5 +181,110 @@ t.test('an observer receives every event of a task, and errors that it throws ha
   stop()
   await engine.resumeQueue(queue)
   t.same(heard, [])
+  await engine.close()
+})
+
+t.test('stop waits for all running attempts', async t => {
+  const { engine, attempts } = await startEngine()
+  for (const id of ['a', 'b']) await engine.createTask(queue, named(id))
+  let stopped = false
+  const stop = engine.stop().then(() => { stopped = true })
+  await attempts[0]!.answer(200)
+  t.equal(stopped, false)
+  await attempts[1]!.answer(200)
+  t.equal(stopped, true)
+  await stop
+  await engine.close()
+})
+
+t.test('stop waits until all results are stored', async t => {
+  const { engine, clock, store, attempts } = await startEngine({ store: new FragileStore() })
+  for (const id of ['a', 'b']) await engine.createTask(queue, named(id))
+  const gates: Array<() => void> = []
+  const gate = (): void => { store.gate = new Promise(resolve => { gates.push(resolve) }) }
+  let stopped = false
+  for (const [attempt, status] of [200, 500].entries()) {
+    gate()
+    await attempts[attempt]!.answer(status)
+  }
+  store.gate = undefined
+  const stop = engine.stop().then(() => { stopped = true })
+  for (const open of gates) {
+    await clock.settle()
+    t.equal(stopped, false)
+    open()
+  }
+  await clock.settle()
+  t.equal(stopped, true)
+  await stop
+  t.equal(store.getTask(`${queue}/tasks/a`), undefined)
+  t.match(store.getTask(`${queue}/tasks/b`), { previousResponse: 500 })
+  await engine.close()
+})
+
+t.test('a removal that succeeds when it is retried stores the tombstone too', async t => {
+  const { engine, clock, store, last } = await startEngine({ store: new FragileStore() })
+  await engine.createTask(queue, named('done'))
+  store.broken.add('removeTask')
+  await last().answer(200)
+  store.broken.clear()
+  await clock.advance(5000)
+  t.equal(store.getTask(`${queue}/tasks/done`), undefined)
+  t.strictSame([...(await store.load()).tombstones], [{ name: `${queue}/tasks/done`, until: clock.now() - 5000 + 3_600_000 }])
+  const next = await startEngine({ store, clock, keepQueue: true, started: false })
+  await t.rejects(next.engine.createTask(queue, named('done')), { code: 'ALREADY_EXISTS' })
+  await next.engine.close()
+  await engine.close()
+})
+
+t.test('a failed write of a task that runs again is stored with the result of that attempt', async t => {
+  const { engine, clock, store, attempts } = await startEngine({ store: new FragileStore() })
+  const { name } = await engine.createTask(queue, named('a'))
+  store.broken.add('putTask')
+  await attempts[0]!.answer(500)
+  await clock.advance(100)
+  store.broken.clear()
+  store.calls.length = 0
+  await clock.advance(60_000)
+  t.strictSame(store.calls, [], 'not while it runs')
+  await attempts[1]!.answer(503)
+  t.match(store.getTask(name), { dispatchCount: 2, previousResponse: 503 })
+  await engine.close()
+})
+
+t.test('a failed write of a task is retried no more once the task is being deleted', async t => {
+  const { engine, clock, store, attempts } = await startEngine({ store: new FragileStore() })
+  const { name } = await engine.createTask(queue, named('a'))
+  await engine.pauseQueue(queue)
+  store.broken.add('putTask')
+  await attempts[0]!.answer(500)
+  store.calls.length = 0
+  let open = (): void => {}
+  store.gate = new Promise(resolve => { open = resolve })
+  const deleted = engine.deleteTask(name)
+  await clock.advance(5000)
+  open()
+  store.gate = undefined
+  await deleted
+  t.strictSame(store.calls, ['removeTask'])
+  await clock.advance(5000)
+  t.strictSame(store.calls, ['removeTask', 'removeTask'], 'its record is removed once more, in case the write succeeded')
+  t.equal(store.getTask(name), undefined)
+  await engine.close()
+  t.equal(clock.pending, 0)
+})
+
+t.test('a queue whose deletion fails while one of its tasks runs dispatches that task no second time', async t => {
+  const { engine, clock, store, attempts } = await startEngine({ store: new FragileStore() })
+  const running = await engine.createTask(queue, named('running'))
+  store.broken.add('removeQueue')
+  await t.rejects(engine.deleteQueue(queue), { code: 'UNAVAILABLE' })
+  await clock.settle()
+  t.strictSame(engine.counts(queue), { waiting: 0, running: 1 })
+  t.equal(engine.running(running.name), 1)
+  await engine.createTask(queue, named('other'))
+  t.equal(attempts.length, 2)
+  for (const attempt of attempts) await attempt.answer(200)
+  t.strictSame(engine.counts(queue), { waiting: 0, running: 0 })
   await engine.close()
 })

@@ -11,7 +11,7 @@ export const RETENTION_MS = 31 * 24 * 3600 * 1000
 export function backoffMs (retry: RetryConfig, attempt: number): number {
   if (retry.minBackoffSeconds === 0) return 0
   const doublings = Math.min(attempt - 1, retry.maxDoublings)
-  const steps = Math.max(1, attempt - doublings)
+  const steps = attempt - doublings
   return Math.min(retry.minBackoffSeconds * 2 ** doublings * steps, retry.maxBackoffSeconds) * 1000
 }
 
@@ -26,8 +26,4 @@ export function isExhausted (retry: RetryConfig, dispatchCount: number, firstDis
   const attemptsSpent = !limitsAttempts || dispatchCount >= retry.maxAttempts
   const timeSpent = !limitsTime || now - firstDispatchAt > retry.maxRetrySeconds * 1000
   return attemptsSpent && timeSpent
-}
-
-export function isPastRetention (createdAt: number, now: number): boolean {
-  return now >= createdAt + RETENTION_MS
 }

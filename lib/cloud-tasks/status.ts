@@ -36,13 +36,13 @@ export type ErrorDetail =
 
 export class CloudTasksError extends Error {
   readonly code: GrpcCode
-  readonly details?: readonly ErrorDetail[]
+  readonly details: readonly ErrorDetail[] | undefined
 
   constructor (code: GrpcCode, message: string, options: { details?: readonly ErrorDetail[], cause?: unknown } = {}) {
     super(message, 'cause' in options ? { cause: options.cause } : undefined)
     this.name = 'CloudTasksError'
     this.code = code
-    if (options.details !== undefined) this.details = options.details
+    this.details = options.details
   }
 }
 

@@ -1,7 +1,9 @@
 import { protos } from '@google-cloud/tasks'
 import fc from 'fast-check'
 import t from 'tap'
-import { checkQueueSettings, completeQueueSettings, DEFAULT_QUEUE_SETTINGS, maxBurstSize } from '../../lib/cloud-tasks/limits.js'
+import {
+  checkQueueSettings, completeQueueSettings, deadlineProblem, DEFAULT_QUEUE_SETTINGS, maxBurstSize
+} from '../../lib/cloud-tasks/limits.js'
 import { checkNewTask, withStoredDefaults } from '../../lib/cloud-tasks/new-task.js'
 import { appEngineHost, MAX_TASK_BYTES, storedSize } from '../../lib/cloud-tasks/size.js'
 import { CloudTasksError } from '../../lib/cloud-tasks/status.js'
@@ -80,6 +82,58 @@ t.test('invalid queue settings are rejected with the service\'s messages', async
   t.equal(retry({ maxAttempts: 1.5 }), 'RetryConfig.maxAttempts must be a whole number.')
 })
 
+t.test('settings without a default are kept as given, within their ranges', async t => {
+  const day = 24 * 3600
+  const extras = {
+    appEngineRoutingOverride: { service: 's' },
+    httpTarget: { httpMethod: 'GET' as const },
+    samplingRatio: 1,
+    chosenBurstSize: 500,
+    taskTtlSeconds: 10 * day,
+    tombstoneTtlSeconds: 3600
+  }
+  const { rateLimits, retryConfig } = DEFAULT_QUEUE_SETTINGS
+  t.strictSame(completeQueueSettings(extras), { rateLimits: { ...rateLimits, maxBurstSize: 500 }, retryConfig, ...extras })
+  t.strictSame(completeQueueSettings({ samplingRatio: undefined } as never), DEFAULT_QUEUE_SETTINGS)
+  t.equal(completeQueueSettings({ chosenBurstSize: 0 }).rateLimits.maxBurstSize, 100)
+  for (const good of [{ samplingRatio: 0 }, { taskTtlSeconds: 3650 * day }, { tombstoneTtlSeconds: 9 * day }]) {
+    t.equal(refusal(() => checkQueueSettings(good)), undefined)
+  }
+  const ttl = 'Queue.taskTtl must be between 10 days and 10 years.'
+  const tombstone = 'Queue.tombstoneTtl must be between 1 hour and 9 days.'
+  const table: Array<[NewQueueSettings, string]> = [
+    [{ samplingRatio: -0.1 }, 'StackdriverLoggingConfig.samplingRatio cannot be negative.'],
+    [{ samplingRatio: 1.1 }, 'StackdriverLoggingConfig.samplingRatio must be less than or equal to 1.'],
+    [{ chosenBurstSize: 501 }, 'RateLimits.maxBurstSize must be less than or equal to 500.'],
+    [{ chosenBurstSize: 1.5 }, 'RateLimits.maxBurstSize must be a whole number.'],
+    [{ taskTtlSeconds: 10 * day - 1 }, ttl],
+    [{ taskTtlSeconds: 3650 * day + 1 }, ttl],
+    [{ taskTtlSeconds: NaN }, ttl],
+    [{ tombstoneTtlSeconds: 3599 }, tombstone],
+    [{ tombstoneTtlSeconds: 9 * day + 1 }, tombstone],
+    [{ retryConfig: { maxDoublings: 1.5 } }, 'RetryConfig.maxDoublings must be a whole number.'],
+    [{ httpTarget: { uriOverride: { host: '' } } }, 'HttpTarget.uriOverride.host is required.']
+  ]
+  for (const [settings, message] of table) t.equal(refusal(() => checkQueueSettings(settings)), message)
+})
+
+t.test('a queue outside of Cloud Tasks can have a higher rate', async t => {
+  const settings = { rateLimits: { maxDispatchesPerSecond: 2000 } }
+  t.equal(completeQueueSettings(settings, 2000).rateLimits.maxBurstSize, 400)
+  t.equal(refusal(() => completeQueueSettings(settings, 1999)), 'RateLimits.maxDispatchesPerSecond must be less than or equal to 1999.')
+})
+
+t.test('a dispatch deadline lies between 15 seconds and what its target allows', async t => {
+  for (const [target, max, range] of [
+    ['http', 1800, '1800'], ['appEngine', 86_415, '86415'], [undefined, 86_415, '1800 (86415 on App Engine)']
+  ] as const) {
+    for (const seconds of [15, max]) t.equal(deadlineProblem(seconds, target), undefined)
+    for (const seconds of [14.9, max + 1, NaN, '20']) {
+      t.equal(deadlineProblem(seconds, target), `must be a number of seconds from 15 to ${range}`)
+    }
+  }
+})
+
 const task = (change: Partial<NewTask> = {}): string | undefined =>
   refusal(() => {
     checkNewTask(queue, { httpRequest: { url }, ...change }, now)
@@ -106,6 +160,10 @@ t.test('invalid requests are rejected with the service\'s messages', async t => 
   for (const bad of ['localhost/x', 'ftp://localhost/x', '/x']) {
     t.equal(http({ url: bad }), "HttpTarget.url must start with 'http://' or 'https://'.")
   }
+  t.equal(http({ url: 'x http://localhost/' }), "HttpTarget.url must start with 'http://' or 'https://'.")
+  t.equal(http({ url: 'HTTPS://localhost/' }), undefined)
+  t.equal(task({ appEngineHttpRequest: {} }), 'Task.payload_type is not set.', 'nor with two requests')
+  t.equal(task({ retryConfig: { maxAttempts: -2 } }), 'RetryConfig.maxAttempts must be greater or equal to -1.')
   t.equal(http({ url: 'https://localhost/%zz' }), undefined, 'production accepts a bad escape')
   t.equal(http({ oidcToken: { serviceAccountEmail: 'a@example.com' } }), undefined, 'tokens over http are for local targets')
 
@@ -140,6 +198,7 @@ t.test('what production rejects only according to its documentation is rejected 
   t.equal(appEngine({ relativeUri: '/'.padEnd(2084, 'x') }), 'AppEngineHttpRequest.relativeUri must be at most 2083 characters.')
 
   t.equal(http({ headers: { a: 'x'.repeat(80 * 1024 - 2) } }), undefined)
+  t.equal(http({ headers: { a: 'ä'.repeat(40 * 1024), b: '' } }), 'HttpRequest.headers must be less than 80KB.')
   t.equal(http({ headers: { a: 'x'.repeat(80 * 1024 - 1) } }), 'HttpRequest.headers must be less than 80KB.')
 })
 
@@ -173,6 +232,10 @@ t.test('a task is stored with the service\'s times and an id of its own', async 
   )
   t.equal(named.name, `${queue}/tasks/t`)
   t.equal('generatedId' in named, false)
+  t.equal('retryConfig' in named, false)
+  t.strictSame(withStoredDefaults(queue, { httpRequest: { url }, retryConfig: { maxAttempts: 3 } }, now).retryConfig, {
+    ...DEFAULT_QUEUE_SETTINGS.retryConfig, maxAttempts: 3
+  })
   t.equal(named.scheduleAt, Math.round((now + 0.1234567) * 1000) / 1000, 'whole microseconds')
   t.equal(named.dispatchDeadlineMs, 15_000, 'whole milliseconds')
   t.equal(withStoredDefaults(queue, { httpRequest: { url }, scheduleAt: 5 }, now).scheduleAt, now, 'the past means now')
@@ -199,11 +262,19 @@ t.test('headers are stored as production stores them', async t => {
   })
   t.same(storedAppEngine({ body })?.headers, { 'User-Agent': agent, 'Content-Type': 'application/octet-stream', 'Content-Length': '17' })
   t.same(storedAppEngine({ headers: { 'user-agent': 'mine' } })?.headers, { 'User-Agent': `mine ${agent}` }, 'a custom agent is kept')
+  t.strictSame(storedAppEngine({ body: Buffer.alloc(0), headers: { 'CONTENT-length': '9' } })?.headers, { 'User-Agent': agent })
+  const similar = { 'x-user-agent': '1', 'user-agents': '2', 'x-content-length': '3', 'content-length-x': '4' }
+  t.strictSame(storedHttp({ headers: similar })?.headers, { ...similar, 'User-Agent': 'Google-Cloud-Tasks' })
+  t.strictSame(storedAppEngine({ headers: similar })?.headers, { ...similar, 'User-Agent': agent })
+  t.strictSame(storedHttp({ httpMethod: 'PUT' }), { url, httpMethod: 'PUT', headers: { 'User-Agent': 'Google-Cloud-Tasks' } })
+  t.hasStrict(storedAppEngine({ httpMethod: 'PUT', relativeUri: '/x' }), { httpMethod: 'PUT', relativeUri: '/x' })
+  const tokens = { oidcToken: { serviceAccountEmail: 'a' }, oauthToken: { serviceAccountEmail: 'b' } }
+  t.hasStrict(storedHttp(tokens), tokens)
   t.equal('dispatchDeadlineMs' in withStoredDefaults(queue, { appEngineHttpRequest: {} }, now), false)
-  t.equal(withStoredDefaults(queue, { appEngineHttpRequest: {}, dispatchDeadlineMs: 20_000 }, now).dispatchDeadlineMs, 20_000)
+  t.equal(withStoredDefaults(queue, { appEngineHttpRequest: {}, dispatchDeadlineMs: 20_000.9 }, now).dispatchDeadlineMs, 20_000)
 })
 
-/** What google.cloud.tasks.v2.Task really takes on the wire. */
+/** The size of google.cloud.tasks.v2.Task on the wire. */
 function encodedSize (task: Task): number {
   const seconds = (ms: number): { seconds: number, nanos: number } => {
     const micros = Math.floor(ms * 1000)
@@ -278,4 +349,5 @@ t.test('an App Engine task weighs its host, whose region has two letters', async
   t.equal(appEngineHost(undefined, 'p'), 'p.xx.r.appspot.com')
   t.equal(appEngineHost({ service: 's', version: 'v' }, 'p', 'uc'), 'v.s.p.uc.r.appspot.com')
   t.equal(appEngineHost({ host: 'h' }, 'p'), 'h')
+  t.equal(appEngineHost({ host: '', instance: 'i', version: '', service: 's' }, 'p'), 'i.s.p.xx.r.appspot.com')
 })

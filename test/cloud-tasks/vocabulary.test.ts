@@ -1,14 +1,15 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { backoffMs, isExhausted, isPastRetention } from '../../lib/cloud-tasks/backoff.js'
-import { dispatchHeaders, readAttempt, type TargetKind } from '../../lib/cloud-tasks/headers.js'
+import { backoffMs, isExhausted } from '../../lib/cloud-tasks/backoff.js'
 import { completeQueueSettings } from '../../lib/cloud-tasks/limits.js'
 import {
   generateTaskId, isLocationId, isProjectId, isQueueId, isTaskId, parseLocationName, parseQueueName, parseTaskName,
   printLocationName, printQueueName, printTaskName, queueNameOf, shortId
 } from '../../lib/cloud-tasks/names.js'
-import { CloudTasksError, grpcCodeOf, grpcCodes, httpStatusOf, statusErrors, responseStatus } from '../../lib/cloud-tasks/status.js'
-import type { RetryConfig, Task } from '../../lib/cloud-tasks/task.js'
+import {
+  CloudTasksError, deadlineStatus, grpcCodeOf, grpcCodes, httpStatusOf, responseStatus, statusErrors, unreachableStatus
+} from '../../lib/cloud-tasks/status.js'
+import type { RetryConfig } from '../../lib/cloud-tasks/task.js'
 
 t.test('resource names print and parse to the same parts', async t => {
   const name = { project: 'example.com:my-project', location: 'us-central1', queue: 'mail-1', task: 'a_B-9' }
@@ -75,8 +76,10 @@ t.test('codes map to HTTP as the REST interface has it', async t => {
   t.same(Object.values(grpcCodes), Array.from({ length: 17 }, (_, i) => i))
 
   const recorded = {
+    199: 2,
     200: 0,
     299: 0,
+    300: 2,
     400: 3,
     401: 16,
     403: 7,
@@ -92,7 +95,11 @@ t.test('codes map to HTTP as the REST interface has it', async t => {
     418: 2
   }
   for (const [status, code] of Object.entries(recorded)) t.equal(grpcCodes[grpcCodeOf(Number(status))], code, status)
-  t.same(responseStatus(503), { code: 14, message: 'UNAVAILABLE(14): HTTP status code 503' })
+  t.strictSame(responseStatus(503), { code: 14, message: 'UNAVAILABLE(14): HTTP status code 503' })
+  t.equal(deadlineStatus().code, 4)
+  t.match(deadlineStatus().message, /^DEADLINE_EXCEEDED\(4\): /)
+  t.equal(unreachableStatus().code, 14)
+  t.match(unreachableStatus().message, /^UNAVAILABLE\(14\): /)
 })
 
 t.test('refusals carry code, text and the link that production sends', async t => {
@@ -108,8 +115,16 @@ t.test('refusals carry code, text and the link that production sends', async t =
       url: 'https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues.tasks#Task.FIELDS.name'
     }]
   }])
-  t.hasStrict(statusErrors.queueName().details, [{ links: [{ description: 'Definition of queue name' }] }])
+  t.strictSame(statusErrors.queueName().details, [{
+    '@type': 'type.googleapis.com/google.rpc.Help',
+    links: [{
+      description: 'Definition of queue name',
+      url: 'https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues#Queue.FIELDS.name'
+    }]
+  }])
   t.equal(statusErrors.notFound().details, undefined)
+  t.notOk('cause' in statusErrors.notFound())
+  t.equal(error.name, 'CloudTasksError')
   const cause = new Error('disk full')
   t.equal(statusErrors.notStored(cause).cause, cause)
 })
@@ -127,6 +142,7 @@ t.test("backoff follows the documentation's sequences", async t => {
   t.same(curve(retry({ minBackoffSeconds: 1, maxBackoffSeconds: 10, maxDoublings: 0 }), 12), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 10, 10])
   t.same(curve(retry({}), 5), [0.1, 0.2, 0.4, 0.8, 1.6], 'the default curve keeps fractions of a second')
   t.same(curve(retry({ minBackoffSeconds: 0, maxDoublings: 1000 }), 3), [0, 0, 0])
+  t.equal(backoffMs(retry({ minBackoffSeconds: 0, maxDoublings: 5000 }), 4000), 0)
   t.equal(backoffMs(retry({ maxDoublings: 5000 }), 4000), 3_600_000, 'no overflow')
 })
 
@@ -163,109 +179,57 @@ t.test('a task is given up when the limits that are set are all reached', async 
   t.notOk(isExhausted(time, 9999, start, after(60)))
   t.ok(isExhausted(time, 1, start, after(60.001)))
   const both = retry({ maxAttempts: 3, maxRetrySeconds: 60 })
-  t.notOk(isExhausted(both, 3, start, after(60)), 'attempts alone do not do')
-  t.notOk(isExhausted(both, 2, start, after(61)), 'time alone does not do')
+  t.notOk(isExhausted(both, 3, start, after(60)), 'attempts alone are not enough')
+  t.notOk(isExhausted(both, 2, start, after(61)), 'time alone is not enough')
   t.ok(isExhausted(both, 3, start, after(61)))
   t.notOk(isExhausted(retry({ maxAttempts: -1 }), 1e6, start, after(1e9)))
-  const days = (n: number): number => n * 24 * 3600 * 1000
-  t.notOk(isPastRetention(start, start + days(31) - 1))
-  t.ok(isPastRetention(start, start + days(31)))
 })
 
-const base: Task = {
-  name: 'projects/p/locations/l/queues/mail/tasks/42',
-  scheduleAt: 1721236265266.817,
-  createdAt: 1721236265000,
-  dispatchCount: 1,
-  responseCount: 0,
-  executionCount: 0
-}
-
-t.test('the first attempt carries five headers and the service\'s user agent', async t => {
-  const http = { ...base, httpRequest: { url: 'http://localhost/', headers: { 'User-Agent': 'Google-Cloud-Tasks', 'X-Own': '1' } } }
-  t.same(dispatchHeaders(http), {
-    'User-Agent': 'Google-Cloud-Tasks',
-    'X-Own': '1',
-    'X-CloudTasks-QueueName': 'mail',
-    'X-CloudTasks-TaskName': '42',
-    'X-CloudTasks-TaskRetryCount': '0',
-    'X-CloudTasks-TaskExecutionCount': '0',
-    'X-CloudTasks-TaskETA': '1721236265.266817'
-  })
-  const appEngine = { ...base, appEngineHttpRequest: { headers: {} } }
-  t.same(Object.keys(dispatchHeaders(appEngine)), ['X-AppEngine-QueueName', 'X-AppEngine-TaskName', 'X-AppEngine-TaskRetryCount',
-    'X-AppEngine-TaskExecutionCount', 'X-AppEngine-TaskETA'])
-})
-
-t.test('after a timeout the two target types get different headers', async t => {
-  const timedOut = { ...base, dispatchCount: 2, previousResponse: 0 }
-  const http = dispatchHeaders({ ...timedOut, httpRequest: { url: 'http://localhost/' } })
-  t.equal(http['X-CloudTasks-TaskPreviousResponse'], '504')
-  t.equal(http['X-CloudTasks-TaskRetryReason'], '')
-  const appEngine = dispatchHeaders({ ...timedOut, appEngineHttpRequest: {} })
-  t.equal(appEngine['X-AppEngine-TaskPreviousResponse'], '0')
-  t.equal(appEngine['X-AppEngine-TaskRetryReason'], 'Instance Unavailable')
-})
-
-t.test('a task cannot forge the service\'s headers', async t => {
-  const headers = {
-    hOST: 'evil',
-    'content-LENGTH': '9',
-    'x-google-a': '1',
-    'X-APPENGINE-QueueName': 'q',
-    'x-cloudtasks-taskname': 'x',
-    authorization: 'Basic a',
-    Accept: '*/*'
+t.test('each error has the code that the service gives it', async t => {
+  const codes = {
+    ALREADY_EXISTS: ['queueExists', 'taskExists', 'taskExistedRecently'],
+    FAILED_PRECONDITION: ['queueExistedRecently', 'noHttpTarget'],
+    NOT_FOUND: ['queueNotFound', 'notFound', 'taskGone'],
+    ABORTED: ['concurrentPolicyChange', 'wholeBatchFailed'],
+    INTERNAL: ['internal'],
+    UNAVAILABLE: ['notOpen', 'notStarted', 'notStored']
+  } as const
+  const expected = new Map(Object.entries(codes).flatMap(([code, names]) => names.map(name => [name as string, code])))
+  for (const [name, create] of Object.entries(statusErrors)) {
+    const error = (create as (...values: string[]) => CloudTasksError)('one', 'two')
+    t.equal(error.code, expected.get(name) ?? 'INVALID_ARGUMENT', name)
+    t.not(error.message, '', name)
   }
-  const oidcToken = { serviceAccountEmail: 'a@example.com' }
-  const own = (task: Task): string[] => Object.keys(dispatchHeaders(task)).filter(key => key in headers)
-  t.same(own({ ...base, httpRequest: { url: 'http://localhost/', headers } }), ['authorization', 'Accept'])
-  t.same(own({ ...base, httpRequest: { url: 'http://localhost/', headers, oidcToken } }), ['Accept'], 'a token replaces it')
-  t.same(own({ ...base, appEngineHttpRequest: { headers } }), ['x-cloudtasks-taskname', 'authorization', 'Accept'])
-  for (const key of ['authorization', 'Authorization', 'AUTHORIZATION']) {
-    for (const token of [{ oidcToken }, { oauthToken: oidcToken }]) {
-      const sent = dispatchHeaders({ ...base, httpRequest: { url: 'http://localhost/', headers: { [key]: 'Basic a' }, ...token } })
-      t.equal(sent[key], undefined, `${key} beside a token`)
+  const cause = new Error('a bug')
+  t.equal(statusErrors.internal(cause).cause, cause)
+})
+
+t.test('an error repeats at most the first thousand characters of a value', async t => {
+  const shown = (text: string): string => statusErrors.unknownLocation(text).message.split("'")[1]!
+  t.equal(shown('x'.repeat(1000)), 'x'.repeat(1000))
+  t.equal(shown('x'.repeat(1001)), `${'x'.repeat(1000)}...`)
+  t.equal(shown(`${'x'.repeat(999)}\u{1F600}`), `${'x'.repeat(999)}...`, 'and no half of a character')
+  t.equal(shown(`\u{1F600}${'x'.repeat(1000)}`), `\u{1F600}${'x'.repeat(998)}...`)
+})
+
+t.test('names and ids are checked from their first character to their last', async t => {
+  const location = 'projects/p/locations/l'
+  for (const [name, parse] of [
+    [location, parseLocationName], [`${location}/queues/q`, parseQueueName], [`${location}/queues/q/tasks/t`, parseTaskName]
+  ] as const) {
+    t.not(parse(name), undefined, name)
+    for (const bad of [`x${name}`, ` ${name}`, `/${name}`, name.replace('/p/', '//'), name.replace('/p/', '/p_/'), name.replace('/l', '/'),
+      name.replace('/locations/l', '/locations/l.'), name.replace('projects', 'project')]) {
+      t.equal(parse(bad), undefined, bad)
     }
   }
-})
-
-function received (headers: Record<string, string>): Record<string, string> {
-  return Object.fromEntries(Object.entries(headers).map(([key, value]) => [key.toLowerCase(), value]))
-}
-
-t.test('what is printed reads back', async t => {
-  fc.assert(fc.property(
-    fc.constantFrom<TargetKind>('http', 'appEngine'), fc.nat(1000), fc.nat(1000), fc.constantFrom(0, 200, 404, 503),
-    fc.integer({ min: 0, max: 4e15 }),
-    (kind, retryCount, executionCount, previousResponse, micros) => {
-      const task = {
-        ...base,
-        dispatchCount: retryCount + 1,
-        executionCount,
-        previousResponse,
-        scheduleAt: micros / 1000,
-        ...(kind === 'http' ? { httpRequest: { url: 'http://localhost/' } } : { appEngineHttpRequest: {} })
-      }
-      const read = readAttempt(received(dispatchHeaders(task)), kind)
-      const previous = previousResponse === 0 && kind === 'http' ? 504 : previousResponse
-      return read !== undefined && read.queue === 'mail' && read.id === '42' && read.retryCount === retryCount &&
-        read.executionCount === executionCount && Math.abs(read.scheduledAt - task.scheduleAt) < 0.001 &&
-        read.previousResponse === (retryCount > 0 ? previous : undefined)
-    }))
-  const retried = received(dispatchHeaders({ ...base, dispatchCount: 2, previousResponse: 500, appEngineHttpRequest: {} }))
-  t.equal(readAttempt(retried, 'appEngine')?.retryReason, 'App Error')
-  t.equal(readAttempt(retried, 'http'), undefined, 'headers of the other target do not count')
-})
-
-t.test('a request without proper task headers is no attempt', async t => {
-  const proper = received(dispatchHeaders({ ...base, httpRequest: { url: 'http://localhost/' } }))
-  t.ok(readAttempt(proper, 'http'))
-  for (const [key, bad] of [
-    ['x-cloudtasks-queuename', 'a_b'], ['x-cloudtasks-taskname', 'a b'], ['x-cloudtasks-taskretrycount', '-1'],
-    ['x-cloudtasks-taskexecutioncount', '1e3'], ['x-cloudtasks-tasketa', 'soon']] as const) {
-    t.equal(readAttempt({ ...proper, [key]: undefined }, 'http'), undefined, `${key} missing`)
-    t.equal(readAttempt({ ...proper, [key]: bad }, 'http'), undefined, `${key}: ${bad}`)
-    t.equal(readAttempt({ ...proper, [key]: ['1', '2'] }, 'http'), undefined, `${key} twice`)
+  t.equal(parseLocationName(`${location}/`), undefined)
+  t.equal(parseQueueName(`${location}/queues/q `), undefined)
+  t.equal(parseTaskName(`${location}/queues/${'q'.repeat(101)}/tasks/t`), undefined)
+  t.strictSame(parseTaskName(`${location}/queues/q/tasks/a\nb`)?.task, 'a\nb')
+  for (const [check, good] of [[isProjectId, 'a:b.c-9'], [isLocationId, 'a-9'], [isQueueId, 'a-9'], [isTaskId, 'a_-9']] as const) {
+    t.ok(check(good), good)
+    for (const bad of ['', ` ${good}`, `${good} `, `${good}/`, `${good}\n`]) t.notOk(check(bad), JSON.stringify(bad))
   }
+  t.notOk(isQueueId('q'.repeat(101)))
 })

@@ -244,7 +244,9 @@ t.test('errors of the dispatcher are reported and count as no response', async t
     async () => {
       throw failure
     },
-    async () => ({ status: 42 }),
+    async () => ({ status: 99 }),
+    async () => ({ status: 1000 }),
+    async () => ({ status: 200.5 }),
     async () => undefined as never,
     async () => ({ status: 0 })
   ]
@@ -253,7 +255,7 @@ t.test('errors of the dispatcher are reported and count as no response', async t
     const { name } = await engine.createTask(queue, { httpRequest })
     await new Promise(resolve => { setImmediate(resolve) })
     t.match(engine.getTask(name), { previousResponse: 0, responseCount: 0, lastAttempt: { responseStatus: { code: 14 } } })
-    t.equal(errors.length, i === 4 ? 0 : 1)
+    t.equal(errors.length, i === wrong.length - 1 ? 0 : 1)
     if (i < 2) t.equal(errors[0], failure)
     await engine.close()
   }
@@ -294,6 +296,30 @@ t.test('everything that an engine starts runs in the async context of its creati
     'onError maker',
     'started maker'
   ])
+})
+
+t.test('an observer gets the report of each attempt, with what the dispatcher returned', async t => {
+  const failure = new Error('no route')
+  const results = [{ status: 503, text: 'later' }, failure, { status: 200 }]
+  const { engine, clock } = await startEngine({
+    async dispatch () {
+      clock.step(7)
+      const result = results.shift()!
+      if (result instanceof Error) throw result
+      return result
+    }
+  })
+  const reports: object[] = []
+  engine.observe({ attempted ({ attempt: { task: { dispatchCount } }, ...report }) { reports.push({ dispatchCount, ...report }) } })
+  const begin = clock.now()
+  await engine.createTask(queue, { httpRequest })
+  await clock.advance(1000)
+  t.strictSame(reports, [
+    { dispatchCount: 1, result: 503, endedAt: begin + 7, durationMs: 7, retryAt: begin + 107, text: 'later' },
+    { dispatchCount: 2, result: 'unreachable', endedAt: begin + 114, durationMs: 7, retryAt: begin + 314, error: failure },
+    { dispatchCount: 3, result: 200, endedAt: begin + 321, durationMs: 7, retryAt: undefined }
+  ])
+  await engine.close()
 })
 
 /** Tokens of a queue with a low rate, at first. */

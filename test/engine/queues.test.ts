@@ -1,5 +1,6 @@
 import t from 'tap'
-import { httpRequest, parent, queue, startEngine } from '../support/engine-harness.js'
+import { pageSize } from '../../lib/engine/memory/task-pages.js'
+import { FragileStore, httpRequest, parent, queue, startEngine } from '../support/engine-harness.js'
 
 const day = 24 * 3600 * 1000
 const named = (id: string) => ({ name: `${queue}/tasks/${id}`, httpRequest })
@@ -117,5 +118,60 @@ t.test('tasks are listed page by page, each once, while others come and go', asy
   t.throws(() => engine.listTasks(`${parent}/queues/other`, { pageToken: first.nextPageToken! }), { code: 'INVALID_ARGUMENT' })
   await clock.advance(2 * 3600 * 1000)
   t.throws(() => engine.listTasks(queue, { pageToken: first.nextPageToken! }), { code: 'INVALID_ARGUMENT' }, 'a token lasts two hours')
+  await engine.close()
+})
+
+t.test('a filtered list of queues has full pages, and its token leads to the next queue that matches', async t => {
+  const { engine } = await startEngine()
+  for (const id of ['a1', 'b2', 'c1', 'd1', 'e2']) await engine.createQueue(`${parent}/queues/${id}`)
+  await engine.createQueue(`${parent}s/queues/f1`)
+  const matches = ({ name }: { name: string }): boolean => name.endsWith('1')
+  const ids = (page: { queues: ReadonlyArray<{ name: string }> }): string[] => page.queues.map(queue => queue.name.slice(-2))
+  const first = engine.listQueues(parent, { pageSize: 2, matches })
+  t.strictSame(ids(first), ['a1', 'c1'])
+  const second = engine.listQueues(parent, { pageSize: 2, matches, pageToken: first.nextPageToken! })
+  t.strictSame([ids(second), second.nextPageToken], [['d1'], undefined])
+  t.strictSame(ids(engine.listQueues(parent, { pageSize: 3, matches })), ['a1', 'c1', 'd1'])
+  t.equal(engine.listQueues(parent, { pageSize: 3, matches }).nextPageToken, undefined, 'no token without a further match')
+  t.strictSame(engine.locations(), [parent, `${parent}s`])
+  await engine.close()
+})
+
+t.test('a page size that is absent, zero, negative or too large means the maximum', async t => {
+  t.strictSame([undefined, 0, -1, 11, 10, 1].map(asked => pageSize(asked, 10)), [10, 10, 10, 10, 10, 1])
+})
+
+t.test('a page holds tasks of exactly 3 MiB, and the oldest of more than a hundred iterations is given up', async t => {
+  const { engine } = await startEngine({ started: false })
+  for (let i = 0; i < 4; i++) await engine.createTask(queue, named(`t${i}`))
+  t.equal(engine.listTasks(queue, {}, () => 1024 * 1024).tasks.length, 3)
+  t.equal(engine.listTasks(queue, {}, () => 1024 * 1024 + 1).tasks.length, 2)
+  const tokens = Array.from({ length: 101 }, () => engine.listTasks(queue, { pageSize: 1 }).nextPageToken!)
+  t.throws(() => engine.listTasks(queue, { pageToken: tokens[0]! }), { code: 'INVALID_ARGUMENT' })
+  t.equal(engine.listTasks(queue, { pageToken: tokens[1]! }).tasks.length, 3)
+  await engine.close()
+})
+
+t.test('updateQueues creates and changes many queues, and writes only those that change', async t => {
+  const store = new FragileStore()
+  const { engine } = await startEngine({ store })
+  const other = `${parent}/queues/other`
+  const settings = { rateLimits: { maxDispatchesPerSecond: 7 } }
+  store.calls.length = 0
+  await engine.updateQueues(new Map([[queue, {}], [other, settings]]))
+  t.strictSame(store.calls, ['putQueue'])
+  t.equal(engine.getQueue(other).settings.rateLimits.maxDispatchesPerSecond, 7)
+  await engine.updateQueues(new Map([[queue, settings], [other, settings]]))
+  t.strictSame(store.calls, ['putQueue', 'putQueue'])
+  t.equal(engine.getQueue(queue).settings.rateLimits.maxDispatchesPerSecond, 7)
+  await t.rejects(engine.updateQueues(new Map([['q', {}]])), { code: 'INVALID_ARGUMENT' })
+  await engine.close()
+})
+
+t.test('a policy is replaced by what the change returns, and stays as it is when that throws', async t => {
+  const { engine } = await startEngine()
+  t.strictSame((await engine.setQueuePolicy(queue, policy => ({ was: policy }))).policy, { was: undefined })
+  await t.rejects(engine.setQueuePolicy(queue, () => { throw new Error('no') }), { message: 'no' })
+  t.strictSame((await engine.setQueuePolicy(queue, policy => ({ was: policy }))).policy, { was: { was: undefined } })
   await engine.close()
 })

@@ -94,6 +94,27 @@ t.test('a task that the store has lost is reported, not dispatched', async t => 
   await engine.close()
 })
 
+t.test('a task whose record is damaged is tried again after a minute, and other tasks go on', async t => {
+  const { engine, clock, store, attempts, errors } = await startEngine({ started: false })
+  const { name } = await engine.createTask(queue, named('damaged'))
+  await engine.createTask(queue, named('good'))
+  store.getTask = task => {
+    if (task === name) throw Object.assign(new Error('bad checksum'), { problem: 'damaged' })
+    return MemoryStore.prototype.getTask.call(store, task)
+  }
+  engine.start()
+  t.strictSame(attempts.map(({ task }) => task.name), [`${queue}/tasks/good`])
+  t.strictSame(errors.map(error => (error as Error).message), ['bad checksum'])
+  t.strictSame(engine.counts(queue), { waiting: 1, running: 1 })
+  store.getTask = MemoryStore.prototype.getTask
+  await clock.advance(59_999)
+  t.equal(attempts.length, 1)
+  await clock.advance(1)
+  t.equal(attempts[1]?.task.name, name)
+  for (const attempt of attempts) await attempt.answer(200)
+  await engine.close()
+})
+
 t.test('an engine that is opened on the store of another continues where that one stopped', async t => {
   const store = new MemoryStore()
   const clock = new ManualClock()

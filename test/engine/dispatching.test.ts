@@ -251,11 +251,14 @@ t.test('errors of the dispatcher are reported and count as no response', async t
     async () => ({ status: 0 })
   ]
   for (const [i, dispatch] of wrong.entries()) {
-    const { engine, errors } = await startEngine({ dispatch })
+    const errors: unknown[] = []
+    const contexts: unknown[] = []
+    const onError = (error: unknown, where: object): void => { errors.push(error); contexts.push(where) }
+    const { engine } = await startEngine({ dispatch, onError })
     const { name } = await engine.createTask(queue, { httpRequest })
     await new Promise(resolve => { setImmediate(resolve) })
     t.match(engine.getTask(name), { previousResponse: 0, responseCount: 0, lastAttempt: { responseStatus: { code: 14 } } })
-    t.equal(errors.length, i === wrong.length - 1 ? 0 : 1)
+    t.strictSame(contexts, i === wrong.length - 1 ? [] : [{ during: 'dispatch', name }])
     if (i < 2) t.equal(errors[0], failure)
     await engine.close()
   }
@@ -319,6 +322,18 @@ t.test('an observer gets the report of each attempt, with what the dispatcher re
     { dispatchCount: 2, result: 'unreachable', endedAt: begin + 114, durationMs: 7, retryAt: begin + 314, error: failure },
     { dispatchCount: 3, result: 200, endedAt: begin + 321, durationMs: 7, retryAt: undefined }
   ])
+  await engine.close()
+})
+
+t.test('a failed attempt has no time of its retry while another attempt of its task runs', async t => {
+  const { engine, clock, attempts } = await startEngine()
+  const retries: unknown[] = []
+  engine.observe({ attempted ({ retryAt }) { retries.push(retryAt) } })
+  const { name } = await engine.createTask(queue, { httpRequest })
+  await engine.runTask(name)
+  await attempts[0]!.answer(500)
+  await attempts[1]!.answer(500)
+  t.strictSame(retries, [undefined, clock.now() + 200])
   await engine.close()
 })
 

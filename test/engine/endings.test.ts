@@ -277,8 +277,26 @@ t.test('tasks that have outlived their retention', async t => {
     await next.engine.close()
   })
 
+  t.test('are not dropped while an attempt runs, so RunTask starts another', async t => {
+    const { engine, clock, attempts } = await aged()
+    const { name } = await engine.createTask(queue, named('old'))
+    for (let week = 0; week < 4; week++) {
+      clock.set(clock.now() + 9 * day)
+      engine.listTasks(queue)
+      await engine.createTask(queue, named(`w${week}`))
+      await attempts.at(-1)!.answer(200)
+    }
+    t.equal((await engine.runTask(name)).dispatchCount, 2)
+    t.equal(engine.running(name), 2)
+    t.strictSame(expired, [])
+    for (const attempt of attempts) await attempt.answer(200)
+    t.strictSame(expired, [])
+    await engine.close()
+  })
+
   t.test('are run instead while the clock is not believed, because it has jumped by weeks', async t => {
-    const { engine, clock, attempts, errors, last, reports } = await aged()
+    const errors: unknown[][] = []
+    const { engine, clock, attempts, last, reports } = await aged({ onError: (...error) => { errors.push(error) } })
     await engine.updateQueue(queue, { retryConfig: { maxAttempts: 3 } })
     await engine.createTask(queue, { ...named('a'), scheduleAt: clock.now() + 3_600_000 })
     clock.set(clock.now() + 60 * day)
@@ -289,7 +307,8 @@ t.test('tasks that have outlived their retention', async t => {
     await clock.advance(100)
     t.equal(attempts.length, 2)
     await last().answer(200)
-    t.match(errors, [{ message: /^The clock says .*, 60 days after the last time that is known; tasks older than 31 days are run/ }])
+    t.strictSame(errors.map(([, where]) => where), [{ during: 'expire' }])
+    t.match(errors[0], [{ message: /^The clock says .*, 60 days after the last time that is known; tasks older than 31 days are run/ }])
     t.strictSame([expired, reports], [[], []])
     await engine.close()
   })

@@ -45,6 +45,21 @@ t.test('a stored tombstone that has less time left lasts only that time', async 
   await engine.close()
 })
 
+t.test("a stored tombstone of a deleted queue's task lasts the usual time", async t => {
+  const store = new MemoryStore()
+  const first = await startEngine({ store, queueTombstoneMs: 0 })
+  await first.engine.createTask(queue, named('done'))
+  await first.last().answer(200)
+  await first.engine.deleteQueue(queue)
+  await first.engine.close()
+  const { engine, clock } = await startEngine({ store, clock: first.clock, started: false })
+  await clock.advance(hour - 1)
+  await t.rejects(engine.createTask(queue, named('done')), { code: 'ALREADY_EXISTS' })
+  await clock.advance(1)
+  await engine.createTask(queue, named('done'))
+  await engine.close()
+})
+
 t.test('a task whose queue is missing in the store is reported, and the others are loaded', async t => {
   const store = new MemoryStore()
   const first = await startEngine({ store, started: false })

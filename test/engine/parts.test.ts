@@ -181,6 +181,17 @@ t.test('a tombstone has its full duration regardless of jumps of the wall clock'
   t.notOk(names.has('x'))
 })
 
+t.test('a tombstone is stored with whole milliseconds, rounded', async t => {
+  const clock = new ManualClock()
+  const names = new Tombstones(clock)
+  const begin = clock.now()
+  clock.step(0.4)
+  names.add('a', 1000)
+  clock.step(0.2)
+  names.add('b', 1000)
+  t.strictSame(['a', 'b'].map(name => names.get(name)), [{ name: 'a', until: begin + 1000 }, { name: 'b', until: begin + 1001 }])
+})
+
 t.test('failed writes are retried automatically, and reported once a minute with a count', async t => {
   const store = new FragileStore()
   const reported: Array<{ during: string, count?: number }> = []

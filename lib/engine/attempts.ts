@@ -183,7 +183,7 @@ export class Attempts {
       // With a delay, because the target would be called in a tight loop if dispatching continues.
       queue.due.schedule(entry, dueAt(entry, Math.max(start.scheduleAt, now + AGAIN_MS), now))
     }
-    if (!observers.none) observers.notify('undelivered', attempt)
+    observers.notify('undelivered', attempt)
     this.#leave(queue)
   }
 

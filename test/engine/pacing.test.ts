@@ -160,6 +160,32 @@ t.test('a held engine dispatches nothing by itself until it is released, whether
   }
 })
 
+t.test('a held engine that is not started runs a task on request, one that is not held does not', async t => {
+  const { engine, attempts } = await startEngine({ started: false })
+  const { name } = await engine.createTask(queue, { httpRequest })
+  await t.rejects(engine.runTask(name), { code: 'UNAVAILABLE' })
+  engine.hold()
+  await engine.runTask(name)
+  t.equal(attempts.length, 1)
+  await attempts[0]!.answer(200)
+  await engine.close()
+})
+
+t.test('a queue that was ready when the engine stopped, and is resumed after the next start, dispatches', async t => {
+  const { engine, attempts } = await startEngine({ started: false })
+  for (let task = 0; task < 100; task++) await engine.createTask(queue, { httpRequest })
+  engine.start()
+  const stopped = engine.stop()
+  await engine.pauseQueue(queue)
+  engine.start()
+  t.equal(attempts.length, 64)
+  await engine.resumeQueue(queue)
+  t.equal(attempts.length, 100)
+  for (const attempt of attempts) await attempt.answer(200)
+  await stopped
+  await engine.close()
+})
+
 t.test('releasing an engine that is not started dispatches nothing', async t => {
   const { engine, clock, attempts } = await startEngine({ started: false })
   engine.hold()

@@ -81,8 +81,7 @@ function ownHeaders (task: Task, kind: TargetKind): Record<string, string> {
   const replacesAuthorization = task.httpRequest?.oidcToken !== undefined || task.httpRequest?.oauthToken !== undefined
   const headers: Record<string, string> = {}
   for (const key of Object.keys(given)) {
-    if (key === 'User-Agent') headers[key] = given[key]! // Set by the service when the task was created.
-    else if (!RESERVED[kind].test(key) && !(replacesAuthorization && /^authorization$/i.test(key))) headers[key] = given[key]!
+    if (!RESERVED[kind].test(key) && !(replacesAuthorization && /^authorization$/i.test(key))) headers[key] = given[key]!
   }
   return headers
 }

@@ -136,8 +136,8 @@ function pacificTime (at: number): string {
   const parts = new Intl.DateTimeFormat('en-US', { timeZone: 'America/Los_Angeles', timeZoneName: 'longOffset' })
     .formatToParts(at)
   const offset = parts.find(part => part.type === 'timeZoneName')!.value.slice('GMT'.length)
-  const [hours, minutes] = offset.split(':').map(Number)
-  const local = new Date(at + (hours! * 60 - minutes!) * 60_000)
+  const hours = Number(offset.split(':')[0])
+  const local = new Date(at + hours * 3_600_000)
   return local.toISOString().slice(0, 'yyyy-mm-ddThh:mm:ss'.length) + offset
 }
 

@@ -45,7 +45,7 @@ t.test('a task cannot forge the service\'s headers', async t => {
   const headers = {
     hOST: 'evil',
     'content-LENGTH': '9',
-    'x-google-a': '1',
+    'x-google-abc': '1',
     'X-APPENGINE-QueueName': 'q',
     'x-cloudtasks-taskname': 'x',
     authorization: 'Basic a',

@@ -177,6 +177,8 @@ t.test('invalid requests are rejected with the service\'s messages', async t => 
 
 t.test('what production rejects only according to its documentation is rejected too', async t => {
   const body = Buffer.from('x')
+  t.equal(http({ body }), undefined)
+  t.equal(appEngine({ body }), undefined)
   for (const httpMethod of ['POST', 'PUT', 'PATCH'] as const) t.equal(http({ httpMethod, body }), undefined)
   for (const httpMethod of ['GET', 'HEAD', 'DELETE', 'OPTIONS'] as const) {
     t.equal(http({ httpMethod, body }), 'HttpRequest.body is only allowed with POST, PUT, PATCH.')

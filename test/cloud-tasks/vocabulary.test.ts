@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { backoffMs, isExhausted } from '../../lib/cloud-tasks/backoff.js'
+import { backoffMs, isExhausted, RETENTION_MS } from '../../lib/cloud-tasks/backoff.js'
 import { completeQueueSettings } from '../../lib/cloud-tasks/limits.js'
 import {
   generateTaskId, isLocationId, isProjectId, isQueueId, isTaskId, parseLocationName, parseQueueName, parseTaskName,
@@ -183,6 +183,10 @@ t.test('a task is given up when the limits that are set are all reached', async 
   t.notOk(isExhausted(both, 2, start, after(61)), 'time alone is not enough')
   t.ok(isExhausted(both, 3, start, after(61)))
   t.notOk(isExhausted(retry({ maxAttempts: -1 }), 1e6, start, after(1e9)))
+})
+
+t.test('a task lives for 31 days at most', async t => {
+  t.equal(RETENTION_MS, 2_678_400_000)
 })
 
 t.test('each error has the code that the service gives it', async t => {

@@ -82,6 +82,7 @@ t.test('a task that the store has lost is reported, not dispatched', async t => 
   await clock.advance(1000)
   t.equal(attempts.length, 0)
   t.match(errors, [{ message: /has lost task/ }])
+  t.strictSame(engine.counts(queue), { waiting: 0, running: 0 })
 
   const unreadable = await engine.createTask(queue, { ...named('unreadable'), scheduleAt: clock.now() + 1000 })
   store.getTask = () => { throw new Error('bad record') }

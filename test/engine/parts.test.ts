@@ -1,7 +1,10 @@
 import fc from 'fast-check'
 import t from 'tap'
+import { nextTurn } from '../../lib/clock/clock.js'
 import { ManualClock } from '../../lib/clock/manual-clock.js'
+import { ExpiryReports } from '../../lib/engine/expiry.js'
 import { DueHeap, type Due } from '../../lib/engine/memory/due-heap.js'
+import { InFlight } from '../../lib/engine/memory/in-flight.js'
 import { NameMap } from '../../lib/store/name-map.js'
 import { RateLimiter } from '../../lib/engine/memory/rate-limiter.js'
 import { Tombstones } from '../../lib/engine/memory/tombstones.js'
@@ -192,6 +195,41 @@ t.test('a tombstone is stored with whole milliseconds, rounded', async t => {
   t.strictSame(['a', 'b'].map(name => names.get(name)), [{ name: 'a', until: begin + 1000 }, { name: 'b', until: begin + 1001 }])
 })
 
+t.test('expired tasks are reported a second after the first of them, each in one report', async t => {
+  const clock = new ManualClock()
+  const reported: unknown[] = []
+  const reports = new ExpiryReports(clock, report => { reported.push(report) })
+  reports.add('a')
+  clock.pass(999)
+  reports.add('b')
+  t.strictSame(reported.splice(0), [])
+  clock.pass(1)
+  t.strictSame(reported.splice(0), [{ count: 2, names: ['a', 'b'] }])
+  reports.flush()
+  for (let task = 0; task < 12; task++) reports.add(`t${task}`)
+  reports.flush()
+  t.strictSame(reported.splice(0), [{ count: 12, names: Array.from({ length: 10 }, (_, task) => `t${task}`) }])
+  t.equal(clock.pending, 0)
+})
+
+t.test('what is in flight is waited for by all who wait, and only then', async t => {
+  const inFlight = new InFlight()
+  await inFlight.idle()
+  inFlight.enter()
+  inFlight.enter()
+  let ended = 0
+  const both = [1, 2].map(async () => {
+    await inFlight.idle()
+    ended++
+  })
+  inFlight.leave()
+  await nextTurn()
+  t.equal(ended, 0)
+  inFlight.leave()
+  await Promise.all(both)
+  t.equal(ended, 2)
+})
+
 t.test('failed writes are retried automatically, and reported once a minute with a count', async t => {
   const store = new FragileStore()
   const reported: Array<{ during: string, count?: number }> = []
@@ -204,13 +242,13 @@ t.test('failed writes are retried automatically, and reported once a minute with
   t.equal(attempts.length, 50)
   t.strictSame(reported.map(({ count }) => count), [undefined])
   await clock.advance(59_000)
-  t.equal(reported.length, 1, 'tries go on without a word')
+  t.equal(reported.length, 1, 'retries are not reported one by one')
   await clock.advance(10_000)
   t.equal(reported.length, 2)
   t.ok(reported[1]!.count! > 49, `${reported[1]!.count} more`)
   store.broken.clear()
   await clock.advance(5000)
-  t.equal([...(await store.load()).tasks].length, 0, 'with nothing else to set it off')
+  t.equal([...(await store.load()).tasks].length, 0, 'without any other event')
   await engine.close()
   t.equal(clock.pending, 0)
 })

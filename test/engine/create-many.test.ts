@@ -8,7 +8,7 @@ function ids (results: ReadonlyArray<PromiseSettledResult<Task>>): Array<string 
   return results.map(result => result.status === 'fulfilled' ? result.value.name.slice(queue.length + '/tasks/'.length) : undefined)
 }
 
-t.test('many tasks are stored by one write, answered in their order and dispatched in it', async t => {
+t.test('many tasks are stored by one write, and returned and dispatched in their order', async t => {
   const store = new FragileStore()
   const { engine, attempts, clock } = await startEngine({ store })
   store.calls.length = 0
@@ -19,7 +19,7 @@ t.test('many tasks are stored by one write, answered in their order and dispatch
   t.same(attempts.map(({ task }) => task.name), [name('c'), name('a'), name('b')])
 })
 
-t.test('what is wrong with one of many tasks ends that one alone', async t => {
+t.test('an invalid task among many does not affect the others', async t => {
   const { engine, clock } = await startEngine({ started: false })
   await engine.createTask(queue, { name: name('there'), httpRequest })
   const results = await engine.createTasks(queue, [
@@ -33,7 +33,7 @@ t.test('what is wrong with one of many tasks ends that one alone', async t => {
     { name: 'none', httpRequest },
     { httpRequest }
   ])
-  t.match(results.map(result => result.status === 'fulfilled' ? 'stored' : result.reason.code), [
+  t.strictSame(results.map(result => result.status === 'fulfilled' ? 'stored' : result.reason.code), [
     'stored', 'ALREADY_EXISTS', 'stored', 'ALREADY_EXISTS', 'INVALID_ARGUMENT', 'INVALID_ARGUMENT', 'INVALID_ARGUMENT', 'INVALID_ARGUMENT',
     'stored'
   ])
@@ -50,13 +50,13 @@ t.test('many tasks that the store rejects are all rejected, and their names are 
   const refused = await engine.createTasks(queue, tasks)
   t.match(refused[0], { status: 'rejected', reason: { code: 'UNAVAILABLE', cause: { message: 'putTasks broke' } } })
   t.match(refused[1], { status: 'rejected', reason: { code: 'UNAVAILABLE' } })
-  t.match(refused[2], { status: 'fulfilled', value: { name: name('a') } }, 'stored by itself, once the first one was refused')
+  t.match(refused[2], { status: 'fulfilled', value: { name: name('a') } }, 'stored by itself, after the first one was refused')
   await engine.deleteTask(name('a'))
   store.broken.clear()
   t.match(await engine.createTasks(queue, tasks), [{ reason: { code: 'ALREADY_EXISTS' } }, { status: 'fulfilled' }, { status: 'rejected' }])
 })
 
-t.test('a name that another call is storing is decided when that call has ended', async t => {
+t.test('a name that another call is storing is checked when that call has ended', async t => {
   const store = new FragileStore()
   const { engine } = await startEngine({ store, started: false })
   let open!: () => void

@@ -16,7 +16,7 @@ const limits = (maxDispatchesPerSecond: number, maxBurstSize: number) => ({
   maxConcurrentDispatches: 1
 })
 
-t.test('a limiter never gives more than burst + rate * t in any span, and never keeps a waiter longer than it said', async t => {
+t.test('a limiter never allows more than burst + rate * t in any span, and allows the next at the time that it names', async t => {
   const rates = fc.oneof(fc.double({ min: 0.01, max: 500, noNaN: true }), fc.constantFrom(1, 3, 500))
   fc.assert(fc.property(rates, fc.integer({ min: 1, max: 100 }), fc.array(fc.nat(3000), { minLength: 1, maxLength: 200 }),
     (rate, burst, gaps) => {
@@ -41,7 +41,7 @@ t.test('a limiter never gives more than burst + rate * t in any span, and never 
     }))
 })
 
-t.test('a limiter that is always asked in time gives its whole rate', async t => {
+t.test('a limiter that is asked all the time allows its whole rate', async t => {
   fc.assert(fc.property(fc.integer({ min: 1, max: 500 }), fc.integer({ min: 10, max: 100 }), (rate, burst) => {
     const limiter = new RateLimiter(limits(rate, burst), 0)
     let taken = 0
@@ -62,19 +62,19 @@ t.test('a clock that is set back neither stops a limiter nor fills it', async t 
   t.notOk(limiter.take(500))
 })
 
-t.test('a limiter takes on new limits where it stands', async t => {
+t.test('a limiter applies new limits at once, and keeps its tokens', async t => {
   const limiter = new RateLimiter(limits(1, 10), 0)
   for (let i = 0; i < 10; i++) limiter.take(0)
   t.equal(limiter.nextAt(0), 1000)
   limiter.configure(limits(100, 20), 500)
-  t.equal(limiter.nextAt(500), 505, 'half a token was there, the rest comes at the new rate')
+  t.equal(limiter.nextAt(500), 505, 'half a token was saved, the rest is refilled at the new rate')
   limiter.configure(limits(100, 20), 10_000)
   limiter.configure(limits(1, 10), 10_000)
   for (let i = 0; i < 10; i++) t.ok(limiter.take(10_000))
-  t.notOk(limiter.take(10_000), 'what the new burst has no room for is lost')
+  t.notOk(limiter.take(10_000), 'tokens above the new burst are lost')
 })
 
-t.test('a heap gives its items in order of time, then of arrival, whatever left in between', async t => {
+t.test('a heap returns its items in order of time, then of arrival, whatever was removed in between', async t => {
   interface Item extends Due { readonly id: number }
   const step = fc.oneof(
     // Mostly additions: an item that moves up after a removal takes a heap of some depth.
@@ -135,7 +135,7 @@ t.test('a map in parts holds what a map holds, and lists it while it changes', a
     map.set(`later-${name}`, 'later')
   }
   t.equal(seen.length, 1000)
-  t.equal(new Set(seen).size, 1000, 'each that was there is met once')
+  t.equal(new Set(seen).size, 1000, 'each entry that stays is returned once')
   t.equal(map.size, 1000)
 })
 

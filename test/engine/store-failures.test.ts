@@ -160,25 +160,25 @@ t.test('an engine that is opened on the store of another continues where that on
 t.test('an observer receives every event of a task, and errors that it throws have no effect', async t => {
   const { engine, clock, last, errors } = await startEngine()
   await engine.updateQueue(queue, { retryConfig: { maxAttempts: 2 } })
-  const heard: unknown[] = []
+  const events: unknown[] = []
   const stop = engine.observe({
     added: task => {
-      heard.push(['added', task.name.slice(queue.length + 7)])
+      events.push(['added', task.name.slice(queue.length + 7)])
     },
     started: ({ task }) => {
-      heard.push(['started', task.dispatchCount])
+      events.push(['started', task.dispatchCount])
     },
     attempted: ({ result, retryAt, error }) => {
-      heard.push(['attempted', result, retryAt === undefined ? undefined : retryAt - clock.now(), (error as Error | undefined)?.message])
+      events.push(['attempted', result, retryAt === undefined ? undefined : retryAt - clock.now(), (error as Error | undefined)?.message])
     },
     ended: (name, why) => {
-      heard.push(['ended', name.slice(queue.length + 7), why])
+      events.push(['ended', name.slice(queue.length + 7), why])
     },
     emptied: name => {
-      heard.push(['emptied', name])
+      events.push(['emptied', name])
     },
     changed: name => {
-      heard.push(['changed', name])
+      events.push(['changed', name])
     }
   })
   engine.observe({ added () { throw new Error('a bad observer') } })
@@ -186,7 +186,7 @@ t.test('an observer receives every event of a task, and errors that it throws ha
   await last().answer(503)
   await clock.advance(100)
   await last().fail(new Error('no route'))
-  t.same(heard.splice(0), [
+  t.same(events.splice(0), [
     ['added', 'a'],
     ['started', 1],
     ['attempted', 503, 100, undefined],
@@ -198,11 +198,11 @@ t.test('an observer receives every event of a task, and errors that it throws ha
   await engine.createTask(queue, named('b'))
   await engine.deleteTask(`${queue}/tasks/b`)
   await engine.purgeQueue(queue)
-  t.same(heard.splice(0), [['changed', queue], ['added', 'b'], ['ended', 'b', 'deleted'], ['emptied', queue], ['changed', queue]])
-  t.match(errors.map(error => (error as Error).message), ['a bad observer', 'no route', 'a bad observer'])
+  t.same(events.splice(0), [['changed', queue], ['added', 'b'], ['ended', 'b', 'deleted'], ['emptied', queue], ['changed', queue]])
+  t.strictSame(errors.map(error => (error as Error).message), ['a bad observer', 'no route', 'a bad observer'])
   stop()
   await engine.resumeQueue(queue)
-  t.same(heard, [])
+  t.same(events, [])
   await engine.close()
 })
 

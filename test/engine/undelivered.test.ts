@@ -90,18 +90,18 @@ t.test('an attempt that was not delivered does not count', async t => {
   t.test('observers are notified, and a deleted task stays deleted', async t => {
     let answer = (_: 'undelivered'): void => {}
     const { engine, clock } = await startEngine({ dispatch: async () => await new Promise(resolve => { answer = resolve }) })
-    const heard: string[] = []
+    const events: string[] = []
     engine.observe({
-      started () { heard.push('started') },
-      undelivered ({ task }) { heard.push(`undelivered ${task.dispatchCount}`) },
-      attempted () { heard.push('attempted') },
-      ended (_, why) { heard.push(why) }
+      started () { events.push('started') },
+      undelivered ({ task }) { events.push(`undelivered ${task.dispatchCount}`) },
+      attempted () { events.push('attempted') },
+      ended (_, why) { events.push(why) }
     })
     const { name } = await engine.createTask(queue, named('a'))
     await engine.deleteTask(name)
     answer('undelivered')
     await clock.settle()
-    t.strictSame(heard, ['started', 'deleted', 'undelivered 1'])
+    t.strictSame(events, ['started', 'deleted', 'undelivered 1'])
     t.strictSame(engine.counts(queue), { waiting: 0, running: 0 })
     t.throws(() => engine.getTask(name), { code: 'NOT_FOUND' })
     await engine.close()

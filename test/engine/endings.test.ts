@@ -74,7 +74,7 @@ t.test('purge removes existing tasks in slices, and no later ones', async t => {
   const later = await engine.createTask(queue, named('later'))
   await Promise.resolve()
   t.equal(done, false, 'some are still in the store')
-  t.ok([...(await store.load()).tasks].length > 500)
+  t.equal([...(await store.load()).tasks].length, 699, 'without the first slice of 500, and two whose names were needed')
   await clock.settle()
   t.match(await purge, { purgedAt: clock.now(), state: 'RUNNING' })
   t.same([...(await store.load()).tasks].map(task => task.name), [later.name])

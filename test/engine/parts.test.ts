@@ -16,7 +16,7 @@ const limits = (maxDispatchesPerSecond: number, maxBurstSize: number) => ({
   maxConcurrentDispatches: 1
 })
 
-t.test('a limiter never allows more than burst + rate * t in any span, and allows the next at the time that it names', async t => {
+t.test('a limiter never allows more than burst + rate * t in any span, and names the time of the next token', async t => {
   const rates = fc.oneof(fc.double({ min: 0.01, max: 500, noNaN: true }), fc.constantFrom(1, 3, 500))
   fc.assert(fc.property(rates, fc.integer({ min: 1, max: 100 }), fc.array(fc.nat(3000), { minLength: 1, maxLength: 200 }),
     (rate, burst, gaps) => {

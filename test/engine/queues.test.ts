@@ -1,4 +1,5 @@
 import t from 'tap'
+import type { NewQueueSettings, QueueSettings } from '../../lib/cloud-tasks/task.js'
 import { pageSize } from '../../lib/engine/memory/task-pages.js'
 import { FragileStore, httpRequest, parent, queue, startEngine } from '../support/engine-harness.js'
 
@@ -161,6 +162,9 @@ t.test('updateQueues creates and changes many queues, and writes only those that
   await engine.updateQueues(new Map([[queue, {}], [other, settings]]))
   t.strictSame(store.calls, ['putQueue'])
   t.equal(engine.getQueue(other).settings.rateLimits.maxDispatchesPerSecond, 7)
+  t.equal(engine.getQueue(other).state, 'RUNNING')
+  t.equal((await engine.updateQueue(`${parent}/queues/third`)).state, 'RUNNING')
+  store.calls.pop()
   await engine.updateQueues(new Map([[queue, settings], [other, settings]]))
   t.strictSame(store.calls, ['putQueue', 'putQueue'])
   t.equal(engine.getQueue(queue).settings.rateLimits.maxDispatchesPerSecond, 7)
@@ -173,5 +177,19 @@ t.test('a policy is replaced by what the change returns, and stays as it is when
   t.strictSame((await engine.setQueuePolicy(queue, policy => ({ was: policy }))).policy, { was: undefined })
   await t.rejects(engine.setQueuePolicy(queue, () => { throw new Error('no') }), { message: 'no' })
   t.strictSame((await engine.setQueuePolicy(queue, policy => ({ was: policy }))).policy, { was: { was: undefined } })
+  await engine.close()
+})
+
+t.test('a function of the current settings changes them, and a missing queue has none', async t => {
+  const { engine } = await startEngine()
+  const seen: unknown[] = []
+  const change = (settings: QueueSettings | undefined): NewQueueSettings => {
+    seen.push(settings?.rateLimits.maxDispatchesPerSecond)
+    return { rateLimits: { maxDispatchesPerSecond: 7 } }
+  }
+  for (const name of [queue, `${parent}/queues/new`, queue]) {
+    t.equal((await engine.updateQueue(name, change)).settings.rateLimits.maxDispatchesPerSecond, 7)
+  }
+  t.strictSame(seen, [500, undefined, 7])
   await engine.close()
 })

@@ -105,6 +105,7 @@ t.test('a task whose record is damaged is tried again after a minute, and other 
   }
   engine.start()
   t.strictSame(attempts.map(({ task }) => task.name), [`${queue}/tasks/good`])
+  await t.rejects(engine.runTask(name), { code: 'NOT_FOUND' })
   t.strictSame(errors.map(error => (error as Error).message), ['bad checksum'])
   t.strictSame(engine.counts(queue), { waiting: 1, running: 1 })
   store.getTask = MemoryStore.prototype.getTask

@@ -159,7 +159,7 @@ t.test('updateQueues creates and changes many queues, and writes only those that
   const other = `${parent}/queues/other`
   const settings = { rateLimits: { maxDispatchesPerSecond: 7 } }
   store.calls.length = 0
-  await engine.updateQueues(new Map([[queue, {}], [other, settings]]))
+  await engine.updateQueues(new Map<string, NewQueueSettings>([[queue, {}], [other, settings]]))
   t.strictSame(store.calls, ['putQueue'])
   t.equal(engine.getQueue(other).settings.rateLimits.maxDispatchesPerSecond, 7)
   t.equal(engine.getQueue(other).state, 'RUNNING')

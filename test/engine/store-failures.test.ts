@@ -311,3 +311,31 @@ t.test('a queue whose deletion fails while one of its tasks runs dispatches that
   t.strictSame(engine.counts(queue), { waiting: 0, running: 0 })
   await engine.close()
 })
+
+t.test('a write that fails at the last settle of a close leaves no timer', async t => {
+  const { engine, clock, store, last } = await startEngine({ store: new FragileStore() })
+  await engine.createTask(queue, named('a'))
+  store.broken.add('removeTask')
+  await last().answer(200)
+  t.equal(clock.pending, 1, 'the next retry')
+  await engine.close()
+  t.equal(clock.pending, 0)
+  t.not(store.getTask(`${queue}/tasks/a`), undefined)
+})
+
+t.test('errors of the store are counted by their problem, and damaged records by their message', async t => {
+  const reported: unknown[] = []
+  const { engine, store } = await startEngine({
+    started: false,
+    onError: (error, where) => { reported.push([(error as Error).message, where.name?.slice(queue.length + 7)]) }
+  })
+  const ids = ['a', 'b', 'c', 'd']
+  for (const id of ids) await engine.createTask(queue, named(id))
+  store.getTask = name => {
+    const problem = name.endsWith('/a') || name.endsWith('/b') ? 'damaged' : 'full'
+    throw Object.assign(new Error(`${problem} ${name.at(-1)}`), { problem })
+  }
+  engine.start()
+  t.strictSame(reported, [['damaged a', 'a'], ['damaged b', 'b'], ['full c', 'c']], 'the error of d is of the same kind')
+  await engine.close()
+})

@@ -1,0 +1,1 @@
+export function chosen (id: string, percent: number): boolean

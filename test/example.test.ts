@@ -10,7 +10,7 @@ const files = (await readdir(join(import.meta.dirname, '../example'))).filter(fi
 const checkout = t.testdir()
 await transpile(checkout, ...files.map(file => join('example', file)))
 
-/** Serves until it is told to end; the others end by themselves. */
+/** Serves until it gets a signal; the others end by themselves. */
 const SERVER = '02-server.ts'
 
 t.test('each example runs alone and ends well', async t => {

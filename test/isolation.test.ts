@@ -186,8 +186,8 @@ t.test('no tenant is seen', async t => {
   }
 
   t.test('by what subscribers of the channels of attempts do', async t => {
-    const heard: string[] = []
-    const listener = (_: unknown, channel: string | symbol): void => { heard.push(`${String(channel)} ${tenants.getStore()}`) }
+    const received: string[] = []
+    const listener = (_: unknown, channel: string | symbol): void => { received.push(`${String(channel)} ${tenants.getStore()}`) }
     const channels = ['tracing:fastify-cloud-tasks:attempt:start', 'tracing:fastify-cloud-tasks:attempt:asyncEnd']
     for (const channel of channels) subscribe(channel, listener)
     t.teardown(() => { for (const channel of channels) unsubscribe(channel, listener) })
@@ -197,8 +197,8 @@ t.test('no tenant is seen', async t => {
       Array.from({ length: 10 }, async (_, index) => await tenants.run(`tenant-${index}`, async () => await enqueue('work', {})))
     )
     await saw(40)
-    t.equal(heard.length, 20)
-    t.strictSame([...new Set(heard)].sort(), channels.map(channel => `${channel} undefined`).sort())
+    t.equal(received.length, 20)
+    t.strictSame([...new Set(received)].sort(), channels.map(channel => `${channel} undefined`).sort())
   })
 
   t.test('by the start of a server that had tasks waiting, regardless of the caller of ready', async t => {
@@ -222,14 +222,14 @@ t.test('no tenant is seen', async t => {
   })
 
   t.test('by observers of the engine, nor where errors are reported', async t => {
-    const heard: string[] = []
+    const received: string[] = []
     const reported = gate()
     const app = Fastify({
       logger: {
         level: 'error',
         stream: {
           write (line: string) {
-            heard.push(`error ${JSON.parse(line).tenant}`)
+            received.push(`error ${JSON.parse(line).tenant}`)
             reported.open()
           }
         },
@@ -241,9 +241,9 @@ t.test('no tenant is seen', async t => {
     await app.ready()
     const { engine, queueName } = localOf(app)
     engine.observe({
-      added () { heard.push(`added ${tenants.getStore() ?? 'none'}`); throw new Error('a bad observer') },
-      ended () { heard.push(`ended ${tenants.getStore() ?? 'none'}`) },
-      changed () { heard.push(`changed ${tenants.getStore() ?? 'none'}`) }
+      added () { received.push(`added ${tenants.getStore() ?? 'none'}`); throw new Error('a bad observer') },
+      ended () { received.push(`ended ${tenants.getStore() ?? 'none'}`) },
+      changed () { received.push(`changed ${tenants.getStore() ?? 'none'}`) }
     })
     await tenants.run('tenant', async () => {
       await engine.pauseQueue(queueName)
@@ -251,7 +251,7 @@ t.test('no tenant is seen', async t => {
       await engine.deleteTask(`${queueName}/tasks/${id}`)
     })
     await reported.opened
-    t.strictSame(heard, ['changed none', 'added none', 'error none', 'ended none'])
+    t.strictSame(received, ['changed none', 'added none', 'error none', 'ended none'])
   })
 })
 

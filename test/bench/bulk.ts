@@ -1,6 +1,6 @@
 /**
  * `enqueueMany` of 1,000 items on disk beside as many single calls of `enqueue` with 64 of them waiting:
- * `npm run bench -- bulk [ROUNDS]`. Nothing is worked off meanwhile. CPU time tells more where other work shares the machine.
+ * `npm run bench -- bulk [ROUNDS]`. Nothing is worked off meanwhile. CPU time says more where other work shares the machine.
  */
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

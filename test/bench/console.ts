@@ -1,6 +1,6 @@
 /**
  * What a console costs: tasks through the embedded queue, the whole way, with and without it, rounds alternating; with one
- * page that listens as well. CPU time tells more than throughput where other work shares the machine. Then how quickly the
+ * page that listens as well. CPU time says more than throughput where other work shares the machine. Then how quickly the
  * page is answered while a million tasks wait.
  */
 import { get } from 'node:http'
@@ -36,7 +36,7 @@ async function createApp (mode: Mode): Promise<FastifyInstance> {
   return app
 }
 
-/** A page that reads what it is told. */
+/** A page that reads all events. */
 async function watch (app: FastifyInstance): Promise<() => number> {
   const { port } = app.server.address() as AddressInfo
   let bytes = 0

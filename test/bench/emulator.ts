@@ -34,7 +34,7 @@ const PAUSED = `${PARENT}/queues/paused`
 
 const [, , , role] = process.argv
 
-/** Counts what comes, and tells once it was so many. */
+/** Counts requests, and resolves after a number of them. */
 async function serveTarget (): Promise<void> {
   let count = 0
   const server = createServer((request, response) => {
@@ -117,7 +117,7 @@ async function creation (start: Start): Promise<void> {
     closers.push(async () => { await end(firebase.process) })
   }
   for (let round = 0; round <= ROUNDS; round++) {
-    // Forwards and backwards in turn, so that nobody is always next to the same neighbour.
+    // Forwards and backwards in turn, so that no emulator is always next to the same one.
     for (const { begin, call, pid, rates, micros } of round % 2 === 0 ? ways.values() : [...ways.values()].reverse()) {
       await begin()
       const cpuBefore = cpuMilliseconds(pid)

@@ -26,8 +26,8 @@ export function perSecond (count: number, ms: number): number {
 }
 
 /**
- * Starts watching the event loop. The function it returns stops and tells the longest time between two of its turns in ms,
- * and the most CPU time that this thread took in one, where the system tells that (Linux): other work on the machine adds to
+ * Starts watching the event loop. The function it returns stops and gives the longest time between two of its turns in ms,
+ * and the most CPU time that this thread took in one, where the system reports that (Linux): other work on the machine adds to
  * the first and not to the second.
  */
 export function longestPause (): () => { ms: number, cpuMs: number } {

@@ -1,5 +1,5 @@
 /**
- * What the instrumentation for OpenTelemetry costs: CPU of a task through the embedded queue, the whole way, with nobody subscribed,
+ * What the instrumentation for OpenTelemetry costs: CPU of a task through the embedded queue, the whole way, with no subscriber,
  * with an SDK whose sampler records nothing, and with one that records everything, rounds alternating. `BEFORE=DIR` puts another
  * checkout beside it, such as the one before a change.
  */

@@ -87,7 +87,7 @@ function isInstalled (name: string, { package: module, needs }: Contender): bool
 async function compare (present: Array<[string, Contender]>): Promise<void> {
   const results = new Map<string, Round[]>(present.map(([name]) => [name, []]))
   for (let round = 0; round < rounds; round++) {
-    // Forwards and backwards in turn, so that nobody is always next to the same neighbour.
+    // Forwards and backwards in turn, so that no queue is always next to the same one.
     for (const [name, contender] of round % 2 === 0 ? present : present.toReversed()) {
       const result = await measure(name, contender)
       if (result === undefined) results.delete(name)

@@ -213,7 +213,7 @@ t.test('a setting that the service ignores is reported, and the others are writt
   t.strictSame(
     server.calls.find(call => call.method === 'UpdateQueue')!.request.updateMask.paths,
     ['retry_config.max_doublings'],
-    'a mask tells 0 from nothing'
+    'a mask distinguishes 0 from nothing'
   )
   server.reply = call => call.method === 'GetQueue' ? reply(call) : stubborn(call)
   t.match(await command(['queues', 'sync', '-a', 'linear.js'], { cwd }), {

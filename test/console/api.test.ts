@@ -37,7 +37,7 @@ t.test('a payload is validated by the validator of its route', async t => {
   t.same(
     await validate('{ "name": "Ada", "tags": { "a/b": "x" } }'),
     { ok: false, errors: [{ path: '/tags/a~1b', message: 'must be integer' }] },
-    'keys are told to whoever wrote them'
+    'keys are shown to their author'
   )
   t.match(await validate('{ "name": '), { ok: false, errors: [{ path: '', message: /not valid JSON/ }] })
   t.match(await validate(''), { ok: false, errors: [{ path: '', message: 'The payload is empty' }] })

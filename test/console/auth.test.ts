@@ -342,7 +342,7 @@ t.test('auth accepts callers, in every style of a hook', async t => {
   ]
   for (const [what, auth] of styles) {
     const { app } = await serve(t, { console: { auth: auth! } })
-    t.strictSame([...await statuses(app)], [401], `${what}: nobody`)
+    t.strictSame([...await statuses(app)], [401], `${what}: no caller`)
     t.strictSame(
       [...(await statuses(app, { 'x-user': 'ada', host: 'shop.example' }))].sort(),
       [200, 403, 404],

@@ -56,14 +56,14 @@ t.test('events', async t => {
       await attempts.ended(++count)
     }
     await new Promise(resolve => setTimeout(resolve, 400))
-    const told = messages.length
-    t.ok(told >= 3 && told <= 6, `${told} messages in 1.3 s for ${count} tasks`)
+    const sent = messages.length
+    t.ok(sent >= 3 && sent <= 6, `${sent} messages in 1.3 s for ${count} tasks`)
     t.ok(messages.every(({ changed }) => changed.length <= 50))
     t.match(messages.at(-1)!.changed.at(-1), { task: 'greet', state: 'done' })
     t.equal(messages.at(-1)!.timeline.length, 5)
     t.match(messages.at(-1)!.queues, [{ id: 'default', waiting: 0, running: 0 }, { id: 'slow' }])
     await new Promise(resolve => setTimeout(resolve, 600))
-    t.equal(messages.length, told, 'silence')
+    t.equal(messages.length, sent, 'silence')
     await write('queue/pause', { name: queue('slow') })
     await new Promise(resolve => setTimeout(resolve, 400))
     t.match(messages.at(-1)!.queues, [{}, { id: 'slow', state: 'PAUSED' }])

@@ -59,7 +59,7 @@ t.test('requests of other sites', async t => {
   })
 
   t.test('are distinguished from those of the page behind a proxy that rewrites Host', async t => {
-    // nginx sends the address of the upstream server, unless it is told otherwise.
+    // nginx sends the address of the upstream server, unless it is configured otherwise.
     const behind = { ...good, host: '127.0.0.1:3000', origin: 'https://console.example' }
     t.equal(await status({ ...behind, 'sec-fetch-site': 'same-origin' }), 200)
     t.equal(await status({ ...behind, 'sec-fetch-site': 'cross-site' }), 403)

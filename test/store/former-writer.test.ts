@@ -38,7 +38,7 @@ t.test('a former process that is stopped in the middle of a write is waited for,
   t.equal(root.get('b'), 2, 'what it was writing is whole')
   await root.close()
   await ended
-  await waitForFormerWriter(directory, file, () => { t.fail('nobody writes now') })
+  await waitForFormerWriter(directory, file, () => { t.fail('no process writes now') })
 })
 
 t.test('what ends the wait is thrown once it is over', async t => {

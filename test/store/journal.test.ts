@@ -515,7 +515,7 @@ t.test('a journal that has taken no commit since it changed files does not look 
   await journal.append([['tasks', 1, undefined]])
   t.equal(journal.bytes, SECTOR)
   journal.rotate()
-  t.equal(journal.bytes, 0, 'so nobody changes again, to the file with the last commit')
+  t.equal(journal.bytes, 0, 'so it is not rotated again, to the file with the last commit')
 })
 
 t.test('a file whose new size the disk refuses keeps the old one in its head, and the commits before', async t => {

@@ -38,7 +38,7 @@ interface ModelQueue {
   running: number
 }
 
-/** What the engine may do and must do, told in the plainest way. */
+/** What the engine may do and must do, in the simplest form. */
 class Model {
   readonly queues: ModelQueue[]
   readonly tasks = new Map<string, ModelTask>()

@@ -66,7 +66,7 @@ interface Content {
   readonly tombstones: Map<string, number>
 }
 
-/** unknown: nobody can know whether it is stored. */
+/** unknown: it may or may not be stored. */
 type Outcome = 'pending' | 'stored' | 'rejected' | 'unknown'
 
 interface Change {

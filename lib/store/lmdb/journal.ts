@@ -70,7 +70,7 @@ export class Journal {
     return this.#sequence
   }
 
-  /** Bytes of the commits in the active file: 0 right after `rotate`, so that nobody rotates twice, onto the last commits. */
+  /** Bytes of the commits in the active file: 0 right after `rotate`, so that it is not rotated twice, onto the last commits. */
   get bytes (): number {
     return this.#position - SECTOR
   }

@@ -1,6 +1,6 @@
 /**
  * pg-boss asks for work at most twice a second and takes a batch each time. So that it is not held up by that, its worker is
- * told to look again at once, by `notifyWorker`, for as long as batches are full; a job on an idle queue still waits.
+ * made to look again at once, by `notifyWorker`, for as long as batches are full; a job on an idle queue still waits.
  */
 import pg from 'pg'
 import PgBoss from 'pg-boss'

@@ -32,7 +32,7 @@ process.disconnect()
 // Some clients leave a timer behind.
 setTimeout(() => { process.exit() }, 1000).unref()
 
-/** Adding while nobody works, 64 at a time and one at a time; then the backlog is worked off. */
+/** Adding while no worker runs, 64 at a time and one at a time; then the backlog is worked off. */
 async function addThenDrain () {
   const queue = await openAnew()
   const add64 = await perSecond(jobs, () => inFlight(jobs, WIDTH, () => queue.add(payload)))

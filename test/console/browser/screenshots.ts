@@ -106,7 +106,7 @@ async function open (
 ): Promise<Page> {
   const context = await browser.newContext({ viewport: SIZES[size], colorScheme, deviceScaleFactor, reducedMotion: 'reduce' })
   const page = await context.newPage()
-  // Where this checkout lies is nobody's business.
+  // The path of this checkout is private.
   await page.route(/\/api\/(?:run|task)\b/, async route => {
     const response = await route.fetch()
     const text = (await response.text())

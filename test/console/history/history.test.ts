@@ -63,7 +63,7 @@ t.test('a history', async t => {
     await engine.deleteTask(deleted)
     t.match(history.record(deleted)!.row(), { state: 'deleted' })
     await last().answer(500)
-    t.match(history.record(deleted)!.row(), { state: 'deleted', lastResult: 500 }, 'what its attempt came to is still told')
+    t.match(history.record(deleted)!.row(), { state: 'deleted', lastResult: 500 }, 'the result of its attempt is still shown')
 
     await engine.updateQueue(queue, { retryConfig: { maxAttempts: 1 } })
     const failed = await add('failed')

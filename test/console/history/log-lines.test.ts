@@ -33,7 +33,7 @@ t.test('log lines', async t => {
     ])
     t.equal(lines.length, 3)
     t.equal(String(written.read()).trim().split('\n').length, 3, 'and they went where they belong')
-    log.info('not heard')
+    log.info('not recorded')
     t.equal(lines.length, 3)
   })
 

@@ -242,7 +242,7 @@ t.test('a call that may go better the next time', async t => {
     t.hasStrict(await transport.deleteTask('default', 'x'), { outcome: 'deleted' })
     replies(server, exhausted, gone)
     t.hasStrict(await transport.deleteTask('default', 'x'), { outcome: 'notFound' })
-    t.equal(server.calls.length, 4, 'the client has no retries of its own besides')
+    t.equal(server.calls.length, 4, 'the client has no additional retries of its own')
   })
 
   t.test('does not outlast the close', async t => {

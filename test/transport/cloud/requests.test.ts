@@ -158,7 +158,7 @@ t.test('a task for an HTTP target', async t => {
     ])
     t.same(await warnings({ handlers, auth: 'emulator' }), [])
     t.same(await warnings({ handlers, auth: { issuer: 'http://emulator.example', jwksUri: `http://${server.host}/jwks` } }), [])
-    t.same(await warnings({}), [], 'a producer waits for nobody')
+    t.same(await warnings({}), [], 'a producer waits for no listener')
   })
 
   t.test('reaches the route, whatever prefixes and slashes there are', async t => {

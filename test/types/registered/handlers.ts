@@ -78,7 +78,7 @@ export const wrong: Partial<TaskHandlers<typeof tasks>> = {
   countdown: async (payload: { from: string }) => { payload.from.trim() },
   // @ts-expect-error not in the payload
   async 'send-receipt' ({ ordre }) {},
-  // @ts-expect-error needs a third argument that nobody gives
+  // @ts-expect-error needs a third argument that no caller gives
   nightly: async (payload, task, more: string) => { task.log.info(more, payload) },
   // @ts-expect-error no function
   'resize-photo': 'resize.js'

@@ -1,8 +1,9 @@
 import { readdirSync } from 'node:fs'
 import t, { type Test } from 'tap'
-import { beginRun, openDatabases, readProgress } from '../../lib/store/lmdb/databases.js'
+import { beginRun, openDatabases, readProgress, type Databases } from '../../lib/store/lmdb/databases.js'
 import { prepareDirectory } from '../../lib/store/lmdb/directory.js'
-import type { DiskSpace } from '../../lib/store/lmdb/disk-space.js'
+import { DiskSpace } from '../../lib/store/lmdb/disk-space.js'
+import { Layer, Memtable } from '../../lib/store/lmdb/memtable.js'
 import { encodeTombstone, type Row } from '../../lib/store/lmdb/record-format.js'
 import { WriteAhead, recover } from '../../lib/store/lmdb/write-ahead.js'
 import type { StoreLock } from '../../lib/store/lock.js'
@@ -111,4 +112,79 @@ t.test('closing waits for the flush under way and flushes the rest', async t => 
   await closed
   t.strictSame([...databases.names.getKeys()], [1, 2])
   t.equal(writeAhead.get('names', 1), null)
+})
+
+t.test('of the changes of a record the net one is kept, with its size', async t => {
+  const [ten, twenty] = [Buffer.alloc(10, 1), Buffer.alloc(20, 2)]
+  const cases: Array<{ title: string, rows: Row[], bytes: number, got: Buffer | undefined | null, kept: Row[] }> = [
+    { title: 'of another record', rows: [['tasks', 2, ten, true]], bytes: 42, got: null, kept: [['tasks', 2, ten]] },
+    { title: 'created', rows: [['tasks', 1, ten, true]], bytes: 42, got: ten, kept: [['tasks', 1, ten]] },
+    {
+      title: 'created and changed',
+      rows: [['tasks', 1, ten, true], ['tasks', 1, twenty]],
+      bytes: 52,
+      got: twenty,
+      kept: [['tasks', 1, twenty]]
+    },
+    { title: 'created and removed', rows: [['tasks', 1, ten, true], ['tasks', 1, undefined]], bytes: 0, got: null, kept: [] },
+    { title: 'changed', rows: [['tasks', 1, ten]], bytes: 42, got: ten, kept: [['tasks', 1, ten]] },
+    { title: 'removed', rows: [['tasks', 1, undefined]], bytes: 32, got: undefined, kept: [['tasks', 1, undefined]] },
+    {
+      title: 'removed and created again',
+      rows: [['tasks', 1, undefined], ['tasks', 1, ten, true]],
+      bytes: 74,
+      got: ten,
+      kept: [['tasks', 1, undefined], ['tasks', 1, ten]]
+    },
+    { title: 'of another table', rows: [['states', 1, ten]], bytes: 42, got: null, kept: [['states', 1, ten]] }
+  ]
+  for (const { title, rows, bytes, got, kept } of cases) {
+    const layer = new Layer()
+    layer.add(rows)
+    t.strictSame({ bytes: layer.bytes, size: layer.size, got: layer.get('tasks', 1), kept: [...layer.rows()] },
+      { bytes, size: kept.length, got, kept }, title)
+  }
+})
+
+t.test('a record is read from the newest layer that has it, until the databases do', async t => {
+  const table = new Memtable()
+  const read = () => [1, 2, 3].map(key => table.get('tasks', key)?.toString() ?? table.get('tasks', key))
+  t.strictSame([table.isEmpty, table.bytes, read()], [true, 0, [null, null, null]])
+  table.active.add([['tasks', 1, Buffer.from('old')], ['tasks', 2, Buffer.from('old')]])
+  t.strictSame([table.isEmpty, table.bytes, read()], [false, 70, ['old', 'old', null]])
+  table.complete()
+  t.strictSame([table.isEmpty, table.bytes, read()], [false, 70, ['old', 'old', null]])
+  table.active.add([['tasks', 1, undefined], ['tasks', 3, Buffer.from('new')]])
+  t.strictSame([table.isEmpty, table.bytes, read()], [false, 137, [undefined, 'old', 'new']])
+  table.drop()
+  t.strictSame([table.isEmpty, table.bytes, read()], [false, 67, [undefined, null, 'new']])
+})
+
+t.test('a commit needs space on the disk for twice its bytes, and leaves a reserve for removals', async t => {
+  const [reserve, page] = [4 * 1024 * 1024, 4096]
+  const tree = { pageSize: page, treeBranchPageCount: 1, treeLeafPageCount: 2, overflowPages: 3 }
+  const usedPages = 2 + 7 * 6
+  let [free, freePages] = [0, 0]
+  const database = { getStats: () => tree }
+  const root = { getStats: () => ({ ...tree, lastPageNumber: usedPages + freePages - 1, free: tree, root: tree }) }
+  const databases = { root, queues: database, tasks: database, states: database, names: database, journal: database }
+  const space = new DiskSpace('dir', databases as unknown as Databases, () => free)
+  const outcome = (onDisk: number, pagesInside: number, shrinks: boolean) => {
+    [free, freePages] = [onDisk, pagesInside]
+    try {
+      space.check(2 * page, shrinks)
+      return 'enough'
+    } catch (error) {
+      const { problem, message } = error as StoreError
+      return `${problem} at ${/(\d+) KiB/.exec(message)?.[1]}`
+    }
+  }
+  const [needed, inside] = [reserve + 4 * page, 1024 + 4]
+  t.equal(outcome(needed + reserve, 0, false), 'enough')
+  t.equal(outcome(needed + reserve - 1, 0, false), 'full at 8207')
+  t.equal(outcome(needed, 0, true), 'enough')
+  t.equal(outcome(needed - 1, inside, true), 'full at 4111', 'new pages are written before the old ones are free')
+  t.equal(outcome(needed, inside, false), 'enough', 'free pages in the file are reused')
+  t.equal(outcome(needed - 1, inside, false), 'full at 4111')
+  t.equal(outcome(needed, inside - 1, false), 'full at 4112')
 })

@@ -7,7 +7,7 @@ import { Layer, Memtable } from '../../lib/store/lmdb/memtable.js'
 import { encodeTombstone, type Row } from '../../lib/store/lmdb/record-format.js'
 import { WriteAhead, recover } from '../../lib/store/lmdb/write-ahead.js'
 import type { StoreLock } from '../../lib/store/lock.js'
-import { StoreError } from '../../lib/store/store-error.js'
+import { StoreError, damaged, isOutOfSpace } from '../../lib/store/store-error.js'
 import { folder } from '../support/folder.js'
 
 const BYTES = 10_000
@@ -187,4 +187,16 @@ t.test('a commit needs space on the disk for twice its bytes, and leaves a reser
   t.equal(outcome(needed, inside, false), 'enough', 'free pages in the file are reused')
   t.equal(outcome(needed - 1, inside, false), 'full at 4111')
   t.equal(outcome(needed, inside - 1, false), 'full at 4112')
+})
+
+t.test('a full disk or quota is recognized by the code of the system or of lmdb', async t => {
+  for (const code of ['ENOSPC', 'EFBIG', 'EDQUOT', 28, 27, 122, 69]) t.equal(isOutOfSpace({ code }), true, String(code))
+  for (const error of [{ code: 'EIO' }, { code: 5 }, {}, new Error('ENOSPC'), null, undefined]) t.equal(isOutOfSpace(error), false)
+})
+
+t.test('an error of the store has a cause only if it is given one', async t => {
+  const cause = new Error('cause')
+  t.equal(damaged('file', 'problem', cause).cause, cause)
+  t.equal(damaged('file', 'problem').problem, 'damaged')
+  t.equal('cause' in new StoreError('full', 'message'), false)
 })

@@ -9,6 +9,7 @@ import { MAX_TASK_BYTES } from '../../../lib/cloud-tasks/size.js'
 import { OneTimeSecrets } from '../../../lib/delivery/one-time-secrets.js'
 import { RESULT_HEADER } from '../../../lib/delivery/headers.js'
 import { resolveConfig } from '../../../lib/options/config.js'
+import { LmdbStore } from '../../../lib/store/lmdb/lmdb-store.js'
 import { MemoryStore } from '../../../lib/store/memory-store.js'
 import { StoreError } from '../../../lib/store/store-error.js'
 import { ClosedTransport } from '../../../lib/transport/closed.js'
@@ -278,6 +279,32 @@ t.test('an opening that fails in time rejects, and one that fails later is logge
   await t.rejects(transport.open(), { code: 'FST_TASKS_STORE_UNAVAILABLE', explanation: /it is damaged$/ })
   t.intercept(MemoryStore.prototype, 'load', { value: async () => { throw new RangeError('a bug') } })
   await t.rejects(create(t).transport.open(), { name: 'RangeError' })
+})
+
+t.test('an opening that fails leaves its directory to the next', async t => {
+  const directory = await folder(t)
+  const failing = t.intercept(LmdbStore.prototype, 'putQueue', { value: async () => { throw new StoreError('full', 'no space is left') } })
+  await t.rejects(create(t, { options: { local: { directory } } }).transport.open(), { code: 'FST_TASKS_STORE_UNAVAILABLE' })
+  failing.restore()
+  const { transport } = await start(t, { options: { local: { directory } } })
+  t.equal(transport.inspection.ready, true)
+})
+
+t.test('a server that closes as soon as its queue is open starts no attempt', async t => {
+  const loaded = gate()
+  const { load } = MemoryStore.prototype
+  t.intercept(MemoryStore.prototype, 'load', { async value (this: MemoryStore) { await loaded.opened; return await load.call(this) } })
+  let attempts = 0
+  const { transport, clock } = create(t, { pluginTimeout: 4, route: (...call) => { attempts++; done(...call) } })
+  await transport.open()
+  const sent = transport.createTask('default', outgoing)
+  const stopped = transport.opening!.then(async () => { await transport.stop() })
+  transport.start()
+  loaded.open()
+  t.hasStrict(await sent, { outcome: 'created' })
+  await stopped
+  await clock.advance(1000)
+  t.equal(attempts, 0)
 })
 
 t.test('a queue paused by an earlier run is logged, except the dead-letter queue', async t => {

@@ -1,6 +1,7 @@
 import { isPlainObject } from './checks.js'
 import { nextTurn } from './clock/clock.js'
-import type { BatchEvent, EnqueueOptions, EnqueueResult, Prepared, Producer } from './enqueue.js'
+import type { BatchEvent, EnqueueResult, Prepared, Producer } from './enqueue.js'
+import type { EnqueueOptions } from './enqueue-options.js'
 import { FST_TASKS_INVALID_ENQUEUE_OPTION } from './errors.js'
 import type { RegisteredTask } from './registry/registry.js'
 import type { Transport } from './transport/transport.js'

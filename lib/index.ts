@@ -26,7 +26,8 @@ export type {
   ReplayOptions
 } from './dead-letters/dead-letters.js'
 export type { PayloadSchema } from './registry/schema.js'
-export type { DeleteOptions, Enqueue, EnqueueOptions, EnqueueResult } from './enqueue.js'
+export type { Enqueue, EnqueueResult } from './enqueue.js'
+export type { DeleteOptions, EnqueueOptions } from './enqueue-options.js'
 export type {
   EnqueueItem, TaskClient, PendingQuery, PendingPage, PendingTask, RunOptions, TransportCounts, TaskListing, Tasks
 } from './tasks.js'

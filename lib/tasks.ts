@@ -4,8 +4,9 @@ import { integer, readOptions, string, type Declared } from './checks.js'
 import type { Clock } from './clock/clock.js'
 import type { DeadLetters } from './dead-letters/dead-letters.js'
 import type { Config } from './options/config.js'
-import { lookUp, type DeleteOptions, type Enqueue, type EnqueueResult, type Producer } from './enqueue.js'
+import { lookUp, type Enqueue, type EnqueueResult, type Producer } from './enqueue.js'
 import { enqueueMany, type EnqueueItem } from './enqueue-many.js'
+import type { DeleteOptions } from './enqueue-options.js'
 import {
   FST_TASKS_INVALID_ENQUEUE_OPTION,
   FST_TASKS_INVALID_PAGE,

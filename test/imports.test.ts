@@ -36,18 +36,19 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   copies: [...base, 'type transport/transport'],
   'dead-letters': [...base, 'copies', 'type transport/transport'],
   worker: [...base, 'type transport/transport', 'copies'],
-  enqueue: [...base, 'transport/transport', 'copies'],
-  'enqueue-many': [...base, 'type enqueue', 'type transport/transport'],
-  tasks: [...base, 'type dead-letters', 'enqueue', 'enqueue-many', 'transport/transport', 'worker'],
+  'enqueue-options': ['cloud-tasks', 'type clock', 'checks', 'delivery'],
+  enqueue: [...base, 'enqueue-options', 'transport/transport', 'copies'],
+  'enqueue-many': [...base, 'type enqueue', 'type enqueue-options', 'type transport/transport'],
+  tasks: [...base, 'type dead-letters', 'enqueue', 'enqueue-many', 'type enqueue-options', 'transport/transport', 'worker'],
   otel: [...base],
   'plugin-handle': [...base, 'type engine', 'type worker', 'type transport/switchable-transport'],
-  console: [...base, 'browser-guard', 'type dead-letters', 'enqueue', 'engine', 'plugin-handle', 'type worker'],
+  console: [...base, 'browser-guard', 'type dead-letters', 'enqueue', 'type enqueue-options', 'engine', 'plugin-handle', 'type worker'],
   emulator: [...base, 'browser-guard', 'engine', 'store'],
   plugin: [...base, 'enqueue', 'tasks', 'engine', 'transport', 'transport/local', 'transport/transport', 'transport/switchable-transport',
     'transport/new-task', 'copies', 'dead-letters', 'worker', 'plugin-handle'],
   testing: [...base, 'enqueue', 'engine', 'plugin-handle', 'transport/local', 'type worker'],
-  cli: [...base, 'browser-guard', 'type dead-letters', 'enqueue', 'tasks', 'plugin-handle', 'transport', 'emulator', 'console', 'plugin'],
-  index: ['errors', 'events', 'copies', 'dead-letters', 'options', 'registry', 'enqueue', 'type enqueue-many', 'tasks', 'plugin']
+  cli: [...base, 'browser-guard', 'type dead-letters', 'type enqueue-options', 'tasks', 'plugin-handle', 'transport', 'emulator', 'console', 'plugin'],
+  index: ['errors', 'events', 'copies', 'dead-letters', 'options', 'registry', 'enqueue', 'type enqueue-many', 'type enqueue-options', 'tasks', 'plugin']
 }
 
 /** Packages that cost time and memory, or that not every app needs: loaded on demand, so statically only where named. */

@@ -1,6 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { isPlainObject } from '../checks.js'
-import { lookUp, type EnqueueOptions } from '../enqueue.js'
+import { lookUp } from '../enqueue.js'
+import type { EnqueueOptions } from '../enqueue-options.js'
 import type { PluginHandle } from '../plugin-handle.js'
 import type { RegisteredTask } from '../registry/registry.js'
 import type { ValidationFault } from '../registry/validation.js'

@@ -2,7 +2,7 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest, onReq
 import { integer, isPlainObject, number, oneOf, string } from '../checks.js'
 import { shortId } from '../cloud-tasks/names.js'
 import { CloudTasksError, type GrpcCode } from '../cloud-tasks/status.js'
-import type { EnqueueOptions } from '../enqueue.js'
+import type { EnqueueOptions } from '../enqueue-options.js'
 import { FST_TASKS_CONSOLE_REQUEST } from '../errors.js'
 import type { PluginHandle } from '../plugin-handle.js'
 import { explain } from '../server-error.js'

@@ -1,4 +1,4 @@
-import type { EnqueueOptions } from '../../enqueue.js'
+import type { EnqueueOptions } from '../../enqueue-options.js'
 import { explain } from '../../server-error.js'
 import { APP_FLAG, APP_HELP, findTask, withApp, type FoundTask } from '../app.js'
 import { CommandError, UsageError, codeOf, type Arguments, type Command } from '../command.js'

@@ -2,6 +2,7 @@ import t from 'tap'
 import { ManualClock } from '../lib/clock/manual-clock.js'
 import { copySuffix } from '../lib/copies/names.js'
 import { Producer, taskId } from '../lib/enqueue.js'
+import { enqueueMany } from '../lib/enqueue-many.js'
 
 /** `enqueue` and `delete` over a transport that answers with the next of these outcomes, without an app. */
 function produce (sent: unknown[], found: unknown[] = []) {
@@ -134,4 +135,85 @@ t.test('the limits of options are inclusive', async t => {
     t.equal((await producer.enqueue('mail', {}, accepted as never)).id, '1')
     await t.rejects(producer.enqueue('mail', {}, rejected as never), { code: 'FST_TASKS_INVALID_ENQUEUE_OPTION' })
   }
+})
+
+/** `enqueueMany` over a transport that stores all of a queue's tasks with one call, or each with its own. */
+function produceMany ({ chunks = true, concurrency = 2 } = {}) {
+  const calls: unknown[][] = []
+  const running = { now: 0, most: 0 }
+  const sent = (body: Buffer) => {
+    const text = String(body)
+    return text === '"late"' ? { outcome: 'closing' } : { outcome: 'created', id: text, scheduleAt: 5 }
+  }
+  const createTasks = async (queue: string, tasks: Array<{ body: Buffer }>) => {
+    calls.push([queue, ...tasks.map(({ body }) => String(body))])
+    return tasks.map(({ body }) => sent(body))
+  }
+  const transport: { createTask: unknown, createTasks: unknown } = {
+    async createTask (queue: string, { body }: { body: Buffer }) {
+      calls.push([queue, String(body)])
+      running.most = Math.max(running.most, ++running.now)
+      await Promise.resolve()
+      running.now--
+      return sent(body)
+    },
+    createTasks: chunks ? createTasks : undefined
+  }
+  const task = { name: 'mail', path: '/mail', method: 'POST' }
+  const { producer } = produce([])
+  const run = (items: unknown) => enqueueMany({ producer, transport: transport as never, concurrency }, task as never, items)
+  return { run, calls, running, transport }
+}
+
+/** The id or the code of each. */
+const briefly = (results: Awaited<ReturnType<typeof enqueueMany>>) =>
+  results.map(result => result.status === 'fulfilled' ? result.value.id : result.reason.code)
+
+t.test('enqueueMany', async t => {
+  const items = [{ payload: 1 }, { payload: 2, queue: 'fast' }, { nothing: 3 }, 4, { payload: 'late' }, { payload: 6, queue: 'fast' }]
+  const invalid = 'FST_TASKS_INVALID_ENQUEUE_OPTION'
+  const results = ['1', '2', invalid, invalid, 'FST_TASKS_CLOSING', '6']
+
+  t.test('stores the tasks of each queue with one call where the transport can', async t => {
+    const { run, calls } = produceMany()
+    t.strictSame(briefly(await run(items)), results)
+    t.strictSame(calls, [['default', '1', '"late"'], ['fast', '2', '6']])
+  })
+
+  t.test('has no more calls under way than its concurrency where each task is a call', async t => {
+    const { run, calls, running } = produceMany({ chunks: false })
+    t.strictSame(briefly(await run(items)), results)
+    t.strictSame(calls, [['default', '1'], ['fast', '2'], ['default', '"late"'], ['fast', '6']])
+    t.strictSame(running, { now: 0, most: 2 })
+  })
+
+  t.test('sends each task on its own once the transport has no call for many any more', async t => {
+    const { run, calls, transport } = produceMany()
+    const read = function * () { yield * items; transport.createTasks = undefined }
+    t.strictSame(briefly(await run(read())), results)
+    t.equal(calls.length, 4)
+  })
+
+  t.test('rejects what is not a list, and with the error of a list that breaks after sending what came before', async t => {
+    for (const chunks of [true, false]) {
+      const { run, calls } = produceMany({ chunks })
+      for (const wrong of [undefined, null, 5, 'text', {}]) await t.rejects(run(wrong), { code: invalid })
+      const broken = function * () { yield { payload: 1 }; throw new RangeError('broken') }
+      await t.rejects(run(broken()), { name: 'RangeError' })
+      t.strictSame(calls, [['default', '1']])
+      t.strictSame(await run([]), [])
+    }
+  })
+
+  t.test('stores 500 tasks with a call, and fewer where they have 1 MiB', async t => {
+    const sizes = async (count: number, payload: unknown) => {
+      const { run, calls } = produceMany()
+      t.equal((await run(Array.from({ length: count }, () => ({ payload })))).length, count)
+      return calls.map(({ length }) => length - 1).filter(length => length > 0)
+    }
+    t.strictSame(await sizes(1000, 1), [500, 500])
+    t.strictSame(await sizes(501, 1), [500, 1])
+    t.strictSame(await sizes(3, 'x'.repeat(512 * 1024 - 2)), [2, 1])
+    t.strictSame(await sizes(3, 'x'.repeat(512 * 1024 - 3)), [3])
+  })
 })

@@ -202,6 +202,10 @@ t.test('enqueueMany', async t => {
       await t.rejects(run(broken()), { name: 'RangeError' })
       t.strictSame(calls, [['default', '1']])
       t.strictSame(await run([]), [])
+      let reads = 0
+      const next = () => { if (++reads > 1) return { done: true }; throw new RangeError('broken') }
+      await t.rejects(produceMany({ chunks, concurrency: 1 }).run({ [Symbol.iterator]: () => ({ next }) }), { name: 'RangeError' })
+      t.equal(reads, 1, 'and reads no further')
     }
   })
 

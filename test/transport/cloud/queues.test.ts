@@ -261,3 +261,18 @@ t.test('retry settings of a queue are read once, without retries', async t => {
   const ofCredentials = await setUp([DENIED], { project: undefined }).settings.ofQueue('q') as { problem: string }
   t.ok(ofCredentials.problem.includes('--project=of-the-credentials'), ofCredentials.problem)
 })
+
+t.test("a task's own retry settings are read without retries, and are missing where it has none", async t => {
+  const { config } = queuesOf(t, [])
+  for (const [retryConfig, reading] of [
+    [{ maxAttempts: 3 }, { outcome: 'read', retryConfig: { ...DEFAULT_QUEUE_SETTINGS.retryConfig, maxAttempts: 3 } }],
+    [null, { outcome: 'missing' }]
+  ] as const) {
+    const calls: unknown[] = []
+    const client = { getTask: async (...args: unknown[]) => { calls.push(args); return [{ retryConfig }] } }
+    const clients = { openBeta: async () => ({ client, project: 'demo' }) }
+    const settings = new CloudRetrySettings({ ...config, client: undefined } as never, clients as never)
+    t.strictSame(await settings.ofTask!('q', 'a'), reading)
+    t.strictSame(calls, [[{ name: `${NAME}/tasks/a` }, { timeout: 10_000, retry: null }]])
+  }
+})

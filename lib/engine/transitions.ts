@@ -29,12 +29,12 @@ export function afterDispatch (task: Task, now: number): Task {
 /** The task's state as if an attempt had not been dispatched. Other attempts may have started or ended in the meantime. */
 export function afterUndelivered (task: Task, start: AttemptStart): Task {
   const { firstAttempt, lastAttempt, ...rest } = task
-  const first = task.dispatchCount === 1 ? undefined : firstAttempt
+  if (task.dispatchCount === 1) return { ...rest, dispatchCount: 0 }
   const last = lastAttempt?.dispatchAt === start.dispatchAt ? start.lastAttempt : lastAttempt
   return {
     ...rest,
     dispatchCount: task.dispatchCount - 1,
-    ...(first === undefined ? undefined : { firstAttempt: first }),
+    firstAttempt: firstAttempt!,
     ...(last === undefined ? undefined : { lastAttempt: last })
   }
 }

@@ -39,6 +39,21 @@ t.test('an attempt that was not delivered leaves the task as it was', async t =>
     'another attempt that started in the meantime stays the last')
 })
 
+t.test('attempts of one task at a time that were all not delivered leave the task as it was, in any order', async t => {
+  for (const times of [[1500, 1600, 1700], [1500, 1500, 1500]]) {
+    for (const order of [[0, 1, 2], [2, 1, 0], [1, 0, 2], [0, 2, 1]]) {
+      const starts: AttemptStart[] = []
+      let task = stored
+      for (const dispatchAt of times) {
+        starts.push({ scheduleAt: 1000, dispatchAt, forced: true, lastAttempt: task.lastAttempt })
+        task = afterDispatch(task, dispatchAt)
+      }
+      for (const index of order) task = afterUndelivered(task, starts[index]!)
+      t.strictSame(task, stored, `${times.join()}, ${order.join()}`)
+    }
+  }
+})
+
 t.test('a failed attempt is counted by its end, and due again a backoff after it', async t => {
   const dispatched = afterDispatch(stored, 1500)
   const appEngine: Task = { ...dispatched, appEngineHttpRequest: {} }

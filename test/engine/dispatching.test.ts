@@ -264,6 +264,17 @@ t.test('errors of the dispatcher are reported and count as no response', async t
   }
 })
 
+t.test('the lowest and the highest status of a dispatcher are responses', async t => {
+  const { engine, attempts, errors } = await startEngine()
+  for (const [index, status] of [100, 999].entries()) {
+    const { name } = await engine.createTask(queue, { httpRequest })
+    await attempts[index]!.answer(status)
+    t.equal(engine.getTask(name).previousResponse, status)
+  }
+  t.strictSame(errors, [])
+  await engine.close()
+})
+
 t.test('everything that an engine starts runs in the async context of its creation', async t => {
   const storage = new AsyncLocalStorage<string>()
   const seen: string[] = []

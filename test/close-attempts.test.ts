@@ -222,6 +222,8 @@ t.test('with transport cloud, where every delivery counts', async t => {
     const answer = call(app, 1)
     await entered
     const closed = app.close()
+    // The grace period begins.
+    for (let i = 0; i < 200; i++) await turn()
     await clock.advance(5000)
     release()
     await started.opened
@@ -242,6 +244,8 @@ t.test('with transport cloud, where every delivery counts', async t => {
     const answer = call(app, 1)
     await entered
     const closed = app.close()
+    // The grace period begins.
+    for (let i = 0; i < 200; i++) await turn()
     await clock.advance(8000)
     release()
     const { status, headers } = await answer

@@ -147,14 +147,21 @@ t.test('retries that fall due while the clock is moved run, too', async t => {
 })
 
 t.test('moving the clock past a deadline aborts the handler and ends the attempt with 504', async t => {
+  let started = gate()
   const { kit, enqueue } = await tested(t, {
-    charge: async (_, { signal }) => { await new Promise((resolve, reject) => { signal.onabort = () => { reject(signal.reason) } }) }
+    charge: async (_, { signal }) => {
+      started.open()
+      await new Promise((resolve, reject) => { signal.onabort = () => { reject(signal.reason) } })
+    }
   }, { queues: { default: { retryConfig: { maxAttempts: 1 } } } })
   const delivered = kit.deliver('charge', { order: 1 })
+  await started.opened
   await kit.advance('10m')
   t.match(await delivered, { result: 'retry', status: 504, error: { code: 'FST_TASKS_DEADLINE_EXCEEDED' } })
   await enqueue('charge', { order: 1 })
+  started = gate()
   const drained = kit.drain()
+  await started.opened
   await kit.advance('10m')
   t.match(await drained, [{ result: 'retry', status: 504, error: { code: 'FST_TASKS_DEADLINE_EXCEEDED' } }])
 })

@@ -48,7 +48,9 @@ export function nextTurn (): Promise<void> {
 }
 
 /** Node's own functions, captured on load: fake timers of a test runner must not affect them. */
-export const { setImmediate: realImmediate, clearImmediate: clearRealImmediate } = timers
+export const {
+  setImmediate: realImmediate, clearImmediate: clearRealImmediate, setTimeout: realTimeout, clearTimeout: clearRealTimeout
+} = timers
 
 /** The maximum delay of Node's `setTimeout`; a longer one would fire at once. */
 export const MAX_TIMEOUT_MS = 2 ** 31 - 1

@@ -59,22 +59,27 @@ export class ManualClock implements Clock {
   /** Advances the clock synchronously: timers fire, but asynchronous work that they start is not awaited. */
   pass (ms: number): void {
     const end = this.#monotonic + ms
-    while (this.step(end - this.#monotonic));
+    while (this.stepTo(end));
   }
 
   /** Advances the clock, and awaits `settle` after each timer. */
   async advance (ms: number): Promise<void> {
     const end = this.#monotonic + ms
     await this.settle()
-    while (this.step(end - this.#monotonic)) await this.settle()
+    while (this.stepTo(end)) await this.settle()
+  }
+
+  /** Like `stepTo`, for tests that advance the clock once. */
+  step (ms: number): boolean {
+    return this.stepTo(this.#monotonic + ms)
   }
 
   /**
-   * Advances to the next timer that is due within `ms`, and fires it; without one, advances by `ms`. Returns false when the whole time
-   * has passed. Otherwise the caller awaits the timer's work, and calls again with the remaining time.
+   * Advances to the next timer that is due until `end`, and fires it; without one, advances to `end`. Returns false when `end` is reached.
+   * Otherwise the caller awaits the timer's work, and calls again.
+   * @param end in `monotonic`; not a duration, because rounding errors of several would add up, and miss a timer at `end`
    */
-  step (ms: number): boolean {
-    const end = this.#monotonic + ms
+  stepTo (end: number): boolean {
     const timer = this.#next()
     if (timer === undefined || timer.at > end) {
       this.#monotonic = end

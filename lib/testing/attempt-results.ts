@@ -1,5 +1,6 @@
 import { shortId } from '../cloud-tasks/names.js'
 import type { AttemptReport } from '../engine/engine.js'
+import type { Arrivals } from './arrivals.js'
 import type { AttemptKey, AttemptWatcher, Settled } from '../worker/watchers.js'
 import type { AttemptResult } from '../worker/attempt-result.js'
 
@@ -28,6 +29,16 @@ export interface TestedAttempt<N extends string = string> {
 /** Collects the worker's results of attempts of one app, until they are taken. */
 export class AttemptResults implements AttemptWatcher {
   readonly #settled = new Map<string, { readonly result: AttemptResult, readonly outcome: Settled }>()
+
+  readonly #arrivals: Arrivals
+
+  constructor (arrivals: Arrivals) {
+    this.#arrivals = arrivals
+  }
+
+  deadlineSet (attempt: AttemptKey): void {
+    this.#arrivals.arrived(attempt)
+  }
 
   logOf<L> (attempt: AttemptKey, log: L): L {
     return log

@@ -22,9 +22,12 @@ export class KitClock extends ManualClock {
     return behind > CORRECTION_MS ? behind : 0
   }
 
-  /** Of two timers for the same time, the later one fires first: the worker's deadline before that of the queue that calls it. */
+  /**
+   * Of two timers for the same time, the later one fires first: the worker's deadline before that of the queue that calls it. None fires
+   * later than at its time, as the rounding error of a sum could make it.
+   */
   override setTimeout (callback: () => void, ms: number): unknown {
-    return super.setTimeout(callback, ms - this.#timers++ * ORDER_MS)
+    return super.setTimeout(callback, ms - ++this.#timers * ORDER_MS)
   }
 
   /** The event loop does not depend on the clock. */
@@ -39,5 +42,5 @@ export class KitClock extends ManualClock {
 
 const CORRECTION_MS = 2000
 
-/** Far smaller than any time that is compared. */
+/** Far smaller than any time that is compared, and greater than rounding errors. */
 const ORDER_MS = 1e-6

@@ -9,6 +9,7 @@ import type { PluginHandle } from '../plugin-handle.js'
 import type { RegisteredTask } from '../registry/registry.js'
 import type { TaskDefinitions } from '../registry/definitions.js'
 import type { LocalTransport } from '../transport/local.js'
+import { Arrivals, type Departure } from './arrivals.js'
 import {
   assertEnqueued, readExpectation, refuteEnqueued, type EnqueuedTask, type EnqueuedWith, type Expectation
 } from './assertions.js'
@@ -41,7 +42,8 @@ export class Kit implements Omit<TestKit<Any>, typeof Symbol.dispose | typeof Sy
   readonly clock = new KitClock()
   readonly #app: FastifyInstance
   readonly #registration: Registration
-  readonly #results = new AttemptResults()
+  readonly #arrivals = new Arrivals()
+  readonly #results = new AttemptResults(this.#arrivals)
   /** Number of ended tasks by name. */
   readonly #ran = new Map<string, number>()
   #held: Held | undefined
@@ -79,12 +81,13 @@ export class Kit implements Omit<TestKit<Any>, typeof Symbol.dispose | typeof Sy
     const { waiting } = await this.#ready('drain()')
     const run = this.#run('drain()', maxAttempts)
     for (;;) {
+      await this.#arrivals.all()
       const first = waiting.first()
       const waitMs = this.#untilDue(first)
       if (first !== undefined && waitMs === 0) {
         await run.next(first)
       } else if (first !== undefined && scheduled) {
-        await this.#move(waitMs)
+        await this.#moveTo(this.clock.monotonic() + waitMs)
       } else {
         // An attempt that was already running.
         const { running } = waiting
@@ -96,34 +99,29 @@ export class Kit implements Omit<TestKit<Any>, typeof Symbol.dispose | typeof Sy
 
   async advance (by: number | string | Date, options: AdvanceOptions = {}): Promise<TestedAttempt[]> {
     const { maxAttempts } = readOptions(advanceOptions, options, { refuse: refusal('advance') })
-    let leftMs = readAdvance(by, this.clock.now(), refusal('advance'))
+    const ms = readAdvance(by, this.clock.now(), refusal('advance'))
     const { waiting } = await this.#ready('advance()')
     const run = this.#run('advance()', maxAttempts)
-    // Attempts that have just started set their deadlines.
+    const end = this.clock.monotonic() + ms
+    // Calls that were made before this one begin their attempts.
     await this.clock.settle()
     for (;;) {
+      await this.#arrivals.all()
       const first = waiting.first()
       const waitMs = this.#untilDue(first)
       if (first !== undefined && waitMs === 0) await run.next(first)
-      else if (leftMs > 0) leftMs -= await this.#move(Math.min(waitMs, leftMs))
+      else if (this.clock.monotonic() < end) await this.#moveTo(Math.min(this.clock.monotonic() + waitMs, end))
       else return run.attempts
     }
   }
 
   async deliver (name: string, payload: unknown, options: DeliverOptions = {}): Promise<TestedAttempt<any>> {
-    const { attempt, id, queue, headers } = readOptions(deliverOptions, options, { refuse: refusal('deliver') })
-    const { local, handle: { registry, payloads, config } } = await this.#ready('deliver()')
-    const task = lookUp(registry, name)
-    if (task.handler === undefined) throw new FST_TASKS_NO_HANDLER(name)
-    const text = payloads.print(task, payload)
-    const enqueued = outgoingTask(task, text, headers === undefined ? {} : { headers }, this.clock.now())
-    const outgoing = { ...enqueued, id: id === undefined ? generateTaskId() : taskId(name, id) }
-    const key = { id: outgoing.id, queue: queue ?? task.queue ?? config.queue, attempt }
-    const answer = await local.deliverOnce(key.queue, outgoing, attempt).catch((error: unknown) => error as Error)
-    if (answer === 'undelivered') throw new FST_TASKS_CLOSING()
-    return answer instanceof Error
-      ? this.#results.take(name, key, undefined, answer, undefined)
-      : this.#results.take(name, key, answer.status, undefined, undefined)
+    const departure = this.#arrivals.depart()
+    try {
+      return await this.#deliver(departure, name, payload, options)
+    } finally {
+      this.#arrivals.end(departure)
+    }
   }
 
   async clear (): Promise<void> {
@@ -148,6 +146,23 @@ export class Kit implements Omit<TestKit<Any>, typeof Symbol.dispose | typeof Sy
 
   async [asyncDispose] (): Promise<void> {
     await this.dispose()
+  }
+
+  async #deliver (departure: Departure, name: string, payload: unknown, options: DeliverOptions): Promise<TestedAttempt<any>> {
+    const { attempt, id, queue, headers } = readOptions(deliverOptions, options, { refuse: refusal('deliver') })
+    const { local, handle: { registry, payloads, config } } = await this.#ready('deliver()')
+    const task = lookUp(registry, name)
+    if (task.handler === undefined) throw new FST_TASKS_NO_HANDLER(name)
+    const text = payloads.print(task, payload)
+    const enqueued = outgoingTask(task, text, headers === undefined ? {} : { headers }, this.clock.now())
+    const outgoing = { ...enqueued, id: id === undefined ? generateTaskId() : taskId(name, id) }
+    const key = { id: outgoing.id, queue: queue ?? task.queue ?? config.queue, attempt }
+    departure.task = key
+    const answer = await local.deliverOnce(key.queue, outgoing, attempt).catch((error: unknown) => error as Error)
+    if (answer === 'undelivered') throw new FST_TASKS_CLOSING()
+    return answer instanceof Error
+      ? this.#results.take(name, key, undefined, answer, undefined)
+      : this.#results.take(name, key, answer.status, undefined, undefined)
   }
 
   #hold (handle: PluginHandle): void {
@@ -206,18 +221,17 @@ export class Kit implements Omit<TestKit<Any>, typeof Symbol.dispose | typeof Sy
     return ms < RESOLUTION_MS ? 0 : ms
   }
 
-  /** Advances the clock by `ms`, or only to the next timer, which may make tasks due. Returns the time that has passed. */
-  async #move (ms: number): Promise<number> {
-    const before = this.clock.monotonic()
-    if (!this.clock.step(ms)) return ms
-    await this.clock.settle()
-    return this.clock.monotonic() - before
+  /** Advances the clock to `end`, or only to the next timer, which may make tasks due. */
+  async #moveTo (end: number): Promise<void> {
+    if (this.clock.stepTo(end)) await this.clock.settle()
   }
 
   #run (call: string, maxAttempts: number): SequentialRun {
     const { local, waiting } = this.#held!
     const ended = (task: string): void => { this.#ran.set(task, (this.#ran.get(task) ?? 0) + 1) }
-    return new SequentialRun({ call, maxAttempts, engine: local.engine, waiting, results: this.#results, clock: this.clock, ended })
+    return new SequentialRun({
+      call, maxAttempts, engine: local.engine, waiting, results: this.#results, arrivals: this.#arrivals, clock: this.clock, ended
+    })
   }
 
   #expectation (call: Expectation['call'], name: string, payload: unknown, other: unknown): Expectation {

@@ -36,7 +36,7 @@ export interface TaskRoutes {
 }
 
 export async function attempt (worker: TaskRoutes, task: RegisteredTask, request: FastifyRequest, reply: FastifyReply): Promise<Outcome> {
-  const { ms, at, endsAt } = deadlines.get(request) ?? deadlineOf(worker, request)
+  const { ms, at, beganAt } = deadlines.get(request) ?? deadlineOf(worker, request)
   const connection = new AttemptConnection(request.raw, reply.raw, ms + ANSWER_MS)
   try {
     const context = contextOf(worker, task, request, at)
@@ -45,7 +45,9 @@ export async function attempt (worker: TaskRoutes, task: RegisteredTask, request
       if (beginning !== undefined) await beginning
       const { clock } = worker
       const startedAt = clock.monotonic()
-      const run = await worker.runs.run(worker.app, task.handler!, request.body, context, endsAt - startedAt, connection)
+      const running = worker.runs.run(worker.app, task.handler!, request.body, context, ms - (startedAt - beganAt), connection)
+      worker.watchers.deadlineSet(context)
+      const run = await running
       context.durationMs = clock.monotonic() - startedAt
       return await worker.settlement.settle(task, request.body, context, run)
     })
@@ -68,9 +70,11 @@ export async function settleValidation (
   payload.catch(() => {})
   try {
     const context = contextOf(worker, task, request, deadline.at)
-    return await worker.runs.attempt(
-      async () => await worker.runs.run(worker.app, async () => await payload, undefined, context, deadline.ms, connection)
-    )
+    return await worker.runs.attempt(async () => {
+      const running = worker.runs.run(worker.app, async () => await payload, undefined, context, deadline.ms, connection)
+      worker.watchers.deadlineSet(context)
+      return await running
+    })
   } finally {
     connection.release()
   }
@@ -82,11 +86,11 @@ export async function settleRefused (
 ): Promise<Outcome> {
   return await worker.runs.attempt(async () => {
     const begun = deadlines.get(request)
-    const { at, endsAt, ms } = begun ?? deadlineOf(worker, request)
+    const { at, beganAt } = begun ?? deadlineOf(worker, request)
     const context = contextOf(worker, task, request, at)
     return await traced(worker, request, context, async () => {
       await begin(worker, request, context)
-      if (begun !== undefined) context.durationMs = worker.clock.monotonic() - (endsAt - ms)
+      if (begun !== undefined) context.durationMs = worker.clock.monotonic() - beganAt
       return await worker.settlement.settle(task, request.body, context, ended)
     })
   })
@@ -164,7 +168,7 @@ function begin ({ limits, watchers }: TaskRoutes, request: FastifyRequest, conte
 /** The deadline of an attempt that starts now. */
 function deadlineOf ({ clock }: TaskRoutes, request: FastifyRequest): Deadline {
   const ms = deadlineMs(request)
-  return { ms, at: clock.now() + ms, endsAt: clock.monotonic() + ms }
+  return { ms, at: clock.now() + ms, beganAt: clock.monotonic() }
 }
 
 function deadlineMs (request: FastifyRequest): number {
@@ -178,8 +182,8 @@ const deadlines = new WeakMap<FastifyRequest, Deadline>()
 interface Deadline {
   readonly ms: number
   readonly at: number
-  /** In monotonic time, which adjustments of the wall clock do not affect. */
-  readonly endsAt: number
+  /** In monotonic time, which adjustments of the wall clock do not affect; not its end, whose rounding error would postpone the timer. */
+  readonly beganAt: number
 }
 
 /** Time for `onExhausted`, `onDropped` and the response after the deadline before the idle connection is closed. */

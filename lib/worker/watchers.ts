@@ -42,6 +42,8 @@ export interface Settled {
 export interface AttemptWatcher {
   /** Called when an attempt starts, after authentication. Request bodies are kept only for watchers with this method. */
   started? (attempt: StartedAttempt, request: AttemptRequest): void
+  /** Called when the handler, or an asynchronous validation, of an attempt is running and its deadline is set. */
+  deadlineSet? (attempt: AttemptKey): void
   /** Called before the first log line of an attempt. Returns the logger to use instead of `log`. */
   logOf (attempt: AttemptKey, log: FastifyBaseLogger): FastifyBaseLogger
   /** Called before the result is logged and the response is sent. */
@@ -79,6 +81,10 @@ export class AttemptWatchers {
     const { method, url, headers } = request
     const received = { method, url, headers, body: this.#bodies.get(request) }
     for (const watcher of this.#watchers) watcher.started?.(attempt, received)
+  }
+
+  deadlineSet (attempt: AttemptKey): void {
+    for (const watcher of this.#watchers) watcher.deadlineSet?.(attempt)
   }
 
   logOf (attempt: AttemptKey, log: FastifyBaseLogger): FastifyBaseLogger {

@@ -3,7 +3,9 @@ import { mock } from 'node:test'
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
+import { nextTurn } from '../../lib/clock/clock.js'
 import cloudTasks, { defineTasks, tasksOf, type CloudTasksOptions, type TaskHandlers } from '../../lib/index.js'
+import { Arrivals } from '../../lib/testing/arrivals.js'
 import { testTasks } from '../../lib/testing/index.js'
 import { create, gate } from '../support/app.js'
 
@@ -12,6 +14,8 @@ const tasks = defineTasks({
   charge: { payload: Type.Object({ order: Type.Integer() }) },
   elsewhere: { payload: Type.Object({}) }
 })
+/** For a schema that only has to exist. */
+type Schema = { readonly '~standard': { readonly types?: { readonly input: unknown, readonly output: unknown } } }
 type Handlers = Partial<TaskHandlers<typeof tasks>>
 
 /** An app whose tasks a kit has taken over; `ran` says what its handlers were called with. */
@@ -147,23 +151,74 @@ t.test('retries that fall due while the clock is moved run, too', async t => {
 })
 
 t.test('moving the clock past a deadline aborts the handler and ends the attempt with 504', async t => {
-  let started = gate()
-  const { kit, enqueue } = await tested(t, {
+  // An uptime at which sums of times have rounding errors.
+  const uptime = mock.method(performance, 'now', () => 1_000_000.001)
+  const { app, kit, enqueue } = await tested(t, {
     charge: async (_, { signal }) => {
-      started.open()
       await new Promise((resolve, reject) => { signal.onabort = () => { reject(signal.reason) } })
     }
   }, { queues: { default: { retryConfig: { maxAttempts: 1 } } } })
-  const delivered = kit.deliver('charge', { order: 1 })
-  await started.opened
+  uptime.mock.restore()
+  // Attempts take long to reach their handlers.
+  app.addHook('preHandler', async () => { for (let turn = 0; turn < 100; turn++) await nextTurn() })
+  const exceeded = { result: 'retry', status: 504, error: { code: 'FST_TASKS_DEADLINE_EXCEEDED' } }
+
+  await t.test('of deliver', async t => {
+    const delivered = kit.deliver('charge', { order: 1 })
+    let ended = false
+    delivered.finally(() => { ended = true })
+    await kit.advance(599_999)
+    t.equal(ended, false)
+    await kit.advance(1)
+    t.hasStrict(await delivered, exceeded)
+  })
+
+  await t.test('of several at once', async t => {
+    const delivered = [kit.deliver('charge', { order: 1 }), kit.deliver('charge', { order: 2 })]
+    await kit.advance('10m')
+    for (const attempt of delivered) t.hasStrict(await attempt, exceeded)
+  })
+
+  await t.test('of drain', async t => {
+    await enqueue('charge', { order: 1 })
+    const drained = kit.drain()
+    await kit.advance('10m')
+    t.hasStrict(await drained, [exceeded])
+    t.strictSame(kit.enqueued(), [])
+  })
+})
+
+t.test('moving the clock past a deadline ends an asynchronous validation that never settles', async t => {
+  const validate = async () => await new Promise<never>(() => {})
+  const payload = { '~standard': { version: 1, vendor: 'test', validate } } as object as Schema
+  const { app } = await create(t, { tasks: defineTasks({ endless: { payload } }), handlers: { endless: () => {} } })
+  const kit = testTasks(app)
+  const delivered = kit.deliver('endless', {})
   await kit.advance('10m')
-  t.match(await delivered, { result: 'retry', status: 504, error: { code: 'FST_TASKS_DEADLINE_EXCEEDED' } })
-  await enqueue('charge', { order: 1 })
-  started = gate()
-  const drained = kit.drain()
-  await started.opened
-  await kit.advance('10m')
-  t.match(await drained, [{ result: 'retry', status: 504, error: { code: 'FST_TASKS_DEADLINE_EXCEEDED' } }])
+  t.hasStrict(await delivered, { result: 'retry', status: 504, error: { code: 'FST_TASKS_DEADLINE_EXCEEDED' } })
+})
+
+t.test('the clock moves when all attempts have arrived or ended, or a limit of real time has passed', async t => {
+  const key = { id: 'a', queue: 'q', attempt: 1 }
+  const arrivals = new Arrivals(1)
+  await arrivals.all()
+  const one = arrivals.depart(key)
+  const two = arrivals.depart()
+  await arrivals.all()
+  const patient = new Arrivals(2 ** 31 - 1)
+  t.strictSame([one, two], [{ task: key }, { task: undefined }])
+  const events: string[] = []
+  const [ends, arrives] = [patient.depart(), patient.depart()]
+  const waits = [patient.all(), patient.all()].map(async all => { await all; events.push('all') })
+  arrives.task = key
+  patient.end(ends)
+  patient.arrived({ ...key, queue: 'other' })
+  patient.arrived({ ...key, id: 'other' })
+  await nextTurn()
+  events.push('arrived')
+  patient.arrived(key)
+  await Promise.all(waits)
+  t.strictSame(events, ['arrived', 'all', 'all'])
 })
 
 t.test('deliver makes one attempt through the route, with the number that it is given', async t => {

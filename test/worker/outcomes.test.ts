@@ -1,9 +1,8 @@
-import { mock } from 'node:test'
 import { Type } from '@sinclair/typebox'
 import t from 'tap'
 import { defineTasks } from '../../lib/index.js'
 import { testTasks } from '../../lib/testing/index.js'
-import { create, gate, start, watchAttempts } from '../support/app.js'
+import { create, start, watchAttempts } from '../support/app.js'
 
 const tasks = defineTasks({ work: { payload: Type.Object({ n: Type.Integer() }) } })
 const quick = { default: { retryConfig: { minBackoffSeconds: 0.005, maxAttempts: 3 } } }
@@ -164,23 +163,20 @@ t.test('the outcome of an attempt', async t => {
 
   t.test('a deadline that passes aborts the signal, is answered 504 and retried', async t => {
     const attempts = watchAttempts(t)
-    const started = gate()
-    const { app } = await start(t, {
-      tasks,
-      auth: false,
+    const { app } = await create(t, {
+      tasks: defineTasks({ work: { ...tasks.work, dispatchDeadlineSeconds: 15 } }),
       handlers: {
         async work (_, task) {
-          started.open()
           await new Promise((resolve, reject) => { task.signal.addEventListener('abort', () => { reject(task.signal.reason) }) })
         }
       }
     })
-    mock.timers.enable({ apis: ['setTimeout'] })
-    t.teardown(() => { mock.timers.reset() })
-    const answer = app.inject({ method: 'POST', url: '/tasks/work', headers: { 'fastify-cloud-tasks-deadline': '15' }, payload: { n: 1 } })
-    await started.opened
-    mock.timers.tick(15_000)
-    t.equal((await answer).statusCode, 504)
+    const kit = testTasks(app)
+    const attempt = kit.deliver('work', { n: 1 })
+    await kit.advance(14_999)
+    t.strictSame(attempts.ends, [])
+    await kit.advance(1)
+    t.equal((await attempt).status, 504)
     t.hasStrict(attempts.ends, [{ result: 'retry', status: 504, error: { code: 'FST_TASKS_DEADLINE_EXCEEDED' } }])
   })
 

@@ -1,11 +1,7 @@
 import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks'
-import t, { type Test } from 'tap'
-import { createEmulator } from '../../../lib/emulator/index.js'
+import t from 'tap'
 import { DEFAULT_QUEUE_SETTINGS } from '../../../lib/cloud-tasks/limits.js'
 import type { RetryConfig } from '../../../lib/cloud-tasks/task.js'
-import { resolveConfig } from '../../../lib/options/config.js'
-import { ClientSource } from '../../../lib/transport/cloud/client.js'
-import { CloudRetrySettings } from '../../../lib/transport/cloud/retry-settings.js'
 import type { RetryReading, RetrySettings } from '../../../lib/transport/transport.js'
 import { RemoteLimits } from '../../../lib/worker/limits/remote-limits.js'
 import { isLastAttempt, type LimitedAttempt } from '../../../lib/worker/limits/retry-limits.js'
@@ -381,55 +377,6 @@ t.test('a task ends once', async t => {
   t.equal(limits.recordEnd(attempt(2, { scheduledTime: new Date(20_000) })), true, 'and an id that is used again is another task')
   for (let i = 0; i < 10_000; i++) limits.recordEnd(attempt(2, { id: String(i) }))
   t.equal(limits.recordEnd(attempt(2)), true, 'the oldest of ten thousand is forgotten')
-})
-
-t.test('the settings in Cloud Tasks are read by the official client', async t => {
-  const parent = 'projects/demo/locations/us-central1'
-  const emulator = createEmulator({ port: 0, queues: [`${parent}/queues/q`] })
-  t.teardown(() => emulator.close())
-  await emulator.listen()
-  const settings = (t: Test, options: object = {}) => {
-    const config = resolveConfig(
-      {
-        tasks: {},
-        transport: 'cloud',
-        project: 'demo',
-        location: 'us-central1',
-        target: { type: 'http', url: 'https://w.example' },
-        ...options
-      },
-      { CLOUD_TASKS_EMULATOR_HOST: emulator.address },
-      false
-    )
-    const clients = new ClientSource(config)
-    t.teardown(() => clients.close())
-    return new CloudRetrySettings(config, clients)
-  }
-  const { retryConfig } = DEFAULT_QUEUE_SETTINGS
-
-  t.test("a queue's", async t => {
-    const read = settings(t)
-    t.strictSame(await read.ofQueue('q'), { outcome: 'read', retryConfig })
-    await emulator.engine.updateQueue(`${parent}/queues/q`, { retryConfig: { maxAttempts: -1, maxRetrySeconds: 90.5 } })
-    t.strictSame(await read.ofQueue('q'), { outcome: 'read', retryConfig: { ...retryConfig, maxAttempts: -1, maxRetrySeconds: 90.5 } })
-    t.strictSame(await read.ofQueue('missing'), { outcome: 'missing' })
-  })
-
-  t.test("a task's own, if it has some", async t => {
-    const httpRequest = { url: 'http://127.0.0.1:1/' }
-    await emulator.engine.pauseQueue(`${parent}/queues/q`)
-    await emulator.engine.createTask(`${parent}/queues/q`, {
-      name: `${parent}/queues/q/tasks/own`,
-      httpRequest,
-      retryConfig: { maxAttempts: 7 }
-    })
-    await emulator.engine.createTask(`${parent}/queues/q`, { name: `${parent}/queues/q/tasks/plain`, httpRequest })
-    const read = settings(t)
-    t.strictSame(await read.ofTask?.('q', 'own'), { outcome: 'read', retryConfig: { ...retryConfig, maxAttempts: 7 } })
-    t.strictSame(await read.ofTask?.('q', 'plain'), { outcome: 'missing' })
-    t.strictSame(await read.ofTask?.('q', 'gone'), { outcome: 'missing' })
-    t.equal(settings(t, { client: { createTask () {} } }).ofTask, undefined, "not by a client of the host's")
-  })
 })
 
 t.test('queues whose tasks have no known end are named once where dead letters are kept', async t => {

@@ -1,12 +1,177 @@
-import swagger from '@fastify/swagger'
 import { Type } from '@sinclair/typebox'
-import Fastify, { type FastifyInstance } from 'fastify'
-import t from 'tap'
-import cloudTasks, { defineTasks, tasksOf, type TaskContext } from '../../lib/index.js'
+import type { FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import { ManualClock } from '../../lib/clock/manual-clock.js'
+import { defineTasks, type TaskContext } from '../../lib/index.js'
+import { handleOf } from '../../lib/plugin-handle.js'
 import { testTasks } from '../../lib/testing/index.js'
+import { AttemptContext, type AttemptContextParts } from '../../lib/worker/context.js'
+import { retryLimits } from '../../lib/worker/limits/retry-limits.js'
+import { AttemptWatchers } from '../../lib/worker/watchers.js'
 import { create, start, watchAttempts } from '../support/app.js'
 
 const tasks = defineTasks({ work: { payload: Type.Object({ n: Type.Integer() }) } })
+
+const NOW = Date.parse('2030-01-01T00:00:00Z')
+const headers = { id: 'one', queue: 'q', retryCount: 2, executionCount: 1, scheduledAt: NOW - 1000 }
+
+/** A context whose log writes to `lines`: the bindings of the logger, and the fields and message of each line. */
+function contextOf (parts: Partial<AttemptContextParts> = {}) {
+  const lines: unknown[][] = []
+  const logger = (bound: object): unknown => ({
+    child: (fields: object) => logger({ ...bound, ...fields }),
+    info: (message: string) => { lines.push(['info', bound, message]) },
+    debug: (fields: object, message: string) => { lines.push(['debug', { ...bound, ...fields }, message]) }
+  })
+  const log = logger({ req: 1 }) as never
+  const context = new AttemptContext({
+    name: 'work', headers, clock: new ManualClock(NOW), limits: retryLimits('queue', { maxAttempts: 3 }), deadlineAt: NOW + 5000, log, ...parts
+  })
+  return { context, lines, log: log as AttemptContext['log'] }
+}
+
+t.test('a context has the facts of its headers, its origin and its limits', async t => {
+  const { context } = contextOf({ delivered: true, mayHaveOwnRetry: true })
+  t.hasStrict(context, {
+    name: 'work',
+    id: 'one',
+    queue: 'q',
+    originalId: 'one',
+    postponements: 0,
+    sourceQueue: 'q',
+    sourceId: 'one',
+    delivered: true,
+    isLetter: false,
+    attempt: 3,
+    retryCount: 2,
+    executionCount: 1,
+    scheduledTime: new Date(NOW - 1000),
+    previousResponse: undefined,
+    retryReason: undefined,
+    maxAttempts: 3,
+    isLastAttempt: true,
+    deadline: new Date(NOW + 5000),
+    mayHaveOwnRetry: true,
+    durationMs: 0,
+    traceId: undefined
+  })
+  const { context: copy } = contextOf({ origin: { id: 'first', postponements: 2 } })
+  t.strictSame([copy.id, copy.originalId, copy.postponements, copy.sourceId], ['one', 'first', 2, 'one'])
+  t.strictSame([copy.delivered, copy.mayHaveOwnRetry], [false, false])
+  const { context: letter } = contextOf({ letterOf: { id: 'lost', queue: 'mail' } })
+  t.strictSame([letter.id, letter.queue, letter.sourceId, letter.sourceQueue, letter.isLetter], ['lost', 'mail', 'one', 'q', true])
+  const { context: expired } = contextOf({ headers: { ...headers, retryCount: -1 } })
+  t.strictSame([expired.attempt, expired.retryCount], [0, 0])
+})
+
+t.test('a line of a handler names its task, and those of the plugin do too', async t => {
+  for (const logFields of [undefined, { traceId: 'abc' }]) {
+    const { context, lines } = contextOf()
+    context.logFields = logFields
+    t.equal(context.log, context.log)
+    context.log.info('mine')
+    context.debug({ more: 1 }, 'ours')
+    const expected = { req: 1, ...logFields, task: 'work', id: 'one', attempt: 3 }
+    t.strictSame(lines, [['info', expected, 'mine'], ['debug', { ...expected, more: 1 }, 'ours']])
+    t.equal(context.traceId, logFields?.traceId)
+  }
+})
+
+t.test('a watcher gets the log of a handler, once, and also through its request', async t => {
+  const request = { log: undefined as unknown }
+  const watchers = new AttemptWatchers()
+  const { context, log } = contextOf({ request: request as never, watchers })
+  t.equal(context.request, request)
+  t.equal(request.log, undefined, 'as long as nothing replaces it')
+  const watched: unknown[] = []
+  watchers.add({
+    logOf (attempt, log) {
+      watched.push(attempt)
+      return log.child({ watched: watched.length })
+    },
+    settled () {}
+  })
+  const other = contextOf({ request: request as never, watchers, log })
+  t.equal(other.context.request, request)
+  ;(request.log as AttemptContext['log']).info('through the request')
+  other.context.log.info('mine')
+  t.equal(watched.length, 1)
+  t.equal(watched[0], other.context)
+  t.equal(contextOf({ watchers }).context.request, undefined)
+})
+
+t.test('fields that a tracer has set reach the log of the request', async t => {
+  const request = { log: undefined as unknown }
+  const { context, lines } = contextOf({ request: request as never })
+  context.logFields = { traceId: 'abc' }
+  t.equal(context.request, request)
+  ;(request.log as AttemptContext['log']).info('through the request')
+  t.strictSame(lines, [['info', { req: 1, traceId: 'abc' }, 'through the request']])
+})
+
+t.test('a signal that is asked for after the run was aborted has aborted, with the first reason', async t => {
+  const context = () => contextOf().context
+  const task = context()
+  const [first, second] = [new Error('first'), new Error('second')]
+  task.abort(first)
+  task.abort(second)
+  t.equal(task.signal.aborted, true)
+  t.equal(task.signal.reason, first)
+  const early = context()
+  const { signal } = early
+  early.abort(first)
+  early.abort(second)
+  t.equal(signal.reason, first)
+})
+
+t.test('the limits of an attempt may become known while it runs', async t => {
+  const check = (t: Test, maxAttempts: number | undefined, maxRetrySeconds: number, expected: [number | undefined, boolean]) => {
+    const task = contextOf({ headers: { ...headers, retryCount: 0 } }).context
+    task.limits = retryLimits('queue', { ...(maxAttempts === undefined ? {} : { maxAttempts }), maxRetrySeconds })
+    t.strictSame([task.maxAttempts, task.isLastAttempt], expected)
+  }
+  check(t, 1, 0, [1, true])
+  check(t, 2, 0, [2, false])
+  check(t, -1, 0, [undefined, false])
+  check(t, 1, 60, [1, false])
+  check(t, undefined, 0, [undefined, false])
+})
+
+t.test('a task is postponed to a time within 30 days, to the millisecond', async t => {
+  const now = NOW
+  const MONTH = 2_592_000
+  const context = () => contextOf().context
+  for (const [delay, until] of [
+    [0, now], [1.5, now + 1500], [MONTH, now + MONTH * 1000], [new Date(now), now], [new Date(now + MONTH * 1000), now + MONTH * 1000]
+  ] as const) {
+    const task = context()
+    t.throws(() => task.retryAfter(delay), { code: 'FST_TASKS_POSTPONED' })
+    const { result, error, ...rest } = task.ending!
+    t.strictSame([result, rest], ['postponed', { until, reason: undefined }])
+  }
+  for (const delay of [
+    -1, MONTH + 1, NaN, Infinity, '5', undefined, null, new Date(NaN), new Date(now - 1), new Date(now + MONTH * 1000 + 1)
+  ]) {
+    const task = context()
+    t.throws(() => task.retryAfter(delay as number), { code: 'FST_TASKS_INVALID_DELAY' })
+    t.equal(task.ending, undefined)
+  }
+})
+
+t.test('the first of drop and retryAfter counts, and reasons are texts', async t => {
+  const context = () => contextOf().context
+  const task = context()
+  t.throws(() => task.drop(5 as never), { code: 'FST_TASKS_DROPPED' })
+  const first = task.ending
+  t.hasStrict(first, { result: 'dropped', reason: '5' })
+  t.throws(() => task.retryAfter(1), { code: 'FST_TASKS_DROPPED' })
+  t.throws(() => task.drop('again'), { code: 'FST_TASKS_DROPPED' })
+  t.equal(task.ending, first)
+  const postponed = context()
+  t.throws(() => postponed.retryAfter(1, 7 as never), { code: 'FST_TASKS_POSTPONED' })
+  t.throws(() => postponed.drop('again'), { code: 'FST_TASKS_POSTPONED' })
+  t.hasStrict(postponed.ending, { result: 'postponed', reason: '7' })
+})
 
 t.test('the context of a handler', async t => {
   t.test('reads the attempt from the headers of Cloud Tasks', async t => {
@@ -22,6 +187,7 @@ t.test('the context of a handler', async t => {
         }
       }
     })
+    handleOf(app)!.clock.switchTo(new ManualClock(NOW))
     await app.inject({
       method: 'POST',
       url: '/tasks/work',
@@ -50,7 +216,7 @@ t.test('the context of a handler', async t => {
       isLastAttempt: false
     })
     t.equal(seen?.scheduledTime.getTime(), 1721236265266)
-    t.ok(Math.abs((seen?.deadline.getTime() ?? 0) - Date.now() - 60_000) < 2000)
+    t.equal(seen?.deadline.getTime(), NOW + 60_000)
     t.equal(seen?.signal.aborted, false)
     t.hasStrict(log.find(line => line.msg === 'from the handler'), { task: 'work', id: 'abc-1', attempt: 4 })
   })
@@ -125,224 +291,5 @@ t.test('the context of a handler', async t => {
     await app.enqueue('work', { n: 1 })
     await attempts.ended(1)
     t.strictSame(mailer, { name: 'mailer' })
-  })
-})
-
-t.test('the host', async t => {
-  t.test('with raw or odd content-type parsers does not break the routes, nor do they change the host', async t => {
-    const attempts = watchAttempts(t)
-    const { app } = await start(t, { tasks, handlers: { work: () => {} } }, app => {
-      app.removeAllContentTypeParsers()
-      app.addContentTypeParser('*', (_request, stream, done) => {
-        stream.resume()
-        stream.on('end', () => { done(null, 'raw') })
-      })
-      app.post('/mine', async request => ({ got: request.body }))
-    })
-    await app.enqueue('work', { n: 1 })
-    t.hasStrict(await attempts.ended(1), [{ result: 'done' }])
-    t.strictSame((await app.inject({ method: 'POST', url: '/mine', payload: { n: 1 } })).json(), { got: 'raw' })
-  })
-
-  t.test('with a small body limit and lax prototype settings does not break the routes', async t => {
-    const attempts = watchAttempts(t)
-    const big = defineTasks({ big: { payload: Type.Object({ text: Type.String() }) } })
-    const { app } = await start(t, { tasks: big, handlers: { big: () => {} } }, () => {}, { bodyLimit: 10, onProtoPoisoning: 'ignore' })
-    await app.enqueue('big', { text: 'x'.repeat(1_000_000) })
-    t.hasStrict(await attempts.ended(1), [{ result: 'done' }])
-  })
-
-  t.test('with a time limit for its handlers does not cut attempts short', async t => {
-    const attempts = watchAttempts(t)
-    const { app } = await start(
-      t,
-      {
-        tasks,
-        handlers: {
-          work: async () => {
-            await new Promise(resolve => setTimeout(resolve, 40))
-          }
-        }
-      },
-      () => {},
-      { handlerTimeout: 5 }
-    )
-    await app.enqueue('work', { n: 1 })
-    t.hasStrict(await attempts.ended(1), [{ result: 'done', status: 204 }])
-  })
-
-  t.test('\'s hooks run on task routes, and onError is called for a failed handler', async t => {
-    const called: string[] = []
-    const attempts = watchAttempts(t)
-    const { app } = await start(
-      t,
-      {
-        tasks,
-        queues: { default: { retryConfig: { maxAttempts: 1 } } },
-        handlers: {
-          work: () => {
-            throw new Error('boom')
-          }
-        }
-      },
-      app => {
-        app.addHook('onRequest', async () => {
-          called.push('onRequest')
-        })
-        app.addHook('preHandler', async () => {
-          called.push('preHandler')
-        })
-        app.addHook('onError', async (_request, _reply, error) => {
-          called.push(`onError ${error.code} ${(error.cause as Error).message}`)
-        })
-        app.addHook('onResponse', async (_request, reply) => {
-          called.push(`onResponse ${reply.statusCode}`)
-        })
-      }
-    )
-    await app.enqueue('work', { n: 1 })
-    await attempts.ended(1)
-    await app.close()
-    t.strictSame(called, ['onRequest', 'preHandler', 'onError FST_TASKS_ATTEMPT_FAILED boom', 'onResponse 500'])
-  })
-
-  t.test('\'s hook that throws keeps its status, and its error handler cannot turn a failure into a success', async t => {
-    const { app } = await start(t, { tasks, auth: false, handlers: { work: () => { throw new Error('boom') } } }, app => {
-      app.setErrorHandler((_error, _request, reply) => reply.code(200).send('all fine'))
-      app.addHook('preHandler', async request => {
-        if (request.headers['x-refuse'] !== undefined) throw Object.assign(new Error('busy'), { statusCode: 503 })
-      })
-    })
-    t.equal((await app.inject({ method: 'POST', url: '/tasks/work', payload: { n: 1 } })).statusCode, 500)
-    t.equal((await app.inject({ method: 'POST', url: '/tasks/work', headers: { 'x-refuse': '1' }, payload: { n: 1 } })).statusCode, 503)
-    app.log.level = 'silent'
-  })
-
-  t.test('\'s onSend hook that throws does not change the outcome of an attempt that has run', async t => {
-    const { app } = await start(
-      t,
-      {
-        tasks,
-        auth: false,
-        handlers: {
-          work: (_, task) => {
-            if (task.request?.headers['x-drop'] !== undefined) task.drop('unwanted')
-          }
-        }
-      },
-      app => {
-        const failed = new WeakSet()
-        app.addHook('onSend', async request => {
-          if (failed.has(request)) return
-          failed.add(request)
-          throw new Error('no compression today')
-        })
-      }
-    )
-    for (const [headers, status, result] of [[{}, 204, 'done'], [{ 'x-drop': '1' }, 200, 'dropped']] as const) {
-      const response = await app.inject({ method: 'POST', url: '/tasks/work', headers, payload: { n: 1 } })
-      t.equal(response.statusCode, status)
-      t.equal(response.headers['fastify-cloud-tasks-result'], result)
-    }
-    t.strictSame(app.tasks.list()[0]?.counts, { done: 1, retry: 0, dropped: 1, postponed: 0, exhausted: 0, expired: 0 })
-  })
-
-  t.test('\'s hook that responds instead of the handler is logged, especially if the task is not retried', async t => {
-    const { app, log } = await create(
-      t,
-      {
-        tasks,
-        queues: { default: { retryConfig: { maxAttempts: 2 } } },
-        handlers: {
-          work: () => {
-            t.fail('must not run')
-          }
-        }
-      },
-      app => {
-        app.addHook('onRequest', async (request, reply) => await reply.code(401).send({ login: true }))
-      }
-    )
-    const kit = testTasks(app)
-    await app.enqueue('work', { n: 1 })
-    t.hasStrict(await kit.drain({ scheduled: true }), [{ result: 'refused', status: 401 }, { result: 'refused', status: 401 }])
-    const warned = log.filter(line => line.msg.startsWith('an attempt got a response before it reached its handler'))
-    t.hasStrict(warned, [{ level: 40, url: '/tasks/work', status: 401, attempt: 1 }, { level: 50, attempt: 2 }])
-  })
-
-  t.test('is warned about tasks without a handler in this process', async t => {
-    const two = defineTasks({ here: { payload: Type.Object({}) }, elsewhere: { payload: Type.Object({}) } })
-    const { log } = await start(t, { tasks: two, handlers: { here: () => {} } })
-    t.hasStrict(log.find(line => line.tasks !== undefined), { level: 40, tasks: ['elsewhere'] })
-  })
-
-  t.test('can quieten the task routes', async t => {
-    const attempts = watchAttempts(t)
-    const { app, log } = await start(t, { tasks, logLevel: 'warn', handlers: { work: (_, task) => { task.log.info('quiet') } } })
-    await app.enqueue('work', { n: 1 })
-    await attempts.ended(1)
-    t.strictSame(log.filter(line => line.msg === 'quiet' || line.msg === 'incoming request'), [])
-  })
-
-  t.test('can quieten, or have more of, what a handler logs outside of its queue', async t => {
-    const handlers = {
-      work: (_: unknown, task: TaskContext) => {
-        task.log.debug('detail')
-        task.log.info('quiet')
-        task.log.warn('loud')
-      }
-    }
-    for (const [logLevel, messages] of [['warn', ['loud']], ['debug', ['detail', 'quiet', 'loud']]] as const) {
-      const { app, log } = await start(t, { tasks, logLevel, handlers })
-      await app.tasks.run('work', { n: 1 })
-      t.strictSame(log.filter(line => line.task === 'work').map(line => line.msg), messages, logLevel)
-    }
-  })
-
-  t.test('sees the routes in its OpenAPI document only when it asks for it', async t => {
-    for (const exposeRoutes of [false, true]) {
-      const app = Fastify()
-      t.teardown(() => app.close())
-      await app.register(swagger)
-      await app.register(cloudTasks, { tasks, transport: 'local', exposeRoutes, handlers: { work: () => {} } })
-      await app.ready()
-      t.strictSame(Object.keys(app.swagger().paths ?? {}), exposeRoutes ? ['/tasks/work'] : [])
-    }
-  })
-
-  t.test('with a prefix mounts the tasks below it', async t => {
-    const attempts = watchAttempts(t)
-    const app = Fastify()
-    t.teardown(() => app.close())
-    app.register(async child => {
-      await child.register(cloudTasks, { tasks, transport: 'local', prefix: '', handlers: { work: () => {} } })
-      child.addHook('onReady', async () => { await tasksOf(child, tasks).enqueue('work', { n: 1 }) })
-    }, { prefix: '/v1' })
-    await app.ready()
-    t.hasStrict(await attempts.ended(1), [{ result: 'done' }])
-    t.equal(app.hasRoute({ method: 'POST', url: '/v1/work' }), true)
-    t.equal(app.hasDecorator('enqueue'), false, 'the instance above does not get the decorators')
-  })
-
-  t.test('may use other methods', async t => {
-    const attempts = watchAttempts(t)
-    const put = defineTasks({
-      replace: { payload: Type.Object({}), method: 'PUT' },
-      change: { payload: Type.Object({}), method: 'PATCH' }
-    })
-    const { app } = await start(t, {
-      tasks: put,
-      handlers: {
-        replace: (_, task) => {
-          t.equal(task.request?.method, 'PUT')
-        },
-        change: (_, task) => {
-          t.equal(task.request?.method, 'PATCH')
-        }
-      }
-    })
-    await app.enqueue('replace', {})
-    await app.enqueue('change', {})
-    t.hasStrict(await attempts.ended(2), [{ result: 'done' }, { result: 'done' }])
   })
 })

@@ -1,14 +1,14 @@
-import { AsyncResource } from 'node:async_hooks'
-import t, { type Test } from 'tap'
+import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks'
+import t from 'tap'
 import { ManualClock } from '../../lib/clock/manual-clock.js'
 import { AttemptContext } from '../../lib/worker/context.js'
-import { UNKNOWN_LIMITS, retryLimits } from '../../lib/worker/limits/retry-limits.js'
+import { retryLimits } from '../../lib/worker/limits/retry-limits.js'
 import { Runs } from '../../lib/worker/run.js'
 import { gate } from '../support/app.js'
 
-function setUp () {
+function setUp (scope = new AsyncResource('test')) {
   const clock = new ManualClock()
-  const runs = new Runs(clock, new AsyncResource('test'))
+  const runs = new Runs(clock, scope)
   const headers = { id: '1', queue: 'q', retryCount: 0, executionCount: 0, scheduledAt: 0 }
   const context = () =>
     new AttemptContext({ name: 'work', headers, limits: retryLimits('queue', { maxAttempts: 1 }), deadlineAt: 0, log: undefined as never })
@@ -74,19 +74,50 @@ t.test('a run', async t => {
   })
 })
 
-t.test('a signal that is asked for after the run was aborted has aborted, with the first reason', async t => {
-  const { context } = setUp()
-  const task = context()
-  const [first, second] = [new Error('first'), new Error('second')]
-  task.abort(first)
-  task.abort(second)
-  t.equal(task.signal.aborted, true)
-  t.equal(task.signal.reason, first)
-  const early = context()
-  const { signal } = early
-  early.abort(first)
-  early.abort(second)
-  t.equal(signal.reason, first)
+t.test('a client that disconnects', async t => {
+  const setUpConnection = () => {
+    let hangUp = (): void => {}
+    return { connection: { onHangUp (listener: () => void) { hangUp = listener } } as never, hangUp: () => { hangUp() } }
+  }
+
+  t.test('ends the run, and its signal aborts with the same error', async t => {
+    const { clock, runs, context } = setUp()
+    const { connection, hangUp } = setUpConnection()
+    const task = context()
+    const ended = runs.run(undefined as never, never as never, {}, task, 60_000, connection)
+    t.equal(task.signal.aborted, false)
+    hangUp()
+    const { result, error } = await ended as { result: string, error: { code: string } }
+    t.strictSame([result, error.code], ['disconnected', 'FST_TASKS_DISCONNECTED'])
+    t.equal(task.signal.reason, error)
+    t.equal(clock.pending, 0)
+  })
+
+  t.test('before the run leaves the work to the next attempt', async t => {
+    const { clock, runs, context } = setUp()
+    const gone = { onHangUp (listener: () => void) { listener() } } as never
+    const { result } = await runs.run(undefined as never, (() => { t.fail('must not run') }) as never, {}, context(), 60_000, gone)
+    t.equal(result, 'disconnected')
+    t.equal(clock.pending, 0)
+  })
+
+  t.test('after the run changes nothing', async t => {
+    const { runs, context } = setUp()
+    const { connection, hangUp } = setUpConnection()
+    const task = context()
+    const ended = await runs.run(undefined as never, (() => 'value') as never, {}, task, 60_000, connection)
+    hangUp()
+    t.strictSame(ended, { result: 'done', value: 'value' })
+  })
+})
+
+t.test('a handler is called with its instance as `this`, its payload and its context', async t => {
+  const { runs, context } = setUp()
+  const [app, payload, task] = [{}, {}, context()]
+  let seen: unknown[] = []
+  await runs.run(app as never, function (this: unknown, ...given: unknown[]) { seen = [this, ...given] }, payload, task, Infinity)
+  t.equal(seen.length, 3)
+  t.ok(seen[0] === app && seen[1] === payload && seen[2] === task)
 })
 
 t.test('draining', async t => {
@@ -98,6 +129,59 @@ t.test('draining', async t => {
     const result = await run(() => { t.fail('must not run') }, context())
     t.equal(result.result, 'aborted')
     t.equal(codeOf(result), 'FST_TASKS_ABORTED')
+    t.strictSame([runs.draining, runs.closed], [true, true])
+  })
+
+  t.test('starts handlers until the grace period ends where it admits them, and aborts them with the others', async t => {
+    const { clock, runs, context, run } = setUp()
+    t.strictSame([runs.draining, runs.closed], [false, false])
+    await runs.drain(1000, true)
+    t.strictSame([runs.draining, runs.closed], [true, false])
+    t.equal(clock.pending, 0, 'without attempts nothing waits')
+    await clock.advance(400)
+    t.equal((await run(() => 1, context())).result, 'done')
+    t.equal(clock.pending, 0)
+    const task = context()
+    const ended = run(never, task)
+    await clock.advance(599)
+    t.strictSame([task.signal.aborted, runs.closed], [false, false])
+    await clock.advance(1)
+    t.equal(codeOf(await ended), 'FST_TASKS_ABORTED')
+    t.equal(runs.closed, true)
+    t.equal((await run(() => { t.fail('must not run') }, context())).result, 'aborted')
+    t.equal(clock.pending, 0)
+  })
+
+  t.test('waits for attempts that are settled after their handler has ended, however they end', async t => {
+    for (const error of [undefined, new Error('boom')]) {
+      const { runs } = setUp()
+      const go = gate()
+      const attempt = runs.attempt(async () => {
+        await go.opened
+        if (error !== undefined) throw error
+        return 'settled'
+      }).catch((reason: unknown) => reason)
+      let drained = false
+      const drain = runs.drain(1000, false).then(() => { drained = true })
+      await new Promise(resolve => { setImmediate(resolve) })
+      t.equal(drained, false)
+      go.open()
+      await drain
+      t.equal(await attempt, error ?? 'settled')
+    }
+  })
+
+  t.test('aborts in the async context of the server, not in that of its close', async t => {
+    const storage = new AsyncLocalStorage<string>()
+    const { clock, runs, context, run } = setUp(storage.run('server', () => new AsyncResource('test')))
+    const task = context()
+    let seen: string | undefined
+    task.signal.addEventListener('abort', () => { seen = storage.getStore() })
+    run(never, task)
+    const drain = storage.run('closer', async () => { await runs.drain(1000, false) })
+    await clock.advance(1000)
+    await drain
+    t.equal(seen, 'server')
   })
 
   t.test('waits for those that run, and ends with the last of them', async t => {
@@ -143,56 +227,4 @@ t.test('work within the grace period is waited for, and left alone when a closin
   await waiting
   await runs.withinGrace(never())
   await t.rejects(runs.withinGrace(Promise.reject(new Error('late'))), { message: 'late' })
-})
-
-t.test('the limits of an attempt may become known while it runs', async t => {
-  const check = (t: Test, maxAttempts: number | undefined, maxRetrySeconds: number, expected: [number | undefined, boolean]) => {
-    const task = setUp().context()
-    task.limits = retryLimits('queue', { ...(maxAttempts === undefined ? {} : { maxAttempts }), maxRetrySeconds })
-    t.strictSame([task.maxAttempts, task.isLastAttempt], expected)
-  }
-  check(t, 1, 0, [1, true])
-  check(t, 2, 0, [2, false])
-  check(t, -1, 0, [undefined, false])
-  check(t, 1, 60, [1, false])
-  check(t, undefined, 0, [undefined, false])
-})
-
-t.test('a task is postponed to a time within 30 days, to the millisecond', async t => {
-  const now = Date.parse('2030-01-01T00:00:00Z')
-  const MONTH = 2_592_000
-  const clock = new ManualClock(now)
-  const headers = { id: '1', queue: 'q', retryCount: 0, executionCount: 0, scheduledAt: 0 }
-  const parts = { name: 'work', headers, clock, limits: UNKNOWN_LIMITS, deadlineAt: 0, log: undefined as never }
-  const context = () => new AttemptContext(parts)
-  for (const [delay, until] of [
-    [0, now], [1.5, now + 1500], [MONTH, now + MONTH * 1000], [new Date(now), now], [new Date(now + MONTH * 1000), now + MONTH * 1000]
-  ] as const) {
-    const task = context()
-    t.throws(() => task.retryAfter(delay), { code: 'FST_TASKS_POSTPONED' })
-    const { result, error, ...rest } = task.ending!
-    t.strictSame([result, rest], ['postponed', { until, reason: undefined }])
-  }
-  for (const delay of [
-    -1, MONTH + 1, NaN, Infinity, '5', undefined, null, new Date(NaN), new Date(now - 1), new Date(now + MONTH * 1000 + 1)
-  ]) {
-    const task = context()
-    t.throws(() => task.retryAfter(delay as number), { code: 'FST_TASKS_INVALID_DELAY' })
-    t.equal(task.ending, undefined)
-  }
-})
-
-t.test('the first of drop and retryAfter counts, and reasons are texts', async t => {
-  const { context } = setUp()
-  const task = context()
-  t.throws(() => task.drop(5 as never), { code: 'FST_TASKS_DROPPED' })
-  const first = task.ending
-  t.hasStrict(first, { result: 'dropped', reason: '5' })
-  t.throws(() => task.retryAfter(1), { code: 'FST_TASKS_DROPPED' })
-  t.throws(() => task.drop('again'), { code: 'FST_TASKS_DROPPED' })
-  t.equal(task.ending, first)
-  const postponed = context()
-  t.throws(() => postponed.retryAfter(1, 7 as never), { code: 'FST_TASKS_POSTPONED' })
-  t.throws(() => postponed.drop('again'), { code: 'FST_TASKS_POSTPONED' })
-  t.hasStrict(postponed.ending, { result: 'postponed', reason: '7' })
 })

@@ -5,7 +5,7 @@ import { Slots, type Slotted } from './slots.js'
  * A clock that delegates to another one, which can be replaced while it is in use. Pending timers continue on the new clock with their
  * remaining time, so a test kit can take over the time of a running app and return it.
  *
- * `monotonic` continues without a jump; `now` is the new clock's, so the wall clock can jump.
+ * `monotonic` continues, within a millisecond; `now` is the new clock's, so the wall clock can jump.
  */
 export class SwitchableClock implements Clock {
   #clock: Clock
@@ -27,7 +27,8 @@ export class SwitchableClock implements Clock {
   switchTo (clock: Clock): void {
     const former = this.#clock
     const monotonic = this.monotonic()
-    this.#offset = monotonic - clock.monotonic()
+    // Whole, so that with a manual clock a deadline is exactly when it is said to be; rounded up, so that time never goes back.
+    this.#offset = Math.ceil(monotonic - clock.monotonic())
     this.#clock = clock
     for (const timer of this.#timers.values()) {
       former.clearTimeout(timer.handle)

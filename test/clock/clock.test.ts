@@ -100,6 +100,21 @@ t.test('a clock that is switched', async t => {
     t.equal(clock.monotonic(), 508)
   })
 
+  t.test('reads whole milliseconds on a manual clock, so that times that are computed from it are exact', async t => {
+    for (const before of [0.25, 123.456, 5000.000001]) {
+      const [first, second] = [new ManualClock(), new ManualClock()]
+      const clock = new SwitchableClock(first)
+      first.step(before)
+      clock.switchTo(second)
+      t.equal(clock.monotonic(), Math.ceil(before))
+      const endsAt = clock.monotonic() + 600_000
+      let ended = false
+      clock.setTimeout(() => { ended = true }, endsAt - clock.monotonic())
+      await second.advance(600_000)
+      t.equal(ended, true)
+    }
+  })
+
   t.test('goes by the system at first, and fires what is overdue at once when it is given back', async t => {
     const clock = new SwitchableClock()
     t.equal(clock.current, systemClock)

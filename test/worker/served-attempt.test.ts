@@ -174,14 +174,14 @@ t.test('an asynchronous validation', async t => {
     t.equal(attempts.ends.length, 0)
     await clock.advance(1)
     t.equal((await answer).statusCode, 504)
-    t.equal(Math.round(attempts.ends[0]!.durationMs), 10_000, 'of its handler')
+    t.equal(attempts.ends[0]?.durationMs, 10_000, 'of its handler')
   })
 
   t.test('that never ends is ended by the deadline', async t => {
     const { clock, answer, attempts } = await begin(t)
     await clock.advance(15_000)
     t.equal((await answer).statusCode, 504)
-    t.strictSame(attempts.ends.map(({ result, status, durationMs }) => [result, status, Math.round(durationMs)]), [['retry', 504, 15_000]])
+    t.strictSame(attempts.ends.map(({ result, status, durationMs }) => [result, status, durationMs]), [['retry', 504, 15_000]])
     t.equal(clock.pending, 0)
   })
 
@@ -190,7 +190,7 @@ t.test('an asynchronous validation', async t => {
     await clock.advance(3000)
     go.open()
     t.equal((await answer).statusCode, 400)
-    t.strictSame(attempts.ends.map(({ status, durationMs }) => [status, Math.round(durationMs)]), [[400, 3000]])
+    t.strictSame(attempts.ends.map(({ status, durationMs }) => [status, durationMs]), [[400, 3000]])
   })
 
   t.test('is ended by a server that closes, and is no attempt then', async t => {

@@ -35,7 +35,7 @@ export async function sleep (clock: Clock, ms: number, signal: AbortSignal): Pro
   let wake!: () => void
   const awake = new Promise<void>(resolve => { wake = resolve })
   const timer = clock.setTimeout(wake, ms)
-  signal.addEventListener('abort', wake, { once: true })
+  signal.addEventListener('abort', wake)
   await awake
   clock.clearTimeout(timer)
   signal.removeEventListener('abort', wake)

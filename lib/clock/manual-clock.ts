@@ -82,10 +82,11 @@ export class ManualClock implements Clock {
   stepTo (end: number): boolean {
     const timer = this.#next()
     if (timer === undefined || timer.at > end) {
-      this.#monotonic = end
+      // Meanwhile a timer or another call may have advanced it further.
+      this.#monotonic = Math.max(this.#monotonic, end)
       return false
     }
-    this.#monotonic = Math.max(this.#monotonic, timer.at)
+    this.#monotonic = timer.at
     this.#timers.delete(timer)
     timer.callback()
     return true

@@ -1,6 +1,8 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { getEventListeners } from 'node:events'
 import t from 'tap'
-import { sleep, systemClock } from '../../lib/clock/clock.js'
+import { nextTurn, sleep, systemClock } from '../../lib/clock/clock.js'
+import { parseDuration } from '../../lib/clock/duration.js'
 import { ManualClock } from '../../lib/clock/manual-clock.js'
 import { SwitchableClock } from '../../lib/clock/switchable-clock.js'
 
@@ -32,6 +34,52 @@ t.test('a manual clock', async t => {
     t.equal(clock.step(5), true)
     t.equal(clock.step(5), false)
     t.equal(clock.now(), 25)
+  })
+
+  t.test('starts in 2030 and fires a timer whose time has passed at once, one at the end of a step in that step', async t => {
+    const clock = new ManualClock()
+    t.equal(clock.now(), Date.parse('2030-01-01T00:00:00Z'))
+    t.equal(clock.nextTimerAt, undefined)
+    let fired = 0
+    clock.setTimeout(() => { fired++ }, -5)
+    t.equal(clock.step(0), true)
+    t.strictSame([fired, clock.monotonic()], [1, 0])
+    clock.setTimeout(() => { fired++ }, 10)
+    t.equal(clock.step(10), true)
+    t.strictSame([fired, clock.monotonic(), clock.pending], [2, 10, 0])
+  })
+
+  t.test('passes time without a turn of the event loop', async t => {
+    const clock = new ManualClock(0)
+    const fired: number[] = []
+    for (const ms of [20, 10, 30, 41]) clock.setTimeout(() => { fired.push(clock.now()) }, ms)
+    clock.setImmediate(() => { fired.push(-1) })
+    clock.pass(40)
+    t.strictSame([fired, clock.now(), clock.pending], [[10, 20, 30], 40, 2])
+  })
+
+  t.test('never goes back where a timer advances it further than the call that fires the timer', async t => {
+    const clock = new ManualClock(0)
+    clock.setTimeout(() => { clock.pass(20) }, 5)
+    clock.pass(10)
+    t.equal(clock.monotonic(), 25)
+    await Promise.all([clock.advance(10), clock.advance(30)])
+    t.equal(clock.monotonic(), 55)
+  })
+
+  t.test('settles once no immediate waits any more, and a turn runs those that wait when it begins', async t => {
+    const clock = new ManualClock()
+    const seen: number[] = []
+    const again = (n: number): void => {
+      seen.push(n)
+      if (n < 3) clock.setImmediate(() => { again(n + 1) })
+    }
+    clock.setImmediate(() => { again(1) })
+    clock.clearImmediate(clock.setImmediate(() => { seen.push(99) }))
+    await clock.turn()
+    t.strictSame([seen, clock.pending], [[1], 1])
+    await clock.settle()
+    t.strictSame([seen, clock.pending], [[1, 2, 3], 0])
   })
 
   t.test('whose wall clock is set fires nothing, and its timers take as long as before', async t => {
@@ -82,6 +130,41 @@ t.test('a clock that is switched', async t => {
     await second.advance(1)
     t.strictSame(fired, ['immediate', 'timer'])
     t.equal(second.pending, 0)
+  })
+
+  t.test('takes along nothing that has fired or was cleared, and ignores a handle that is undefined', async t => {
+    const [first, second] = [new ManualClock(), new ManualClock()]
+    const clock = new SwitchableClock(first)
+    const fired: string[] = []
+    const timer = clock.setTimeout(() => { fired.push('timer') }, 10)
+    const immediate = clock.setImmediate(() => { fired.push('immediate') })
+    const overdue = clock.setTimeout(() => { fired.push('overdue') }, -5)
+    await first.advance(10)
+    for (const handle of [timer, overdue, undefined]) clock.clearTimeout(handle)
+    for (const handle of [immediate, undefined]) clock.clearImmediate(handle)
+    t.strictSame(fired.splice(0).sort(), ['immediate', 'overdue', 'timer'])
+    clock.clearTimeout(clock.setTimeout(() => {}, 10))
+    clock.clearImmediate(clock.setImmediate(() => {}))
+    t.equal(first.pending, 0)
+    clock.switchTo(second)
+    t.equal(second.pending, 0)
+    clock.setTimeout(() => { fired.push('late') }, 10)
+    const late = clock.setTimeout(() => { fired.push('cleared on the new clock') }, 10)
+    const cleared = clock.setImmediate(() => { fired.push('cleared on the new clock') })
+    clock.clearTimeout(late)
+    clock.clearImmediate(cleared)
+    await second.advance(10)
+    t.strictSame([fired, second.pending], [['late'], 0])
+  })
+
+  t.test('never asks for a negative delay of the clock that it delegates to', async t => {
+    const delays: number[] = []
+    const inner = { ...systemClock, monotonic: () => 0, setTimeout: (_: unknown, ms: number) => delays.push(ms), clearTimeout: () => {} }
+    const clock = new SwitchableClock(inner)
+    clock.setTimeout(() => {}, -5)
+    clock.setTimeout(() => {}, 7)
+    clock.switchTo(inner)
+    t.strictSame(delays, [0, 7, 0, 7])
   })
 
   t.test('never goes back in monotonic time', async t => {
@@ -137,6 +220,7 @@ t.test('sleeping', async t => {
     t.equal(awake, false)
     await clock.advance(1)
     await slept
+    t.equal(getEventListeners(controller.signal, 'abort').length, 0)
     controller.abort()
     t.equal(clock.pending, 0)
   })
@@ -153,10 +237,41 @@ t.test('sleeping', async t => {
   })
 })
 
-t.test('the system\'s clock fires no timer early that is longer than Node can wait', async t => {
-  let fired = false
-  const timer = systemClock.setTimeout(() => { fired = true }, 40 * 86_400_000)
-  await new Promise<void>(resolve => { systemClock.setTimeout(resolve, 20) })
-  systemClock.clearTimeout(timer)
-  t.equal(fired, false)
+t.test("the system's clock", async t => {
+  t.test('limits a delay to the longest that Node can wait, which would fire a longer one at once', async t => {
+    const { setTimeout } = globalThis
+    t.teardown(() => { globalThis.setTimeout = setTimeout })
+    const delays: unknown[] = []
+    globalThis.setTimeout = ((_: unknown, ms: number) => delays.push(ms)) as never
+    for (const ms of [5, 2_147_483_647, 2_147_483_648]) systemClock.setTimeout(() => {}, ms)
+    t.strictSame(delays, [5, 2_147_483_647, 2_147_483_647])
+  })
+
+  t.test('calls each callback once, and none that was cleared', async t => {
+    const seen: string[] = []
+    systemClock.clearTimeout(systemClock.setTimeout(() => { seen.push('cleared timer') }, 0))
+    systemClock.clearImmediate(systemClock.setImmediate(() => { seen.push('cleared immediate') }))
+    const before = systemClock.monotonic()
+    await new Promise<void>(resolve => { systemClock.setTimeout(resolve, 1) })
+    await new Promise<void>(resolve => { systemClock.setImmediate(resolve) })
+    t.strictSame(seen, [])
+    t.ok(systemClock.monotonic() > before)
+  })
+
+  t.test('has a next turn even while a test runner has replaced the timers', async t => {
+    const { setImmediate } = globalThis
+    t.teardown(() => { globalThis.setImmediate = setImmediate })
+    globalThis.setImmediate = (() => {}) as never
+    await nextTurn()
+    t.pass()
+  })
+})
+
+t.test('a duration is a number with a unit, or 0', async t => {
+  for (const [text, seconds] of [
+    ['0', 0], ['0s', 0], ['30s', 30], ['1.5h', 5400], ['2m', 120], ['7d', 604_800], ['250ms', 0.25], ['12.25s', 12.25]
+  ] as const) t.equal(parseDuration(text), seconds, text)
+  for (const text of ['', '5', '1.s', '.5s', '-1s', '1 s', ' 1s', '1s ', '1e3s', '1h30m', '1w', 's', '1S', '00']) {
+    t.equal(parseDuration(text), undefined, text)
+  }
 })

@@ -67,13 +67,21 @@ function readSpanKey (): symbol | undefined {
 }
 
 function once<T> (active: Context, work: () => T): T {
-  let done: { readonly result: T } | undefined
-  const begin = (): void => { done ??= { result: work() } }
+  let state = 'waiting' as 'waiting' | 'running' | 'done'
+  let result!: T
+  const begin = (): void => {
+    if (state !== 'waiting') return
+    state = 'running'
+    result = work()
+    state = 'done'
+  }
   try {
     context.with(active, begin)
   } catch (error) {
-    if (done === undefined) report(error)
+    // The work itself has thrown.
+    if (state === 'running') throw error
+    if (state === 'waiting') report(error)
   }
   begin()
-  return done!.result
+  return result
 }

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import {
-  boolean, checkOptions, integer, number, oneOf, readOptions, section, string, strings, text, type Declared
+  anything, boolean, callable, checkOptions, instance, integer, isPlainObject, nearest, number, oneOf, option, readOptions, section,
+  string, strings, text, type Declared, type Option
 } from '../lib/checks.js'
 import { compile, root } from './support/compiler.js'
 
@@ -62,6 +63,80 @@ t.test('an invalid value is rejected under the name it was given by', async t =>
   t.equal(problemOf({ log: true }), "'log' must be an object")
   t.equal(problemOf({ log: { quiet: 1 } }), "'log.quiet' must be true or false")
   t.equal(problemOf({ log: { quite: true } }), "'log': unknown option 'quite'; did you mean 'quiet'?")
+})
+
+t.test('an option inside of another is named by its path, or as the reader of the options names it', async t => {
+  const inner = { file: text() }
+  t.strictSame(readOptions(inner, { file: 'a' }, { refuse }, 'log'), { file: 'a' })
+  const nameOf = (path: string) => `--${path}`
+  for (const [given, reading, message] of [
+    [5, { refuse }, "'log' must be an object"],
+    [{ file: 5 }, { refuse }, "'log.file' must be a string"],
+    [{ fiel: 5 }, { refuse }, "'log': unknown option 'fiel'; did you mean 'file'?"],
+    [5, { refuse, nameOf }, '--log must be an object'],
+    [{ file: 5 }, { refuse, nameOf }, '--log.file must be a string'],
+    [{ fiel: 5 }, { refuse, nameOf }, "--log: unknown option 'fiel'; did you mean 'file'?"]
+  ] as const) t.throws(() => readOptions(inner, given, reading, 'log'), { message })
+})
+
+t.test('a check accepts its kind of value only, and numbers at their limits', async t => {
+  class Client { close (): void {} }
+  const long = (values: readonly string[]) => strings({ valid: value => value.length > 1, must: 'must be long' }).read(values, 'a', { refuse })
+  for (const [one, accepted, rejected, message] of [
+    [anything(), [null, 0, '', {}], [], ''],
+    [text(), ['a'], [5, null], "'a' must be a string"],
+    [text(), [], [''], "'a' must not be empty"],
+    [string(), ['', 'a'], [5, null, {}], "'a' must be a string"],
+    [string({ valid: value => value === 'x', must: 'must be x' }), ['x'], ['y', 5], "'a' must be x"],
+    [boolean(), [true, false], [0, 'true', null], "'a' must be true or false"],
+    [number(-1, 2.5), [-1, 0, 2.5], [-1.1, 2.6, NaN, '1', null, [1]], "'a' must be a number from -1 to 2.5"],
+    [integer(-1, 3), [-1, 0, 3], [-2, 4, 0.5, NaN, '1', null], "'a' must be a whole number from -1 to 3"],
+    [oneOf(['on', 'off']), ['on', 'off'], [5, null, ['on']], "'a' must be 'on' or 'off'"],
+    [callable(), [() => {}, Client], [{}, null, 'x'], "'a' must be a function"],
+    [instance<Client>('close'), [new Client(), { close: () => {} }], [null, {}, { close: 1 }, Client, 'x'], "'a' must be an object with the method close"],
+    [strings(), [['a', 'b']], [[], '', [''], ['a', 5], 5, null], "'a' must be a string or a list of strings"],
+    [option(value => value === 1 ? undefined : 'must be one'), [1], [2, null], "'a' must be one"]
+  ] as ReadonlyArray<readonly [Option<unknown>, readonly unknown[], readonly unknown[], string]>) {
+    for (const value of accepted) t.equal(one.read(value, 'a', { refuse }), value)
+    for (const value of rejected) t.throws(() => one.read(value, 'a', { refuse }), { message })
+    t.equal(one.read(undefined, 'a', { refuse }), undefined)
+  }
+  t.strictSame(strings().read('a', 'a', { refuse }), ['a'])
+  t.strictSame(long(['ab', 'cd']), ['ab', 'cd'])
+  t.throws(() => long(['ab', 'c']), { message: "'a' must be long" })
+})
+
+t.test('a declaration has its default and its variable for documents, and only a value that is not given is replaced', async t => {
+  const declarations = [[text({ default: 'x', variable: 'X' }), 'x'], [strings({ default: ['x'], variable: 'X' }), ['x']]] as const
+  for (const [one, initial] of declarations) {
+    t.strictSame([one.default, one.variable], [initial, 'X'])
+    t.strictSame(one.read(undefined, 'a', { refuse }), one.default)
+    t.throws(() => one.read(null, 'a', { refuse, environment: { X: 'y' } }))
+  }
+  t.strictSame(strings({ variable: 'X' }).read(undefined, 'a', { refuse, environment: { X: 'y' } }), ['y'])
+  t.strictSame(Object.keys(section({ b: text() }).options ?? {}), ['b'])
+  t.strictSame(section({ b: text({ default: 'x' }) }).read(undefined, 'a', { refuse }), { b: 'x' })
+})
+
+t.test('a plain object has no class', async t => {
+  class Options {}
+  for (const value of [{}, { a: 1 }, Object.create(null), JSON.parse('{}')]) t.equal(isPlainObject(value), true)
+  for (const value of [null, undefined, 'x', 5, [], new Options(), new Date(), Object.create({}), () => {}]) {
+    t.equal(isPlainObject(value), false)
+  }
+})
+
+t.test('a similar name is suggested: two letters may differ, or a third of a long name', async t => {
+  const name = 'scheduleTime'
+  t.equal(nearest('shceduleTime', [name, 'queue']), "; did you mean 'scheduleTime'?")
+  t.equal(nearest('SCHEDULETIME', ['id', name]), "; did you mean 'scheduleTime'?")
+  t.equal(nearest('xxxxduleTime', [name]), "; did you mean 'scheduleTime'?", 'four of twelve')
+  t.equal(nearest('xxxxxuleTime', [name]), '', 'five of twelve')
+  t.equal(nearest('xxe', ['ide']), "; did you mean 'ide'?", 'two of three')
+  t.equal(nearest('xxx', ['ide']), '')
+  t.equal(nearest('x', []), '')
+  t.equal(nearest('x'.repeat(200), ['x'.repeat(200)]), `; did you mean '${'x'.repeat(200)}'?`)
+  t.equal(nearest('x'.repeat(201), ['x'.repeat(201)]), '')
 })
 
 t.test('what is only checked gets no default, and is rejected alike', async t => {

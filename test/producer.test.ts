@@ -3,6 +3,7 @@ import { ManualClock } from '../lib/clock/manual-clock.js'
 import { copySuffix } from '../lib/copies/names.js'
 import { Producer, taskId } from '../lib/enqueue.js'
 import { enqueueMany } from '../lib/enqueue-many.js'
+import { enqueueChannel, type EnqueueEvent } from '../lib/events.js'
 
 /** `enqueue` and `delete` over a transport that answers with the next of these outcomes, without an app. */
 function produce (sent: unknown[], found: unknown[] = []) {
@@ -71,6 +72,44 @@ t.test('the task that is sent has the deadline of the call or else of its defini
   const plain = calls[2]![2] as { headers: object, dispatchDeadlineMs: unknown }
   t.strictSame([plain.headers, plain.dispatchDeadlineMs], [{ 'content-type': 'application/json' }, undefined])
   t.equal(Object.keys(sent.headers).length, 4, 'and a header that distinguishes it from a later task of the same id')
+})
+
+t.test('an id is a hash of task and key, and up to 400 readable characters of the key', async t => {
+  t.equal(taskId('mail', 'order 42/é'), '8ad2cccd0f2ab2cd26054859dbc7b657-order-42-')
+  t.equal(taskId('mail', 'x'.repeat(500)).slice(32), `-${'x'.repeat(400)}`)
+  t.equal(taskId('mail', '  a__b--c. d').slice(32), '--a__b--c-d')
+})
+
+t.test('two tasks with one id have different lives, and a task without an id has none', async t => {
+  const created = { outcome: 'created', id: '1', scheduleAt: 5 }
+  const { producer, calls } = produce([created, created, created])
+  for (const options of [{ id: 'a' }, { id: 'a' }, {}]) await producer.enqueue('mail', {}, options)
+  const lives = calls.map(([,, task]) => (task as { headers: Record<string, string> }).headers['fastify-cloud-tasks-life'])
+  t.equal(new Set(lives).size, 3)
+  t.equal(lives[2], undefined)
+  t.match(lives[0], /^[0-9a-f-]{36}$/)
+})
+
+t.test('headers of a subscriber are added to those of the task, and replace none, however it is written', async t => {
+  const { producer, calls } = produce([{ outcome: 'created', id: '1', scheduleAt: 5 }, { outcome: 'created', id: '2', scheduleAt: 5 }])
+  const queues: string[] = []
+  const asked: unknown[] = []
+  let added: Record<string, string> | undefined = { 'X-Own': 'added', 'CONTENT-type': 'added', 'x-new': 'added', 'x-ne': 'added' }
+  const begin = (event: unknown): void => {
+    queues.push((event as EnqueueEvent).queue);
+    (event as EnqueueEvent).headersOf = task => { asked.push(task); return added }
+  }
+  enqueueChannel.start.subscribe(begin)
+  t.teardown(() => { enqueueChannel.start.unsubscribe(begin) })
+  await producer.enqueue('plain', 7, { headers: { 'x-own': 'mine' }, queue: 'fast' })
+  added = undefined
+  await producer.enqueue('plain', {})
+  t.strictSame(calls.map(([,, task]) => (task as { headers: object }).headers), [
+    { 'x-own': 'mine', 'content-type': 'application/json', 'x-new': 'added', 'x-ne': 'added' }, { 'content-type': 'application/json' }
+  ])
+  t.strictSame(asked, [{ queue: 'fast', id: undefined, bodySize: 1 }, { queue: 'default', id: undefined, bodySize: 2 }])
+  for (const queue of ['a_b', '', 5, null]) await t.rejects(producer.enqueue('plain', {}, { queue } as never))
+  t.strictSame(queues, ['fast', 'default', 'default', 'default', 'default', 'default'], 'a queue that cannot be is not published')
 })
 
 t.test('delete', async t => {
@@ -219,5 +258,39 @@ t.test('enqueueMany', async t => {
     t.strictSame(await sizes(501, 1), [500, 1])
     t.strictSame(await sizes(3, 'x'.repeat(512 * 1024 - 2)), [2, 1])
     t.strictSame(await sizes(3, 'x'.repeat(512 * 1024 - 3)), [3])
+  })
+
+  t.test('reads and checks the next tasks during a write, and has one write under way', async t => {
+    let [begun, open] = [() => {}, () => {}]
+    const written = new Promise<void>(resolve => { begun = resolve })
+    const opened = new Promise<void>(resolve => { open = resolve })
+    const { run, transport } = produceMany()
+    const { createTasks } = transport as { createTasks (queue: string, tasks: unknown[]): Promise<unknown[]> }
+    const running = { now: 0, most: 0 }
+    transport.createTasks = async (queue: string, tasks: unknown[]) => {
+      running.most = Math.max(running.most, ++running.now)
+      begun()
+      await opened
+      running.now--
+      return await createTasks(queue, tasks)
+    }
+    let reads = 0
+    const items = function * () { for (; reads < 2000; reads++) yield { payload: reads } }
+    const ended = run(items())
+    await written
+    for (let turn = 0; turn < 5; turn++) await new Promise(resolve => { setImmediate(resolve) })
+    t.equal(reads, 999)
+    open()
+    t.equal((await ended).length, 2000)
+    t.strictSame(running, { now: 0, most: 1 })
+  })
+
+  t.test('yields to the event loop between writes, even where the transport does not', async t => {
+    let turns = 0
+    const count = (): void => { turns++; immediate = setImmediate(count) }
+    let immediate = setImmediate(count)
+    t.teardown(() => { clearImmediate(immediate) })
+    await produceMany().run(Array.from({ length: 1600 }, () => ({ payload: 1 })))
+    t.ok(turns >= 2)
   })
 })

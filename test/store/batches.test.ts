@@ -5,7 +5,6 @@ import t, { type Test } from 'tap'
 import { DEFAULT_QUEUE_SETTINGS } from '../../lib/cloud-tasks/limits.js'
 import { openDatabases } from '../../lib/store/lmdb/databases.js'
 import { FORMAT_VERSION, prepareDirectory } from '../../lib/store/lmdb/directory.js'
-import { GroupCommit, type Batch } from '../../lib/store/lmdb/group-commit.js'
 import { LmdbStore } from '../../lib/store/lmdb/lmdb-store.js'
 import { OrphanCleaner } from '../../lib/store/lmdb/orphans.js'
 import type { StoreError } from '../../lib/store/store-error.js'
@@ -221,57 +220,6 @@ t.test('a format.json of a new store beside changes is reported as half a restor
     }
     await first.close()
   })
-})
-
-t.test('batches are written one at a time, in order, and settle with their own outcome', async t => {
-  const events: string[] = []
-  const writes: Array<{ resolve: () => void, reject: (error: Error) => void }> = []
-  const commits = new GroupCommit<Batch>({
-    begin: batch => batch,
-    write: batch => new Promise((resolve, reject) => {
-      events.push(`write ${batch.rows.length}`)
-      writes.push({ resolve, reject })
-    }),
-    onDone: (batch, isFailed) => events.push(`${isFailed ? 'failed' : 'done'} ${batch.rows.length}`)
-  })
-  const add = (): Batch => {
-    const batch = commits.batch()
-    batch.rows.push(['names', 1, undefined])
-    return batch
-  }
-  const one = add()
-  t.equal(add(), one, 'changes of one turn share a batch')
-  t.strictSame(events, [])
-  await Promise.resolve()
-  t.strictSame(events, ['write 2'])
-
-  const two = add()
-  t.strictSame([...commits.open()], [two, one])
-  two.bytes = 64 * 1024 * 1024 - 1
-  t.equal(commits.batch(), two)
-  two.bytes++
-  const three = commits.batch()
-  t.not(three, two, 'a batch that is full takes no more')
-  t.strictSame([...commits.open()], [three, two, one])
-  await Promise.resolve()
-  t.strictSame(events.splice(0), ['write 2'], 'only one is under way')
-
-  writes[0]!.reject(new Error('disk'))
-  await t.rejects(one.promise, { message: 'disk' })
-  t.strictSame(events.splice(0), ['failed 2', 'write 1'], 'the rollback comes before the next write')
-  writes[1]!.resolve()
-  await two.promise
-  t.strictSame(events.splice(0), ['write 0', 'done 1'], 'the next write starts first')
-
-  let isClosed = false
-  const closing = commits.close().then(() => { isClosed = true })
-  t.throws(() => commits.batch(), { name: 'StoreError', problem: 'closed' })
-  await new Promise(resolve => { setImmediate(resolve) })
-  t.equal(isClosed, false)
-  writes[2]!.reject(new Error('disk'))
-  await t.rejects(three.promise, { message: 'disk' })
-  await closing
-  t.strictSame([...commits.open()], [])
 })
 
 t.test('the tasks of a removed queue are removed 500 at a time, those of the next queue afterwards', async t => {

@@ -7,7 +7,6 @@ import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { DEFAULT_QUEUE_SETTINGS } from '../../lib/cloud-tasks/limits.js'
 import type { Task } from '../../lib/cloud-tasks/task.js'
-import { Memtable } from '../../lib/store/lmdb/memtable.js'
 import { beginRun, openDatabases, readProgress, writeRows, type Progress } from '../../lib/store/lmdb/databases.js'
 import { createJournalFile, type JournalFile } from '../../lib/store/journal-file.js'
 import { SECTOR, decodeFile, encodeFileHead, encodeFrame, wholeSectors } from '../../lib/store/lmdb/journal-frame.js'
@@ -449,42 +448,6 @@ t.test('after a failed sync nothing more is acknowledged, and what was is there 
   const next = await opened(t, { directory })
   // Nobody can tell what became of the one whose sync has failed.
   t.same(ids(next.tasks).filter(id => id !== 'b'), ['a'])
-})
-
-t.test('a backlog knows the newest of each record, wherever it was written', async t => {
-  const backlog = new Memtable()
-  const [a, b] = [Buffer.from('a'), Buffer.from('b')]
-  backlog.active.add([['tasks', 1, a, true], ['states', 1, a, true], ['queues', 'q', a]])
-  backlog.complete()
-  t.equal(backlog.get('tasks', 1), a)
-  t.equal(backlog.get('tasks', 2), null, 'the databases have to say')
-  backlog.active.add([['tasks', 1, undefined], ['states', 1, b], ['tasks', 2, b, true], ['tasks', 2, undefined], ['tasks', 3, undefined]])
-  t.equal(backlog.get('tasks', 1), undefined)
-  t.equal(backlog.get('states', 1), b)
-  t.same(
-    [...backlog.active.rows()],
-    [
-      ['tasks', 1, undefined],
-      ['tasks', 3, undefined],
-      ['states', 1, b]
-    ],
-    'what was made and removed in one go leaves no trace'
-  )
-  backlog.drop()
-  t.equal(backlog.get('tasks', 1), undefined)
-  t.equal(backlog.get('queues', 'q'), null)
-  // A state that was removed and then made anew.
-  backlog.active.add([['states', 9, undefined], ['states', 9, a, true]])
-  t.equal(backlog.get('states', 9), a)
-  t.same(
-    [...backlog.active.rows()].filter(([table, key]) => table === 'states' && key === 9),
-    [
-      ['states', 9, undefined],
-      ['states', 9, a]
-    ]
-  )
-  backlog.active.add([['states', 9, undefined]])
-  t.equal(backlog.get('states', 9), undefined)
 })
 
 t.test(

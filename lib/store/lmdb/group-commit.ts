@@ -51,7 +51,7 @@ export class GroupCommit<B extends Batch> {
     const batch = this.#options.begin({ rows: [], bytes: 0, shrinks: true, promise, resolve, reject })
     this.#waiting.push(batch)
     // Deferred, so that all changes in the same turn of the event loop share the sync.
-    if (this.#underWay === undefined && last === undefined) queueMicrotask(() => { this.#commit() })
+    queueMicrotask(() => { this.#commit() })
     return batch
   }
 
@@ -61,6 +61,7 @@ export class GroupCommit<B extends Batch> {
     for (const batch of [...this.open()]) await batch.promise.catch(() => {}) // Its callers get the error.
   }
 
+  /** Writes the next batch unless one is under way. */
   #commit (): void {
     if (this.#underWay !== undefined) return
     const batch = this.#waiting.shift()

@@ -28,8 +28,8 @@ export class WriteAhead {
   readonly #journal: Journal
   readonly #base: number
   readonly #layerBytes: number
-  /** Writes the flushing layer to the databases. */
-  #flush: Promise<void> | undefined
+  /** Writes the flushing layer to the databases. Resolves with whether it is written. */
+  #flush: Promise<boolean> | undefined
   #flushedSequence = 0
   #failure: StoreError | undefined
 
@@ -53,7 +53,7 @@ export class WriteAhead {
    */
   async write (rows: readonly Row[], shrinks: boolean): Promise<void> {
     const { directory, lock } = this.#options
-    if (this.#flush !== undefined && this.#isFull(MOST_LAYERS)) await this.#flush
+    if (this.#isFull(MOST_LAYERS)) await this.#flush
     if (this.#failure !== undefined) throw this.#failure
     await this.#checkSpace(rows, shrinks)
     if (this.#failure !== undefined) throw this.#failure
@@ -83,8 +83,7 @@ export class WriteAhead {
     for (const [, , value] of rows) bytes += value?.length ?? 0
     try {
       space.check(bytes + this.#memtable.bytes, shrinks)
-    } catch (error) {
-      if (this.#memtable.isEmpty) throw error
+    } catch {
       await this.#flushAll()
       space.check(bytes + this.#memtable.bytes, shrinks)
     }
@@ -93,9 +92,8 @@ export class WriteAhead {
   /** Flushes the older layer, which may have failed for lack of space, then the last one. */
   async #flushAll (): Promise<void> {
     await this.#flush
-    for (let layers = 0; layers < 2 && this.#failure === undefined && !this.#memtable.isEmpty; layers++) {
-      this.#startFlush()
-      await this.#flush
+    while (this.#failure === undefined && !this.#memtable.isEmpty) {
+      if (!(await this.#startFlush())) return
     }
   }
 
@@ -106,17 +104,20 @@ export class WriteAhead {
   }
 
   /** Starts flushing a layer, again if that has failed for lack of space. */
-  #startFlush (): void {
+  #startFlush (): Promise<boolean> {
     if (this.#memtable.flushing === undefined) {
       this.#memtable.complete()
       this.#flushedSequence = this.#journal.sequence
       this.#journal.rotate()
     }
     this.#flush = this.#store(this.#memtable.flushing!).finally(() => { this.#flush = undefined })
+    return this.#flush
   }
 
-  async #store (layer: Layer): Promise<void> {
-    if (await this.#writeRows(layer.rows(), this.#flushedSequence, true)) this.#memtable.drop()
+  async #store (layer: Layer): Promise<boolean> {
+    const written = await this.#writeRows(layer.rows(), this.#flushedSequence, true)
+    if (written) this.#memtable.drop()
+    return written
   }
 
   /** Never rejects. Resolves with whether everything is written. */

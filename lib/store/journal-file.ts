@@ -9,12 +9,17 @@ export interface JournalFile {
   close (): Promise<void>
 }
 
-/** Creates a new file, readable only by its owner. Rejects if it exists. */
-export function createJournalFile (path: string): Promise<JournalFile> {
-  const { O_WRONLY, O_CREAT, O_EXCL } = constants
+/**
+ * Creates a new file, readable only by its owner. Rejects if it exists.
+ * @param platform decides how it is synced
+ */
+export function createJournalFile (path: string, platform: NodeJS.Platform = process.platform): Promise<JournalFile> {
+  const { O_WRONLY, O_CREAT, O_EXCL, O_DSYNC } = constants
+  // Writes and syncs in one call, where that is reliable: macOS would leave the bytes in the drive's cache.
+  const syncs = platform === 'linux'
   return new Promise((resolve, reject) => {
-    open(path, O_WRONLY | O_CREAT | O_EXCL | SYNCING, 0o600, (error, fd) => {
-      if (error === null) resolve(new SyncedFile(fd))
+    open(path, O_WRONLY | O_CREAT | O_EXCL | (syncs ? O_DSYNC : 0), 0o600, (error, fd) => {
+      if (error === null) resolve(new SyncedFile(fd, syncs))
       else reject(error)
     })
   })
@@ -23,9 +28,11 @@ export function createJournalFile (path: string): Promise<JournalFile> {
 /** Uses callbacks, because a promise of `fs` costs as much as a small write. */
 class SyncedFile implements JournalFile {
   readonly #fd: number
+  readonly #writeSyncs: boolean
 
-  constructor (fd: number) {
+  constructor (fd: number, writeSyncs: boolean) {
     this.#fd = fd
+    this.#writeSyncs = writeSyncs
   }
 
   write (bytes: Buffer, position: number): Promise<void> {
@@ -35,7 +42,7 @@ class SyncedFile implements JournalFile {
           if (error !== null) reject(error)
           else if (written === 0) reject(new Error('the system wrote no bytes'))
           else if (from + written < bytes.length) rest(from + written)
-          else if (SYNCING !== 0) resolve()
+          else if (this.#writeSyncs) resolve()
           else fdatasync(this.#fd, settle(resolve, reject))
         })
       }
@@ -59,6 +66,3 @@ function settle (resolve: () => void, reject: (error: Error) => void): (error?: 
     else reject(error)
   }
 }
-
-/** Writes and syncs in one call, where that is reliable: macOS would leave the bytes in the drive's cache. */
-const SYNCING = process.platform === 'linux' ? constants.O_DSYNC : 0

@@ -3,7 +3,7 @@ import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import t, { type Test } from 'tap'
-import { createFile, replaceFile } from '../../lib/store/durable-file.js'
+import { createFile, replaceFile, syncDirectory } from '../../lib/store/durable-file.js'
 import { createJournalFile, type JournalFile } from '../../lib/store/journal-file.js'
 import { SECTOR, decodeFile, decodeFileHead, encodeFileHead, encodeFrame, wholeSectors } from '../../lib/store/lmdb/journal-frame.js'
 import { Journal, readJournal, removeJournals } from '../../lib/store/lmdb/journal.js'
@@ -13,8 +13,10 @@ import { folder } from '../support/folder.js'
 const head = { salt: 7, run: 3, size: SECTOR, part: 2 } as const
 const rows: Row[] = [['tasks', 1, Buffer.from('value')], ['queues', 'a/b', undefined], ['names', 2, Buffer.alloc(0)]]
 
+type Stubbed = 'closeSync' | 'fdatasync' | 'fsync' | 'fsyncSync' | 'ftruncate' | 'linkSync' | 'open' | 'write' | 'writeFileSync'
+
 /** Replaces a function of node:fs for a test. */
-function stub (t: Test, name: 'write' | 'fsyncSync' | 'fsync', value: (...args: never[]) => unknown): void {
+function stub (t: Test, name: Stubbed, value: (...args: never[]) => unknown): void {
   t.intercept(fs, name, { value })
   syncBuiltinESMExports()
   t.teardown(syncBuiltinESMExports)
@@ -70,6 +72,74 @@ t.test('a file of a journal is written whole when the system writes it in pieces
   await t.rejects(createJournalFile(path), { code: 'EEXIST' })
 })
 
+t.test('a write of a journal resolves once it is synced, in the way of the platform', async t => {
+  const calls: string[] = []
+  const [open, write] = [fs.open, fs.write] as Array<(...args: unknown[]) => void>
+  stub(t, 'open', (path: string, flags: number, mode: number, done: unknown) => {
+    const { O_WRONLY, O_CREAT, O_EXCL, O_DSYNC } = fs.constants
+    const others = flags & ~O_DSYNC
+    calls.push(`open ${others === (O_WRONLY | O_CREAT | O_EXCL)} ${(flags & O_DSYNC) === O_DSYNC ? 'synced' : ''} ${mode.toString(8)}`)
+    open!(path, flags, mode, done)
+  })
+  stub(t, 'write', (...args: never[]) => {
+    calls.push('write')
+    write!(...args)
+  })
+  stub(t, 'fdatasync', (_fd: number, done: (error: Error | null) => void) => {
+    calls.push('sync')
+    done(calls.length > 3 ? new Error('disk') : null)
+  })
+  const directory = await folder(t)
+  const linux = await createJournalFile(join(directory, 'linux'), 'linux')
+  await linux.write(Buffer.from('a'), 0)
+  await linux.close()
+  t.strictSame(calls.splice(0), ['open true synced 600', 'write'])
+  const other = await createJournalFile(join(directory, 'darwin'), 'darwin')
+  await other.write(Buffer.from('a'), 0)
+  t.strictSame(calls, ['open true  600', 'write', 'sync'])
+  await t.rejects(other.write(Buffer.from('a'), 0), { message: 'disk' })
+  await other.close()
+})
+
+t.test('a journal file rejects with the error of the system', async t => {
+  const file = await createJournalFile(join(await folder(t), 'file'))
+  const error = Object.assign(new Error('disk'), { code: 'EIO' })
+  const failing = (...args: never[]) => { (args.at(-1)! as (error: Error) => void)(error) }
+  stub(t, 'write', failing)
+  await t.rejects(file.write(Buffer.from('a'), 0), error)
+  stub(t, 'fsync', failing)
+  await t.rejects(file.truncate(1), error)
+  stub(t, 'ftruncate', failing)
+  stub(t, 'fsync', (_fd: number, done: (error: null) => void) => { done(null) })
+  await t.rejects(file.truncate(1), error)
+  await file.close()
+  await t.rejects(file.close(), { code: 'EBADF' })
+})
+
+t.test('a file that cannot be put into its place leaves no draft, and the former one', async t => {
+  const directory = await folder(t)
+  const [file, taken] = [join(directory, 'file'), join(directory, 'taken')]
+  replaceFile(file, 'one', 0o640)
+  t.equal(fs.statSync(file).mode & 0o777, 0o640)
+  fs.mkdirSync(join(taken, 'below'), { recursive: true })
+  t.throws(() => { replaceFile(taken, 'two', 0o600) }, { code: /EISDIR|ENOTEMPTY|EEXIST|EPERM/ })
+  t.throws(() => { replaceFile(join(directory, 'none', 'file'), 'two', 0o600) }, { code: 'ENOENT' })
+  createFile(join(directory, 'new'), 'new', 0o600)
+  t.equal(readFileSync(join(directory, 'new'), 'utf8'), 'new')
+  t.strictSame(readdirSync(directory).sort(), ['file', 'new', 'taken'])
+
+  const drafts: unknown[][] = []
+  const writeFile = fs.writeFileSync as (...args: unknown[]) => void
+  stub(t, 'writeFileSync', (path: string, ...more: never[]) => {
+    drafts.push([path.replace(/[0-9a-f-]{36}$/, 'ID'), ...more])
+    writeFile(path, ...more)
+  })
+  stub(t, 'linkSync', () => { throw Object.assign(new Error('no links'), { code: 'EPERM' }) })
+  t.throws(() => { createFile(join(directory, 'newer'), 'text', 0o600) }, { code: 'EPERM' })
+  t.strictSame(drafts, [[join(directory, '.newer-ID'), 'text', { flush: true, flag: 'wx', mode: 0o600 }]])
+  t.strictSame(readdirSync(directory).sort(), ['file', 'new', 'taken'])
+})
+
 t.test('directories are synced after a file in them is made or replaced', { skip: process.platform === 'win32' }, async t => {
   const directory = await folder(t)
   const { ino } = fs.statSync(directory)
@@ -87,6 +157,17 @@ t.test('directories are synced after a file in them is made or replaced', { skip
   const journal = await Journal.create({ directory, sequence: 0, run: 1 })
   t.equal(syncs, 3)
   await journal.close()
+  const closed: number[] = []
+  const close = fs.closeSync
+  stub(t, 'closeSync', (fd: number) => {
+    closed.push(fd)
+    close(fd)
+  })
+  stub(t, 'fsyncSync', () => { throw new Error('disk') })
+  t.throws(() => { syncDirectory(directory) }, { message: 'disk' })
+  t.equal(closed.length, 1)
+  t.intercept(process, 'platform', { value: 'win32' })
+  syncDirectory(directory)
   let truncations = 0
   const later = fs.fsync as (...args: unknown[]) => void
   stub(t, 'fsync', (...args: never[]) => {

@@ -188,7 +188,8 @@ t.test('a format.json of a new store beside changes is reported as half a restor
       const contents = async () => await Promise.all(readdirSync(directory).filter(name => !name.endsWith('-lock')).sort()
         .map(async name => [name, (await readFile(join(directory, name))).toString('base64')]))
       const before = await contents()
-      await t.rejects(new LmdbStore({ directory }).load(), { name: 'StoreError', problem: 'damaged', message: /format\.json.*half a restore/ })
+      const load = new LmdbStore({ directory }).load()
+      await t.rejects(load, { name: 'StoreError', problem: 'damaged', message: /format\.json.*half a restore/ })
       t.strictSame(await contents(), before)
       if (title !== 'a database with records') return
       // The copy of format.json that goes with it.

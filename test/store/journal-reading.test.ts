@@ -1,10 +1,13 @@
-import fs, { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import fs, { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { mkdtemp, readFile, rm, stat, truncate } from 'node:fs/promises'
 import { syncBuiltinESMExports } from 'node:module'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import fc from 'fast-check'
 import t from 'tap'
-import type { JournalFile } from '../../lib/store/journal-file.js'
+import { createJournalFile, type JournalFile } from '../../lib/store/journal-file.js'
 import { Journal, readJournal } from '../../lib/store/lmdb/journal.js'
-import { SECTOR, encodeFileHead, encodeFrame, wholeSectors, type FileHead } from '../../lib/store/lmdb/journal-frame.js'
+import { SECTOR, decodeFile, encodeFileHead, encodeFrame, wholeSectors, type FileHead } from '../../lib/store/lmdb/journal-frame.js'
 import type { Row } from '../../lib/store/lmdb/record-format.js'
 import { isOutOfSpace } from '../../lib/store/store-error.js'
 import { folder } from '../support/folder.js'
@@ -120,6 +123,7 @@ const GROWTH = 256 * 1024
 
 t.test('a commit is one write, and a second one for the new size of its file where that grows', async t => {
   const { journal, take } = await recorded(await folder(t))
+  t.equal(journal.bytes, 0)
   t.strictSame(take(), [['write 2-1.journal', 0, 'head 4096'], ['write 2-2.journal', 0, 'head 4096']])
   const large = (bytes: number): Row[] => [['tasks', 1, Buffer.alloc(bytes - 20 - 5 - 8)]]
   await journal.append(rows)
@@ -133,6 +137,7 @@ t.test('a commit is one write, and a second one for the new size of its file whe
   t.strictSame(take(), [['write 2-1.journal', GROWTH, 2 * GROWTH], ['write 2-1.journal', 0, `head ${3 * GROWTH}`]])
   t.strictSame([journal.bytes, journal.sequence], [2 * GROWTH, 14])
   journal.rotate()
+  t.equal(journal.bytes, 0, 'so it is not rotated again, to the file with the last commit')
   await journal.append(rows)
   t.strictSame(take(), [['write 2-2.journal', SECTOR, GROWTH - SECTOR], ['write 2-2.journal', 0, `head ${GROWTH}`]])
   journal.rotate()
@@ -168,4 +173,132 @@ t.test('of a commit that fails for lack of space nothing stays in the file', asy
   const error = await journal.append(rows).then(() => undefined, (error: Error) => error)
   t.equal((error!.cause as NodeJS.ErrnoException).code, 'ENOSPC')
   t.equal(isOutOfSpace(error), false, 'a commit that may be in the file is no matter of space')
+})
+
+/** What the databases know of a run whose journal must be there. */
+const progressOf = (sequence: number, run: number, base = sequence) => ({ sequence, run, base, isOpen: true })
+
+function journalsIn (directory: string): string[] {
+  return readdirSync(directory).filter(name => name.endsWith('.journal')).map(name => join(directory, name))
+}
+
+/** Zeros from there on, as where a write was cut short. */
+async function erase (path: string, from: number): Promise<void> {
+  const { size } = await stat(path)
+  await truncate(path, from)
+  await truncate(path, size)
+}
+
+t.test('a journal gives back all commits that it took, whatever they hold and however its last one was cut', async t => {
+  const number = fc.integer({ min: 1, max: 2 ** 53 - 1 })
+  const value = fc.option(fc.uint8Array({ maxLength: 1500 }).map(bytes => Buffer.from(bytes)), { nil: undefined })
+  const row: fc.Arbitrary<Row> = fc.oneof(
+    fc.tuple(fc.constantFrom('tasks' as const, 'states' as const, 'names' as const), number, value),
+    fc.tuple(fc.constant('queues' as const), fc.stringMatching(/^[a-z/-]{1,100}$/), value))
+  const commits = fc.array(fc.array(row, { minLength: 1, maxLength: 5 }), { minLength: 1, maxLength: 6 })
+  await fc.assert(fc.asyncProperty(commits, fc.nat(10_000), async (commits, cut) => {
+    const directory = await mkdtemp(join(tmpdir(), 'journal-'))
+    try {
+      const journal = await Journal.create({ directory, sequence: 7, run: 3 })
+      const frames = []
+      for (const rows of commits) {
+        await journal.append(rows)
+        frames.push({ sequence: journal.sequence, rows })
+      }
+      await journal.close()
+      const [path] = journalsIn(directory)
+      t.same(await readJournal(directory, progressOf(7, 3), 4), frames)
+      t.same(await readJournal(directory, progressOf(8, 3, 7), 4), frames.slice(1), 'what the databases have is passed over')
+
+      const lastSize = encodeFrame(1, commits.at(-1)!, 0, size => size).length
+      let begin = SECTOR
+      for (const rows of commits.slice(0, -1)) begin += encodeFrame(1, rows, 0, wholeSectors).length
+      const whole = await readFile(path!)
+      await erase(path!, begin + cut % lastSize)
+      // It may end in zeros itself.
+      if (whole.equals(await readFile(path!))) return
+      t.same(
+        await readJournal(directory, progressOf(7, 3), 4),
+        frames.slice(0, -1),
+        'one that was cut short is as if it had never been'
+      )
+    } finally {
+      await rm(directory, { recursive: true })
+    }
+  }), { numRuns: 25 })
+})
+
+t.test('a payload that looks like a commit is not one', async t => {
+  const directory = await folder(t)
+  const forged = encodeFrame(2, [['tasks', 1, undefined]], 0, wholeSectors)
+  const journal = await Journal.create({ directory, sequence: 0, run: 1 })
+  // Wherever in the payload a sector begins, a frame does.
+  const payload = Buffer.concat([Buffer.alloc(SECTOR - 20 - 13), forged, forged])
+  await journal.append([['tasks', 5, payload]])
+  await journal.close()
+  const [path] = journalsIn(directory)
+  const bytes = await readFile(path!)
+  const at = bytes.indexOf(forged)
+  t.equal(at % SECTOR, 0, 'the forgery is well placed')
+  await erase(path!, at + forged.length)
+  t.same(await readJournal(directory, progressOf(0, 1), 2), [], 'nothing of it counts when the commit around it was cut short')
+  const head = { salt: 0, run: 1, size: 0, part: 1 as const }
+  t.equal(
+    [...decodeFile(Buffer.concat([encodeFileHead(head), forged]), head)].length,
+    1,
+    'in a file without a salt it would have been one'
+  )
+})
+
+t.test('a file whose new size the disk refuses keeps the old one in its head, and the commits before', async t => {
+  const directory = await folder(t)
+  let isFull = false
+  const journal = await Journal.create({
+    directory,
+    sequence: 0,
+    run: 1,
+    createFile: async path => {
+      const file = await createJournalFile(path)
+      return {
+        write: async (bytes, position) => {
+          await file.write(bytes, position)
+          if (!isFull || position > 0) return
+          isFull = false
+          // Such as a quota that is checked when what was written is synced.
+          throw Object.assign(new Error('no quota'), { code: 'EDQUOT' })
+        },
+        truncate: size => file.truncate(size),
+        close: () => file.close()
+      }
+    }
+  })
+  t.teardown(() => journal.close())
+  const small: Row[] = [['tasks', 1, Buffer.from('a')]]
+  await journal.append(small)
+  isFull = true
+  await t.rejects(journal.append([['tasks', 2, Buffer.alloc(300_000)]]), { code: 'EDQUOT' })
+  t.strictSame(await readJournal(directory, progressOf(0, 1), 2), [{ sequence: 1, rows: small }])
+})
+
+t.test('a file that a former holder makes longer while it is read is read again', async t => {
+  const directory = await folder(t)
+  const journal = await Journal.create({ directory, sequence: 0, run: 1 })
+  const rows: Row[] = [['tasks', 1, Buffer.from('a')]]
+  await journal.append(rows)
+  await journal.close()
+  const read = fs.promises.readFile as (...args: unknown[]) => Promise<Buffer>
+  let [reads, cut] = [0, SECTOR]
+  t.intercept(fs.promises, 'readFile', {
+    value: async (...args: unknown[]) => {
+      const bytes = await read(...args)
+      return ++reads === 1 ? bytes.subarray(0, cut) : bytes
+    }
+  })
+  syncBuiltinESMExports()
+  t.teardown(syncBuiltinESMExports)
+  for (cut of [SECTOR, 100]) {
+    reads = 0
+    t.strictSame(await readJournal(directory, progressOf(0, 1), 2), [{ sequence: 1, rows }])
+    t.equal(reads, 3, 'two files, one of them twice')
+  }
 })

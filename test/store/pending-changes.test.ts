@@ -166,6 +166,13 @@ t.test('of the changes of a record the net one is kept, with its size', async t 
       got: ten,
       kept: [['tasks', 1, undefined], ['tasks', 1, ten]]
     },
+    {
+      title: 'removed, created again and removed',
+      rows: [['tasks', 1, undefined], ['tasks', 1, ten, true], ['tasks', 1, undefined]],
+      bytes: 32,
+      got: undefined,
+      kept: [['tasks', 1, undefined]]
+    },
     { title: 'of another table', rows: [['states', 1, ten]], bytes: 42, got: null, kept: [['states', 1, ten]] }
   ]
   for (const { title, rows, bytes, got, kept } of cases) {
@@ -203,7 +210,7 @@ t.test('a map by name gives back what was set last, and counts each name once', 
   t.strictSame([map.delete('a'), map.delete('a'), map.size, map.has('a')], [true, false, names.length - 1, false])
 })
 
-t.test('an iteration over a map by name returns what stays in it once, whatever is added and deleted meanwhile', async t => {
+t.test('what stays in a map by name is iterated over once, whatever is added and deleted meanwhile', async t => {
   const map = new NameMap<string>()
   const names = (prefix: string) => Array.from({ length: 300 }, (_, i) => `${prefix}${i}`)
   for (const name of [...names('stays'), ...names('deleted')]) map.set(name, name)

@@ -30,17 +30,17 @@ export class FreeList {
    * @param lastPage behind which lmdb takes new pages
    */
   check (used: Uint8Array, lastPage: number): void {
+    if (used.lastIndexOf(IN_USE) > lastPage || lastPage > used.length + MAX_PAGES_AHEAD) throw new Damage('its last page makes no sense')
     for (let i = 0; i < this.#runs.length; i += 2) {
       const [first, length] = [this.#runs[i]!, this.#runs[i + 1]!]
       if (first < META_PAGES || first + length - 1 > lastPage) throw new Damage(DAMAGED)
-      // Free pages at the end need not be in the file.
-      for (let page = first; page < Math.min(first + length, used.length); page++) {
+      // Free pages at the end need not be in the file, nor then in the list.
+      for (let page = first; page < first + length; page++) {
         if (used[page] === IN_USE) throw new Damage(`page ${page} counts as free and is in use`)
         if (used[page] === FREE) throw new Damage(`page ${page} counts as free twice`)
         used[page] = FREE
       }
     }
-    if (used.lastIndexOf(IN_USE) > lastPage || lastPage > used.length + MAX_PAGES_AHEAD) throw new Damage('its last page makes no sense')
   }
 }
 

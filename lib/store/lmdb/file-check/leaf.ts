@@ -27,13 +27,14 @@ export function checkLeaf (
   // A hot loop: opening a store waits for it.
   for (let i = 0; i < count; i++) {
     const node = pointers + u16(bytes, pointers + 2 * i)
-    if (node < least || node + NODE.data > end) throw damagedPage(number)
     const key = node + NODE.data
     const data = key + u16(bytes, node + NODE.keySize)
     const size = u16(bytes, node) + u16(bytes, node + 2) * 65536
     const flags = u16(bytes, node + NODE.flags)
     const isLarge = flags === OVERFLOW
-    const isSound = data > key && data + (isLarge ? 8 : size) <= end && (flags === 0 || isLarge || flags === NAMED_DATABASE) &&
+    // What lies behind the buffer is NaN, which no comparison accepts.
+    const isSound = node >= least && data > key && data + (isLarge ? 8 : size) <= end &&
+      (flags === 0 || isLarge || flags === NAMED_DATABASE) &&
       (!isNumbered || data === key + 8) && (i === 0 || compare(bytes, before, beforeEnd, bytes, key, data) < 0)
     if (!isSound) throw damagedPage(number);
     [before, beforeEnd] = [key, data]

@@ -88,7 +88,8 @@ class LmdbFile {
     if (this.#pageSize < 512 || this.#pageSize > 65536) throw new Damage('its page size makes no sense')
     const second = (await this.#read(1)).bytes
     if (second.readUInt32LE(META.magic) !== MAGIC) throw new Damage('its second page is lost')
-    const meta = first.readBigUInt64LE(META.transaction) > second.readBigUInt64LE(META.transaction) ? first : second
+    // lmdb takes the first of two that are equal.
+    const meta = first.readBigUInt64LE(META.transaction) >= second.readBigUInt64LE(META.transaction) ? first : second
     if (u16(meta, META.transaction + 6) !== 0) throw new Damage('its last transaction makes no sense')
     return meta
   }

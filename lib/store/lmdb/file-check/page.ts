@@ -47,9 +47,9 @@ export function countNodes ({ bytes, start, end, number }: Place, kind: number, 
 /** Where a node begins. Throws where that is not on the page, or its key is not. */
 export function nodeAt ({ bytes, start, end, number }: Place, index: number): number {
   const node = start + PAGE.end + u16(bytes, start + PAGE.end + 2 * index)
-  const isSound = node >= start + PAGE.end + u16(bytes, start + PAGE.upper) && node + NODE.data <= end &&
-    node + NODE.data + u16(bytes, node + NODE.keySize) <= end
-  if (!isSound) throw damagedPage(number)
+  const least = start + PAGE.end + u16(bytes, start + PAGE.upper)
+  // What lies behind the buffer is NaN, which no comparison accepts.
+  if (!(node >= least && node + NODE.data + u16(bytes, node + NODE.keySize) <= end)) throw damagedPage(number)
   return node
 }
 

@@ -172,8 +172,9 @@ t.test('the keys of a leaf are between those that the branches have for it and f
 })
 
 t.test('the list of free pages is read, and compared with what is in use', async t => {
-  const checked = (value: Buffer, { used = 10, inUse = [2, 3], lastPage = 9 } = {}): string | undefined => {
-    const pages = new Uint8Array(used)
+  interface File { readonly inUse?: readonly number[], readonly lastPage?: number }
+  const checked = (value: Buffer, { inUse = [2, 3], lastPage = 9 }: File): string | undefined => {
+    const pages = new Uint8Array(10)
     for (const page of inUse) pages[page] = IN_USE
     const free = new FreeList()
     try {

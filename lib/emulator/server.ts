@@ -121,20 +121,7 @@ interface Running extends Parts {
 }
 
 async function start (config: EmulatorConfig, url: () => string): Promise<Parts> {
-  const {
-    host,
-    allowedHosts,
-    data,
-    clock,
-    appEngineUrl,
-    appEngineHost,
-    autoCreateQueues,
-    batchDuplicates,
-    defaultUrl,
-    logger,
-    onError,
-    plugin
-  } = config
+  const { host, allowedHosts, data, clock, appEngineUrl, appEngineHost, logger, plugin } = config
   const key = new SigningKey(data)
   const tokens = new TokenIssuer({ clock, key, issuer: url })
   const dispatcher = new HttpDispatcher({ clock, tokens, appEngine: { url: appEngineUrl, host: appEngineHost } })
@@ -143,7 +130,7 @@ async function start (config: EmulatorConfig, url: () => string): Promise<Parts>
     await engine.open()
     // The open store has locked the directory.
     await key.load()
-    const service = new Service(engine, { clock, autoCreateQueues, batchDuplicates, defaultUrl, onError })
+    const service = new Service(engine, config)
     const grpcServer = await createGrpcServer({ service, logger })
     const injector = grpcServer.createConnectionInjector(ServerCredentials.createInsecure())
     let port: Port | undefined

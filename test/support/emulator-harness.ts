@@ -3,6 +3,7 @@ import { Client, ServerCredentials, credentials, type MethodDefinition, type Ser
 import type { Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { createGrpcServer } from '../../lib/emulator/grpc.js'
+import { emulatorConfig } from '../../lib/emulator/options.js'
 import { loadProtos, messageType } from '../../lib/emulator/proto/protos.js'
 import { rest, restServerOptions, type RestOptions } from '../../lib/emulator/rest/rest.js'
 import { Service, type ServiceOptions } from '../../lib/emulator/service/service.js'
@@ -42,18 +43,13 @@ export interface ServedService extends EngineHarness {
 /** The service over both interfaces until the test ends, on an engine whose clock and attempts are the test's. The queue `q` is there. */
 export async function serveBoth (
   t: Test,
-  options: ServiceOptions & Pick<RestOptions, 'host' | 'allowedHosts'> & { engine?: Partial<EngineOptions> & { store?: MemoryStore, started?: boolean } } = {}
+  options: Partial<ServiceOptions> & Pick<RestOptions, 'host' | 'allowedHosts'> & { engine?: Partial<EngineOptions> & { store?: MemoryStore, started?: boolean } } = {}
 ): Promise<ServedService> {
   const { engine: engineOptions, host, allowedHosts = [], ...serviceOptions } = options
   const staged = await startEngine(engineOptions)
   const faults: unknown[] = []
-  const service = new Service(staged.engine, {
-    onError: error => {
-      faults.push(error)
-    },
-    clock: staged.clock,
-    ...serviceOptions
-  })
+  const onError = (error: unknown): void => { faults.push(error) }
+  const service = new Service(staged.engine, emulatorConfig({ onError, clock: staged.clock, ...serviceOptions }))
   const app = Fastify(restServerOptions)
   await app.register(rest, { service, allowedHosts, ...(host === undefined ? undefined : { host }) })
   const warnings: string[] = []

@@ -26,6 +26,11 @@ export interface GetQueueRequest extends Named {
   readonly readMask?: string[][]
 }
 
+export interface CreateQueueRequest {
+  readonly parent?: string
+  readonly queue?: QueueMessage
+}
+
 export interface UpdateQueueRequest {
   readonly queue?: QueueMessage
   readonly updateMask?: string[][]

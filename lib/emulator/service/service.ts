@@ -1,25 +1,22 @@
-import { parseQueueName, queueNameOf } from '../../cloud-tasks/names.js'
+import { queueNameOf } from '../../cloud-tasks/names.js'
 import { CloudTasksError, statusErrors } from '../../cloud-tasks/status.js'
 import { storedSize } from '../../cloud-tasks/size.js'
 import type { Task } from '../../cloud-tasks/task.js'
-import { systemClock, type Clock } from '../../clock/clock.js'
-import type { Engine, StoredQueue } from '../../engine/engine.js'
+import type { Clock } from '../../clock/clock.js'
+import type { Engine } from '../../engine/engine.js'
 import { creationOf, deletionOf, type BatchDuplicates } from './batches.js'
 import { bufferedTask, type HttpBodyMessage } from './buffer.js'
 import { CmekConfigs, type CmekConfigMessage } from './cmek-configs.js'
-import { picked } from '../proto/field-mask.js'
 import { Iam, type PolicyMessage } from './iam.js'
 import { Locations, type LocationMessage } from './locations.js'
 import type { QueueMessage, TaskMessage } from '../messages/messages.js'
 import { Operations, type OperationMessage } from './operations.js'
-import { decodeToken, encodeToken } from './page-token.js'
-import { queueMessage, readQueue, settingsMessage } from '../messages/queue.js'
-import { QueueStats } from './queue-stats.js'
-import { updatedQueue } from './queue-update.js'
-import { checkLocation, checkPage, checkParent, readView } from './request-checks.js'
+import { Queues, type QueuePage } from './queues.js'
+import { checkLocation, checkPage, readView } from './request-checks.js'
 import type {
   BatchCreateRequest,
   BatchDeleteRequest,
+  CreateQueueRequest,
   CreateTaskRequest,
   GetQueueRequest,
   ListLocationsRequest,
@@ -36,12 +33,10 @@ import { readTask, taskMessage } from '../messages/task.js'
 import { TaskCreation, type TaskCreationOptions } from './task-creation.js'
 
 export interface ServiceOptions extends TaskCreationOptions {
-  /** @default systemClock */
-  readonly clock?: Clock
-  /** @default 'reject' */
-  readonly batchDuplicates?: BatchDuplicates
-  /** Receives errors that the caller only sees as INTERNAL. @default process.emitWarning */
-  readonly onError?: (error: unknown) => void
+  readonly clock: Clock
+  readonly batchDuplicates: BatchDuplicates
+  /** Receives errors that the caller only sees as INTERNAL. */
+  readonly onError: (error: unknown) => void
 }
 
 /**
@@ -51,96 +46,62 @@ export interface ServiceOptions extends TaskCreationOptions {
 export class Service {
   readonly #engine: Engine
   readonly #options: ServiceOptions
-  readonly #now: () => number
+  readonly #queues: Queues
   readonly #iam: Iam
   readonly #locations: Locations
   readonly #cmekConfigs = new CmekConfigs()
   readonly #operations: Operations
-  readonly #stats: QueueStats
   readonly #creation: TaskCreation
 
-  constructor (engine: Engine, options: ServiceOptions = {}) {
-    const { clock = systemClock } = options
+  constructor (engine: Engine, options: ServiceOptions) {
+    const { clock } = options
+    const now = (): number => clock.now()
     this.#engine = engine
     this.#options = options
-    this.#now = () => clock.now()
+    this.#queues = new Queues(engine, now)
     this.#iam = new Iam(engine)
-    this.#locations = new Locations(engine, this.#now)
-    this.#operations = new Operations(this.#now, this.toStatusError)
-    this.#stats = new QueueStats(engine, this.#now)
+    this.#locations = new Locations(engine, now)
+    this.#operations = new Operations(now, this.toStatusError)
     this.#creation = new TaskCreation(engine, options)
   }
 
   /** Converts anything thrown to the error that the caller gets. */
   readonly toStatusError = (error: unknown): CloudTasksError => {
     if (error instanceof CloudTasksError) return error
-    const { onError = warn } = this.#options
-    onError(error)
+    this.#options.onError(error)
     return statusErrors.internal(error)
   }
 
-  listQueues ({ parent = '', filter = '', matches, readMask = [], ...page }: ListQueuesRequest): {
-    queues: QueueMessage[]
-    nextPageToken?: string
-  } {
-    checkParent(parent)
-    const { pageSize = 0, pageToken = '' } = checkPage(page)
-    const now = this.#now()
-    const query = `${parent} ${filter}`
-    const { queues, nextPageToken } = this.#engine.listQueues(parent, {
-      pageSize,
-      pageToken: decodeToken(pageToken, query, now),
-      ...(matches === undefined ? undefined : { matches: stored => matches(queueMessage(stored)) })
-    })
-    return {
-      queues: queues.map(stored => this.#read(stored, readMask)),
-      ...(nextPageToken === undefined ? undefined : { nextPageToken: encodeToken(nextPageToken, query, now) })
-    }
+  listQueues (request: ListQueuesRequest): QueuePage {
+    return this.#queues.list(request)
   }
 
-  getQueue ({ name = '', readMask = [] }: GetQueueRequest): QueueMessage {
-    checkLocation(name)
-    return this.#read(this.#engine.getQueue(name), readMask)
+  getQueue (request: GetQueueRequest): QueueMessage {
+    return this.#queues.get(request)
   }
 
-  async createQueue ({ parent = '', queue = {} }: { parent?: string, queue?: QueueMessage }): Promise<QueueMessage> {
-    checkParent(parent)
-    const { name = '' } = queue
-    checkLocation(name)
-    if (parseQueueName(name) === undefined) throw statusErrors.queueName()
-    if (!name.startsWith(`${parent}/queues/`)) throw statusErrors.queueElsewhere(parent, name)
-    return queueMessage(await this.#engine.createQueue(name, readQueue(queue)))
+  async createQueue (request: CreateQueueRequest): Promise<QueueMessage> {
+    return await this.#queues.create(request)
   }
 
-  async updateQueue ({ queue = {}, updateMask = [] }: UpdateQueueRequest): Promise<QueueMessage> {
-    const { name = '' } = queue
-    checkLocation(name)
-    return queueMessage(
-      await this.#engine.updateQueue(name, settings =>
-        readQueue(updatedQueue(settings === undefined ? {} : settingsMessage(settings), queue, updateMask))
-      )
-    )
+  async updateQueue (request: UpdateQueueRequest): Promise<QueueMessage> {
+    return await this.#queues.update(request)
   }
 
   async deleteQueue ({ name = '' }: Named): Promise<object> {
-    checkLocation(name)
-    await this.#engine.deleteQueue(name)
-    return {}
+    return await this.#queues.delete(name)
   }
 
   async purgeQueue ({ name = '' }: Named): Promise<QueueMessage> {
-    checkLocation(name)
-    return queueMessage(await this.#engine.purgeQueue(name))
+    return await this.#queues.purge(name)
   }
 
   async pauseQueue ({ name = '' }: Named): Promise<QueueMessage> {
-    checkLocation(name)
-    return queueMessage(await this.#engine.pauseQueue(name))
+    return await this.#queues.pause(name)
   }
 
   async resumeQueue ({ name = '' }: Named): Promise<QueueMessage> {
-    checkLocation(name)
-    return queueMessage(await this.#engine.resumeQueue(name))
+    return await this.#queues.resume(name)
   }
 
   getIamPolicy ({ resource = '' }: { resource?: string }): PolicyMessage {
@@ -210,7 +171,7 @@ export class Service {
     this.#checkQueue(request.parent ?? '')
     return await this.#operations.run(
       creationOf(request, {
-        duplicates: this.#options.batchDuplicates ?? 'reject',
+        duplicates: this.#options.batchDuplicates,
         create: async one => await this.createTask(one)
       })
     )
@@ -257,21 +218,10 @@ export class Service {
     checkLocation(name)
     this.#engine.getQueue(name)
   }
-
-  #read (stored: StoredQueue, readMask: readonly string[][]): QueueMessage {
-    const message = queueMessage(stored)
-    // As in production, statistics are returned only on request.
-    if (!readMask.some(([first]) => first === 'stats')) return picked(message, readMask)
-    return picked({ ...message, stats: this.#stats.of(stored.name) }, readMask)
-  }
 }
 
 function sizeWithoutBody (task: Task): number {
   return storedSize(task) - ((task.httpRequest ?? task.appEngineHttpRequest)?.body?.length ?? 0)
-}
-
-function warn (error: unknown): void {
-  process.emitWarning(error instanceof Error ? error : new Error(String(error)))
 }
 
 /** Finds a method by its name in the protos: `CreateTask` is `createTask`. */

@@ -5,10 +5,10 @@ import type { Engine } from '../../engine/engine.js'
 import { defaultUrlOf } from './default-url.js'
 
 export interface TaskCreationOptions {
-  /** Whether CreateTask creates a missing queue, with default settings. @default false */
-  readonly autoCreateQueues?: boolean
-  /** URL for tasks that firebase-admin creates without one, see `defaultUrlOf`. @default none: they are rejected */
-  readonly defaultUrl?: string
+  /** Whether CreateTask creates a missing queue, with default settings. */
+  readonly autoCreateQueues: boolean
+  /** URL for tasks that firebase-admin creates without one, see `defaultUrlOf`. */
+  readonly defaultUrl: string
 }
 
 /** CreateTask: completes a task without a URL, and creates its queue where that is asked for. */
@@ -27,7 +27,7 @@ export class TaskCreation {
     try {
       return await this.#engine.createTask(queue, task)
     } catch (error) {
-      if (this.#options.autoCreateQueues !== true || !isStatusError(error, 'NOT_FOUND')) throw error
+      if (!this.#options.autoCreateQueues || !isStatusError(error, 'NOT_FOUND')) throw error
       await this.#engine.createQueue(queue).catch((creationError: unknown) => {
         // A concurrent call may have created it. A queue that was deleted recently stays missing.
         if (isStatusError(creationError, 'ALREADY_EXISTS')) return
@@ -40,10 +40,7 @@ export class TaskCreation {
   /** A task without a URL gets one from its queue's target, or `defaultUrl` where firebase-admin created it. */
   #withUrl (queue: string, task: NewTask, unprefixed: boolean): NewTask {
     if (task.httpRequest?.url !== '') return task
-    const { defaultUrl } = this.#options
-    if (unprefixed && defaultUrl !== undefined) {
-      return { ...task, httpRequest: { ...task.httpRequest, url: defaultUrlOf(defaultUrl, queue) } }
-    }
+    if (unprefixed) return { ...task, httpRequest: { ...task.httpRequest, url: defaultUrlOf(this.#options.defaultUrl, queue) } }
     const httpTarget = this.#engine.findQueue(queue)?.settings.httpTarget
     const url = httpTarget === undefined ? undefined : targetUrl(httpTarget)
     return url === undefined ? task : { ...task, httpRequest: { ...task.httpRequest, url } }

@@ -12,9 +12,9 @@ const email = 'tasks@demo.iam.gserviceaccount.com'
 /** Shared, because creating one takes a fifth of a second. */
 const key = new SigningKey()
 
-function issuing (): { tokens: TokenIssuer, clock: ManualClock } {
+function issuing (options: { maxReused?: number } = {}): { tokens: TokenIssuer, clock: ManualClock } {
   const clock = new ManualClock()
-  return { tokens: new TokenIssuer({ clock, key, issuer: () => issuer }), clock }
+  return { tokens: new TokenIssuer({ clock, key, issuer: () => issuer, ...options }), clock }
 }
 
 t.test('an ID token names issuer, audience and account, is valid for an hour, and fits the published key', async t => {
@@ -54,6 +54,23 @@ t.test('a token is reused for five minutes for its account and audience, then a 
   t.equal(tokens.oidc(email, 'a'), second)
   clock.set(clock.now() - 1000)
   t.not(await tokens.oidc(email, 'a'), second, 'nor is one that was issued in the future, after the clock was set back')
+})
+
+t.test('of more tokens than are kept for reuse, the one that was issued first is signed again', async t => {
+  const { tokens, clock } = issuing({ maxReused: 2 })
+  const issue = async (audience: string): Promise<'reused' | 'signed'> => {
+    const token = tokens.oidc(email, audience)
+    await token
+    return typeof token === 'string' ? 'reused' : 'signed'
+  }
+  await issue('a')
+  await issue('b')
+  await clock.advance(300_000)
+  await issue('b')
+  await issue('a')
+  t.equal(await issue('b'), 'reused', 'a token that replaces another takes no second place')
+  t.equal(await issue('c'), 'signed')
+  t.strictSame([await issue('a'), await issue('c'), await issue('b')], ['reused', 'reused', 'signed'])
 })
 
 t.test('an access token is opaque, and the same for the same account and scope', async t => {

@@ -9,6 +9,8 @@ export interface TokenIssuerOptions {
   readonly key: SigningKey
   /** URL of the emulator without a trailing slash. A function, because the port is known only after listening. */
   readonly issuer: () => string
+  /** How many tokens are kept for reuse. By default the audience is the whole URL, so there can be as many as tasks. @default 1000 */
+  readonly maxReused?: number
 }
 
 /**
@@ -66,7 +68,7 @@ export class TokenIssuer {
   }
 
   async #issue (id: string, email: string, audience: string): Promise<string> {
-    const { clock, key, issuer } = this.#options
+    const { clock, key, issuer, maxReused = 1000 } = this.#options
     const { privateKey, keyId } = await key.get()
     const now = clock.now()
     const iat = Math.floor(now / 1000)
@@ -80,8 +82,10 @@ export class TokenIssuer {
       .setExpirationTime(iat + LIFETIME_SECONDS)
       .sign(privateKey)
     const authorization = `Bearer ${token}`
-    if (this.#issued.size >= MAX_ISSUED) this.#issued.clear()
+    // Deleted first, so that they stay in the order in which they were issued.
+    this.#issued.delete(id)
     this.#issued.set(id, { authorization, issuedAt: now })
+    if (this.#issued.size > maxReused) this.#issued.delete(this.#issued.keys().next().value!)
     return authorization
   }
 }
@@ -94,6 +98,3 @@ function accountId (email: string): string {
 
 const LIFETIME_SECONDS = 3600
 const USE_MS = 300_000
-
-/** By default the audience is the whole URL, so there can be as many tokens as tasks. */
-const MAX_ISSUED = 1000

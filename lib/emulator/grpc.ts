@@ -26,7 +26,6 @@ export async function createGrpcServer (options: GrpcOptions): Promise<Server> {
   const protos = await loadProtos()
   const server = new Server({
     'grpc.max_receive_message_length': MAX_REQUEST_BYTES,
-    'grpc.max_send_message_length': -1,
     // Without a limit, a client could open any number of calls that never end. Clients queue further calls themselves.
     'grpc.max_concurrent_streams': 1000
   })

@@ -4,8 +4,6 @@ import type { Socket } from 'node:net'
 export interface PortOptions {
   /** Receives connections that use HTTP/2 with prior knowledge, which is gRPC. */
   readonly onHttp2: (socket: Socket) => void
-  /** A connection that sends nothing for this long is closed. @default 60 s */
-  readonly silenceMs?: number
 }
 
 /**
@@ -38,7 +36,7 @@ export class Port {
     socket.on('close', () => { this.#sockets.delete(socket) })
     // A reset before a server has taken the socket over can be ignored; both servers have their own error listeners.
     socket.on('error', () => {})
-    socket.setTimeout(this.#options.silenceMs ?? 60_000, () => { socket.destroy() })
+    socket.setTimeout(SILENCE_MS, () => { socket.destroy() })
 
     let received: Buffer = Buffer.alloc(0)
     const detect = (chunk: Buffer): void => {
@@ -70,5 +68,8 @@ function startsWith (bytes: Buffer, prefix: Buffer): boolean | undefined {
   if (!bytes.subarray(0, length).equals(prefix.subarray(0, length))) return false
   return length === prefix.length ? true : undefined
 }
+
+/** A connection that has sent nothing for this long is closed. */
+const SILENCE_MS = 60_000
 
 const PREFACE = Buffer.from('PRI')

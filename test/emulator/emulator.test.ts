@@ -3,16 +3,16 @@ import { once } from 'node:events'
 import { createServer, request as httpRequest, type IncomingMessage, type Server } from 'node:http'
 import { connect as connectHttp2, constants } from 'node:http2'
 import { connect, type AddressInfo, type Socket } from 'node:net'
-import { tmpdir } from 'node:os'
+import { networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createLocalJWKSet, jwtVerify, type JSONWebKeySet } from 'jose'
 import t, { type Test } from 'tap'
 import { createEmulator, type Emulator, type EmulatorOptions } from '../../lib/emulator/index.js'
-import { Port } from '../../lib/emulator/port.js'
 import { ManualClock } from '../../lib/clock/manual-clock.js'
 import { grpcClient, type ServedService } from '../support/emulator-harness.js'
 
 const queue = 'projects/p/locations/l/queues/q'
+const hasIPv6 = Object.values(networkInterfaces()).flat().some(found => found?.address === '::1')
 
 t.test('one port speaks gRPC and REST, and both see the same queues', async t => {
   const emulator = await listening(t, { queues: [queue] })
@@ -26,6 +26,16 @@ t.test('one port speaks gRPC and REST, and both see the same queues', async t =>
     queues: [{ name: queue, state: 'RUNNING' }, { name: `${queue}2` }]
   })
   t.equal(emulator.engine.getQueue(`${queue}2`).state, 'RUNNING')
+})
+
+t.test('its address can be called: that of all interfaces is 127.0.0.1, and one of IPv6 has brackets', async t => {
+  const everywhere = await listening(t, { host: '0.0.0.0' })
+  t.equal(everywhere.url, `http://127.0.0.1:${everywhere.port}`)
+  for (const host of hasIPv6 ? ['::', '::1'] : []) {
+    const emulator = await listening(t, { host })
+    t.equal(emulator.address, `${host === '::' ? '127.0.0.1' : '[::1]'}:${emulator.port}`)
+    t.equal((await fetch(`${emulator.url}/v2/${queue}`)).status, 404)
+  }
 })
 
 t.test('only where it listens on a loopback address are names that a web page can have rejected', async t => {
@@ -133,6 +143,38 @@ t.test("with a directory everything is there after a restart, and only this user
   await t.rejects(createEmulator({ port: 0, data }).listen(), { name: 'StoreError', problem: 'damaged' })
 })
 
+t.test('after a start that failed, the directory can be used again', async t => {
+  const data = folder(t)
+  const listen = async (options: EmulatorOptions): Promise<unknown> => await listening(t, { data, ...options })
+  const { port } = await listening(t)
+  await t.rejects(listen({ port }), { code: 'EADDRINUSE' })
+  writeFileSync(join(data, 'oidc-key.json'), 'null')
+  await t.rejects(listen({}), { name: 'StoreError', problem: 'damaged' })
+  rmSync(join(data, 'oidc-key.json'))
+  await t.rejects(listen({ plugin: () => async () => { throw new Error('of the plugin') } }), { message: 'of the plugin' })
+  const first = await listening(t, { data, queues: [queue] })
+  await first.engine.deleteQueue(queue)
+  await first.close()
+  await t.rejects(listen({ queues: [queue] }), { code: 'FAILED_PRECONDITION' }, 'a queue that was deleted recently cannot be created')
+  await listen({})
+})
+
+t.test('with a directory, closing lets an attempt that is under way finish', async t => {
+  const data = folder(t)
+  const target = await recordingTarget(t, ['held'])
+  const first = await listening(t, { data, queues: [queue] })
+  await first.engine.createTask(queue, { name: `${queue}/tasks/t`, httpRequest: { url: target.url } })
+  await target.next()
+  const { port } = first
+  const closing = first.close()
+  while (await connectOnce(port).then(socket => socket.destroy(), () => undefined) !== undefined) await turn()
+  for (let i = 0; i < 10; i++) await turn()
+  target.release()
+  await closing
+  const { engine } = await listening(t, { data })
+  t.throws(() => engine.getTask(`${queue}/tasks/t`), { code: 'NOT_FOUND', message: /no longer exists/ })
+})
+
 t.test('a directory that holds something else, or that cannot be, is rejected', async t => {
   const data = folder(t)
   writeFileSync(join(data, 'thesis.txt'), 'precious')
@@ -175,6 +217,26 @@ t.test('a target that is down is logged once per task, not per attempt, and is n
   t.equal(lines.length, 3)
 })
 
+t.test('an attempt without a response in time is logged, and so are tasks that are dropped because of their age', async t => {
+  const clock = new ManualClock()
+  const lines: object[] = []
+  const log = (level: string) => (fields: object): void => { lines.push({ level, ...fields }) }
+  const target = await recordingTarget(t, ['held'])
+  const { engine } = await listening(t, { queues: [queue], clock, logger: { info: log('info'), warn: log('warn'), error: log('error') } })
+  const late = `${queue}/tasks/late`
+  await engine.createTask(queue, { name: late, httpRequest: { url: target.url }, dispatchDeadlineMs: 15_000 })
+  await clock.settle()
+  await target.next()
+  await engine.pauseQueue(queue)
+  await clock.advance(15_100)
+  while (lines.length === 0) await turn()
+  t.strictSame(lines, [{ level: 'warn', task: late, kind: 'deadline' }])
+  clock.pass(31 * 86_400_000)
+  await engine.resumeQueue(queue)
+  await clock.advance(1000)
+  t.strictSame(lines.slice(1), [{ level: 'error', count: 1, tasks: [late] }])
+})
+
 t.test('App Engine tasks go to the URL of the options, with the host that they ask for', async t => {
   const target = await recordingTarget(t, [400])
   const { host } = new URL(target.url)
@@ -192,26 +254,6 @@ t.test('App Engine tasks go to the URL of the options, with the host that they a
   t.match(warnings, [/--app-engine-host url/])
   t.equal(await dispatch({ appEngineHost: 'url' }), host)
   t.equal(warnings.length, 1)
-})
-
-t.test('a silent connection is closed, a slow one is not', async t => {
-  const port = new Port((request, response) => { response.end(request.method) }, { onHttp2: socket => { socket.end() }, silenceMs: 200 })
-  await new Promise<void>(resolve => { port.server.listen(0, '127.0.0.1', resolve) })
-  t.teardown(() => { port.server.close(); port.destroyConnections() })
-  const address = port.server.address() as AddressInfo
-  const silent = await connectOnce(address.port)
-  const hesitant = await connectOnce(address.port)
-  hesitant.write('P')
-  await turn()
-  hesitant.write('R')
-  await turn()
-  hesitant.write('OPFIND / HTTP/1.1\r\nHost: h\r\n\r\n')
-  t.match(await text(hesitant, 'PROPFIND'), 'PROPFIND')
-  hesitant.destroy()
-  await closed(silent)
-  const leaving = await connectOnce(address.port)
-  leaving.end('PR')
-  await closed(leaving)
 })
 
 t.test('no garbage on the port ends it', async t => {
@@ -269,7 +311,8 @@ t.test('it ends with connections open, idle and half-way through a request, and 
   t.equal((await clientOf(t, emulator)('GetQueue', { name: queue })).code, 'OK')
   const session = connectHttp2(emulator.url)
   session.on('error', () => {})
-  await new Promise(resolve => { session.on('remoteSettings', resolve) })
+  const [settings] = await once(session, 'remoteSettings') as [{ maxConcurrentStreams: number }]
+  t.equal(settings.maxConcurrentStreams, 1000, 'a client cannot open any number of calls that never end')
   const stream = session.request({
     [constants.HTTP2_HEADER_METHOD]: 'POST',
     [constants.HTTP2_HEADER_PATH]: '/google.cloud.tasks.v2.CloudTasks/GetQueue',
@@ -281,9 +324,7 @@ t.test('it ends with connections open, idle and half-way through a request, and 
   halfway!.write('POST /v2/x HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n{')
   idle!.write('GET /.well-known/openid-configuration HTTP/1.1\r\nHost: h\r\n\r\n')
   await text(idle!, '"issuer"')
-  const begun = performance.now()
   await emulator.close()
-  t.ok(performance.now() - begun < 3000, 'in good time')
   await Promise.all([closed(silent!), closed(halfway!), closed(idle!)])
   session.destroy()
 })
@@ -326,19 +367,23 @@ function clientOf (t: Test, { port }: Emulator): ServedService['grpc'] {
   return call
 }
 
-/** A target that notes the headers of what comes, and answers `statuses` in turn, then 200. */
-async function recordingTarget (t: Test, statuses: number[] = []) {
+/** A target that notes the headers of what comes, and answers `statuses` in turn, then 200. What is held is answered by `release`. */
+async function recordingTarget (t: Test, statuses: Array<number | 'held'> = []) {
   const seen: Array<Record<string, string>> = []
   let arrived = (): void => {}
+  let release = (): void => {}
   const server: Server = createServer((request, response) => {
     seen.push(request.headers as Record<string, string>)
-    response.writeHead(statuses.shift() ?? 200).end()
+    const status = statuses.shift() ?? 200
+    if (status === 'held') release = () => { response.end() }
+    else response.writeHead(status).end()
     arrived()
   })
   await new Promise<void>(resolve => { server.listen(0, '127.0.0.1', resolve) })
   t.teardown(() => { server.close(); server.closeAllConnections() })
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    release: () => { release() },
     /** The next request that was not returned yet. */
     next: async () => {
       while (seen.length === 0) await new Promise<void>(resolve => { arrived = resolve })

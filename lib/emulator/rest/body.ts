@@ -9,7 +9,7 @@ import { MAX_REQUEST_BYTES } from '../service/requests.js'
  * INVALID_ARGUMENT for any other `Content-Encoding`, and for a body above the size limit.
  */
 export async function decoded ({ headers }: FastifyRequest, body: Buffer): Promise<Buffer> {
-  const encoding = headers['content-encoding']?.trim().toLowerCase() ?? 'identity'
+  const encoding = headers['content-encoding']?.toLowerCase() ?? 'identity'
   if (body.length === 0 || encoding === 'identity') return body
   if (encoding !== 'gzip' && encoding !== 'x-gzip') {
     throw badRequest('', `Content-Encoding ${encoding.slice(0, MAX_ECHO)} is not supported; use gzip, or none.`)
@@ -30,7 +30,7 @@ export function tooLarge (): Error {
 /** Undefined without a body. Throws INVALID_ARGUMENT for everything but a JSON object. */
 export function bodyJson (request: FastifyRequest): Record<string, unknown> | undefined {
   const body = request.body as Buffer | undefined
-  if (body === undefined || body === null || body.length === 0) return undefined
+  if (body === undefined || body.length === 0) return undefined
   const type = mediaType(request) ?? 'application/json'
   if (!/^application\/(?:[\w.-]+\+)?json$/.test(type)) {
     throw badRequest('', `Invalid JSON payload received. The content type must be application/json, not ${type.slice(0, MAX_ECHO)}.`)

@@ -80,7 +80,7 @@ export async function rest (app: FastifyInstance, { service, host = '127.0.0.1',
 function calledMethod ({ method, headers }: FastifyRequest): { method: string, overridden: boolean } {
   const override = headers['x-http-method-override']
   return method === 'POST' && typeof override === 'string'
-    ? { method: override.trim().toUpperCase(), overridden: true }
+    ? { method: override.toUpperCase(), overridden: true }
     : { method, overridden: false }
 }
 

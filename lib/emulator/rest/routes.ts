@@ -64,9 +64,9 @@ export class Routes {
     const segments = decoded(path)
     if (segments === undefined) return undefined
     const last = segments.at(-1)!
-    const colon = last.lastIndexOf(':')
-    const suffix = colon !== -1 && this.#suffixes.has(last.slice(colon)) ? last.slice(colon) : ''
-    if (suffix !== '') segments[segments.length - 1] = last.slice(0, colon)
+    const [ending = ''] = /:\w+$/.exec(last) ?? []
+    const suffix = this.#suffixes.has(ending) ? ending : ''
+    segments[segments.length - 1] = last.slice(0, last.length - suffix.length)
     const [version, ...rest] = segments
     const route = this.#routes.get(`${httpMethod} ${version} ${shapeOf(rest)}${suffix}`)
     return route === undefined ? undefined : { ...route, resource: rest.slice(0, route.resourceLength).join('/') }
@@ -76,10 +76,10 @@ export class Routes {
     const match = TEMPLATE.exec(template)
     if (match === null) throw new Error(`The protos of @google-cloud/tasks have an unexpected path: ${template}`)
     const [, version, variable, resource, collection, suffix = ''] = match as unknown as [string, string, string, string, string?, string?]
-    if (suffix !== '') this.#suffixes.add(suffix)
+    this.#suffixes.add(suffix)
     const segments = [...resource.split('/'), ...(collection === undefined ? [] : [collection])]
     const key = `${httpMethod} ${version} ${shapeOf(segments)}${suffix}`
-    if (!this.#routes.has(key)) this.#routes.set(key, { ...route, variable, resourceLength: resource.split('/').length })
+    this.#routes.set(key, { ...route, variable, resourceLength: resource.split('/').length })
   }
 }
 

@@ -69,6 +69,23 @@ t.test('only the status of interim answers is rewritten, for any answer in chunk
   t.pass()
 })
 
+t.test('what is no response of HTTP/1, or has too many headers, is passed on as it is', async t => {
+  const passed = (begun: boolean, ...chunks: string[]): Array<string | undefined> => {
+    const filter = new ContinueFilter()
+    if (begun) filter.begin()
+    return chunks.map(chunk => filter.filter(Buffer.from(chunk))?.toString())
+  }
+  const interim = 'HTTP/1.1 100 Continue\r\n'
+  t.strictSame(passed(false, interim, interim), [interim, interim], 'no request was written')
+  for (const text of ['garbage', 'HTTP/2.0 100 x', 'HTTP/1.x 100 x', 'HTTP/1.1 1x0']) t.strictSame(passed(true, text, interim), [text, interim])
+  t.strictSame(passed(true, 'HTTP/1', '.1 100 Continue\r\n', '\r\n', interim), [undefined, undefined, `${interim.replace('100', '102')}\r\n`, undefined])
+  const held = interim + 'x'.repeat(64 * 1024 - interim.length)
+  const [early, late] = passed(true, held, 'x')
+  t.equal(early, undefined)
+  t.equal(late!.replace(/x+$/, ''), interim.replace('100', '102'))
+  t.equal(late!.length, 64 * 1024 + 1)
+})
+
 t.test('an answer may have headers of 60 KiB', async t => {
   const { url } = await rawTarget(t, () => `HTTP/1.1 204 No Content\r\nX: ${'x'.repeat(60 * 1024)}\r\n\r\n`)
   t.equal((await createDispatcher(t).dispatch(httpAttempt({ url }))).status, 204)

@@ -1,17 +1,15 @@
-import { gzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import t from 'tap'
-import { loadProtos } from '../../lib/emulator/proto/protos.js'
-import { callerCheck } from '../../lib/emulator/rest/caller-check.js'
-import { Parameters } from '../../lib/emulator/rest/parameters.js'
-import { parseSelection, selected } from '../../lib/emulator/rest/partial-response.js'
-import { serveBoth, type RestAnswer } from '../support/emulator-harness.js'
-import { schemas } from '../support/proto-schema.js'
+import { loadProtos } from '../../../lib/emulator/proto/protos.js'
+import { callerCheck } from '../../../lib/emulator/rest/caller-check.js'
+import { Parameters } from '../../../lib/emulator/rest/parameters.js'
+import { parseSelection, selected } from '../../../lib/emulator/rest/partial-response.js'
+import { serveBoth, type RestAnswer } from '../../support/emulator-harness.js'
+import { schemas } from '../../support/proto-schema.js'
 
 const parent = 'projects/p/locations/l'
 const queue = `${parent}/queues/q`
 const url = 'https://example.com/work'
-const MAX_REQUEST_BYTES = 10 * 1024 * 1024
 
 t.test('a POST may stand for another method, as clients behind proxies send it', async t => {
   const { http } = await serveBoth(t)
@@ -94,30 +92,6 @@ t.test('on a loopback address it answers to names that no web page can have, and
   t.ok(accepts('127.0.0.1', 'Tasks.Example:1', ['tasks.example']))
   t.notOk(accepts('127.0.0.1', 'more.tasks.example', ['tasks.example']))
   t.ok(accepts('127.tasks.Example', '127.tasks.example'), 'the name that it listens on')
-})
-
-t.test('a body may be gzipped, and what it inflates to is bounded', async t => {
-  const { http, app } = await serveBoth(t, { engine: { started: false } })
-  const gzip = { 'content-encoding': 'gzip' }
-  const task = { httpRequest: { url, body: Buffer.alloc(500_000).toString('base64') } }
-  for (const encoding of ['gzip', 'x-gzip', 'GZIP']) {
-    t.match(await http('POST', `/v2/${queue}/tasks`, gzipSync(JSON.stringify({ task })), { 'content-encoding': encoding }), {
-      status: 200,
-      body: { httpRequest: { url } }
-    })
-  }
-  t.match(await http('POST', `/v2/${queue}/tasks`, { task }, { 'content-encoding': 'identity' }), { status: 200 })
-  const { statusCode, body } = await app.inject({ method: 'POST', url: `/v2/${queue}:pause`, headers: gzip })
-  t.equal(statusCode, 200, 'no body')
-  t.match(JSON.parse(body), { state: 'PAUSED' })
-  for (const [what, payload, headers, message] of [
-    ['not gzip', Buffer.from('{}'), gzip, /^The body is not valid gzip, although its Content-Encoding says so: incorrect header check\.$/],
-    ['cut short', gzipSync(JSON.stringify({ task })).subarray(0, 100), gzip, /^The body is not valid gzip, .*: unexpected end of file\.$/],
-    ['too large', gzipSync(Buffer.alloc(MAX_REQUEST_BYTES + 1)), gzip, /^Request payload size exceeds the limit: 10485760 bytes\.$/],
-    ['another encoding', Buffer.from('{}'), { 'content-encoding': 'br' }, /^Content-Encoding br is not supported; use gzip, or none\.$/],
-    ['two encodings', Buffer.from('{}'), { 'content-encoding': 'gzip, gzip' }, /not supported/]
-  ] as const) t.match(await http('POST', `/v2/${queue}/tasks`, payload, headers), { status: 400, code: 'INVALID_ARGUMENT', message }, what)
-  t.match(await http('GET', `/v2/${queue}`), { status: 200 }, 'it still answers')
 })
 
 t.test('query parameters are fields of the request, and those of the system are not', async t => {

@@ -217,7 +217,7 @@ t.test('a target that is down is logged once per task, not per attempt, and is n
   t.equal(lines.length, 3)
 })
 
-t.test('an attempt without a response in time is logged, and so are tasks that are dropped because of their age', async t => {
+t.test('an attempt without a response in time is logged, and so are tasks that are dropped for their age', async t => {
   const clock = new ManualClock()
   const lines: object[] = []
   const log = (level: string) => (fields: object): void => { lines.push({ level, ...fields }) }

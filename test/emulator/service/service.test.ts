@@ -1,8 +1,7 @@
 import t from 'tap'
 import { CloudTasksError } from '../../../lib/cloud-tasks/status.js'
 import { emulatorConfig } from '../../../lib/emulator/options.js'
-import { readQueue } from '../../../lib/emulator/messages/queue.js'
-import { durationMessage, readDuration, readTimestamp, timestampMessage } from '../../../lib/emulator/messages/times.js'
+import { timestampMessage } from '../../../lib/emulator/messages/times.js'
 import { bufferedTask, readBufferBody } from '../../../lib/emulator/service/buffer.js'
 import { defaultUrlOf } from '../../../lib/emulator/service/default-url.js'
 import { decodeToken, encodeToken } from '../../../lib/emulator/service/page-token.js'
@@ -37,31 +36,6 @@ t.test('a page token is valid for its query and for less than two hours', async 
     [json(['place', 'query', '9']), 0],
     [json(['place', 'query']), now]
   ] as const) t.throws(() => decodeToken(token_, 'query', at), { code: INVALID }, token_)
-})
-
-t.test('times and durations are the same numbers in both directions', async t => {
-  for (const [at, message] of [
-    [0, { seconds: 0, nanos: 0 }],
-    [1500, { seconds: 1, nanos: 500_000_000 }],
-    [-1, { seconds: -1, nanos: 999_000_000 }],
-    [1_721_236_265_266.817, { seconds: 1_721_236_265, nanos: 266_817_000 }]
-  ] as const) {
-    t.strictSame(timestampMessage(at), message)
-    t.equal(readTimestamp('f', message), at)
-  }
-  t.equal(readTimestamp('f', { nanos: 1_999 }), 0.001, 'to the microsecond, cut off')
-  t.equal(readTimestamp('f', { seconds: 3 }), 3000)
-  t.throws(() => readTimestamp('Task.f', { nanos: -1 }), { code: INVALID, message: /^Task\.f / })
-  for (const [seconds, message] of [
-    [0, { seconds: 0, nanos: 0 }],
-    [1.5, { seconds: 1, nanos: 500_000_000 }],
-    [0.1, { seconds: 0, nanos: 100_000_000 }],
-    [-0.25, { seconds: -1, nanos: 750_000_000 }],
-    [1.9999999999, { seconds: 2, nanos: 0 }]
-  ] as const) t.strictSame(durationMessage(seconds), message)
-  t.equal(readDuration('f', { seconds: 1, nanos: 500_000_000 }), 1.5)
-  t.equal(readDuration('f', {}), 0)
-  t.throws(() => readDuration('Queue.f', { seconds: 1, nanos: -1 }), { code: INVALID, message: /^Queue\.f / })
 })
 
 t.test('a batch runs once for each request id and queue, and its operation is remembered', async t => {
@@ -138,47 +112,6 @@ t.test('the newest thousand operations are remembered', async t => {
   await run()
   await t.rejects(service.getOperation({ name: first }), { code: 'NOT_FOUND' })
   t.equal((await service.getOperation({ name: second })).name, second)
-})
-
-t.test('locations are listed in pages and by filters, and a token belongs to its query', async t => {
-  const { service, clock } = await serve()
-  for (const id of ['c', 'a', 'b']) {
-    await service.createQueue({ parent: `projects/p/locations/${id}`, queue: { name: `projects/p/locations/${id}/queues/q` } })
-  }
-  const name = 'projects/p'
-  const list = (fields: object = {}) => {
-    const { locations, nextPageToken } = service.listLocations({ name, ...fields })
-    return { ids: locations.map(({ locationId }) => locationId).join(''), pageToken: nextPageToken }
-  }
-  t.strictSame(list(), { ids: 'abcl', pageToken: undefined })
-  t.strictSame(list({ pageSize: 4 }), { ids: 'abcl', pageToken: undefined })
-  const first = list({ pageSize: 3 })
-  t.equal(first.ids, 'abc')
-  t.strictSame(list({ pageSize: 3, pageToken: first.pageToken }), { ids: 'l', pageToken: undefined })
-  t.equal(list({ matches: (one: object) => (one as { locationId: string }).locationId > 'a' }).ids, 'bcl')
-  const filtered = list({ pageSize: 1, filter: 'f', matches: () => true })
-  t.equal(list({ filter: 'f', pageToken: filtered.pageToken }).ids, 'bcl')
-  t.throws(() => list({ pageToken: filtered.pageToken }), { code: INVALID })
-  t.throws(() => list({ name: 'projects/p2', filter: 'f', pageToken: filtered.pageToken }), { code: INVALID })
-  clock.set(clock.now() + 2 * 3600_000)
-  t.throws(() => list({ filter: 'f', pageToken: filtered.pageToken }), { code: INVALID })
-  for (const fields of [{ pageSize: -1 }, { name: 'projects' }, { name: 'project/p' }, { name: 'projects/p/x' }, { name: 'projects/a b' }, { name: '' }]) {
-    t.throws(() => list(fields), { code: INVALID }, JSON.stringify(fields))
-  }
-  t.strictSame(service.getLocation({ name: 'projects/p/locations/z' }), {
-    name: 'projects/p/locations/z',
-    locationId: 'z',
-    displayName: 'z',
-    labels: { 'cloud.googleapis.com/region': 'z' }
-  })
-  for (const bad of ['projects/p/locations/-', 'projects/p', '']) t.throws(() => service.getLocation({ name: bad }), { code: INVALID }, bad)
-  t.strictSame(service.getApplication({ name: 'none' }), {
-    name: 'apps/none',
-    id: 'none',
-    locationId: 'us-central1',
-    servingStatus: 'SERVING'
-  })
-  t.throws(() => service.getApplication({ name: 'a b' }), { code: INVALID })
 })
 
 t.test('statistics count the attempts of the last sixty seconds, and forget a deleted queue', async t => {
@@ -309,42 +242,6 @@ t.test('an error that is not of Cloud Tasks is INTERNAL, and is reported', async
 t.test("the default URL has the parts of the queue's name", async t => {
   t.equal(defaultUrlOf('http://h/{project}/{location}/{queue}/{queue}/{other}', queue), 'http://h/p/l/q/q/{other}')
   t.equal(defaultUrlOf('http://h/{project}', 'no name'), 'http://h/{project}')
-})
-
-t.test('a queue is read without output-only fields, and a pull queue is rejected', async t => {
-  t.strictSame(readQueue({}), { rateLimits: {}, retryConfig: {} })
-  t.strictSame(readQueue({ type: 'PUSH', state: 'PAUSED', rateLimits: { maxDispatchesPerSecond: 0, maxConcurrentDispatches: 0 } }), {
-    rateLimits: {},
-    retryConfig: {}
-  })
-  t.strictSame(readQueue({ type: 'TYPE_UNSPECIFIED', stackdriverLoggingConfig: {}, rateLimits: { maxBurstSize: 0 } }), {
-    rateLimits: {},
-    retryConfig: {},
-    samplingRatio: 0
-  })
-  for (const type of ['PULL', 77]) t.throws(() => readQueue({ type }), { code: INVALID })
-  const httpTarget = {
-    uriOverride: {
-      scheme: 'SCHEME_UNSPECIFIED',
-      uriOverrideEnforceMode: 'URI_OVERRIDE_ENFORCE_MODE_UNSPECIFIED',
-      pathOverride: {},
-      queryOverride: {}
-    },
-    httpMethod: 'HTTP_METHOD_UNSPECIFIED',
-    headerOverrides: [{ header: {} }, {}],
-    oidcToken: {},
-    oauthToken: { scope: 's' }
-  }
-  t.strictSame(readQueue({ httpTarget }).httpTarget, {
-    uriOverride: { path: '', queryParams: '' },
-    headerOverrides: [{ key: '', value: '' }, { key: '', value: '' }],
-    oidcToken: { serviceAccountEmail: '' },
-    oauthToken: { serviceAccountEmail: '', scope: 's' }
-  })
-  t.strictSame(readQueue({ httpTarget: { headerOverrides: [] } }).httpTarget, {})
-  for (const bad of [{ httpMethod: 'TRACE' }, { httpMethod: 77 }, { uriOverride: { scheme: 'FTP' } }, { uriOverride: { uriOverrideEnforceMode: 77 } }]) {
-    t.throws(() => readQueue({ httpTarget: bad }), { code: INVALID }, JSON.stringify(bad))
-  }
 })
 
 t.test('a task without a URL gets that of its queue, or the default one where firebase-admin creates it', async t => {

@@ -1,5 +1,4 @@
 import t from 'tap'
-import { readTask, taskMessage } from '../../../lib/emulator/messages/task.js'
 import { loadProtos, messageType } from '../../../lib/emulator/proto/protos.js'
 import { serveBoth } from '../../support/emulator-harness.js'
 
@@ -228,73 +227,4 @@ t.test('duplicates of a batch are reported in its operation where that is config
     t.match(await http('POST', `/v2/${queue}/tasks:batchCreate`, bad), { status: 400, code: 'INVALID_ARGUMENT' })
   }
   t.match(await http('POST', `/v2/${parent}/queues/missing/tasks:batchDelete`, { names: ['x'] }), { status: 404 })
-})
-
-t.test('a task is read without what is empty or output-only, and shown with what is set', async t => {
-  const body = Buffer.from('x')
-  const noRouting = { service: '', version: '', instance: '', host: 'output only' }
-  const routing = { service: 's', version: 'v', instance: 'i' }
-  for (const [message, task] of [
-    [{ name: '', httpRequest: { body: Buffer.alloc(0) }, createTime: { seconds: 1 }, dispatchCount: 7, view: 'FULL' }, { httpRequest: { url: '' } }],
-    [{ name: 'n', httpRequest: { url, httpMethod: 'HTTP_METHOD_UNSPECIFIED', headers: {}, body } }, {
-      name: 'n',
-      httpRequest: { url, headers: {}, body }
-    }],
-    [{ httpRequest: { url, oidcToken: { audience: '' }, oauthToken: { scope: '' } } }, {
-      httpRequest: { url, oidcToken: { serviceAccountEmail: '' }, oauthToken: { serviceAccountEmail: '' } }
-    }],
-    [{ httpRequest: { url, oidcToken: { serviceAccountEmail: 'a', audience: 'b' }, oauthToken: { serviceAccountEmail: 'a', scope: 's' } } }, {
-      httpRequest: { url, oidcToken: { serviceAccountEmail: 'a', audience: 'b' }, oauthToken: { serviceAccountEmail: 'a', scope: 's' } }
-    }],
-    [{ appEngineHttpRequest: { relativeUri: '', body: Buffer.alloc(0), appEngineRouting: noRouting } }, {
-      appEngineHttpRequest: { appEngineRouting: {} }
-    }],
-    [{ appEngineHttpRequest: { relativeUri: '/x', httpMethod: 'PUT', headers: { a: 'b' }, body, appEngineRouting: routing } }, {
-      appEngineHttpRequest: { relativeUri: '/x', httpMethod: 'PUT', headers: { a: 'b' }, body, appEngineRouting: routing }
-    }],
-    [{ dispatchDeadline: { seconds: 15, nanos: 500_000_000 } }, { dispatchDeadlineMs: 15_500 }],
-    [{ scheduleTime: {}, retryConfig: { maxAttempts: 0, maxDoublings: 2, maxBackoff: {} } }, {
-      scheduleAt: 0,
-      retryConfig: { maxDoublings: 2, maxBackoffSeconds: 0 }
-    }]
-  ] as const) t.strictSame(readTask(message), task, JSON.stringify(message))
-  for (const httpMethod of ['POST', 'GET', 'HEAD', 'PUT', 'DELETE', 'PATCH', 'OPTIONS']) {
-    t.equal(readTask({ httpRequest: { url, httpMethod } }).httpRequest!.httpMethod, httpMethod)
-  }
-  for (const bad of [{ pullMessage: {} }, { httpRequest: { url, httpMethod: 'TRACE' } }, { appEngineHttpRequest: { httpMethod: 77 } }]) {
-    t.throws(() => readTask(bad), { code: 'INVALID_ARGUMENT' }, JSON.stringify(bad))
-  }
-
-  const stored = { name: `${queue}/tasks/t`, scheduleAt: 1500, createdAt: 1000, dispatchCount: 0, responseCount: 0, executionCount: 0 }
-  const shown = {
-    name: stored.name,
-    scheduleTime: { seconds: 1, nanos: 500_000_000 },
-    createTime: { seconds: 1, nanos: 0 },
-    dispatchCount: 0,
-    responseCount: 0
-  }
-  t.strictSame(taskMessage({ ...stored, httpRequest: { url, body } }, 'BASIC'), { ...shown, httpRequest: { url }, view: 'BASIC' })
-  t.strictSame(taskMessage({ ...stored, httpRequest: { url, body } }, 'FULL'), { ...shown, httpRequest: { url, body }, view: 'FULL' })
-  t.strictSame(taskMessage({ ...stored, appEngineHttpRequest: { body, appEngineRouting: { service: 's' } }, dispatchDeadlineMs: 15_500 }, 'BASIC'), {
-    ...shown,
-    appEngineHttpRequest: { appEngineRouting: { service: 's', host: 's.p.xx.r.appspot.com' } },
-    dispatchDeadline: { seconds: 15, nanos: 500_000_000 },
-    view: 'BASIC'
-  })
-  const attempts = {
-    firstAttempt: { scheduleAt: 0, dispatchAt: 2000 },
-    lastAttempt: { scheduleAt: 3000, dispatchAt: 4000, responseAt: 5000, responseStatus: { code: 14, message: 'm' } }
-  }
-  t.strictSame(taskMessage({ ...stored, httpRequest: { url }, ...attempts }, 'FULL'), {
-    ...shown,
-    httpRequest: { url },
-    firstAttempt: { dispatchTime: { seconds: 2, nanos: 0 } },
-    lastAttempt: {
-      scheduleTime: { seconds: 3, nanos: 0 },
-      dispatchTime: { seconds: 4, nanos: 0 },
-      responseTime: { seconds: 5, nanos: 0 },
-      responseStatus: { code: 14, message: 'm' }
-    },
-    view: 'FULL'
-  })
 })

@@ -1,6 +1,6 @@
 import t from 'tap'
-import type { ApiError, Overview } from '../../lib/console/api/api.js'
-import { serve } from './console-app.js'
+import type { ApiError, Overview } from '../../../lib/console/api/api.js'
+import { serve } from '../console-app.js'
 
 t.test('requests of other sites', async t => {
   const { app, read } = await serve(t, { console: { hosts: ['dev.example'] } })

@@ -1,10 +1,10 @@
 import t from 'tap'
-import type { ApiError, LetterChange, LetterPage, Overview } from '../../lib/console/api/api.js'
-import { printOrigin } from '../../lib/copies/facts.js'
-import { ORIGIN_HEADER } from '../../lib/delivery/headers.js'
-import { handleOf } from '../../lib/plugin-handle.js'
-import { testTasks } from '../../lib/testing/index.js'
-import { HOSTILE, queue, serve, tasks } from './console-app.js'
+import type { ApiError, LetterChange, LetterPage, Overview } from '../../../lib/console/api/api.js'
+import { printOrigin } from '../../../lib/copies/facts.js'
+import { ORIGIN_HEADER } from '../../../lib/delivery/headers.js'
+import { handleOf } from '../../../lib/plugin-handle.js'
+import { testTasks } from '../../../lib/testing/index.js'
+import { HOSTILE, queue, serve, tasks } from '../console-app.js'
 
 const plugin = { deadLetterQueue: 'dead', queues: { slow: { retryConfig: { maxAttempts: 1 } } } }
 

@@ -1,11 +1,11 @@
 import Fastify from 'fastify'
 import t from 'tap'
-import type { TaskDetail, TaskPage } from '../../lib/console/api/api.js'
-import taskConsole from '../../lib/console/plugin.js'
-import { handleOf } from '../../lib/plugin-handle.js'
-import { startSdk } from '../otel/sdk.js'
-import { watchAttempts } from '../support/app.js'
-import { queue, serve } from './console-app.js'
+import type { TaskDetail, TaskPage } from '../../../lib/console/api/api.js'
+import taskConsole from '../../../lib/console/plugin.js'
+import { handleOf } from '../../../lib/plugin-handle.js'
+import { startSdk } from '../../otel/sdk.js'
+import { watchAttempts } from '../../support/app.js'
+import { queue, serve } from '../console-app.js'
 
 t.test('a task shows the trace that it was enqueued in, each attempt its own, with links by traceUrl', async t => {
   const sdk = startSdk(t)

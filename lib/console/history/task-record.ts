@@ -107,9 +107,9 @@ export class TaskRecord {
     let size = RECORD_SIZE + (this.#rest?.payload?.text.length ?? 0)
     if (this.#list === undefined) size += ATTEMPT_SIZE
     else for (const attempt of this.#list) size += ATTEMPT_SIZE + attempt.chars
-    if (this.task !== undefined) size += urlOf(this.task).length
-    if (this.task !== undefined && (this.#isOnlyCopy || this.end !== undefined)) size += requestSize(this.task)
-    return size
+    if (this.task === undefined) return size + this.#rest!.url.length
+    size += urlOf(this.task).length
+    return this.#isOnlyCopy || this.end !== undefined ? size + requestSize(this.task) : size
   }
 
   /** Removes large data. */
@@ -158,15 +158,14 @@ export class TaskRecord {
     }
   }
 
-  /** The kept attempts. Creates the list. */
+  /** The kept attempts. Creates the list once an attempt has begun. */
   #attempts (): AttemptRecord[] {
+    if (!this.#hasBegun) return []
     if (this.#list !== undefined) return this.#list
-    this.#list = []
-    if (!this.#hasBegun) return this.#list
     const only = this.#newAttempt(this.task!)
     only.endedAt = this.#onlyEndedAt
     if (only.endedAt !== undefined) only.result = this.lastResult
-    this.#list.push(only)
+    this.#list = [only]
     return this.#list
   }
 

@@ -7,7 +7,6 @@ import type { LogLine } from '../../../lib/console/api/api.js'
 import { errorInfo } from '../../../lib/console/history/error-info.js'
 import { LogLines, type WrittenLine } from '../../../lib/console/history/log-lines.js'
 import { teeLog } from '../../../lib/console/history/log-tee.js'
-import { payloadOf } from '../../../lib/console/api/task-view.js'
 
 t.test('log lines', async t => {
   const collected = (make: (log: FastifyBaseLogger) => void, log: FastifyBaseLogger): LogLine[] => {
@@ -307,26 +306,4 @@ t.test('an error has its causes, for any thrown value', async t => {
   let deep = new Error('0')
   for (let level = 1; level < 100; level++) deep = new Error(String(level), { cause: deep })
   t.equal(errorInfo(deep).causes!.length, 8)
-})
-
-t.test('the kind of a payload is detected', async t => {
-  t.same(payloadOf(undefined), { text: '', kind: 'none', bytes: 0, cut: false })
-  t.same(payloadOf(Buffer.from('{}'), { 'Content-Type': 'application/json; charset=utf-8' }), {
-    text: '{}',
-    kind: 'json',
-    bytes: 2,
-    cut: false
-  })
-  t.same(payloadOf(Buffer.from('hé')), { text: 'hé', kind: 'text', bytes: 3, cut: false })
-  t.same(payloadOf(Buffer.from([0xff, 0xfe])), { text: '//4=', kind: 'binary', bytes: 2, cut: false })
-  for (const character of ['a', 'é', '€', '😀']) {
-    for (let shift = 0; shift < 4; shift++) {
-      const { text, kind, cut, bytes } = payloadOf(Buffer.from(' '.repeat(shift) + character.repeat(10_000)))
-      t.match(
-        { kind, cut, broken: text.includes('\ufffd') },
-        { kind: 'text', cut: bytes > 16_384, broken: false },
-        `${character} ${shift}`
-      )
-    }
-  }
 })

@@ -85,7 +85,7 @@ export class KeySet {
 
   /** Never rejects. Concurrent callers share one request; does nothing during the cool-down. */
   async #fetch (): Promise<void> {
-    if (this.#fetching === undefined && this.#clock.monotonic() >= this.#nextFetchAt && !this.#closing.signal.aborted) {
+    if (this.#fetching === undefined && this.#clock.monotonic() >= this.#nextFetchAt) {
       this.#fetching = this.#load().finally(() => { this.#fetching = undefined })
     }
     await this.#fetching

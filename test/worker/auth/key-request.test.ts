@@ -4,6 +4,7 @@ import t, { type Test } from 'tap'
 import { ManualClock } from '../../../lib/clock/manual-clock.js'
 import { keyRequestHint, requestKeys } from '../../../lib/worker/auth/key-request.js'
 import { KeySet } from '../../../lib/worker/auth/key-set.js'
+import { gate } from '../../support/app.js'
 import { environment } from '../../support/environment.js'
 import { startIssuer } from '../../support/token-issuer.js'
 
@@ -34,6 +35,17 @@ t.test('keys over http come from the server itself, as JSON, with status 200', a
     t.equal(other.seen.length, 1)
   }
   await t.rejects(requestKeys(uri, AbortSignal.abort(new Error('closing'))), { name: 'AbortError' })
+})
+
+t.test('the connection of an answer that is refused is closed, though its body goes on', async t => {
+  const closed = gate()
+  const server = createServer((_request, response) => {
+    response.on('close', closed.open).writeHead(500).write('x')
+  })
+  await new Promise<void>(resolve => { server.listen(0, '127.0.0.1', resolve) })
+  t.teardown(async () => { await new Promise(resolve => { server.close(resolve).closeAllConnections() }) })
+  await t.rejects(requestKeys(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`, signal))
+  await closed.opened
 })
 
 t.test('keys over https are fetched without following redirects, with status 200', async t => {
@@ -86,10 +98,11 @@ t.test('keys without an id are none', async t => {
   const issuer = await startIssuer(t)
   const { kid, ...jwk } = issuer.key.jwk
   issuer.keys = [{ ...issuer.key, jwk }]
-  const keys = new KeySet(issuer.jwksUri, { clock: new ManualClock() })
+  const clock = new ManualClock()
+  const keys = new KeySet(issuer.jwksUri, { clock })
   t.teardown(() => keys.close())
   for (const id of [kid!, undefined!]) await t.rejects(keys.find({ alg: 'RS256', kid: id }), { code: 'FST_TASKS_KEYS_UNAVAILABLE' })
-  t.equal(keys.version, undefined)
+  t.strictSame([keys.version, clock.pending], [undefined, 0])
 })
 
 t.test('closed, nothing is requested any more', async t => {

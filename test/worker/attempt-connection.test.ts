@@ -12,7 +12,7 @@ function attemptOn (connection: { timeout: number | undefined }, { http2 = false
 }
 
 for (const http2 of [false, true]) {
-  t.test(`the idle limit of a connection, HTTP/${http2 ? 2 : 1}, is the longest of its attempts until the last ends`, async t => {
+  t.test(`the idle limit, HTTP/${http2 ? 2 : 1}, is the longest of all attempts until the last ends`, async t => {
     const connection = { timeout: 100 }
     const [one, two, three] = [200, 300, 50].map(ms => attemptOn(connection, { http2 }).create(ms))
     t.equal(connection.timeout, 300)

@@ -182,7 +182,7 @@ t.test('where the worker may not read the queue', async t => {
     t.equal(unread()[0]?.msg.includes('roles/cloudtasks.viewer'), true)
   })
 
-  t.test('and the options are too low, onExhausted runs once, the end is claimed once, and one line says what is wrong', async t => {
+  t.test('and the options are too low, onExhausted runs once, and one line says what is wrong', async t => {
     const worker = await startDenied(t, { maxAttempts: 5 }, { q: { retryConfig: { maxAttempts: 2 } } })
     const ends = await worker.run()
     t.strictSame(worker.seen, [[1, 2, false], [2, 2, true], [3, undefined, false], [4, undefined, false], [5, undefined, false]])

@@ -48,7 +48,7 @@ t.test('the outcome of an attempt', async t => {
     )
   }
 
-  t.test('drop ends the task: answered 200, logged, reported, never retried, also where the handler catches it', async t => {
+  t.test('drop ends the task with 200, logged, reported, never retried, also where the handler catches it', async t => {
     for (const swallow of [false, true]) {
       const attempts = watchAttempts(t)
       const dropped: unknown[] = []
@@ -180,7 +180,7 @@ t.test('the outcome of an attempt', async t => {
     t.hasStrict(attempts.ends, [{ result: 'retry', status: 504, error: { code: 'FST_TASKS_DEADLINE_EXCEEDED' } }])
   })
 
-  t.test('an unknown path below the prefix is answered 404, even where the host answers 200 for all that it does not know', async t => {
+  t.test('an unknown path below the prefix is answered 404, even where the host answers 200 for all of them', async t => {
     const { app, log } = await start(t, { tasks, auth: false, handlers: { work: () => {} } }, app => {
       app.setNotFoundHandler((request, reply) => reply.code(200).send('<html>'))
     })

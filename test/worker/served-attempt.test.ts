@@ -88,7 +88,7 @@ t.test('a call without the headers of a queue is the first attempt of a task of 
   }
 })
 
-t.test('an attempt from a queue is that of its headers, and may have a retryConfig of its own unless it says otherwise', async t => {
+t.test('an attempt from a queue is that of its headers, which say whether it has no own retryConfig', async t => {
   const { contextOf } = await setUp(t)
   const header = 'fastify-cloud-tasks-retry'
   for (const [more, mayHaveOwnRetry] of [[{}, true], [{ [header]: 'task' }, true], [{ [header]: 'queue' }, false]] as const) {

@@ -145,7 +145,7 @@ t.test('the log says with which level and facts an attempt ended', async t => {
   }
 })
 
-t.test('the log says whether a failed attempt is certain to be retried, or according to whom it was the last', async t => {
+t.test('the log says whether a failed attempt is certain to be retried, or why it was the last', async t => {
   for (const limits of [MORE, LAST, UNKNOWN_LIMITS, retryLimits('options', { maxAttempts: 1 }), retryLimits('options', { maxAttempts: 2 })]) {
     const { settle, lines } = setUp({ limits })
     const { exhausted } = await settle({ result: 'failed', error: boom })
@@ -264,7 +264,7 @@ t.test('a dead letter', async t => {
     t.equal(lines.length, 1)
   })
 
-  t.test('that is run in place stays whatever its attempt does, and an invalid one is retried instead of dropped', async t => {
+  t.test('that is run in place stays when it fails, and is retried where its payload is invalid', async t => {
     const context = { letterOf: { id: 'original', queue: 'q' } }
     const { settle, ended, calls } = setUp({ limits: LAST, options, context })
     t.equal((await settle({ result: 'failed', error: boom })).exhausted, false)

@@ -4,6 +4,7 @@ import { SECRET_HEADER } from '../../../lib/delivery/headers.js'
 import { OneTimeSecrets } from '../../../lib/delivery/one-time-secrets.js'
 import { GOOGLE_KEYS } from '../../../lib/options/auth.js'
 import { createAuthenticator, warnAboutCallers } from '../../../lib/worker/auth/authenticator.js'
+import { startIssuer } from '../../support/token-issuer.js'
 
 /** What becomes of a request with these headers, and the headers that a handler would see. */
 async function authenticate (callers: object, given: (secrets: OneTimeSecrets) => Record<string, unknown>, substituted = false) {
@@ -65,6 +66,24 @@ t.test("App Engine's calls name a queue", async t => {
 t.test('only tokens need hooks of the server, for their keys', async t => {
   t.strictSame((await authenticate(oidc, without)).hooks, ['onListen', 'onClose'])
   for (const verify of ['none', 'appEngine', 'secret']) t.strictSame((await authenticate({ verify }, without)).hooks, [])
+})
+
+t.test('the keys of Cloud Tasks are fetched when the server listens, unless an embedded queue replaces it', async t => {
+  for (const substituted of [false, true]) {
+    const issuer = await startIssuer(t)
+    const listeners = new Map<string, () => unknown>()
+    await createAuthenticator({
+      app: { addHook (name: string, listener: () => unknown) { listeners.set(name, listener) } } as never,
+      callers: { ...oidc, jwksUri: issuer.jwksUri } as never,
+      secrets: new OneTimeSecrets(),
+      clock: new ManualClock(),
+      isSubstituted: () => substituted
+    })
+    listeners.get('onListen')!()
+    if (!substituted) while (issuer.requests === 0) await new Promise(resolve => { setImmediate(resolve) })
+    await listeners.get('onClose')!()
+    t.equal(issuer.requests, substituted ? 0 : 1)
+  }
 })
 
 t.test('one line warns of a server that accepts all callers, and of one that rejects its emulator', async t => {

@@ -120,7 +120,7 @@ t.test('keys', async t => {
   })
 
   for (const mode of ['empty', 'redirect'] as const) {
-    t.test(`are kept when the key server ${mode === 'empty' ? 'shows none' : 'sends us elsewhere, which is not followed'}`, async t => {
+    t.test(`are kept when the key server ${mode === 'empty' ? 'shows none' : 'redirects'}`, async t => {
       const issuer = await startIssuer(t)
       const { has, pass } = keySet(t, issuer)
       t.equal(await has('key-1'), true)
@@ -131,7 +131,7 @@ t.test('keys', async t => {
       t.equal(issuer.requests, 2)
     })
 
-    t.test(`are missing where the key server has only ever ${mode === 'empty' ? 'shown none' : 'sent us elsewhere'}`, async t => {
+    t.test(`are missing where the key server has only ${mode === 'empty' ? 'shown none' : 'redirected'}`, async t => {
       const issuer = await startIssuer(t)
       issuer.mode = mode
       const { has } = keySet(t, issuer)

@@ -41,7 +41,7 @@ t.test('a value is read when it is first asked for, and is then known', async t 
   t.strictSame(log.slice(2), ['b', ['b', 1]])
 })
 
-t.test('a value is refreshed in the background at its age, and read before it is returned beyond the age that is asked for', async t => {
+t.test('a value is refreshed in the background at its age, and waited for beyond the age that is asked for', async t => {
   const { readings, clock, log, value } = setUp()
   await readings.get('a')
   value(2)
@@ -59,7 +59,7 @@ t.test('a value is refreshed in the background at its age, and read before it is
   t.equal(log.length, 6)
 })
 
-t.test('after a failure a key is read again after a while, which is longer where an early retry would not help', async t => {
+t.test('after a failure a key is read again later, and much later where an early retry would not help', async t => {
   for (const [reading, ms] of [[failed, 10_000], [denied, 300_000], [{ outcome: 'missing' }, 300_000]] as const) {
     const setup = setUp()
     const { readings, clock, log } = setup

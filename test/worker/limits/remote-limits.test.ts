@@ -217,7 +217,7 @@ t.test('a queue that may not be read', async t => {
     t.equal(warnings[0]?.message.endsWith(': grant the role'), true)
   })
 
-  t.test('and an attempt beyond the options proves them wrong: one warning, and none of its attempts is the last any more', async t => {
+  t.test('and an attempt beyond the options proves them wrong: one warning, and no attempt is the last', async t => {
     const { limits, answers, warnings } = setUp({ named: { q: { maxAttempts: 2 } } })
     answers.set('q', denied)
     t.equal(isLastAttempt(await limits.limitsOfFailed(attempt(2)), 2), true)
@@ -351,7 +351,7 @@ t.test("a task's own retryConfig", async t => {
     t.equal((await limits.limitsOf(foreign(3, 'two'))).maxAttempts, 50)
   })
 
-  t.test('that cannot be read, with a client of the host, leaves the queue, and attempts beyond it end nothing', async t => {
+  t.test('that cannot be read, with a client of the host, leaves the queue; attempts beyond it end nothing', async t => {
     const { limits, answers } = setUp({ ofTask: undefined, named: { r: { maxAttempts: 2 } } })
     answers.set('q', read({ maxAttempts: 2 })).set('r', denied)
     t.equal(isLastAttempt(await limits.limitsOf(foreign(2)), 2), true)

@@ -172,7 +172,7 @@ t.test('a body', async t => {
   })
 })
 
-t.test("a time limit is set on the routes only where the host has one, and is then longer than any attempt", async t => {
+t.test('a time limit is set on the routes only where the host has one, and is then longer than any attempt', async t => {
   for (const [handlerTimeout, expected] of [[0, undefined], [5000, 2 ** 31 - 1]] as const) {
     const limits: unknown[] = []
     const app = Fastify(handlerTimeout === 0 ? {} : { handlerTimeout })

@@ -68,21 +68,24 @@ t.test('only tokens need hooks of the server, for their keys', async t => {
   for (const verify of ['none', 'appEngine', 'secret']) t.strictSame((await authenticate({ verify }, without)).hooks, [])
 })
 
-t.test('the keys of Cloud Tasks are fetched when the server listens, unless an embedded queue replaces it', async t => {
+t.test('keys are fetched from listening to closing, unless an embedded queue replaces Cloud Tasks', async t => {
   for (const substituted of [false, true]) {
     const issuer = await startIssuer(t)
+    issuer.mode = 'hangs'
+    const clock = new ManualClock()
     const listeners = new Map<string, () => unknown>()
     await createAuthenticator({
       app: { addHook (name: string, listener: () => unknown) { listeners.set(name, listener) } } as never,
       callers: { ...oidc, jwksUri: issuer.jwksUri } as never,
       secrets: new OneTimeSecrets(),
-      clock: new ManualClock(),
+      clock,
       isSubstituted: () => substituted
     })
     listeners.get('onListen')!()
     if (!substituted) while (issuer.requests === 0) await new Promise(resolve => { setImmediate(resolve) })
+    t.equal(clock.pending, substituted ? 0 : 1)
     await listeners.get('onClose')!()
-    t.equal(issuer.requests, substituted ? 0 : 1)
+    t.strictSame([issuer.requests, clock.pending], [substituted ? 0 : 1, 0])
   }
 })
 

@@ -81,3 +81,19 @@ t.test("an app's error without a status is a rejected call with 500, and one of 
     t.strictSame(lines.map(({ level, task }) => [level, task]), [[statusCode === 400 ? 40 : 50, 'work']])
   }
 })
+
+t.test("an onSend hook that throws again leaves the answer to the routes, not to the host's error handler", async t => {
+  const { app } = await start(t, { tasks, auth: false, handlers }, app => {
+    const thrown = new WeakMap<object, number>()
+    app.setErrorHandler((_error, _request, reply) => reply.code(200).send('all fine'))
+    app.addHook('onSend', async request => {
+      const count = thrown.get(request) ?? 0
+      thrown.set(request, count + 1)
+      if (count < 2) throw new Error('no compression today')
+    })
+  })
+  for (const path of ['work', 'renamed']) {
+    const response = await app.inject({ method: 'POST', url: `/tasks/${path}`, payload: { n: 1 } })
+    t.strictSame([response.statusCode, response.json()], [500, { statusCode: 500, result: 'refused' }])
+  }
+})

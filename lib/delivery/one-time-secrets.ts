@@ -20,7 +20,7 @@ export class OneTimeSecrets {
   /** Returns true once per secret. */
   take (secret: string): boolean {
     const place = Number.parseInt(secret, 10)
-    if (!(place >= 0) || this.#valid[place] !== secret) return false
+    if (this.#valid[place] !== secret) return false
     this.#valid[place] = undefined
     this.#unused.push(place)
     return true

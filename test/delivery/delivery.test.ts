@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import t from 'tap'
 import { AttemptScope } from '../../lib/delivery/attempt-scope.js'
-import { reservedHeader } from '../../lib/delivery/headers.js'
+import * as headers from '../../lib/delivery/headers.js'
 import { OneTimeSecrets } from '../../lib/delivery/one-time-secrets.js'
 import { routePath } from '../../lib/delivery/path.js'
 import { scopeChannel, type ScopeEvent } from '../../lib/events.js'
@@ -37,13 +37,29 @@ t.test('a secret has 128 random bits behind a number that is used again', async 
   t.equal(secrets.take(two), true)
 })
 
+t.test('the headers of tasks and answers have the names that other versions of this package read', async t => {
+  const { reservedHeader, ...names } = headers
+  t.strictSame({ ...names }, {
+    DEADLINE_HEADER: 'fastify-cloud-tasks-deadline',
+    RETRY_HEADER: 'fastify-cloud-tasks-retry',
+    RETRY_BY_QUEUE: 'queue',
+    TRACE_PARENT_HEADER: 'fastify-cloud-tasks-traceparent',
+    TRACE_STATE_HEADER: 'fastify-cloud-tasks-tracestate',
+    LIFE_HEADER: 'fastify-cloud-tasks-life',
+    ORIGIN_HEADER: 'fastify-cloud-tasks-origin',
+    SECRET_HEADER: 'fastify-cloud-tasks-secret',
+    RESULT_HEADER: 'fastify-cloud-tasks-result',
+    CLOSING_RESULT: 'closing'
+  })
+})
+
 t.test('headers that the service, HTTP or this package sets cannot be given, in any case', async t => {
   for (const name of [
     'host', 'Content-Length', 'content-type', 'transfer-encoding', 'connection', 'upgrade', 'te', 'trailer', 'expect',
     'keep-alive', 'User-Agent', 'x-google-a', 'X-AppEngine-QueueName', 'x-cloudtasks-taskname', 'Fastify-Cloud-Tasks-Secret', 'x-google-'
-  ]) t.equal(reservedHeader(name), true, name)
+  ]) t.equal(headers.reservedHeader(name), true, name)
   for (const name of ['authorization', 'x-host', 'hosts', 'tea', 'x-mine', 'x-googlea', 'a-x-google-b', 'fastify-cloud-tasks', 'content-types']) {
-    t.equal(reservedHeader(name), false, name)
+    t.equal(headers.reservedHeader(name), false, name)
   }
 })
 

@@ -4,6 +4,7 @@ import Fastify from 'fastify'
 import t, { type Test } from 'tap'
 import cloudTasks, { defineTasks, type CloudTasksOptions, type TaskContext } from '../../lib/index.js'
 import { testTasks } from '../../lib/testing/index.js'
+import { refuseWhileClosing } from '../../lib/worker/answers.js'
 import { gate, start } from '../support/app.js'
 
 const tasks = defineTasks({ work: { payload: Type.Object({ n: Type.Integer() }) } })
@@ -190,5 +191,26 @@ t.test('a time limit is set on the routes only where the host has one, and is th
     } as CloudTasksOptions)
     await app.ready()
     t.strictSame(limits, [expected])
+  }
+})
+
+t.test('an attempt that a closing server rejects is logged where Cloud Tasks counts it', async t => {
+  for (const embedded of [false, true]) {
+    const lines: unknown[] = []
+    const sent: unknown[] = []
+    const reply = {
+      code (status: number) { sent.push(status); return reply },
+      header (name: string, value: string) { sent.push([name, value]); return reply },
+      send (body: unknown) { sent.push(body); return reply }
+    }
+    const request = { log: { warn (fields: unknown) { lines.push(fields) } } }
+    t.equal(refuseWhileClosing({ config: { embedded } } as never, { name: 'work' } as never, request as never, reply as never), reply)
+    t.strictSame(lines, embedded ? [] : [{ task: 'work' }])
+    t.strictSame(sent, [
+      503,
+      ['fastify-cloud-tasks-result', 'closing'],
+      ['retry-after', '1'],
+      { statusCode: 503, result: 'closing', code: 'FST_TASKS_CLOSING' }
+    ])
   }
 })

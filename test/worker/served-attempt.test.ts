@@ -200,7 +200,8 @@ t.test('an asynchronous validation', async t => {
     while (responses.length === 0) await clock.advance(0)
     await closed
     const response = responses[0]!
-    t.strictSame([response.statusCode, response.json().code], [503, 'FST_TASKS_CLOSING'])
+    t.strictSame([response.statusCode, response.json()], [503, { statusCode: 503, result: 'closing', code: 'FST_TASKS_CLOSING' }])
+    t.strictSame([response.headers['fastify-cloud-tasks-result'], response.headers['retry-after']], ['closing', '1'])
     t.equal(attempts.ends.length, 0)
   })
 })

@@ -10,8 +10,20 @@ import { folder } from '../../support/folder.js'
 
 const tasks = defineTasks({ work: { payload: Type.Object({}) } })
 
+/** Far more than a boot takes, so that it is never reached: see `skipWaits`. */
+const pluginTimeout = 120_000
+
+/** Lets the waits for an opening, which are shares of `pluginTimeout`, end at once. */
+function skipWaits (t: Test) {
+  const { setTimeout } = systemClock
+  t.intercept(systemClock, 'setTimeout', {
+    value: (callback: () => void, ms: number) => setTimeout(callback, [pluginTimeout / 4, pluginTimeout / 2].includes(ms) ? 0 : ms)
+  })
+}
+
 /** Has every store wait for `opened` before it loads, or while it does. */
 function slowStores (t: Test) {
+  skipWaits(t)
   const { open, opened } = gate()
   const load = LmdbStore.prototype.load
   let begun = (): void => {}
@@ -41,7 +53,7 @@ t.test('a directory that takes longer than pluginTimeout opens in the background
       }
     },
     () => {},
-    { pluginTimeout: 250 }
+    { pluginTimeout }
   )
   await app.ready()
   t.equal(log.filter(line => line.msg.includes('still opening')).length, 1)
@@ -56,6 +68,7 @@ t.test('a directory that takes longer than pluginTimeout opens in the background
 })
 
 t.test('an error while opening in the background is logged as fatal, and all tasks are rejected', async t => {
+  skipWaits(t)
   const { open, opened } = gate()
   t.intercept(LmdbStore.prototype, 'load', {
     value: async () => {
@@ -63,7 +76,7 @@ t.test('an error while opening in the background is logged as fatal, and all tas
       throw new StoreError('damaged', 'tasks.mdb is damaged')
     }
   })
-  const { app, log } = await create(t, { tasks, local: { directory: await folder(t) } }, () => {}, { pluginTimeout: 250 })
+  const { app, log } = await create(t, { tasks, local: { directory: await folder(t) } }, () => {}, { pluginTimeout })
   await app.ready()
   open()
   await t.rejects(app.enqueue('work' as never, {} as never), { code: 'FST_TASKS_SEND_FAILED', explanation: /tasks\.mdb is damaged/ })
@@ -85,7 +98,7 @@ t.test('a server that closes while its directory is being opened leaves it to th
   const directory = await folder(t)
   for (const when of ['before', 'while']) {
     const { open, loading } = slowStores(t)
-    const { app } = await create(t, { tasks, local: { directory } }, () => {}, { pluginTimeout: 250 })
+    const { app } = await create(t, { tasks, local: { directory } }, () => {}, { pluginTimeout })
     await app.ready()
     await loading
     if (when === 'while') open()

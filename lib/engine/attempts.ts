@@ -139,7 +139,7 @@ export class Attempts {
     let end: EndOfTask | undefined
     if (queue.owns(entry)) end = isSuccess(result) ? 'done' : this.#fail(queue, entry, start, result, now)
     if (!observers.none) {
-      const retryAt = end === undefined && entry.position !== -1 ? entry.dueAt : undefined
+      const retryAt = entry.position === -1 ? undefined : entry.dueAt
       observers.notify('attempted', {
         attempt,
         result,

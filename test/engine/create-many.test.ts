@@ -20,7 +20,7 @@ t.test('many tasks are stored by one write, and returned and dispatched in their
 })
 
 t.test('an invalid task among many does not affect the others', async t => {
-  const { engine, clock } = await startEngine({ started: false })
+  const { engine, clock, store } = await startEngine({ store: new FragileStore(), started: false })
   await engine.createTask(queue, { name: name('there'), httpRequest })
   const results = await engine.createTasks(queue, [
     { httpRequest },
@@ -38,7 +38,10 @@ t.test('an invalid task among many does not affect the others', async t => {
     'stored'
   ])
   t.equal(engine.counts(queue).waiting, 4)
-  t.same(await engine.createTasks(queue, []), [])
+  store.calls.length = 0
+  t.strictSame(await engine.createTasks(queue, []), [])
+  t.hasStrict(await engine.createTasks(queue, [{}]), [{ status: 'rejected', reason: { code: 'INVALID_ARGUMENT' } }])
+  t.strictSame(store.calls, [], 'nothing is written for them')
   await t.rejects(engine.createTasks(`${queue}-none`, [{ httpRequest }]), { code: 'NOT_FOUND' })
 })
 

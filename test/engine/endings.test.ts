@@ -1,6 +1,8 @@
 import t from 'tap'
 import { MemoryStore } from '../../lib/store/memory-store.js'
 import { ManualClock } from '../../lib/clock/manual-clock.js'
+import { Retention } from '../../lib/engine/expiry.js'
+import { TaskEntry } from '../../lib/engine/memory/task-queue.js'
 import { FragileStore, httpRequest, queue, startEngine } from '../support/engine-harness.js'
 
 const day = 24 * 3600 * 1000
@@ -112,6 +114,21 @@ t.test('tasks that have outlived their retention', async t => {
     await engine.close()
     t.equal(reports.length, 1)
     t.equal(clock.pending, 0)
+  })
+
+  t.test('are looked up without effect while the store cannot read them, and dropped once it can', async t => {
+    const { engine, clock, store, errors, reports } = await aged()
+    await engine.pauseQueue(queue)
+    const { name } = await engine.createTask(queue, named('a'))
+    clock.pass(31 * day)
+    store.getTask = () => { throw new Error('bad record') }
+    t.throws(() => engine.getTask(name), { code: 'NOT_FOUND' })
+    t.strictSame([expired, engine.backlog(queue).tasks], [[], 1])
+    store.getTask = MemoryStore.prototype.getTask
+    t.throws(() => engine.getTask(name), { code: 'NOT_FOUND' })
+    await clock.advance(1000)
+    t.strictSame([expired, errors.length, reports.length, engine.backlog(queue).tasks], [[['a', 0]], 1, 1, 0])
+    await engine.close()
   })
 
   t.test('are reported at the latest when the engine stops', async t => {
@@ -266,4 +283,52 @@ t.test('tasks that have outlived their retention', async t => {
     await next.last().answer(200)
     await next.engine.close()
   })
+})
+
+t.test('a retry that would be due after the retention is due at its end', async t => {
+  const { engine, clock, last } = await startEngine()
+  await engine.updateQueue(queue, { retryConfig: { minBackoffSeconds: 40 * 86_400, maxBackoffSeconds: 40 * 86_400 } })
+  const { createdAt } = await engine.createTask(queue, named('a'))
+  clock.pass(1000)
+  await last().answer(500)
+  t.equal(engine.firstDueAt(queue), createdAt + 31 * day)
+  t.strictSame(engine.backlog(queue), { tasks: 1, firstDueAt: createdAt + 31 * day })
+  await engine.close()
+})
+
+t.test('a wall clock is trusted up to ten days ahead of the last time that was, and what is overdue is reported once', async t => {
+  const createdAt = Date.parse('2029-01-01T00:00:00Z')
+  const old = new TaskEntry({ name: `${queue}/tasks/old`, scheduleAt: createdAt, createdAt })
+  const recent = new TaskEntry({ name: `${queue}/tasks/recent`, scheduleAt: createdAt, createdAt: createdAt + 10_000 * day })
+  for (const [lastKnown, passed, jump, trusted] of [
+    [0, 0, 10 * day, true], [0, 0, 10 * day + 1, false], [0, 5 * day, 10 * day, true], [0, 5 * day, 10 * day + 1, false],
+    [-10 * day, 0, 0, true], [-10 * day - 1, 0, 0, false], [-10 * day - 1, 1000, 0, false], [day, 0, -100 * day, true],
+    [undefined, 0, 0, true]
+  ] as const) {
+    const clock = new ManualClock()
+    const doubts: string[] = []
+    const retention = new Retention(clock, error => { doubts.push(error.message) })
+    const begin = clock.now()
+    clock.pass(day)
+    const lastKnownAt = lastKnown === undefined ? undefined : clock.now() + lastKnown
+    const isTrusted = lastKnownAt === undefined || lastKnownAt + 10 * day >= clock.now()
+    t.equal(retention.begin(lastKnownAt), isTrusted ? begin + day : lastKnownAt)
+    clock.pass(passed)
+    clock.set(clock.now() + jump)
+    const row = `${lastKnown} ${passed} ${jump}`
+    for (let time = 0; time < 2; time++) t.equal(retention.hasExpired(old, clock.now()), trusted, row)
+    t.equal(retention.hasExpired(recent, clock.now()), false)
+    t.equal(doubts.length, trusted ? 0 : 1, row)
+  }
+})
+
+t.test('a task is past its retention 31 days after the second in which it was created', async t => {
+  const clock = new ManualClock()
+  const retention = new Retention(clock, () => {})
+  const createdAt = clock.now() - 31 * day
+  const entry = new TaskEntry({ name: `${queue}/tasks/a`, scheduleAt: createdAt + 40 * day, createdAt: createdAt + 999 })
+  t.strictSame([entry.expiresAt, entry.dueAt], [clock.now(), clock.now()])
+  t.equal(retention.hasExpired(entry, clock.now()), true)
+  t.equal(retention.hasExpired(new TaskEntry({ name: 'x', scheduleAt: 0, createdAt: createdAt + 1000 }), clock.now()), false)
+  t.equal(new TaskEntry({ name: 'x', scheduleAt: 5, createdAt }).dueAt, 5)
 })

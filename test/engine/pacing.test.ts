@@ -236,3 +236,36 @@ t.test('handlers that take long keep a turn short: after 5 ms no more attempt st
   t.equal(dispatched, 10)
   await engine.close()
 })
+
+t.test('a timer is replaced only by one that fires at least a millisecond earlier', async t => {
+  let timers = 0
+  class CountingClock extends ManualClock {
+    override setTimeout (callback: () => void, ms: number): unknown {
+      timers++
+      return super.setTimeout(callback, ms)
+    }
+  }
+  const { engine, clock, attempts } = await startEngine({ clock: new CountingClock() })
+  const now = clock.now()
+  for (const [ms, count] of [[20_000, 1], [20_000, 1], [19_999, 2], [30_000, 2]] as const) {
+    await engine.createTask(queue, { httpRequest, scheduleAt: now + ms })
+    t.equal(timers, count, String(ms))
+  }
+  await clock.advance(19_998)
+  t.equal(attempts.length, 0)
+  await clock.advance(1)
+  t.equal(attempts.length, 1)
+  await engine.purgeQueue(queue)
+  for (const attempt of attempts) await attempt.answer(200)
+  await engine.close()
+})
+
+t.test('a queue that is deleted while the engine is stopped leaves no timer after the next start', async t => {
+  const { engine, clock } = await startEngine()
+  await engine.createTask(queue, { httpRequest, scheduleAt: clock.now() + 1000 })
+  await engine.stop()
+  await engine.deleteQueue(queue)
+  engine.start()
+  t.equal(clock.pending, 0)
+  await engine.close()
+})

@@ -1,5 +1,7 @@
 import t from 'tap'
 import type { NewQueueSettings, QueueSettings } from '../../lib/cloud-tasks/task.js'
+import { withStoredDefaults } from '../../lib/cloud-tasks/new-task.js'
+import { MAX_TASK_BYTES, storedSize } from '../../lib/cloud-tasks/size.js'
 import { pageSize } from '../../lib/engine/memory/task-pages.js'
 import { FragileStore, httpRequest, parent, queue, startEngine } from '../support/engine-harness.js'
 
@@ -24,7 +26,7 @@ t.test('queues reject what production rejects, with its messages', async t => {
   t.throws(() => engine.getQueue(missing), notFound)
   t.throws(() => engine.listTasks(missing), notFound)
   await t.rejects(engine.deleteQueue(missing), { code: 'NOT_FOUND', message: 'Requested entity was not found.' })
-  await t.rejects(engine.createTask('q', { httpRequest }), { code: 'INVALID_ARGUMENT', message: named })
+  await t.rejects(engine.createTask('q', {}), { code: 'INVALID_ARGUMENT', message: named })
   await t.rejects(engine.createTask(queue, {}), { code: 'INVALID_ARGUMENT' })
   await t.rejects(engine.createTask(queue, { httpRequest: { ...httpRequest, body: Buffer.alloc(2 ** 20) } }), {
     code: 'INVALID_ARGUMENT',
@@ -125,7 +127,7 @@ t.test('tasks are listed page by page, each once, while others come and go', asy
 t.test('a filtered list of queues has full pages, and its token leads to the next queue that matches', async t => {
   const { engine } = await startEngine()
   for (const id of ['a1', 'b2', 'c1', 'd1', 'e2']) await engine.createQueue(`${parent}/queues/${id}`)
-  await engine.createQueue(`${parent}s/queues/f1`)
+  for (const place of ['s', '-a']) await engine.createQueue(`${parent}${place}/queues/f1`)
   const matches = ({ name }: { name: string }): boolean => name.endsWith('1')
   const ids = (page: { queues: ReadonlyArray<{ name: string }> }): string[] => page.queues.map(queue => queue.name.slice(-2))
   const first = engine.listQueues(parent, { pageSize: 2, matches })
@@ -134,7 +136,7 @@ t.test('a filtered list of queues has full pages, and its token leads to the nex
   t.strictSame([ids(second), second.nextPageToken], [['d1'], undefined])
   t.strictSame(ids(engine.listQueues(parent, { pageSize: 3, matches })), ['a1', 'c1', 'd1'])
   t.equal(engine.listQueues(parent, { pageSize: 3, matches }).nextPageToken, undefined, 'no token without a further match')
-  t.strictSame(engine.locations(), [parent, `${parent}s`])
+  t.strictSame(engine.locations(), [parent, `${parent}-a`, `${parent}s`])
   await engine.close()
 })
 
@@ -192,4 +194,53 @@ t.test('a function of the current settings changes them, and a missing queue has
   }
   t.strictSame(seen, [500, undefined, 7])
   await engine.close()
+})
+
+t.test('a task of the maximum size is stored, one that is a byte larger is not', async t => {
+  const { engine, clock } = await startEngine({ started: false })
+  const sized = (length: number) => ({ ...named('a'), httpRequest: { ...httpRequest, body: Buffer.alloc(length) } })
+  const largest = 1_000_000 + MAX_TASK_BYTES - storedSize(withStoredDefaults(queue, sized(1_000_000), clock.now()))
+  await t.rejects(engine.createTask(queue, sized(largest + 1)), { code: 'INVALID_ARGUMENT', message: 'Task size too large' })
+  t.equal(storedSize(await engine.createTask(queue, sized(largest))), MAX_TASK_BYTES)
+  await engine.close()
+})
+
+t.test('what an engine knows of its queues and tasks without reading its store', async t => {
+  const { engine, clock } = await startEngine({ started: false })
+  const empty = `${parent}/queues/empty`
+  await engine.createQueue(empty)
+  const scheduleAt = clock.now() + 1000
+  await engine.createTask(queue, { ...named('later'), scheduleAt })
+  await engine.createTask(queue, { ...named('sooner'), scheduleAt: scheduleAt - 500 })
+  t.strictSame(engine.queues().map(({ name }) => name), [queue, empty])
+  t.strictSame([engine.findQueue(queue)?.name, engine.findQueue(`${parent}/queues/none`)], [queue, undefined])
+  t.equal(engine.findTask(empty, () => true), undefined)
+  t.equal(engine.findTask(queue, name => name.endsWith('later')), `${queue}/tasks/later`)
+  t.equal(engine.findTask(queue, name => name.endsWith('none')), undefined)
+  t.strictSame([engine.firstDueAt(queue), engine.firstDueAt(empty)], [scheduleAt - 500, undefined])
+  t.strictSame(engine.backlog(queue), { tasks: 2, firstDueAt: scheduleAt - 500 })
+  t.strictSame(engine.backlog(empty), { tasks: 0, firstDueAt: undefined })
+  await engine.pauseQueue(empty)
+  t.strictSame([engine.state(queue), engine.state(empty)], ['RUNNING', 'PAUSED'])
+  t.equal(engine.clock, clock)
+  await engine.close()
+  t.strictSame([engine.state(empty), engine.firstDueAt(queue)], ['PAUSED', scheduleAt - 500])
+  t.strictSame(engine.counts(queue), { waiting: 2, running: 0 })
+})
+
+t.test('closing waits for a change of a queue that is being stored', async t => {
+  const store = new FragileStore()
+  const { engine, clock } = await startEngine({ store })
+  let open = (): void => {}
+  store.gate = new Promise(resolve => { open = resolve })
+  store.calls.length = 0
+  const { close } = store
+  store.close = async () => { store.calls.push('close'); await close.call(store) }
+  const paused = engine.pauseQueue(queue)
+  const closing = engine.close()
+  await clock.settle()
+  t.strictSame(store.calls, [])
+  open()
+  await Promise.all([paused, closing])
+  t.strictSame(store.calls, ['putQueue', 'close'])
 })

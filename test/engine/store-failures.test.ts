@@ -75,48 +75,6 @@ t.test('a change that the store rejects has no effect', async t => {
   await engine.close()
 })
 
-t.test('a task that the store has lost is reported, not dispatched', async t => {
-  const { engine, clock, store, errors, attempts, last } = await startEngine()
-  const { name } = await engine.createTask(queue, { ...named('lost'), scheduleAt: clock.now() + 1000 })
-  await store.removeTask(name)
-  await clock.advance(1000)
-  t.equal(attempts.length, 0)
-  t.match(errors, [{ message: /has lost task/ }])
-  t.strictSame(engine.counts(queue), { waiting: 0, running: 0 })
-
-  const unreadable = await engine.createTask(queue, { ...named('unreadable'), scheduleAt: clock.now() + 1000 })
-  store.getTask = () => { throw new Error('bad record') }
-  await clock.advance(1000)
-  t.match(errors[1], { message: 'bad record' })
-  store.getTask = MemoryStore.prototype.getTask
-  await clock.advance(1000)
-  t.equal(last().task.name, unreadable.name, 'tried again after a second')
-  await last().answer(200)
-  await engine.close()
-})
-
-t.test('a task whose record is damaged is tried again after a minute, and other tasks go on', async t => {
-  const { engine, clock, store, attempts, errors } = await startEngine({ started: false })
-  const { name } = await engine.createTask(queue, named('damaged'))
-  await engine.createTask(queue, named('good'))
-  store.getTask = task => {
-    if (task === name) throw Object.assign(new Error('bad checksum'), { problem: 'damaged' })
-    return MemoryStore.prototype.getTask.call(store, task)
-  }
-  engine.start()
-  t.strictSame(attempts.map(({ task }) => task.name), [`${queue}/tasks/good`])
-  await t.rejects(engine.runTask(name), { code: 'NOT_FOUND' })
-  t.strictSame(errors.map(error => (error as Error).message), ['bad checksum'])
-  t.strictSame(engine.counts(queue), { waiting: 1, running: 1 })
-  store.getTask = MemoryStore.prototype.getTask
-  await clock.advance(59_999)
-  t.equal(attempts.length, 1)
-  await clock.advance(1)
-  t.equal(attempts[1]?.task.name, name)
-  for (const attempt of attempts) await attempt.answer(200)
-  await engine.close()
-})
-
 t.test('an engine that is opened on the store of another continues where that one stopped', async t => {
   const store = new MemoryStore()
   const clock = new ManualClock()
@@ -338,4 +296,18 @@ t.test('errors of the store are counted by their problem, and damaged records by
   engine.start()
   t.strictSame(reported, [['damaged a', 'a'], ['damaged b', 'b'], ['full c', 'c']], 'the error of d is of the same kind')
   await engine.close()
+})
+
+t.test("a failed removal of a deleted queue's task is retried", async t => {
+  const { engine, clock, store, last } = await startEngine({ store: new FragileStore() })
+  await engine.createTask(queue, named('done'))
+  store.broken.add('removeTask')
+  await last().answer(200)
+  store.broken.clear()
+  await engine.deleteQueue(queue)
+  store.calls.length = 0
+  await clock.advance(5000)
+  t.strictSame(store.calls, ['removeTask'])
+  await engine.close()
+  t.equal(clock.pending, 0)
 })

@@ -1,6 +1,6 @@
 import type { AsyncResource } from 'node:async_hooks'
 import type { FastifyInstance } from 'fastify'
-import { systemClock, type Clock } from '../clock/clock.js'
+import type { Clock } from '../clock/clock.js'
 import { DEFAULT_DISPATCH_DEADLINE_MS, DEFAULT_QUEUE_SETTINGS } from '../cloud-tasks/limits.js'
 import { dispatchHeaders } from '../cloud-tasks/headers.js'
 import { shortId } from '../cloud-tasks/names.js'
@@ -19,8 +19,8 @@ import type { OneTimeSecrets } from '../delivery/one-time-secrets.js'
 import { routePath } from '../delivery/path.js'
 import { Delivery, pathOf } from './local/delivery.js'
 import { countsOf, pendingPage, setQueueState, type Inspected } from './local-inspection.js'
+import { Opening } from './local/opening.js'
 import { queueHint, storeUnavailable } from './local/problems.js'
-import { progressLogger } from './local/progress.js'
 import { newTask } from './new-task.js'
 import type {
   Deleted, Failure, Found, Inspection, Listed, OutgoingTask, Sent, TaskContent, TaskReading, Transport
@@ -53,21 +53,20 @@ export class LocalTransport implements Transport {
   readonly #queueIds: Set<string>
   readonly #createsQueues: boolean
   #engine!: Engine
-  #opening!: Promise<void>
-  #isOpen = false
+  readonly #opening: Opening
   #refusing = false
   #closing = false
   readonly retrySettings = undefined
   readonly inspection: Inspection
 
   constructor ({ app, config, clock, scope, secrets, onExpired, queueIds, createsQueues = false }: LocalTransportOptions) {
-    const isReady = (): boolean => this.#isOpen
+    const isReady = (): boolean => this.#opening.isOpen
     this.inspection = {
       get ready () { return isReady() },
       counts: () => this.#counts(),
       page: (queue, page) => pendingPage(this.#inspected(), queue, page),
       setState: async (queue, state) => {
-        if (!this.#isOpen) await this.#opening
+        if (!this.#opening.isOpen) await this.#opening.result
         await setQueueState(this.#inspected(), queue, state)
       }
     }
@@ -81,6 +80,7 @@ export class LocalTransport implements Transport {
     this.#queueIds = new Set([config.queue, ...config.queues.keys(), ...queueIds])
     if (config.deadLetterQueue !== undefined) this.#queueIds.add(config.deadLetterQueue)
     this.#createsQueues = createsQueues
+    this.#opening = new Opening({ app, config, queueIds: this.#queueIds, queueName: id => this.queueName(id) })
   }
 
   async open (): Promise<void> {
@@ -95,38 +95,17 @@ export class LocalTransport implements Transport {
       reportExpired: report => { this.#reportExpired(report) },
       onError: (err, { count }) => { this.#app.log.error({ err, ...(count === undefined ? {} : { count }) }, 'embedded queue error') }
     })
-    this.#opening = this.#openEngine()
-    this.#opening.catch(() => {}) // Reported by `opened`.
-    await this.#wait(1 / 4)
+    await this.#opening.begin(this.#engine)
   }
 
   /** @throws FST_TASKS_STORE_UNAVAILABLE */
   async opened (): Promise<void> {
-    if (await this.#wait(1 / 2)) return
-    const { log } = this.#app
-    log.warn({ directory: this.#config.directory }, 'the embedded queue is still opening; the server starts, and tasks wait')
-    this.#opening.catch(err => {
-      if (!this.#closing) log.fatal({ err }, 'the embedded queue failed to open; all tasks are rejected')
-    })
-  }
-
-  /**
-   * Waits until it is open, but at most for that share of Fastify's `pluginTimeout`. Resolves with whether it is open.
-   * @throws FST_TASKS_STORE_UNAVAILABLE
-   */
-  async #wait (share: number): Promise<boolean> {
-    let timer: unknown
-    const { pluginTimeout } = this.#app.initialConfig
-    // The system's clock, because Fastify uses it for its timeout.
-    const late = new Promise<void>(resolve => { if (pluginTimeout) timer = systemClock.setTimeout(resolve, pluginTimeout * share) })
-    await Promise.race([this.#opening, late])
-    systemClock.clearTimeout(timer)
-    return this.#isOpen
+    await this.#opening.finish(() => this.#closing)
   }
 
   /** Undefined when it is open; rejects if it failed to open. */
   get opening (): Promise<void> | undefined {
-    return this.#isOpen ? undefined : this.#opening
+    return this.#opening.isOpen ? undefined : this.#opening.result
   }
 
   /** Available from `open` on. */
@@ -139,8 +118,8 @@ export class LocalTransport implements Transport {
   }
 
   start (): void {
-    if (this.#isOpen) this.#engine.start()
-    else this.#opening.then(() => { if (!this.#closing) this.#engine.start() }, () => {}) // Reported by `opened`.
+    if (this.#opening.isOpen) this.#engine.start()
+    else this.#opening.result.then(() => { if (!this.#closing) this.#engine.start() }, () => {}) // Reported by `opened`.
   }
 
   warmUp (): void {}
@@ -165,7 +144,7 @@ export class LocalTransport implements Transport {
 
   async readTask (queue: string, id: string): Promise<TaskReading> {
     try {
-      if (!this.#isOpen) await this.#opening
+      if (!this.#opening.isOpen) await this.#opening.result
       return { outcome: 'read', task: this.#engine.getTask(`${this.queueName(queue)}/tasks/${id}`) }
     } catch (error) {
       // No other process has tasks of these queues, so a missing one was deleted.
@@ -175,7 +154,7 @@ export class LocalTransport implements Transport {
 
   async listTasks (queue: string, pageSize: number, pageToken?: string): Promise<Listed> {
     try {
-      if (!this.#isOpen) await this.#opening
+      if (!this.#opening.isOpen) await this.#opening.result
       const page = { pageSize, ...(pageToken === undefined ? {} : { pageToken }) }
       const { tasks, nextPageToken } = this.#engine.listTasks(this.queueName(queue), page)
       return { outcome: 'listed', tasks: tasks.map(task => ({ id: shortId(task.name), ...task })), nextPageToken }
@@ -185,14 +164,14 @@ export class LocalTransport implements Transport {
   }
 
   async findTask (queue: string, suffixes: readonly string[]): Promise<Found> {
-    if (!this.#queueIds.has(queue) || !this.#isOpen) return { outcome: 'notFound' }
+    if (!this.#queueIds.has(queue) || !this.#opening.isOpen) return { outcome: 'notFound' }
     const name = this.#engine.findTask(this.queueName(queue), name => suffixes.some(suffix => name.endsWith(suffix)))
     return name === undefined ? { outcome: 'notFound' } : { outcome: 'found', id: shortId(name) }
   }
 
   async deleteTask (queue: string, id: string): Promise<Deleted> {
     try {
-      if (!this.#isOpen) await this.#opening
+      if (!this.#opening.isOpen) await this.#opening.result
       await this.#engine.deleteTask(`${this.queueName(queue)}/tasks/${id}`)
       return { outcome: 'deleted' }
     } catch (error) {
@@ -207,14 +186,14 @@ export class LocalTransport implements Transport {
     this.#delivery.close()
     // From now on, a task in memory would never run; one in a directory runs on the next start.
     this.#refusing = this.#config.directory === undefined
-    if (this.#isOpen) await this.#engine.stop()
+    if (this.#opening.isOpen) await this.#engine.stop()
     else await this.#engine.close()
   }
 
   async close (): Promise<void> {
     this.#refusing = true
     let waiting = 0
-    if (this.#isOpen) for (const { waiting: more } of Object.values(this.#counts())) waiting += more
+    if (this.#opening.isOpen) for (const { waiting: more } of Object.values(this.#counts())) waiting += more
     if (waiting > 0 && this.#config.directory === undefined) {
       this.#app.log.warn({ waiting }, 'tasks were still waiting in the embedded queue and are lost, because it is in memory')
     }
@@ -251,7 +230,7 @@ export class LocalTransport implements Transport {
 
   /** Whether tasks can be stored there without a further look, as almost always. */
   #isReady (queue: string): boolean {
-    return this.#isOpen && !this.#refusing && this.#queueIds.has(queue)
+    return this.#opening.isOpen && !this.#refusing && this.#queueIds.has(queue)
   }
 
   /** Resolves with why the queue accepts no task, once it could. */
@@ -259,7 +238,7 @@ export class LocalTransport implements Transport {
     if (this.#refusing) return { outcome: 'closing' }
     // A directory can contain queues that are no longer in the options.
     if (!this.#queueIds.has(queue) && !this.#createsQueues) return this.#failure(queue, statusErrors.queueNotFound())
-    if (!this.#isOpen) await this.#opening
+    if (!this.#opening.isOpen) await this.#opening.result
     if (!this.#queueIds.has(queue)) await this.#createQueue(queue)
     return undefined
   }
@@ -286,37 +265,9 @@ export class LocalTransport implements Transport {
     return newTask(this.queueName(queue), target, routePath(this.#app, prefix, task.path), task)
   }
 
-  async #openEngine (): Promise<void> {
-    const { deadLetterQueue, directory, queues } = this.#config
-    const logProgress = progressLogger(this.#app, directory)
-    try {
-      await this.#engine.open(logProgress)
-      const settings = [...this.#queueIds].map(id => {
-        return [this.queueName(id), id === deadLetterQueue ? LETTER_SETTINGS : queues.get(id) ?? DEFAULT_QUEUE_SETTINGS] as const
-      })
-      await this.#engine.updateQueues(new Map(settings))
-      if (deadLetterQueue !== undefined) await this.#engine.pauseQueue(this.queueName(deadLetterQueue))
-      this.#isOpen = true
-    } catch (error) {
-      await this.#engine.close()
-      throw storeUnavailable(error) ?? error
-    }
-    this.#warnAboutPaused()
-  }
-
-  /** Logged because a pause survives restarts, and nothing else shows why tasks are waiting. */
-  #warnAboutPaused (): void {
-    for (const [queue, { state, waiting }] of Object.entries(this.#counts())) {
-      if (state === 'RUNNING' || queue === this.#config.deadLetterQueue) continue
-      this.#app.log.warn({ queue, waiting },
-        `queue '${queue}' is paused since an earlier run, and ${waiting} tasks wait in it; to run them, call ` +
-        `app.tasks.resumeQueue('${queue}'), use the console, or stop the server and run 'fastify-cloud-tasks queues resume ${queue}'`)
-    }
-  }
-
   /** Counts of all queues, including those that are only in the directory. */
   #counts (): ReturnType<Inspection['counts']> {
-    if (!this.#isOpen) throw new FST_TASKS_STORE_UNAVAILABLE('it is still being opened; wait until the app is ready')
+    if (!this.#opening.isOpen) throw new FST_TASKS_STORE_UNAVAILABLE('it is still being opened; wait until the app is ready')
     const ids = new Set(this.#queueIds)
     if (!this.#refusing) for (const { name } of this.#engine.queues()) if (name.startsWith(`${this.#parent}/`)) ids.add(shortId(name))
     return countsOf(this.#inspected(), ids)
@@ -330,7 +281,8 @@ export class LocalTransport implements Transport {
   async deliverOnce (queue: string, outgoing: OutgoingTask, number: number): Promise<Answer | 'undelivered'> {
     const now = this.#clock.now()
     const stored = withStoredDefaults(this.queueName(queue), this.#newTask(queue, outgoing), now)
-    const task = { ...stored, dispatchCount: number, responseCount: number - 1, ...(number > 1 ? { previousResponse: 500 } : {}) }
+    // A later attempt has the headers of a retry after a handler's error.
+    const task = { ...stored, dispatchCount: number, previousResponse: 500 }
     const deadlineMs = task.dispatchDeadlineMs ?? DEFAULT_DISPATCH_DEADLINE_MS
     const attempt = { task, queue, headers: dispatchHeaders(task), deadlineMs, deadlineAt: now + deadlineMs }
     return await this.#scope.runInAsyncScope(() => this.#delivery.deliver(attempt))
@@ -359,6 +311,3 @@ export class LocalTransport implements Transport {
 function created ({ name, scheduleAt }: Task): Sent {
   return { outcome: 'created', id: shortId(name), scheduleAt }
 }
-
-/** A dead letter that is run in place must survive failures. */
-const LETTER_SETTINGS = { ...DEFAULT_QUEUE_SETTINGS, retryConfig: { ...DEFAULT_QUEUE_SETTINGS.retryConfig, maxAttempts: -1 } }

@@ -97,7 +97,7 @@ t.test('tasks that have outlived their retention', async t => {
     return { ...set, reports }
   }
 
-  t.test('are reported once a second, with their number and the names of the first, and each is passed on once', async t => {
+  t.test('are reported once a second, with their number and the names of the first, and passed on once each', async t => {
     const { engine, clock, attempts, reports } = await aged()
     await engine.pauseQueue(queue)
     for (let task = 0; task < 25; task++) await engine.createTask(queue, named(`t${task}`))
@@ -296,7 +296,7 @@ t.test('a retry that would be due after the retention is due at its end', async 
   await engine.close()
 })
 
-t.test('a wall clock is trusted up to ten days ahead of the last time that was, and what is overdue is reported once', async t => {
+t.test('a wall clock is trusted up to ten days ahead of the last trusted time, and doubts are reported once', async t => {
   const createdAt = Date.parse('2029-01-01T00:00:00Z')
   const old = new TaskEntry({ name: `${queue}/tasks/old`, scheduleAt: createdAt, createdAt })
   const recent = new TaskEntry({ name: `${queue}/tasks/recent`, scheduleAt: createdAt, createdAt: createdAt + 10_000 * day })

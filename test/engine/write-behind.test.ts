@@ -103,7 +103,7 @@ t.test('a failed write of a task that is stored by now is not retried', async t 
   t.strictSame([store.calls, clock.pending], [[], 0])
 })
 
-t.test('a failed write of a task whose attempt runs is retried after it, even if that attempt was not delivered', async t => {
+t.test('a failed write of a task whose attempt runs is retried after it, even if it was not delivered', async t => {
   const running = entry('a')
   const { name } = running
   running.unstored = { name, scheduleAt: 0, createdAt: 0, dispatchCount: 1, responseCount: 1, executionCount: 1 }

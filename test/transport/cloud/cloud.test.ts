@@ -214,7 +214,7 @@ t.test('deleteTask succeeds where an earlier try may have deleted the task', asy
   t.ok((await transport.deleteTask('default', 'x') as { problem: string }).problem.includes('roles/cloudtasks.taskDeleter'))
 })
 
-t.test('a failure names the project of the credentials where the options have none, and the account of the target', async t => {
+t.test('a failure names the account of the target, and the project of the credentials if there is no other', async t => {
   const missing = await startTransport(t, { createTask: [GONE] }, { project: undefined }).transport.createTask('default', outgoing)
   t.hasStrict(missing, { outcome: 'queueNotFound', cause: GONE })
   t.ok((missing as { hint: string }).hint.includes('--project=of-the-credentials'))

@@ -218,7 +218,7 @@ t.test('a dead-letter queue that exists is not changed, and its faults are logge
   }
 })
 
-t.test('the check needs a dead-letter queue, logs what prevents it, and ends silently when the server closes', async t => {
+t.test('the check needs a dead-letter queue, logs what prevents it, and ends silently if the server closes', async t => {
   t.strictSame(await check(t, [], { deadLetterQueue: undefined }), { lines: [], calls: [] })
   const denied = await check(t, [DENIED])
   t.equal((denied.lines[0]!.fields['err'] as Error).cause, DENIED)

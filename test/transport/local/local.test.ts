@@ -270,6 +270,7 @@ t.test('an opening that fails in time rejects, and one that fails later is logge
     const stopped = closing ? transport.stop() : undefined
     loaded.open()
     t.hasStrict(await transport.createTask('default', outgoing), { outcome: closing ? 'closing' : 'failed' })
+    t.hasStrict(await transport.createTasks('default', [outgoing, outgoing]), Array(2).fill({ outcome: closing ? 'closing' : 'failed' }))
     t.hasStrict(await transport.readTask('default', 'x'), { outcome: 'failed', problem: 'The embedded queue cannot use its store: it is damaged' })
     await stopped
     t.strictSame(log.map(({ level }) => level), closing ? [40] : [40, 60])
@@ -307,8 +308,11 @@ t.test('a server that closes as soon as its queue is open starts no attempt', as
   t.equal(attempts, 0)
 })
 
-t.test('a queue paused by an earlier run is logged, except the dead-letter queue', async t => {
+t.test('a queue paused by an earlier run is logged, unless it is for dead letters or of another location', async t => {
   const options = { local: { directory: await folder(t) }, queues: { a: {}, b: {} }, deadLetterQueue: 'dead' }
+  const elsewhere = await start(t, { options: { ...options, location: 'us-central1-b' } })
+  await elsewhere.transport.inspection.setState('b', 'PAUSED')
+  await elsewhere.transport.close()
   const first = await start(t, { options })
   await first.transport.inspection.setState('a', 'PAUSED')
   await first.transport.createTask('a', outgoing)

@@ -311,3 +311,20 @@ t.test("a failed removal of a deleted queue's task is retried", async t => {
   await engine.close()
   t.equal(clock.pending, 0)
 })
+
+t.test('errors and expired tasks are warnings of the process, if they are not given to a callback', async t => {
+  const warnings: unknown[] = []
+  t.intercept(process, 'emitWarning', { value: (warning: unknown) => { warnings.push(warning) } })
+  const failure = new Error('no route')
+  const failures: unknown[] = [failure, 'text']
+  const { engine, clock } = await startEngine({ onError: undefined as never, dispatch: async () => { throw failures.shift() } })
+  const { name } = await engine.createTask(queue, named('a'))
+  await clock.advance(100)
+  t.strictSame([warnings.length, warnings[0] === failure, warnings[1] instanceof Error, (warnings[1] as Error).message], [2, true, true, 'text'])
+  await engine.pauseQueue(queue)
+  clock.pass(31 * day)
+  t.throws(() => engine.getTask(name), { code: 'NOT_FOUND' })
+  await engine.close()
+  t.equal(warnings.length, 3)
+  t.ok((warnings[2] as string).startsWith('1 tasks') && (warnings[2] as string).endsWith(name), String(warnings[2]))
+})

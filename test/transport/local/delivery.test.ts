@@ -159,6 +159,49 @@ t.test('a response that no task route gave is logged, and its secret is no longe
   }
 })
 
+t.test('an attempt has the method, path and body of its task, and is aborted at its deadline', async t => {
+  for (const [request, expected] of [
+    [{ httpRequest: { url: 'http://localhost/work?a=1', httpMethod: 'PUT', body: Buffer.from('{}') } }, ['PUT', '/work?a=1', '2']],
+    [{ httpRequest: { url: 'http://localhost/work' } }, ['POST', '/work', undefined]],
+    [{ appEngineHttpRequest: { relativeUri: '/work', httpMethod: 'GET' } }, ['GET', '/work', undefined]],
+    [{ appEngineHttpRequest: {} }, ['POST', '/', undefined]],
+    [{}, ['POST', '/', undefined]]
+  ] as const) {
+    const seen: unknown[] = []
+    const secrets = new OneTimeSecrets()
+    let secret = ''
+    const routing = ({ method, url, headers }: IncomingMessage) => {
+      seen.push([method, url, headers['content-length']])
+      secret = headers[SECRET_HEADER] as string
+    }
+    const delivery = new Delivery({ app: { server: {}, routing }, config: { queues: new Map() }, clock: systemClock, secrets } as never)
+    const attempt: { onDeadline?: () => void } = { task: { name: `${queue}/tasks/a`, ...request }, queue: 'q', headers: {} } as never
+    const delivered = delivery.deliver(attempt as never)
+    t.strictSame(seen, [expected])
+    attempt.onDeadline!()
+    await t.rejects(delivered, { code: 'ECONNRESET' })
+    t.equal(secrets.take(secret), false)
+  }
+})
+
+t.test('a response that no task route gave ends a task whose time for retries is over', async t => {
+  const levels: string[] = []
+  const log = (level: string) => () => { levels.push(level) }
+  const app = {
+    server: {},
+    log: { warn: log('warn'), error: log('error') },
+    routing: (_: IncomingMessage, response: ServerResponse) => { response.writeHead(404).end() }
+  }
+  const { retryConfig } = DEFAULT_QUEUE_SETTINGS
+  const queues = new Map([['q', { ...DEFAULT_QUEUE_SETTINGS, retryConfig: { ...retryConfig, maxAttempts: -1, maxRetrySeconds: 60 } }]])
+  const delivery = new Delivery({ app, config: { queues }, clock: systemClock, secrets: new OneTimeSecrets() } as never)
+  for (const ago of [0, 3_600_000]) {
+    const task = { name: `${queue}/tasks/a`, dispatchCount: 2, firstAttempt: { scheduleAt: 0, dispatchAt: systemClock.now() - ago } }
+    await delivery.deliver({ task, queue: 'q', headers: {} } as never)
+  }
+  t.strictSame(levels, ['warn', 'error'])
+})
+
 t.test('while the server closes, a response of 503 or of a closing route counts as undelivered', async t => {
   for (const [status, result, closing, undelivered] of [
     [503, undefined, true, true], [503, 'closing', true, true], [503, undefined, false, false], [503, 'retry', true, false],

@@ -4,8 +4,10 @@ import t, { type Test } from 'tap'
 import { systemClock } from '../../../lib/clock/clock.js'
 import { defineTasks } from '../../../lib/index.js'
 import { LmdbStore } from '../../../lib/store/lmdb/lmdb-store.js'
+import { MemoryStore } from '../../../lib/store/memory-store.js'
 import { StoreError } from '../../../lib/store/store-error.js'
 import { create, gate, start } from '../../support/app.js'
+import { createTransport, done, outgoing, startTransport } from '../../support/local-transport.js'
 import { folder } from '../../support/folder.js'
 
 const tasks = defineTasks({ work: { payload: Type.Object({}) } })
@@ -198,4 +200,113 @@ t.test('in memory, a queue can be paused as well', async t => {
   const { app } = await start(t, { tasks })
   await app.tasks.pauseQueue()
   t.equal(app.tasks.counts()['default']!.state, 'PAUSED')
+})
+
+t.test('an opening that takes long is awaited for a quarter, then for half of the plugin timeout', async t => {
+  const loaded = gate()
+  t.intercept(MemoryStore.prototype, 'load', { value: () => loaded.opened })
+  const waits: number[] = []
+  const cleared: unknown[] = []
+  t.intercept(systemClock, 'setTimeout', { value: (callback: () => void, ms: number) => { queueMicrotask(callback); return waits.push(ms) } })
+  t.intercept(systemClock, 'clearTimeout', { value: (timer: unknown) => { cleared.push(timer) } })
+  const { transport, log } = createTransport(t, { pluginTimeout: 8000 })
+  await transport.open()
+  t.strictSame([transport.inspection.ready, transport.opening instanceof Promise], [false, true])
+  await transport.opened()
+  t.strictSame(waits, [2000, 4000])
+  t.strictSame(cleared, [1, 2])
+  t.strictSame(log.map(({ level }) => level), [40])
+  t.throws(() => transport.inspection.counts(), { code: 'FST_TASKS_STORE_UNAVAILABLE' })
+  t.strictSame(await transport.findTask('default', ['x']), { outcome: 'notFound' })
+  loaded.open()
+})
+
+t.test('while it opens, calls wait, and tasks run once it is open', async t => {
+  const loaded = gate()
+  const { load } = MemoryStore.prototype
+  t.intercept(MemoryStore.prototype, 'load', { async value (this: MemoryStore) { await loaded.opened; return await load.call(this) } })
+  const answered = gate()
+  const { transport, clock } = createTransport(t, {
+    pluginTimeout: 4, route: (request, response) => { done(request, response); answered.open() }
+  })
+  await transport.open()
+  transport.start()
+  const calls = Promise.all([
+    transport.readTask('default', 'x'), transport.listTasks('default', 1), transport.deleteTask('default', 'x'),
+    transport.inspection.setState('default', 'RUNNING'), transport.createTask('default', outgoing),
+    transport.createTasks('default', [outgoing])
+  ])
+  loaded.open()
+  t.strictSame((await calls).flat().map(result => (result as { outcome?: string } | undefined)?.outcome), [
+    'gone', 'listed', 'notFound', undefined, 'created', 'created'
+  ])
+  t.strictSame([transport.inspection.ready, transport.opening], [true, undefined])
+  await clock.advance(0)
+  await answered.opened
+})
+
+t.test('an opening that fails in time rejects, and one that fails later is logged unless the server closes', async t => {
+  for (const closing of [false, true]) {
+    const loaded = gate()
+    t.intercept(MemoryStore.prototype, 'load', { value: async () => { await loaded.opened; throw new StoreError('damaged', 'it is damaged') } })
+    const { transport, log } = createTransport(t, { pluginTimeout: 4 })
+    await transport.open()
+    await transport.opened()
+    const stopped = closing ? transport.stop() : undefined
+    loaded.open()
+    t.hasStrict(await transport.createTask('default', outgoing), { outcome: closing ? 'closing' : 'failed' })
+    t.hasStrict(await transport.createTasks('default', [outgoing, outgoing]), Array(2).fill({ outcome: closing ? 'closing' : 'failed' }))
+    t.hasStrict(await transport.readTask('default', 'x'), { outcome: 'failed', problem: 'The embedded queue cannot use its store: it is damaged' })
+    await stopped
+    t.strictSame(log.map(({ level }) => level), closing ? [40] : [40, 60])
+  }
+  t.intercept(MemoryStore.prototype, 'load', { value: async () => { throw new StoreError('damaged', 'it is damaged') } })
+  const { transport } = createTransport(t)
+  await t.rejects(transport.open(), { code: 'FST_TASKS_STORE_UNAVAILABLE', explanation: /it is damaged$/ })
+  t.intercept(MemoryStore.prototype, 'load', { value: async () => { throw new RangeError('a bug') } })
+  const failed = createTransport(t).transport
+  await t.rejects(failed.open(), { name: 'RangeError' })
+  const { outcome, cause } = await failed.deleteTask('default', 'x') as { outcome: string, cause: unknown }
+  t.strictSame([outcome, cause instanceof RangeError], ['failed', true])
+})
+
+t.test('an opening that fails leaves its directory to the next', async t => {
+  const directory = await folder(t)
+  const failing = t.intercept(LmdbStore.prototype, 'putQueue', { value: async () => { throw new StoreError('full', 'no space is left') } })
+  await t.rejects(createTransport(t, { options: { local: { directory } } }).transport.open(), { code: 'FST_TASKS_STORE_UNAVAILABLE' })
+  failing.restore()
+  const { transport } = await startTransport(t, { options: { local: { directory } } })
+  t.equal(transport.inspection.ready, true)
+})
+
+t.test('a server that closes as soon as its queue is open starts no attempt', async t => {
+  const loaded = gate()
+  const { load } = MemoryStore.prototype
+  t.intercept(MemoryStore.prototype, 'load', { async value (this: MemoryStore) { await loaded.opened; return await load.call(this) } })
+  let attempts = 0
+  const { transport, clock } = createTransport(t, { pluginTimeout: 4, route: (...call) => { attempts++; done(...call) } })
+  await transport.open()
+  const sent = transport.createTask('default', outgoing)
+  const stopped = transport.opening!.then(async () => { await transport.stop() })
+  transport.start()
+  loaded.open()
+  t.hasStrict(await sent, { outcome: 'created' })
+  await stopped
+  await clock.advance(1000)
+  t.equal(attempts, 0)
+})
+
+t.test('a queue paused by an earlier run is logged, unless it is for dead letters or of another location', async t => {
+  const options = { local: { directory: await folder(t) }, queues: { a: {}, b: {} }, deadLetterQueue: 'dead' }
+  const elsewhere = await startTransport(t, { options: { ...options, location: 'us-central1-b' } })
+  await elsewhere.transport.inspection.setState('b', 'PAUSED')
+  await elsewhere.transport.close()
+  const first = await startTransport(t, { options })
+  await first.transport.inspection.setState('a', 'PAUSED')
+  await first.transport.createTask('a', outgoing)
+  await first.transport.close()
+  const { transport, log } = await startTransport(t, { options: { ...options, queues: {} } })
+  t.strictSame(log.map(({ level, queue, waiting }) => ({ level, queue, waiting })), [{ level: 40, queue: 'a', waiting: 1 }])
+  t.strictSame(Object.keys(transport.inspection.counts()).sort(), ['a', 'b', 'dead', 'default'], 'queues of the directory count, too')
+  t.hasStrict(await transport.createTask('b', outgoing), { outcome: 'queueNotFound' }, 'but accept no tasks')
 })

@@ -142,7 +142,7 @@ t.test('tasks that are due at the same time are dispatched in the order of their
   await engine.close()
 })
 
-t.test('a held engine, whether it is started before or after, dispatches nothing by itself until its release', async t => {
+t.test('a held engine dispatches nothing by itself until its release, whether it starts before or after', async t => {
   for (const held of ['before', 'after']) {
     const { engine, clock, attempts } = await startEngine({ started: held === 'after' })
     engine.hold()

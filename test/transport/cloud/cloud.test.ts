@@ -1,4 +1,3 @@
-import { CloudTasksClient } from '@google-cloud/tasks'
 import t, { type Test } from 'tap'
 import { ManualClock } from '../../../lib/clock/manual-clock.js'
 import { withStoredDefaults } from '../../../lib/cloud-tasks/new-task.js'
@@ -259,24 +258,6 @@ t.test('the client is initialized once for calls at the same time, and again aft
   t.strictSame(client.calls.map(([name]: [string]) => name), ['initialize', 'initialize'], 'the project of the options is not asked for')
   await clients.close()
   t.equal(clients.ready, undefined)
-})
-
-t.test('a client that is created here and finds no credentials is closed, and the next call creates another', async t => {
-  const failure = new Error('no credentials')
-  const closed: unknown[] = []
-  const results = [async () => { throw failure }, async () => ({})]
-  t.intercept(CloudTasksClient.prototype, 'initialize', { value: () => results.shift()!() })
-  t.intercept(CloudTasksClient.prototype, 'close', {
-    async value (this: CloudTasksClient) { if (closed.push(this) === 1) throw new Error('not open yet') }
-  })
-  const clients = new ClientSource({ emulatorHost: '127.0.0.1:1', project: 'demo' } as never)
-  await t.rejects(clients.open(), { lacks: 'credentials', cause: failure })
-  t.equal(closed.length, 1)
-  const { client } = await clients.open()
-  t.equal(closed.length, 1)
-  t.not(client, closed[0])
-  await clients.close()
-  t.equal(closed[1], client)
 })
 
 t.test('a project that the credentials do not have is the fault of a call, which is not cached', async t => {

@@ -258,6 +258,10 @@ t.test('retry settings of a queue are read once, without retries', async t => {
     t.ok(reading.problem.includes(fact), reading.problem)
   }
   t.strictSame(await setUp([MISSING]).settings.ofQueue('q'), { outcome: 'missing' })
+  const { config } = queuesOf(t, [], { project: undefined })
+  const client = { ...config.client, getProjectId: async () => { throw new Error('Unable to detect a Project Id') } }
+  const noProject = new CloudRetrySettings(config, new ClientSource({ ...config, client } as never))
+  t.equal((await noProject.ofQueue('q')).outcome, 'denied')
   const ofCredentials = await setUp([DENIED], { project: undefined }).settings.ofQueue('q') as { problem: string }
   t.ok(ofCredentials.problem.includes('--project=of-the-credentials'), ofCredentials.problem)
 })

@@ -1,0 +1,89 @@
+import { CloudTasksClient, v2beta3 } from '@google-cloud/tasks'
+import t, { type Test } from 'tap'
+import { ClientSource } from '../../../lib/transport/cloud/client.js'
+
+const emulatorHost = '127.0.0.1:1'
+const project = 'demo'
+const source = (options: object = {}) => new ClientSource({ emulatorHost, project, ...options } as never)
+
+/** Initializes the clients of a class with these results, and collects those that are closed. */
+function watch (
+  t: Test, { prototype }: { readonly prototype: Pick<CloudTasksClient, 'initialize' | 'close'> }, results: Array<Error | undefined> = []
+) {
+  const closed: unknown[] = []
+  t.intercept(prototype, 'initialize', {
+    value: async () => {
+      const result = results.shift()
+      if (result !== undefined) throw result
+      return {}
+    }
+  })
+  t.intercept(prototype, 'close', { async value (this: unknown) { closed.push(this) } })
+  return closed
+}
+
+t.test('a client that is created here and finds no credentials is closed, and the next call creates another', async t => {
+  const failure = new Error('no credentials')
+  const closed = watch(t, CloudTasksClient, [failure])
+  const clients = source()
+  await t.rejects(clients.open(), { lacks: 'credentials', cause: failure })
+  t.equal(closed.length, 1)
+  const { client } = await clients.open()
+  t.equal(closed.length, 1)
+  t.not(client, closed[0])
+  await clients.close()
+  t.equal(closed[1], client)
+})
+
+t.test('the client of v2beta3 is created once, closed with the other, and not kept without credentials', async t => {
+  const failure = new Error('no credentials')
+  const closed = watch(t, CloudTasksClient)
+  const closedBeta = watch(t, v2beta3.CloudTasksClient, [failure])
+  const clients = source()
+  await t.rejects(clients.openBeta(), { lacks: 'credentials', cause: failure })
+  t.equal(closedBeta.length, 1)
+  const beta = await clients.openBeta()
+  t.strictSame(beta, { client: (await clients.openBeta()).client, project })
+  t.equal(beta.client instanceof v2beta3.CloudTasksClient, true)
+  t.not(beta.client, closedBeta[0])
+  t.equal(closedBeta.length, 1)
+  const client = clients.ready!.client
+  await clients.close()
+  t.strictSame([closed[0] === client, closed.length, closedBeta[1] === beta.client, closedBeta.length], [true, 1, true, 2])
+  await clients.close()
+  t.strictSame([closed.length, closedBeta.length], [1, 2], 'once')
+})
+
+t.test('a client is loaded before its first call, unless one is given', async t => {
+  const closed = watch(t, CloudTasksClient)
+  const clients = source()
+  await clients.load()
+  await clients.load()
+  t.equal(clients.ready, undefined)
+  const { client } = await clients.open()
+  await clients.close()
+  t.strictSame([closed[0] === client, closed.length], [true, 1])
+
+  const given = { createTask () {} }
+  const givenClients = source({ client: given })
+  await givenClients.load()
+  t.equal((await givenClients.open()).client, given)
+  await givenClients.close()
+  t.equal(closed.length, 1)
+})
+
+t.test('a client for an emulator connects to its host and port', async t => {
+  watch(t, CloudTasksClient)
+  for (const [emulatorHost, apiEndpoint, port] of [['tasks.local:8123', 'tasks.local', 8123], ['127.0.0.1', '127.0.0.1', 80]] as const) {
+    const clients = source({ emulatorHost })
+    const { _opts } = (await clients.open()).client as unknown as { _opts: { apiEndpoint: string, port: number } }
+    t.strictSame([_opts.apiEndpoint, _opts.port], [apiEndpoint, port])
+    await clients.close()
+  }
+})
+
+t.test('a client that cannot be created is reported with the reason', async t => {
+  const error = await source({ emulatorHost: 'not a host' }).load().catch((error: unknown) => error) as Error & { code: string }
+  t.equal(error.code, 'FST_TASKS_CLIENT_UNAVAILABLE')
+  t.equal((error.cause as { code: string }).code, 'ERR_INVALID_URL')
+})

@@ -171,18 +171,47 @@ t.test('a held engine that is not started runs a task on request, one that is no
   await engine.close()
 })
 
-t.test('a queue that was ready when the engine stopped, and is resumed after the next start, dispatches', async t => {
+t.test('queues that were ready when the engine stopped, and are resumed after the next start, dispatch', async t => {
   const { engine, attempts } = await startEngine({ started: false })
-  for (let task = 0; task < 100; task++) await engine.createTask(queue, { httpRequest })
+  const queues = ['q', 'second', 'third', 'late'].map(id => `${parent}/queues/${id}`)
+  for (const name of queues) await engine.updateQueue(name)
+  for (const name of queues.slice(0, 3)) {
+    for (let task = 0; task < 30; task++) await engine.createTask(name, { httpRequest })
+  }
   engine.start()
-  const stopped = engine.stop()
-  await engine.pauseQueue(queue)
-  engine.start()
+  // The turn's share ends in the middle of a round, and the last queue is ready for the next one.
+  await engine.createTask(queues[3]!, { httpRequest })
   t.equal(attempts.length, 64)
-  await engine.resumeQueue(queue)
-  t.equal(attempts.length, 100)
+  const stopped = engine.stop()
+  for (const name of queues) await engine.pauseQueue(name)
+  engine.start()
+  for (const name of queues) {
+    const expected = attempts.length + engine.counts(name).waiting
+    await engine.resumeQueue(name)
+    t.equal(attempts.length, expected, name)
+  }
+  t.equal(attempts.length, 91)
   for (const attempt of attempts) await attempt.answer(200)
   await stopped
+  await engine.close()
+})
+
+t.test('an engine that is stopped by what it dispatches starts no further attempt', async t => {
+  const stops: Array<Promise<void>> = []
+  const { engine, clock } = await startEngine({
+    started: false,
+    async dispatch () {
+      stops.push(engine.stop())
+      return { status: 200 }
+    }
+  })
+  for (let task = 0; task < 3; task++) await engine.createTask(queue, { httpRequest })
+  engine.start()
+  await clock.settle()
+  t.strictSame([stops.length, engine.counts(queue), clock.pending], [1, { waiting: 2, running: 0 }, 0])
+  engine.start()
+  t.equal(stops.length, 2)
+  await Promise.all(stops)
   await engine.close()
 })
 

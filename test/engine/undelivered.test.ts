@@ -9,14 +9,17 @@ t.test('an attempt that was not delivered does not count', async t => {
   t.test('its task is as it was before, and due again after a second', async t => {
     const dispatched: number[] = []
     const { engine, clock, store, errors } = await startEngine({
+      store: new FragileStore(),
       dispatch: async ({ task }) => {
         dispatched.push(task.dispatchCount)
         return await undelivered()
       }
     })
     await engine.updateQueue(queue, { retryConfig: { maxAttempts: 1 } })
+    store.calls.length = 0
     const task = await engine.createTask(queue, named('a'))
     await clock.settle()
+    t.strictSame(store.calls, ['putTask'], 'nothing is written for the attempt')
     t.strictSame(engine.getTask(task.name), task)
     t.strictSame(store.getTask(task.name), task)
     t.strictSame(engine.counts(queue), { waiting: 1, running: 0 })

@@ -6,19 +6,29 @@ const emulatorHost = '127.0.0.1:1'
 const project = 'demo'
 const source = (options: object = {}) => new ClientSource({ emulatorHost, project, ...options } as never)
 
-/** Initializes the clients of a class with these results, and collects those that are closed. */
+/**
+ * Initializes the clients of a class with these results, and collects those that are closed. Closing one whose initialization failed
+ * fails, too.
+ */
 function watch (
   t: Test, { prototype }: { readonly prototype: Pick<CloudTasksClient, 'initialize' | 'close'> }, results: Array<Error | undefined> = []
 ) {
+  const failed = new Set<unknown>()
   const closed: unknown[] = []
   t.intercept(prototype, 'initialize', {
-    value: async () => {
+    async value (this: unknown) {
       const result = results.shift()
-      if (result !== undefined) throw result
-      return {}
+      if (result === undefined) return {}
+      failed.add(this)
+      throw result
     }
   })
-  t.intercept(prototype, 'close', { async value (this: unknown) { closed.push(this) } })
+  t.intercept(prototype, 'close', {
+    async value (this: unknown) {
+      closed.push(this)
+      if (failed.has(this)) throw new Error('it was never open')
+    }
+  })
   return closed
 }
 

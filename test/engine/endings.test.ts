@@ -120,6 +120,8 @@ t.test('tasks that have outlived their retention', async t => {
     const { engine, clock, store, errors, reports } = await aged()
     await engine.pauseQueue(queue)
     const { name } = await engine.createTask(queue, named('a'))
+    const ends: string[][] = []
+    engine.observe({ ended (...end) { ends.push(end) } })
     clock.pass(31 * day)
     store.getTask = () => { throw new Error('bad record') }
     t.throws(() => engine.getTask(name), { code: 'NOT_FOUND' })
@@ -128,6 +130,7 @@ t.test('tasks that have outlived their retention', async t => {
     t.throws(() => engine.getTask(name), { code: 'NOT_FOUND' })
     await clock.advance(1000)
     t.strictSame([expired, errors.length, reports.length, engine.backlog(queue).tasks], [[['a', 0]], 1, 1, 0])
+    t.strictSame(ends, [[name, 'expired']])
     await engine.close()
   })
 

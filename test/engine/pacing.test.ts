@@ -146,8 +146,8 @@ t.test('a held engine dispatches nothing by itself until its release, whether it
   for (const held of ['before', 'after']) {
     const { engine, clock, attempts } = await startEngine({ started: held === 'after' })
     engine.hold()
-    if (held === 'before') engine.start()
     const { name } = await engine.createTask(queue, { httpRequest })
+    if (held === 'before') engine.start()
     await engine.createTask(queue, { httpRequest, scheduleAt: clock.now() + 1000 })
     await clock.advance(day)
     t.strictSame([attempts.length, clock.pending], [0, 0])

@@ -1,11 +1,13 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import cloudTasks, { defineTasks, errors, type CloudTasksOptions } from '../lib/index.js'
+import { createServerError, explain } from '../lib/server-error.js'
 import { StoreError } from '../lib/store/store-error.js'
+import { root } from './support/compiler.js'
 import { startRecordingServer } from './support/recording-server.js'
 
 type AnyError = new (...words: string[]) => {
@@ -34,6 +36,32 @@ const AT_REGISTRATION = [
   'KIT_DISPOSED',
   'DRAIN_UNBOUNDED'
 ]
+
+t.test('the table of errors lists exactly the errors that exist, with their status', async t => {
+  const page = await readFile(join(root, 'docs/errors.md'), 'utf8')
+  const listed = [...page.matchAll(/^\| `(FST_TASKS_\w+)` \| (\d+) \|/gm)].map(match => `${match[1]} ${match[2]}`)
+  const existing = Object.entries(errors).map(([name, FstError]) => {
+    const error = new (FstError as new (...words: string[]) => { code: string, statusCode: number })('a', 'b', 'c')
+    t.equal(error.code, name)
+    return `${error.code} ${error.statusCode}`
+  })
+  t.strictSame(listed.sort(), existing.sort())
+})
+
+t.test('a server error has a neutral message, and an explanation with what it was made with', async t => {
+  const Failed = createServerError<'FST_X', [name: unknown, times: number, options?: unknown]>('FST_X', 503, 'Not now', "'%s' failed %d times")
+  const cause = new TypeError('the cause')
+  const error = new Failed('mail', 3, { cause })
+  t.strictSame(
+    [error.code, error.statusCode, error.message, error.explanation, error.cause, String(error), Failed.name],
+    ['FST_X', 503, 'Not now', "'mail' failed 3 times", cause, 'FastifyError [FST_X]: Not now', 'FastifyError']
+  )
+  t.ok(error.stack?.split('\n')[1]?.includes('errors.test'), 'the stack begins where it was made')
+  for (const last of [null, undefined, { reason: 'none' }]) t.notOk('cause' in new Failed('mail', 3, last))
+  t.equal(explain(error), "'mail' failed 3 times")
+  t.equal(explain(cause), 'the cause')
+  t.equal(explain(Object.assign(new Error('message'), { explanation: 5 })), 'message')
+})
 
 t.test('no message of an error that Fastify answers with 5xx while it serves repeats what it was made with', async t => {
   for (const FstError of Object.values(errors) as unknown as AnyError[]) {

@@ -9,7 +9,6 @@ import { systemClock } from '../lib/clock/clock.js'
 import { consoleOptions } from '../lib/console/options.js'
 import { emulatorOptions } from '../lib/emulator/options.js'
 import { enqueueOptions } from '../lib/enqueue-options.js'
-import { errors } from '../lib/index.js'
 import { pluginOptions } from '../lib/options/options.js'
 import { definitionOptions } from '../lib/registry/registry.js'
 import { root } from './support/compiler.js'
@@ -18,16 +17,6 @@ const readme = await readFile(join(root, 'README.md'), 'utf8')
 
 const pageOf = async (name: string): Promise<string> => await readFile(join(root, 'docs', name), 'utf8')
 const optionsPage = await pageOf('options.md')
-
-t.test('the table of errors lists exactly the errors that exist, with their status', async t => {
-  const listed = [...(await pageOf('errors.md')).matchAll(/^\| `(FST_TASKS_\w+)` \| (\d+) \|/gm)].map(match => `${match[1]} ${match[2]}`)
-  const existing = Object.entries(errors).map(([name, FstError]) => {
-    const error = new (FstError as new (...words: string[]) => { code: string, statusCode: number })('a', 'b', 'c')
-    t.equal(error.code, name)
-    return `${error.code} ${error.statusCode}`
-  })
-  t.strictSame(listed.sort(), existing.sort())
-})
 
 /** First column of the table below a heading, and the others by what it holds: a row may describe several keys. */
 function rowsOf (page: string, heading: string): Array<{ readonly keys: string[], readonly cells: string[] }> {

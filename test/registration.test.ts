@@ -1,7 +1,9 @@
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
+import { chainOf, fieldOf, isClosing, isReady, jsonParser, rootOf, validatorCompilerOf } from '../lib/fastify-internals.js'
 import cloudTasks, { defineTasks, tasksOf } from '../lib/index.js'
+import { expose, handleOf, LOADER, onRegistration, registrationsOf, type PluginHandle } from '../lib/plugin-handle.js'
 
 const payload = Type.Object({ n: Type.Integer() })
 const tasks = defineTasks({ count: { payload } })
@@ -153,4 +155,72 @@ t.test('an invalid option is rejected, and nothing is left half-registered', asy
 t.test("a dead-letter queue with a task's own id is rejected", async t => {
   const letters = defineTasks({ count: { payload, queue: 'letters' } })
   t.equal((await registering(t, { tasks: letters, deadLetterQueue: 'letters' }))?.code, 'FST_TASKS_INVALID_OPTION')
+})
+
+t.test('a registration is found from the instance that it is on, from those below it, and from the root as one of all', async t => {
+  const app = {}
+  const [one, two] = [Object.create(app), Object.create(app)]
+  const below = Object.create(one)
+  const handles = [one, two].map(app => ({ app }) as PluginHandle)
+  const seen: unknown[] = []
+  const stops = ['a', 'b'].map(name => onRegistration(two, handle => { seen.push([name, handle]) }))
+  t.strictSame([handleOf(one), registrationsOf(app as never)], [undefined, []])
+  expose(handles[0]!)
+  stops[0]!()
+  Object.assign(app, { [LOADER]: { registered: (handle: unknown) => { seen.push(['loader', handle]) } } })
+  expose(handles[1]!)
+  t.strictSame(seen, [['a', handles[0]], ['b', handles[0]], ['loader', handles[1]], ['b', handles[1]]])
+  t.equal(handleOf(one), handles[0])
+  t.equal(handleOf(below), handles[0])
+  t.equal(handleOf(two), handles[1])
+  t.equal(handleOf(app as never), undefined)
+  for (const instance of [app, one, below]) t.strictSame(registrationsOf(instance), handles)
+  t.strictSame(registrationsOf({} as never), [], 'another server')
+  t.equal(Symbol.keyFor(LOADER), 'fastify-cloud-tasks.loader', 'which all copies of the package share')
+})
+
+t.test('the state of a server is read as Fastify has it', async t => {
+  const app = Fastify()
+  let child!: FastifyInstance
+  app.register(async instance => { child = instance })
+  let closing
+  app.addHook('onClose', async () => { closing = isClosing(child) })
+  t.strictSame([isReady(app), isClosing(app)], [false, false])
+  await app.ready()
+  t.strictSame([isReady(app), isReady(child), isClosing(child)], [true, true, false])
+  t.strictSame([rootOf(app), rootOf(child), [...chainOf(child)].slice(0, 2)], [app, app, [child, app]])
+  await app.close()
+  t.equal(closing, true)
+  t.strictSame([isReady({} as never), isClosing({} as never), fieldOf({}, 'fastify.state')], [false, false, undefined])
+  const symbol = Symbol('found')
+  t.strictSame(fieldOf(Object.create({ [symbol]: 5, [Symbol('other')]: 6 }), 'found'), 5)
+})
+
+t.test('JSON is parsed as by a route, at once, and with its errors', async t => {
+  const parse = jsonParser(Fastify())
+  t.strictSame(parse('{"a":[1]}'), { a: [1] })
+  for (const text of ['{', '{"__proto__":1}', '{"constructor":{"prototype":1}}']) t.throws(() => parse(text), { statusCode: 400 } as never)
+  t.equal(jsonParser({ getDefaultJsonParser: () => (_: unknown, _text: string, done: Function) => { done(null, 0) } } as never)('x'), 0)
+  t.throws(() => jsonParser({ getDefaultJsonParser: () => () => {} } as never)('x'), TypeError)
+})
+
+t.test("a schema is compiled by the app's own compiler, or by that of Fastify while there is none", async t => {
+  const [own, built] = [() => () => true, () => () => false]
+  const seen: unknown[] = []
+  const builder = () => (schemas: unknown, ajv: unknown) => { seen.push([schemas, ajv]); return built }
+  const app = (compiler: unknown, controller: unknown, options: unknown = { ajv: 'ajv' }) => ({
+    validatorCompiler: compiler,
+    getSchemas: () => 'schemas',
+    [Symbol('fastify.schemaController')]: controller,
+    [Symbol('fastify.options')]: options
+  }) as never
+  t.equal(validatorCompilerOf(app(own, undefined)), own)
+  t.equal(validatorCompilerOf(app(own, { addedSchemas: false, getValidatorBuilder: builder })), own)
+  t.strictSame(seen, [])
+  t.equal(validatorCompilerOf(app(own, { addedSchemas: true, getValidatorBuilder: builder })), built, 'with schemas that were added since')
+  t.equal(validatorCompilerOf(app(undefined, { getValidatorBuilder: builder })), built)
+  t.equal(validatorCompilerOf(app(undefined, { getValidatorBuilder: builder }, null)), built)
+  t.strictSame(seen, [['schemas', 'ajv'], ['schemas', 'ajv'], ['schemas', undefined]])
+  t.equal(validatorCompilerOf(app(own, { addedSchemas: true })), own)
+  for (const controller of [undefined, {}]) t.throws(() => validatorCompilerOf(app(undefined, controller)), TypeError)
 })

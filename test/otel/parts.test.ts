@@ -1,9 +1,13 @@
+import { readFileSync } from 'node:fs'
 import {
   context, createContextKey, createTraceState, diag, INVALID_SPAN_CONTEXT, propagation, ROOT_CONTEXT, trace, type Attributes
 } from '@opentelemetry/api'
 import t, { type Test } from 'tap'
-import { countsChannel, type QueueCountsEvent } from '../../lib/events.js'
+import {
+  attemptChannel, countsChannel, enqueueChannel, newEnqueueEvent, scopeChannel, type QueueCountsEvent, type ScopeEvent
+} from '../../lib/events.js'
 import { inside, untraced, withSpan } from '../../lib/otel/active-context.js'
+import { CloudTasksInstrumentation } from '../../lib/otel/instrumentation.js'
 import { Measurements } from '../../lib/otel/measurements.js'
 import { errorType, fail, guarded } from '../../lib/otel/telemetry.js'
 import { printTrace, readTrace } from '../../lib/otel/trace-header.js'
@@ -225,4 +229,69 @@ t.test('queues of one name in several apps are observed as one: the sum of their
   ])
   measurements.close()
   t.equal(callbacks.size, 0)
+})
+
+t.test('an instrumentation subscribes and measures only while it is enabled, with the provider that it was given last', async t => {
+  const meters: Array<{ readonly made: unknown[], open: boolean }> = []
+  const provider = (name: string) => ({
+    getMeter (...made: unknown[]) {
+      const entry = { made: [name, ...made], open: false }
+      meters.push(entry)
+      return {
+        createCounter () {},
+        createHistogram () {},
+        createObservableUpDownCounter () {},
+        createObservableGauge () {},
+        addBatchObservableCallback () { entry.open = true },
+        removeBatchObservableCallback () { entry.open = false }
+      }
+    }
+  }) as never
+  const { name, version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
+  const instrumentation = new CloudTasksInstrumentation({ enabled: false })
+  t.strictSame([instrumentation.instrumentationName, instrumentation.instrumentationVersion], [name, version])
+  const subscribed = () => [enqueueChannel.start, enqueueChannel.asyncEnd, attemptChannel.start, attemptChannel.asyncEnd, scopeChannel]
+    .map(({ hasSubscribers }) => hasSubscribers)
+  t.strictSame(instrumentation.getConfig(), { enabled: false, propagation: 'link', deprecatedSystemAttribute: false })
+  instrumentation.setMeterProvider(provider('first'))
+  t.strictSame([subscribed(), meters], [Array(5).fill(false), []])
+  instrumentation.enable()
+  instrumentation.enable()
+  t.strictSame([subscribed(), meters], [Array(5).fill(true), [{ made: ['first', name, version], open: true }]])
+  instrumentation.setMeterProvider(provider('second'))
+  t.strictSame(meters.map(({ made, open }) => [made[0], open]), [['first', false], ['second', true]])
+  instrumentation.setConfig({ propagation: 'parent', deprecatedSystemAttribute: true, enabled: false })
+  t.strictSame(instrumentation.getConfig(), { enabled: true, propagation: 'parent', deprecatedSystemAttribute: true })
+  t.throws(() => { instrumentation.setConfig({ propagation: 'none' as never }) }, { code: 'FST_TASKS_INVALID_OPTION' })
+  instrumentation.disable()
+  instrumentation.disable()
+  t.strictSame([subscribed(), meters.some(({ open }) => open)], [Array(5).fill(false), false])
+  const enabled = new CloudTasksInstrumentation()
+  t.strictSame([enabled.getConfig().enabled, subscribed()], [true, Array(5).fill(true)])
+  enabled.disable()
+})
+
+t.test('spans of an instrumentation are made by the provider that it was given last, with its settings of the time', async t => {
+  const made: unknown[] = []
+  const provider = (name: string) => ({
+    getTracer: (...values: unknown[]) => ({
+      startSpan (_: string, { attributes }: { attributes: Attributes }) {
+        made.push([name, values[0], attributes['messaging.system']])
+        return trace.wrapSpanContext({ traceId, spanId, traceFlags: 1 })
+      }
+    })
+  }) as never
+  const instrumentation = new CloudTasksInstrumentation()
+  t.teardown(() => { instrumentation.disable() })
+  for (const deprecatedSystemAttribute of [false, true]) {
+    instrumentation.setTracerProvider(provider(String(deprecatedSystemAttribute)))
+    instrumentation.setConfig({ deprecatedSystemAttribute })
+    const event = newEnqueueEvent('work', 'jobs', false)
+    await enqueueChannel.tracePromise(async () => {}, event)
+    t.strictSame(Object.keys(event.headersOf?.({ queue: 'jobs', id: '7', bodySize: 2 }) ?? {}), [PARENT])
+  }
+  t.strictSame(made, [['false', 'fastify-cloud-tasks', undefined], ['true', 'fastify-cloud-tasks', 'gcp.cloud_tasks']])
+  const scope: ScopeEvent = { around: undefined }
+  scopeChannel.publish(scope)
+  t.equal(scope.around!(() => 5), 5)
 })

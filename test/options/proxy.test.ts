@@ -107,6 +107,34 @@ t.test('which variable counts follows each library', async t => {
   t.strictSame(fetchProxy({ https_proxy: 'a', NODE_USE_ENV_PROXY: '1' }, 'www.googleapis.com'), { variable: 'https_proxy', used: true })
   t.equal(fetchProxy({ https_proxy: 'a', NO_PROXY: '*' }, 'www.googleapis.com'), undefined)
   t.equal(fetchProxy({}, 'www.googleapis.com'), undefined)
+  for (const [variables, host, variable] of [
+    [{ grpc_proxy: '', http_proxy: 'c' }, 'x', 'http_proxy'],
+    [{ http_proxy: 'c', no_proxy: ' a.com , .b.com ' }, 'x.b.com', undefined],
+    [{ http_proxy: 'c', no_proxy: ' , ' }, 'x', 'http_proxy'],
+    [{ http_proxy: 'c', no_proxy: 'b.com.x' }, 'b.com', 'http_proxy'],
+    [{ http_proxy: 'c', no_grpc_proxy: '', no_proxy: 'x' }, 'x', undefined]
+  ] as const) t.equal(grpcProxy(variables, host), variable)
+  for (const [variables, host, variable] of [
+    [{ HTTP_PROXY: 'a', http_proxy: 'b' }, undefined, 'HTTP_PROXY'],
+    [{ https_proxy: 'a', HTTP_PROXY: 'b' }, undefined, 'https_proxy'],
+    [{ http_proxy: 'b' }, undefined, 'http_proxy'],
+    [{ http_proxy: 'b', NO_PROXY: '.x' }, undefined, 'http_proxy'],
+    [{ http_proxy: 'b', NO_PROXY: 'a, x' }, 'x', undefined],
+    [{ http_proxy: 'b', NO_PROXY: '', no_proxy: 'x' }, 'x', 'http_proxy'],
+    [{ http_proxy: 'b', NO_PROXY: '.b.com' }, 'a.b.com', undefined],
+    [{ http_proxy: 'b', NO_PROXY: 'x.b.com' }, 'a.x.b.com', 'http_proxy'],
+    [{ http_proxy: 'b', NO_PROXY: '*.c.com' }, 'a.b.com', 'http_proxy']
+  ] as const) t.equal(tokenProxy(variables, host), variable)
+  for (const [variables, host, variable] of [
+    [{ HTTP_PROXY: 'a', http_proxy: 'b' }, 'x', 'http_proxy'],
+    [{ HTTPS_PROXY: 'a', http_proxy: 'b' }, 'x', 'HTTPS_PROXY'],
+    [{ HTTP_PROXY: 'a', no_proxy: '', NO_PROXY: '*' }, 'x', 'HTTP_PROXY'],
+    [{ HTTP_PROXY: 'a', no_proxy: 'y, b.com' }, 'a.b.com', undefined],
+    [{ HTTP_PROXY: 'a', no_proxy: '*.b.com' }, 'a.b.com', undefined],
+    [{ HTTP_PROXY: 'a', no_proxy: 'a.b.com*' }, 'a.b.com', 'HTTP_PROXY'],
+    [{ HTTP_PROXY: 'a', no_proxy: 'c.com' }, 'a.b.com', 'HTTP_PROXY'],
+    [{ HTTP_PROXY: 'a', NODE_USE_ENV_PROXY: '0' }, 'x', 'HTTP_PROXY']
+  ] as const) t.strictSame(fetchProxy(variables, host), variable === undefined ? undefined : { variable, used: false })
 })
 
 t.test('keys of tokens', async t => {

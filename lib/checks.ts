@@ -127,7 +127,7 @@ export function number<D extends number | undefined = undefined> (min: number, m
 }
 
 export function integer<D extends number | undefined = undefined> (min: number, max: number, rest: Rest<D> = {}): Option<number | D> {
-  const fits = (value: unknown) => typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max
+  const fits = (value: unknown) => Number.isInteger(value) && (value as number) >= min && (value as number) <= max
   return option<number, D>(value => fits(value) ? undefined : `must be a whole number from ${min} to ${max}`, rest)
 }
 

@@ -150,7 +150,7 @@ async function cloudTasks (app: FastifyInstance, options: CloudTasksOptions): Pr
     app.addHook('onClose', async () => { await Promise.all([transport.stop(), runs.drain(config.closeGraceMs, !config.embedded)]) })
     // Started after all onReady hooks, so that no task runs, or loses an attempt, in a server that fails to start. Not started without
     // any handler, because the app might respond with 200 to unknown paths.
-    if (loader === undefined && (hasHandlers || !config.embedded)) rootOf(app).ready(error => { if (!error) transport.start() })
+    if (loader === undefined && hasHandlers) rootOf(app).ready(error => { if (!error) transport.start() })
   })
   app.addHook('onClose', async () => {
     payloads.close()

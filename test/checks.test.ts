@@ -93,7 +93,7 @@ t.test('a check accepts its kind of value only, and numbers at their limits', as
     [integer(-1, 3), [-1, 0, 3], [-2, 4, 0.5, NaN, '1', null], "'a' must be a whole number from -1 to 3"],
     [oneOf(['on', 'off']), ['on', 'off'], [5, null, ['on']], "'a' must be 'on' or 'off'"],
     [callable(), [() => {}, Client], [{}, null, 'x'], "'a' must be a function"],
-    [instance<Client>('close'), [new Client(), { close: () => {} }], [null, {}, { close: 1 }, Client, 'x'], "'a' must be an object with the method close"],
+    [instance<Client>('close'), [new Client(), { close: () => {} }], [null, {}, { close: 1 }, Object.assign(() => {}, { close: () => {} }), 'x'], "'a' must be an object with the method close"],
     [strings(), [['a', 'b']], [[], '', [''], ['a', 5], 5, null], "'a' must be a string or a list of strings"],
     [option(value => value === 1 ? undefined : 'must be one'), [1], [2, null], "'a' must be one"]
   ] as ReadonlyArray<readonly [Option<unknown>, readonly unknown[], readonly unknown[], string]>) {
@@ -111,7 +111,7 @@ t.test('a declaration has its default and its variable for documents, and only a
   for (const [one, initial] of declarations) {
     t.strictSame([one.default, one.variable], [initial, 'X'])
     t.strictSame(one.read(undefined, 'a', { refuse }), one.default)
-    t.throws(() => one.read(null, 'a', { refuse, environment: { X: 'y' } }))
+    t.throws(() => one.read(null, 'a', { refuse, environment: { X: 'y' } }), { message: /^'a' must be a string/ })
   }
   t.strictSame(strings({ variable: 'X' }).read(undefined, 'a', { refuse, environment: { X: 'y' } }), ['y'])
   t.strictSame(Object.keys(section({ b: text() }).options ?? {}), ['b'])

@@ -4,6 +4,7 @@ import t, { type Test } from 'tap'
 import { chainOf, fieldOf, isClosing, isReady, jsonParser, rootOf, validatorCompilerOf } from '../lib/fastify-internals.js'
 import cloudTasks, { defineTasks, tasksOf } from '../lib/index.js'
 import { expose, handleOf, LOADER, onRegistration, registrationsOf, type PluginHandle } from '../lib/plugin-handle.js'
+import { start } from './support/app.js'
 
 const payload = Type.Object({ n: Type.Integer() })
 const tasks = defineTasks({ count: { payload } })
@@ -144,6 +145,25 @@ t.test('registering the plugin', async t => {
     t.throws(() => tasksOf(app, defineTasks({ count: { payload: Type.Object({}) } })), { code: 'FST_TASKS_NOT_REGISTERED' })
     t.equal(typeof tasksOf(app, tasks).enqueue, 'function')
   })
+})
+
+t.test('a start warns of tasks without a handler, which the embedded queue never runs', async t => {
+  const two = { count: { payload }, other: { payload } }
+  for (const [handlers, missing] of [
+    [{}, [['count', 'other']]], [{ count: () => {} }, [['other']]], [{ count: () => {}, other: () => {} }, []]
+  ] as const) {
+    const { log } = await start(t, { tasks: two, handlers })
+    t.strictSame(log.filter(line => line.tasks !== undefined).map(({ level, tasks }) => [level, tasks]), missing.map(names => [40, names]))
+  }
+})
+
+t.test('an embedded queue without handlers keeps its tasks, which the host might answer with 200', async t => {
+  let requests = 0
+  const { app } = await start(t, { tasks }, app => { app.setNotFoundHandler(async () => { requests++; return 'found' }) })
+  await app.enqueue('count', { n: 1 })
+  for (let turn = 0; turn < 50; turn++) await new Promise(resolve => { setImmediate(resolve) })
+  const { waiting, running } = app.tasks.counts().default!
+  t.strictSame([requests, waiting, running], [0, 1, 0])
 })
 
 t.test('an invalid option is rejected, and nothing is left half-registered', async t => {

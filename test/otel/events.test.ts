@@ -224,3 +224,26 @@ t.test('an attempt refers to the span that enqueued its task by a link, or as it
     t.strictSame((span!.options as { links?: object }).links, links?.map(one => ({ context: one })))
   }
 })
+
+t.test('an attempt has no parent in a span that its request has only inherited from the server', async t => {
+  const { active } = context
+  t.teardown(() => { context.active = active })
+  const [one, other] = ['1', '2'].map(id => trace.wrapSpanContext({ traceId, spanId: id.repeat(16), traceFlags: 1 }))
+  const contextWith = (span: Span | undefined) => span === undefined ? ROOT_CONTEXT : trace.setSpan(ROOT_CONTEXT, span)
+  for (const [what, request, server, parent] of [
+    ['inherited', one, one, undefined], ['its own', one, other, one], ['its own alone', one, undefined, one], ['none', undefined, one, undefined]
+  ] as const) {
+    context.active = () => contextWith(request)
+    const listening = {
+      runInAsyncScope (work: () => unknown) {
+        context.active = () => contextWith(server)
+        const result = work()
+        context.active = () => contextWith(request)
+        return result
+      }
+    }
+    const { telemetry, spans } = telemetryOf()
+    new AttemptSpans(telemetry).start(attemptEvent({ listening: listening as never }))
+    t.equal(trace.getSpan(spans[0]!.parent as never), parent, what)
+  }
+})

@@ -6,7 +6,7 @@ import { enqueueMany } from '../lib/enqueue-many.js'
 import { enqueueChannel, type EnqueueEvent } from '../lib/events.js'
 
 /** `enqueue` and `delete` over a transport that answers with the next of these outcomes, without an app. */
-function produce (sent: unknown[], found: unknown[] = []) {
+function produce (sent: unknown[], found: unknown[] = [], read: (text: string) => unknown = () => undefined) {
   const calls: unknown[][] = []
   const lines: object[] = []
   const answer = (name: string, answers: unknown[]) => async (...args: unknown[]) => {
@@ -18,7 +18,7 @@ function produce (sent: unknown[], found: unknown[] = []) {
   const registry = new Map([
     ['mail', { name: 'mail', ...definition }], ['plain', { name: 'plain', ...definition, dispatchDeadlineSeconds: undefined }]
   ])
-  const payloads = { print: (_: unknown, payload: unknown) => JSON.stringify(payload), read: () => undefined }
+  const payloads = { print: (_: unknown, payload: unknown) => JSON.stringify(payload), read: (_: unknown, text: string) => read(text) }
   const config = { queue: 'default', deadLetterQueue: 'dead', target: { type: 'http' } }
   const log = { warn: (fields: object) => { lines.push(fields) } }
   const producer = new Producer(registry as never, config as never, payloads as never, transport as never, new ManualClock(), log as never)
@@ -72,6 +72,25 @@ t.test('the task that is sent has the deadline of the call or else of its defini
   const plain = calls[2]![2] as { headers: object, dispatchDeadlineMs: unknown }
   t.strictSame([plain.headers, plain.dispatchDeadlineMs], [{ 'content-type': 'application/json' }, undefined])
   t.equal(Object.keys(sent.headers).length, 4, 'and a header that distinguishes it from a later task of the same id')
+})
+
+t.test('a task is sent once its payload was validated, also asynchronously, and otherwise not at all', async t => {
+  const wrong = new Error('wrong')
+  for (const fail of [() => { throw wrong }, async () => { throw wrong }]) {
+    const { producer, calls } = produce([], [], fail)
+    await t.rejects(producer.enqueue('mail', {}), wrong)
+    t.strictSame(calls, [])
+  }
+  let valid = (): void => {}
+  const { producer, calls } = produce([{ outcome: 'created', id: '1', scheduleAt: 5 }], [], async () => {
+    await new Promise<void>(resolve => { valid = resolve })
+  })
+  const enqueued = producer.enqueue('mail', { a: 1 })
+  await new Promise(resolve => { setImmediate(resolve) })
+  t.strictSame(calls, [])
+  valid()
+  t.equal((await enqueued).id, '1')
+  t.equal(String((calls[0]![2] as { body: Buffer }).body), '{"a":1}')
 })
 
 t.test('an id is a hash of task and key, and up to 400 readable characters of the key', async t => {
@@ -177,7 +196,7 @@ t.test('the limits of options are inclusive', async t => {
 })
 
 /** `enqueueMany` over a transport that stores all of a queue's tasks with one call, or each with its own. */
-function produceMany ({ chunks = true, concurrency = 2 } = {}) {
+function produceMany ({ chunks = true, concurrency = 2, read = (): unknown => undefined } = {}) {
   const calls: unknown[][] = []
   const running = { now: 0, most: 0 }
   const sent = (body: Buffer) => {
@@ -199,7 +218,7 @@ function produceMany ({ chunks = true, concurrency = 2 } = {}) {
     createTasks: chunks ? createTasks : undefined
   }
   const task = { name: 'mail', path: '/mail', method: 'POST' }
-  const { producer } = produce([])
+  const { producer } = produce([], [], read)
   const run = (items: unknown) => enqueueMany({ producer, transport: transport as never, concurrency }, task as never, items)
   return { run, calls, running, transport }
 }
@@ -283,6 +302,33 @@ t.test('enqueueMany', async t => {
     open()
     t.equal((await ended).length, 2000)
     t.strictSame(running, { now: 0, most: 1 })
+  })
+
+  t.test('has no more asynchronous validations under way than its concurrency, and each item fails alone', async t => {
+    for (const chunks of [true, false]) {
+      const running = { now: 0, most: 0, count: 0 }
+      const { run } = produceMany({
+        chunks,
+        concurrency: 3,
+        async read () {
+          const own = ++running.count
+          running.most = Math.max(running.most, ++running.now)
+          await new Promise(resolve => { setImmediate(resolve) })
+          running.now--
+          if (own === 2 || own === 8) throw Object.assign(new Error('wrong'), { code: 'WRONG' })
+        }
+      })
+      const results = briefly(await run(Array.from({ length: 8 }, (_, n) => ({ payload: n }))))
+      t.strictSame(results, ['0', 'WRONG', '2', '3', '4', '5', '6', 'WRONG'])
+      t.strictSame(running, { now: 0, most: 3, count: 8 })
+    }
+  })
+
+  t.test('waits for the validations of what came before its source broke', async t => {
+    const { run, calls } = produceMany({ concurrency: 9, read: async () => { await new Promise(resolve => { setImmediate(resolve) }) } })
+    const broken = function * () { yield { payload: 1 }; yield { payload: 2 }; throw new RangeError('broken') }
+    await t.rejects(run(broken()), { name: 'RangeError' })
+    t.strictSame(calls, [['default', '1', '2']])
   })
 
   t.test('yields to the event loop between writes, even where the transport does not', async t => {

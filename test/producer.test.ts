@@ -228,7 +228,7 @@ const briefly = (results: Awaited<ReturnType<typeof enqueueMany>>) =>
   results.map(result => result.status === 'fulfilled' ? result.value.id : result.reason.code)
 
 t.test('enqueueMany', async t => {
-  const items = [{ payload: 1 }, { payload: 2, queue: 'fast' }, { nothing: 3 }, 4, { payload: 'late' }, { payload: 6, queue: 'fast' }]
+  const items = [{ payload: 1 }, { payload: 2, queue: 'fast' }, { id: 'a' }, 4, { payload: 'late' }, { payload: 6, queue: 'fast' }]
   const invalid = 'FST_TASKS_INVALID_ENQUEUE_OPTION'
   const results = ['1', '2', invalid, invalid, 'FST_TASKS_CLOSING', '6']
 

@@ -40,7 +40,7 @@ t.test('options are read with their defaults, and without a value where they hav
     { name: 'a', port: 0, tags: ['x'], log: { quiet: true } })
 })
 
-t.test('an option wins over its variable, a variable over the default, and an empty variable counts as unset', async t => {
+t.test('an option wins over its variable, and that over the default; an empty variable counts as unset', async t => {
   const environment = { EXAMPLE_NAME: 'env', EXAMPLE_FILE: '/env', EXAMPLE_MODE: '' }
   t.strictSame(readOptions(declared, {}, { refuse, environment }), { name: 'env', log: { quiet: false, file: '/env' } })
   t.strictSame(readOptions(declared, { name: 'a', log: { file: '/a' } }, { refuse, environment }), {
@@ -106,7 +106,7 @@ t.test('a check accepts its kind of value only, and numbers at their limits', as
   t.throws(() => long(['ab', 'c']), { message: "'a' must be long" })
 })
 
-t.test('a declaration has its default and its variable for documents, and only a value that is not given is replaced', async t => {
+t.test('a declaration shows its default and variable, and replaces only a value that is not given', async t => {
   const declarations = [[text({ default: 'x', variable: 'X' }), 'x'], [strings({ default: ['x'], variable: 'X' }), ['x']]] as const
   for (const [one, initial] of declarations) {
     t.strictSame([one.default, one.variable], [initial, 'X'])

@@ -106,7 +106,7 @@ t.test('registering the plugin', async t => {
     t.equal(app.hasRoute({ method: 'POST', url: '/b/tasks/count' }), true)
   })
 
-  t.test('side by side with different tasks under one prefix works, beside a host that has its own not-found handler there', async t => {
+  t.test('side by side under one prefix works, in a host with a not-found handler of its own there', async t => {
     const app = Fastify()
     t.teardown(() => app.close())
     const [one, two] = [defineTasks({ one: { payload } }), defineTasks({ two: { payload } })]
@@ -177,7 +177,7 @@ t.test("a dead-letter queue with a task's own id is rejected", async t => {
   t.equal((await registering(t, { tasks: letters, deadLetterQueue: 'letters' }))?.code, 'FST_TASKS_INVALID_OPTION')
 })
 
-t.test('a registration is found from the instance that it is on, from those below it, and from the root as one of all', async t => {
+t.test('a registration is found from its instance, from those below it, and among all of its server', async t => {
   const app = {}
   const [one, two] = [Object.create(app), Object.create(app)]
   const below = Object.create(one)

@@ -37,7 +37,7 @@ t.test('a manual clock', async t => {
     t.equal(clock.now(), 25)
   })
 
-  t.test('starts in 2030 and fires a timer whose time has passed at once, one at the end of a step in that step', async t => {
+  t.test('starts in 2030, and fires an overdue timer at once and one at the end of a step in that step', async t => {
     const clock = new ManualClock()
     t.equal(clock.now(), Date.parse('2030-01-01T00:00:00Z'))
     t.equal(clock.nextTimerAt, undefined)

@@ -198,7 +198,7 @@ t.test('an attempt is a span with its outcome', async t => {
   t.strictSame([own.spans[0]!.options, event.logFields], [{ kind: SpanKind.CONSUMER, attributes }, { traceId, spanId: '1'.repeat(16) }])
 })
 
-t.test('an attempt refers to the span that enqueued its task by a link, or as its child, beside that of its request', async t => {
+t.test('an attempt refers to the span that enqueued its task by a link, or as its child', async t => {
   const { active } = context
   t.teardown(() => { context.active = active })
   const parent = `00-${traceId}-${spanId}-01`

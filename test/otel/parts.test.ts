@@ -231,7 +231,7 @@ t.test('queues of one name in several apps are observed as one: the sum of their
   t.equal(callbacks.size, 0)
 })
 
-t.test('an instrumentation subscribes and measures only while it is enabled, with the provider that it was given last', async t => {
+t.test('an instrumentation subscribes and measures only while it is enabled, with its last provider', async t => {
   const meters: Array<{ readonly made: unknown[], open: boolean }> = []
   const provider = (name: string) => ({
     getMeter (...made: unknown[]) {
@@ -271,7 +271,7 @@ t.test('an instrumentation subscribes and measures only while it is enabled, wit
   enabled.disable()
 })
 
-t.test('spans of an instrumentation are made by the provider that it was given last, with its settings of the time', async t => {
+t.test('spans are made by the provider that was set last, with the settings of the time', async t => {
   const made: unknown[] = []
   const provider = (name: string) => ({
     getTracer: (...values: unknown[]) => ({

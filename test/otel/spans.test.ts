@@ -232,7 +232,7 @@ t.test('metrics of sends and of attempts', async t => {
   t.ok(metrics['messaging.process.duration']![0]!.value.sum < 10, 'seconds')
 })
 
-t.test('metrics of the embedded queue: waiting, running, and how long the oldest has been due, until the app closes', async t => {
+t.test('metrics of the embedded queue: waiting, running, and the age of the oldest, until the app closes', async t => {
   const sdk = startSdk(t)
   const { open, opened } = gate()
   const running = gate()

@@ -11,9 +11,11 @@ import { newTask } from './stored-task.js'
 t.test('batches are written one at a time, in order, and settle with their own outcome', async t => {
   const events: string[] = []
   const writes: Array<{ resolve: () => void, reject: (error: Error) => void }> = []
+  const written: Batch[] = []
   const commits = new GroupCommit<Batch>({
     begin: batch => batch,
     write: batch => new Promise((resolve, reject) => {
+      written.push(batch)
       events.push(`write ${batch.rows.length}`)
       writes.push({ resolve, reject })
     }),
@@ -25,6 +27,7 @@ t.test('batches are written one at a time, in order, and settle with their own o
     return batch
   }
   const one = add()
+  t.strictSame([one.bytes, one.shrinks], [0, true])
   t.equal(add(), one, 'changes of one turn share a batch')
   t.strictSame(events, [])
   await Promise.resolve()
@@ -57,6 +60,7 @@ t.test('batches are written one at a time, in order, and settle with their own o
   await t.rejects(three.promise, { message: 'disk' })
   await closing
   t.strictSame([...commits.open()], [])
+  t.strictSame(written, [one, two, three])
 })
 
 const row = (key: number, bytes: number | undefined): Row => ['tasks', key, bytes === undefined ? undefined : Buffer.alloc(bytes)]
@@ -112,7 +116,8 @@ t.test('a batch that is rolled back leaves each task with the record that it had
     t.equal(batch.changes.get(name)!.task, task, title)
     batch.shrinks = false
     revert(batch)
-    t.strictSame([first, second].map(({ tasks }) => [tasks.get(name), tasks.get(other)]), [[before, 3], [undefined, 3]], title)
+    const records = [first, second].map(({ tasks }) => [tasks.get(name), tasks.get(other), tasks.size])
+    t.strictSame(records, [[before, 3, before === undefined ? 1 : 2], [undefined, 3, 1]], title)
     t.strictSame(stateOf(batch), { ...empty, edits: edits.length })
     first.tasks.delete(name)
   }
@@ -158,6 +163,13 @@ t.test('of the changes of a record the net one is kept, with its size', async t 
     },
     { title: 'created and removed', rows: [['tasks', 1, ten, true], ['tasks', 1, undefined]], bytes: 0, got: null, kept: [] },
     { title: 'changed', rows: [['tasks', 1, ten]], bytes: 42, got: ten, kept: [['tasks', 1, ten]] },
+    {
+      title: 'changed and removed',
+      rows: [['tasks', 1, ten], ['tasks', 1, undefined]],
+      bytes: 74,
+      got: undefined,
+      kept: [['tasks', 1, undefined]]
+    },
     { title: 'removed', rows: [['tasks', 1, undefined]], bytes: 32, got: undefined, kept: [['tasks', 1, undefined]] },
     {
       title: 'removed and created again',
@@ -189,11 +201,14 @@ t.test('a record is read from the newest layer that has it, until the databases 
   t.strictSame([table.isEmpty, table.bytes, read()], [true, 0, [null, null, null]])
   table.active.add([['tasks', 1, Buffer.from('old')], ['tasks', 2, Buffer.from('old')]])
   t.strictSame([table.isEmpty, table.bytes, read()], [false, 70, ['old', 'old', null]])
+  const { active } = table
   table.complete()
+  t.equal(table.flushing, active)
   t.strictSame([table.isEmpty, table.bytes, read()], [false, 70, ['old', 'old', null]])
   table.active.add([['tasks', 1, undefined], ['tasks', 3, Buffer.from('new')]])
   t.strictSame([table.isEmpty, table.bytes, read()], [false, 137, [undefined, 'old', 'new']])
   table.drop()
+  t.equal(table.flushing, undefined)
   t.strictSame([table.isEmpty, table.bytes, read()], [false, 67, [undefined, null, 'new']])
 })
 

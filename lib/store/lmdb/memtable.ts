@@ -3,7 +3,7 @@ import type { Row, Table } from './record-format.js'
 /** The latest change of each record of a table. */
 interface Changes {
   /** New records. A removal undoes them. */
-  readonly created: Map<string | number, Buffer>
+  readonly created: Map<string | number, Buffer | undefined>
   /** Changes of existing records; undefined: removed. */
   readonly changed: Map<string | number, Buffer | undefined>
 }
@@ -23,16 +23,17 @@ export class Layer {
   add (rows: Iterable<Row>): void {
     for (const [table, key, value, isNew] of rows) {
       const { created, changed } = this.#tables[table]
-      const bytes = ROW_BYTES + (value?.length ?? 0)
       const before = created.get(key)
-      if (before !== undefined) this.bytes -= ROW_BYTES + before.length
-      if (value === undefined && before !== undefined) {
-        created.delete(key)
-        continue
+      if (before !== undefined) {
+        this.bytes -= ROW_BYTES + before.length
+        if (value === undefined) {
+          created.delete(key)
+          continue
+        }
       }
-      this.bytes += bytes
-      if (value !== undefined && (isNew === true || before !== undefined)) created.set(key, value)
-      else changed.set(key, value)
+      this.bytes += ROW_BYTES + (value?.length ?? 0)
+      const changes = isNew === true || before !== undefined ? created : changed
+      changes.set(key, value)
     }
   }
 

@@ -17,9 +17,9 @@ export type Edit = (batch: TaskBatch) => void
 export interface TaskBatch extends Batch {
   /** In the order of the calls. Repeated if an earlier batch fails, because rows depend on what is stored before them. */
   readonly edits: Edit[]
-  /** By task. */
+  /** The last change of each task. */
   readonly changes: Map<string, Change>
-  /** What else to do to roll back, in reverse order. */
+  /** What else to do to roll back, after the last change of each task, in reverse order. */
   readonly undo: Array<() => void>
   /** Why an edit could not be repeated; the whole batch fails with it. */
   failure: unknown
@@ -38,9 +38,8 @@ export function addEdit (batch: TaskBatch, edit: Edit): void {
 /** Notes a change that an edit makes to a task. */
 export function note (batch: TaskBatch, name: string, change: Change): void {
   const earlier = batch.changes.get(name)
-  const isOfSameQueue = earlier?.queue === change.queue
-  if (earlier !== undefined && !isOfSameQueue) batch.undo.push(() => { undo(name, earlier) })
-  batch.changes.set(name, isOfSameQueue ? { ...change, before: earlier.before } : change)
+  if (earlier !== undefined) batch.undo.push(() => { undo(name, earlier) })
+  batch.changes.set(name, change)
 }
 
 /** Rolls its changes back. Requires that those of later batches are. */

@@ -28,6 +28,8 @@ async function writeAheadIn (t: Test, { createFile = unsyncedFile, ...options }:
     isHeld: true,
     gate: Promise.resolve(),
     transactions: 0,
+    /** Those that wait for `gate` too. */
+    begun: 0,
     checks: [] as Array<[bytes: number, shrinks: boolean]>,
     /** Whether there is too little space for that many bytes. */
     isTooMuch: (_bytes: number): boolean => false
@@ -43,6 +45,7 @@ async function writeAheadIn (t: Test, { createFile = unsyncedFile, ...options }:
   state.checks = []
   const { ifVersion } = databases.journal
   databases.journal.ifVersion = async (...args: Parameters<typeof ifVersion>) => {
+    state.begun++
     await state.gate
     state.transactions++
     return await ifVersion.apply(databases.journal, args)
@@ -286,7 +289,7 @@ t.test('changes that come faster than the databases take them wait', async t => 
   const sixth = write(6).then(() => { isWritten = true })
   await turns(20)
   t.equal(isWritten, false, 'four layers are in memory while one is flushed')
-  t.equal(state.transactions, 0)
+  t.strictSame([state.begun, state.transactions], [1, 0], 'one after another')
   release()
   await sixth
   await writeAhead.close()

@@ -42,6 +42,9 @@ t.test('a commit is read back wherever it ends, unless any of its bytes is anoth
   const exact = encodeFrame(5, rows, head.salt, size => size)
   const file = Buffer.concat([encodeFileHead(head), exact])
   t.strictSame([...decodeFile(file, head)], [{ sequence: 5, rows }], 'one that ends with the file')
+  const empty = Buffer.concat([encodeFileHead(head), encodeFrame(5, [], head.salt, size => size)])
+  t.strictSame([...decodeFile(empty, head)], [{ sequence: 5, rows: [] }], 'one without rows')
+  t.strictSame([...decodeFile(empty.subarray(0, -1), head)], [])
   t.strictSame([...decodeFile(file.subarray(0, -1), head)], [])
   t.strictSame([...decodeFile(file, { salt: 8 })], [])
   for (let at = 0; at < exact.length; at++) {
@@ -138,6 +141,8 @@ t.test('a file that cannot be put into its place leaves no draft, and the former
   t.throws(() => { createFile(join(directory, 'newer'), 'text', 0o600) }, { code: 'EPERM' })
   t.strictSame(drafts, [[join(directory, '.newer-ID'), 'text', { flush: true, flag: 'wx', mode: 0o600 }]])
   t.strictSame(readdirSync(directory).sort(), ['file', 'new', 'taken'])
+  stub(t, 'writeFileSync', () => { throw Object.assign(new Error('no space'), { code: 'ENOSPC' }) })
+  t.throws(() => { replaceFile(file, 'two', 0o600) }, { code: 'ENOSPC' }, 'also where there is no draft to remove')
 })
 
 t.test('directories are synced after a file in them is made or replaced', { skip: process.platform === 'win32' }, async t => {

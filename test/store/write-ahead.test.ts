@@ -30,6 +30,7 @@ async function writeAheadIn (t: Test, { createFile = unsyncedFile, ...options }:
     transactions: 0,
     /** Those that wait for `gate` too. */
     begun: 0,
+    last: undefined as Promise<boolean> | undefined,
     checks: [] as Array<[bytes: number, shrinks: boolean]>,
     /** Whether there is too little space for that many bytes. */
     isTooMuch: (_bytes: number): boolean => false
@@ -44,11 +45,15 @@ async function writeAheadIn (t: Test, { createFile = unsyncedFile, ...options }:
   const journal = await recover({ directory, databases, space, run, createFile, onProgress: () => {} })
   state.checks = []
   const { ifVersion } = databases.journal
-  databases.journal.ifVersion = async (...args: Parameters<typeof ifVersion>) => {
-    state.begun++
+  const held = async (...args: Parameters<typeof ifVersion>): Promise<boolean> => {
     await state.gate
     state.transactions++
     return await ifVersion.apply(databases.journal, args)
+  }
+  databases.journal.ifVersion = (...args: Parameters<typeof ifVersion>) => {
+    state.begun++
+    state.last = held(...args)
+    return state.last
   }
   const writeAhead = new WriteAhead({ directory, databases, lock, space, journal, journalBytes: BYTES, ...options })
   const hold = (): () => void => {
@@ -204,10 +209,11 @@ t.test('changes are flushed once they are many, or large, or the journal is', as
 })
 
 t.test('a flush is recorded with its last commit, and with the last one before the run', async t => {
-  const { writeAhead, directory, databases, write, progress, keys, journals } = await writeAheadIn(t)
+  const { writeAhead, directory, databases, state, write, progress, keys, journals } = await writeAheadIn(t)
   await write(1)
   await write(2)
-  while (writeAhead.get('names', 1) !== null) await turns(1)
+  await state.last
+  await turns(1)
   t.strictSame([progress(), keys()], [{ sequence: 1, run: 1, base: 0, isOpen: true }, [1]])
 
   // A process that starts after a crash of the first.
@@ -221,7 +227,9 @@ t.test('a flush is recorded with its last commit, and with the last one before t
   const next = new WriteAhead({ directory, databases, lock: { isHeld: () => true } as StoreLock, space, journal, journalBytes: BYTES })
   await next.write([rowOf(3)], false)
   await next.write([rowOf(4)], false)
-  while (next.get('names', 3) !== null) await turns(1)
+  await state.last
+  await turns(1)
+  t.strictSame([writeAhead.get('names', 1), next.get('names', 3)], [null, null])
   t.strictSame([progress(), keys()], [{ sequence: 3, run: 2, base: 2, isOpen: true }, [1, 2, 3]])
   await next.close()
   t.strictSame([progress(), keys()], [{ sequence: 4, run: 2, base: 2, isOpen: false }, [1, 2, 3, 4]])

@@ -300,6 +300,7 @@ t.test('changes that come faster than the databases take them wait', async t => 
   t.strictSame([state.begun, state.transactions], [1, 0], 'one after another')
   release()
   await sixth
+  t.equal(state.begun, 2, 'and the next flush begins')
   await writeAhead.close()
   t.strictSame([...databases.names.getKeys()], [1, 2, 3, 4, 5, 6])
 })

@@ -101,7 +101,7 @@ function testsOf (pattern: string): string[] {
   const [room] = pattern.split('/')
   return room === fileOf(pattern) && room!.endsWith('.ts')
     ? ['test/!(bundle|example|package|readme|docs|code-blocks|imports).test.ts']
-    : [`test/${room!}/**/!(crash|process|typescript).test.ts`]
+    : [`test/${room!}/**/!(crash|damage|process|typescript).test.ts`]
 }
 
 /** What survived, and a table of all files. */

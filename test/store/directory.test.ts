@@ -76,6 +76,8 @@ t.test('a directory must be readable and writable', async t => {
   t.throws(() => prepareDirectory(join(file, 'below')), { name: 'StoreError', problem: 'access', message: 'ENOTDIR' })
   mkdirSync(join(parent, 'folder', 'format.json'), { recursive: true })
   t.throws(() => prepareDirectory(join(parent, 'folder')), { name: 'StoreError', problem: 'access', message: 'EISDIR' })
+  // Where root may not write either.
+  if (process.platform === 'linux') t.throws(() => prepareDirectory('/sys/tasks'), { name: 'StoreError', problem: 'access' })
   replace(t, 'accessSync', (path: string, mode: number) => {
     t.strictSame([path, mode], [parent, constants.R_OK | constants.W_OK | constants.X_OK])
     throw Object.assign(new Error('EACCES'), { code: 'EACCES' })

@@ -247,6 +247,8 @@ t.test('an index', async t => {
     for (const [what, rows, change, problem] of [
       ['a task under another number', [], databases => { underAnother(databases, 'tasks', 5, taskRow(5, 'a')) },
         'StoreError damaged FILE cannot be opened: task record 5 is damaged'],
+      ['a task of five bytes', [], databases => { overwrite(databases, 'tasks', 5, Buffer.alloc(5)) },
+        'StoreError damaged FILE cannot be opened: a record has another length than it says'],
       ['a state under another number', [taskRow(5, 'a')], databases => { underAnother(databases, 'states', 5, state(5)) }, lost(5)],
       ['a state before its task', [state(4), taskRow(5, 'a')], () => {}, lost(4)],
       ['a state after the last task', [taskRow(5, 'a'), state(5), state(6)], () => {}, lost(6)],

@@ -193,8 +193,8 @@ export function checksum (buffer: Buffer, end: number): number {
 
 /** Where the request of a task begins. Throws when the first `size` bytes of `buffer` are no task. */
 function headerEnd (buffer: Buffer, size: number): number {
-  const end = size < FRONT + SEAL ? Infinity : FRONT + buffer.readUInt16LE(17)
-  if (end > size - SEAL || end + buffer.readUInt32LE(19) > size - SEAL) throw new Error('a record has another length than it says')
+  const end = FRONT + buffer.readUInt16LE(17)
+  if (end + buffer.readUInt32LE(19) > size - SEAL) throw new Error('a record has another length than it says')
   return end
 }
 

@@ -23,7 +23,8 @@ interface Holder {
 export class StoreLock {
   readonly #file: string
   readonly #nonce = randomUUID()
-  #written = ''
+  /** Undefined while it is not taken. */
+  #written: string | undefined
 
   constructor (file: string) {
     this.#file = file
@@ -50,13 +51,13 @@ export class StoreLock {
 
   /** Whether no other process has taken the lock since. */
   isHeld (): boolean {
-    return this.#written !== '' && this.#stamp() === this.#written
+    return this.#stamp() === this.#written
   }
 
   release (): void {
     if (this.isHeld()) rmSync(this.#file, { force: true })
     held.delete(this.#nonce)
-    this.#written = ''
+    this.#written = undefined
   }
 
   #check (): void {

@@ -216,6 +216,13 @@ t.test('on macOS ps knows the start of a process, on other systems its number de
   t.intercept(process, 'platform', { value: 'win32' })
   t.equal(canTake(file, { pid, startedAt: 'Thu Nov 26 10:00:01 2026' }), false)
   t.strictSame(calls, [])
+  fs.rmSync(file)
+  const lock = new StoreLock(file)
+  lock.take()
+  const { nonce, ...former } = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>
+  t.strictSame([typeof nonce, former['startedAt']], ['string', ''])
+  t.equal(canTake(file, former), true, 'a former release in a container, whose process has this number again')
+  lock.release()
 })
 
 t.test('a directory with that name is reported, and other errors are those of the system', async t => {

@@ -166,6 +166,8 @@ t.test('this thread has the locks that it has not released', async t => {
   lock.take()
   const own = JSON.parse(readFileSync(file, 'utf8')) as { pid: number, thread?: number, startedAt: string, nonce: string }
   t.equal(canTake(file, own), false)
+  const held = (globalThis as Record<symbol, unknown>)[Symbol.for('fastify-cloud-tasks.held')] as Set<string>
+  t.equal(held.has(own.nonce), true, 'where another copy of this package looks for it')
   // As the first process of a container finds it after a crash.
   t.equal(canTake(file, { ...own, nonce: 'of another life' }), true)
   const { nonce, ...former } = own

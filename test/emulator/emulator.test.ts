@@ -244,9 +244,11 @@ t.test('App Engine tasks go to the URL of the options, with the host that they a
   const warn = (fields: object, message: string): void => { warnings.push(message) }
   const logger = { info () {}, warn, error () {} }
   const dispatch = async (options: EmulatorOptions): Promise<string> => {
-    const { engine } = await listening(t, { queues: [queue], appEngineUrl: target.url, logger, ...options })
+    const clock = new ManualClock() // It stands still, so that no attempt is repeated.
+    const { engine } = await listening(t, { queues: [queue], appEngineUrl: target.url, logger, clock, ...options })
     const attempted = new Promise(resolve => { engine.observe({ attempted: resolve }) })
     await engine.createTask(queue, { appEngineHttpRequest: { appEngineRouting: { service: 'worker' } } })
+    await clock.settle()
     await attempted
     return (await target.next()).host!
   }

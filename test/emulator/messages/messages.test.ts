@@ -55,6 +55,7 @@ t.test('a task is read without what is empty or output-only, and shown with what
     [{ appEngineHttpRequest: { relativeUri: '/x', httpMethod: 'PUT', headers: { a: 'b' }, body, appEngineRouting: routing } }, {
       appEngineHttpRequest: { relativeUri: '/x', httpMethod: 'PUT', headers: { a: 'b' }, body, appEngineRouting: routing }
     }],
+    [{ appEngineHttpRequest: {} }, { appEngineHttpRequest: {} }],
     [{ dispatchDeadline: { seconds: 15, nanos: 500_000_000 } }, { dispatchDeadlineMs: 15_500 }],
     [{ scheduleTime: {}, retryConfig: { maxAttempts: 0, maxDoublings: 2, maxBackoff: {} } }, {
       scheduleAt: 0,
@@ -100,6 +101,10 @@ t.test('a task is read without what is empty or output-only, and shown with what
     },
     view: 'FULL'
   })
+  t.strictSame(taskMessage({ ...stored, httpRequest: { url }, lastAttempt: { scheduleAt: 3000, dispatchAt: 4000 } }, 'FULL').lastAttempt, {
+    scheduleTime: { seconds: 3, nanos: 0 },
+    dispatchTime: { seconds: 4, nanos: 0 }
+  })
 })
 
 t.test('a queue is read without output-only fields, and a pull queue is rejected', async t => {
@@ -136,6 +141,25 @@ t.test('a queue is read without output-only fields, and a pull queue is rejected
   for (const bad of [{ httpMethod: 'TRACE' }, { httpMethod: 77 }, { uriOverride: { scheme: 'FTP' } }, { uriOverride: { uriOverrideEnforceMode: 77 } }]) {
     t.throws(() => readQueue({ httpTarget: bad }), { code: INVALID }, JSON.stringify(bad))
   }
+})
+
+t.test('a value that cannot be read is rejected with the name of its field', async t => {
+  const time = { nanos: -1 }
+  const duration = { seconds: 1, nanos: -1 }
+  for (const [field, read] of [
+    ['Task.scheduleTime', () => readTask({ scheduleTime: time })],
+    ['Task.dispatchDeadline', () => readTask({ dispatchDeadline: duration })],
+    ['HttpRequest.httpMethod', () => readTask({ httpRequest: { url, httpMethod: 'TRACE' } })],
+    ['AppEngineHttpRequest.httpMethod', () => readTask({ appEngineHttpRequest: { httpMethod: 'TRACE' } })],
+    ['RetryConfig.maxRetryDuration', () => readTask({ retryConfig: { maxRetryDuration: duration } })],
+    ['RetryConfig.minBackoff', () => readTask({ retryConfig: { minBackoff: duration } })],
+    ['RetryConfig.maxBackoff', () => readQueue({ retryConfig: { maxBackoff: duration } })],
+    ['Queue.taskTtl', () => readQueue({ taskTtl: duration })],
+    ['Queue.tombstoneTtl', () => readQueue({ tombstoneTtl: duration })],
+    ['HttpTarget.httpMethod', () => readQueue({ httpTarget: { httpMethod: 'TRACE' } })],
+    ['HttpTarget.uriOverride.scheme', () => readQueue({ httpTarget: { uriOverride: { scheme: 'FTP' } } })],
+    ['HttpTarget.uriOverride.uriOverrideEnforceMode', () => readQueue({ httpTarget: { uriOverride: { uriOverrideEnforceMode: 77 } } })]
+  ] as const) t.throws(read, { code: INVALID, message: new RegExp(`^${field} `) }, field)
 })
 
 t.test('settings of a queue become a message with what is set, and that is read as the same settings', async t => {

@@ -57,9 +57,10 @@ function mediaType ({ headers }: FastifyRequest): string | undefined {
   return headers['content-type']?.split(';')[0]!.trim().toLowerCase()
 }
 
-/** JSON.parse quotes the text that it could not parse. */
+/** JSON.parse quotes the text that it could not parse, and names its position only for some errors. */
 function withoutPayload (message: string): string {
-  return /at position \d+/.test(message) ? `Unexpected token ${/at position \d+/.exec(message)![0]}.` : 'Unexpected end of string.'
+  if (message.includes('end of JSON')) return 'Unexpected end of string.'
+  return `Unexpected token${/ at position \d+/.exec(message)?.[0] ?? ''}.`
 }
 
 const inflate = promisify(gunzip)

@@ -49,13 +49,20 @@ t.test('a body is a JSON object of a JSON type, or absent; a form is one of its 
   for (const type of ['text/plain', 'xapplication/json', 'application/jsonx', 'application/+json', 'application/a/b+json', 'application/xjson', '']) {
     t.throws(() => bodyJson(request('{"a":1}', type)), { code: 'INVALID_ARGUMENT' }, type)
   }
-  for (const body of ['[]', 'null', '1', '"a"', '{', '{"secret":x}', 'secret']) {
+  for (const [body, problem] of [
+    ...['[]', 'null', '1', '"a"'].map(body => [body, /^Root element must be a message\.$/] as const),
+    ['{"secret":', /^Unexpected end of string\.$/],
+    ['{"secret":x}', /^Unexpected token(?: at position 10)?\.$/],
+    ['{"a":1} secret', /^Unexpected token(?: at position 8)?\.$/],
+    ['secret', /^Unexpected token(?: at position 0)?\.$/]
+  ] as const) {
     try {
       bodyJson(request(body))
       t.fail(body)
     } catch (error) {
-      t.equal((error as { code?: string }).code, 'INVALID_ARGUMENT', body)
-      t.notMatch((error as Error).message, /secret/)
+      const { code, message } = error as { code?: string, message: string }
+      t.equal(code, 'INVALID_ARGUMENT', body)
+      t.match(message.replace('Invalid JSON payload received. ', ''), problem)
     }
   }
   t.equal(formQuery(request('a=b', 'application/x-www-form-urlencoded; charset=utf-8')), 'a=b')

@@ -147,9 +147,10 @@ t.test('statistics count the attempts of the last sixty seconds, and forget a de
   await clock.settle()
   await attempts.at(-1)!.fail(new Error('unreachable'))
   t.equal(executed(), 1, 'an attempt without a response is none')
+  const stats = () => service.getQueue({ name: queue, readMask: [['stats']] }).stats
+  t.equal(stats()!.effectiveExecutionRate, 500)
   await engine.pauseQueue(queue)
   await engine.purgeQueue(queue)
-  const stats = () => service.getQueue({ name: queue, readMask: [['stats']] }).stats
   const paused = { tasksCount: 0, executedLastMinuteCount: 1, concurrentDispatchesCount: 0, effectiveExecutionRate: 0 }
   t.strictSame(stats(), paused)
   await engine.createTask(queue, { httpRequest: { url }, scheduleAt: start + 700_000 })
@@ -172,6 +173,7 @@ t.test('an HTTP target has one kind of token: setting one or clearing its accoun
       httpTarget: { httpMethod: 'PUT', oidcToken: { serviceAccountEmail: 'a@x' } }
     }],
     [target({ oidcToken }), {}, [['httpTarget', 'oidcToken', 'serviceAccountEmail']], target()],
+    [target({ oidcToken }), { httpTarget: {} }, [['httpTarget', 'oidcToken', 'serviceAccountEmail']], target()],
     [target({ oidcToken }), {}, [['httpTarget', 'oidcToken', 'audience']], target({ oidcToken: { serviceAccountEmail: 'a@x' } })],
     [target({ oidcToken }), {}, [['httpTarget', 'oauthToken', 'serviceAccountEmail']], target({ oidcToken })],
     [target({ oidcToken }), {}, [['httpTarget', 'oauthToken']], target({ oidcToken })],

@@ -24,16 +24,47 @@ t.test('the header never exceeds 1 KiB, and never loses an id', async t => {
   }
 })
 
-t.test('what is not ours is not read', async t => {
+t.test('texts are truncated to what fits, names and codes to 60 characters, and never within a character', async t => {
+  const cut = (error: object, id = 'a') => {
+    const full = { ...letter, task: 'work', error: { ...letter.error, ...error } }
+    return read(printOrigin({ id, postponements: 0, letter: full as typeof letter }))!.letter!.error
+  }
+  t.strictSame(cut({ name: 'n'.repeat(61), code: 'c'.repeat(61), message: 'short' }), {
+    name: 'n'.repeat(60), code: 'c'.repeat(60), message: 'short'
+  })
+  t.strictSame(cut({ name: 'n'.repeat(60), message: 'm'.repeat(401) }), { name: 'n'.repeat(60), message: 'm'.repeat(401) })
+  t.strictSame(['m', 'ü', '\u{1F600}'].map(text => cut({ message: text.repeat(5000) }).message.length), [600, 200, 200])
+  t.equal(cut({ name: `${'n'.repeat(59)}\u{1F600}` }).name, 'n'.repeat(59))
+  t.strictSame(cut({ name: 'n'.repeat(60), message: 'm'.repeat(600) }, 'r'.repeat(500)), { name: 'n'.repeat(40), message: 'm'.repeat(40) })
+})
+
+t.test('a header of 1 KiB is read, and a letter without an error is one that had no space for it', async t => {
+  const print = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const padded = (length: number): string => print({ id: 'a', postponements: 0, pad: 'x'.repeat(length) })
+  const length = 768 - '{"id":"a","postponements":0,"pad":""}'.length
+  t.equal(padded(length).length, MAX_ORIGIN_BYTES)
+  t.strictSame([read(padded(length)), read(padded(length + 1))], [{ id: 'a', postponements: 0 }, undefined])
+  const { error, ...bare } = letter
+  t.strictSame(read(print({ id: 'a', postponements: 0, letter: bare }))!.letter, { ...bare, error: { name: '', message: '' } })
+  t.equal(readOrigin(undefined), undefined)
+  t.equal(readOrigin({}), undefined)
+})
+
+t.test('a header that another writer has set is not read', async t => {
   const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
   const good = { id: 'a', postponements: 0, letter }
   t.not(read(encode(good)), undefined)
-  for (const bad of [undefined, '', '%%%', ['x'], encode(null), encode([]), encode({}), encode({ id: 'a' }), encode({ id: 'a/b', postponements: 0 }),
-    encode({ id: 'a', postponements: -1 }), encode({ id: 'a', postponements: 1.5 }), encode({ ...good, letter: { ...letter, queue: '../x' } }),
-    encode({ ...good, letter: { ...letter, at: 1e300 } }), encode({ ...good, letter: { ...letter, error: 'x' } }), encode({ ...good, letter: { ...letter, attempts: 'x' } }),
-    encode({ ...good, letter: { ...letter, task: 4 } }), encode({ ...good, pad: 'x'.repeat(2000) })]) {
-    t.equal(read(bad), undefined, String(bad).slice(0, 80))
-  }
+  const bad = [
+    null, [], {}, 'x', { id: 'a' }, { ...good, id: 'a/b' }, { ...good, id: 4 }, { ...good, pad: 'x'.repeat(2000) },
+    ...[-1, 1.5, '0', 1e300].map(postponements => ({ ...good, postponements })),
+    ...['x', null, []].map(letter => ({ ...good, letter })),
+    ...[
+      { queue: '../x' }, { queue: 4 }, { id: 'a/b' }, { id: 4 }, { at: 1e300 }, { at: '5' }, { attempts: 'x' }, { attempts: -1 }, { task: 4 },
+      { error: 'x' }, { error: null }, ...[{ name: 4 }, { code: 4 }, { message: 4 }].map(rest => ({ error: { ...letter.error, ...rest } }))
+    ].map(rest => ({ ...good, letter: { ...letter, ...rest } }))
+  ]
+  for (const value of bad) t.equal(read(encode(value)), undefined, JSON.stringify(value).slice(0, 80))
+  for (const value of [undefined, '', '%%%', ['x']]) t.equal(read(value), undefined)
 })
 
 t.test('Retry-After is read in all its forms', async t => {
@@ -43,7 +74,13 @@ t.test('Retry-After is read in all its forms', async t => {
     ['Thu, 26 Nov 2026 12:01:00 GMT', 60], ['Thursday, 26-Nov-26 12:01:00 GMT', 60], ['Thu Nov 26 12:01:00 2026', 60], ['Thu, 26 Nov 2026 11:00:00 GMT', 0],
     ['Thu, 26 Nov 2099 12:00:00 GMT', 2_592_000], [['30', '60'], 30],
     [null, undefined], [undefined, undefined], ['', undefined], ['-1', undefined], ['1.5', undefined], ['soon', undefined], ['2026', 2026], ['2026-11-26', undefined], [[], undefined],
-    ['Thu, 99 Nov 2026 12:00:00 GMT', undefined]
+    ['Thu, 99 Nov 2026 12:00:00 GMT', undefined], ['7s', undefined], ['x7', undefined], ['Thu, 26 Nov 2026 12:01:00', undefined], ['Thu, 26 Nov 2026 12:01:00 GMT+1', undefined],
+    [' Thu Nov  5 12:00:00 2026 ', 0], ['2592000', 2_592_000], ['2592001', 2_592_000]
   ]
   for (const [value, seconds] of cases) t.equal(parseRetryAfter(value, now), seconds, String(value))
+})
+
+t.test('a date of Retry-After is rounded up to seconds, by the clock of the system unless another time is given', async t => {
+  t.equal(parseRetryAfter('Thu, 26 Nov 2026 12:01:00 GMT', Date.UTC(2026, 10, 26, 12, 0, 59, 999)), 1)
+  t.strictSame(['Thu, 01 Jan 1970 00:00:00 GMT', 'Fri, 31 Dec 9999 23:59:59 GMT'].map(date => parseRetryAfter(date)), [0, 2_592_000])
 })

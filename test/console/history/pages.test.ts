@@ -1,7 +1,9 @@
 import t, { type Test } from 'tap'
+import { ManualClock } from '../../../lib/clock/manual-clock.js'
 import { History } from '../../../lib/console/history/history.js'
-import { RowPages, type RowQuery } from '../../../lib/console/history/row-pages.js'
+import { RowPages, STATE_FILTERS, type RowQuery } from '../../../lib/console/history/row-pages.js'
 import { Timeline } from '../../../lib/console/history/timeline.js'
+import type { Engine } from '../../../lib/engine/engine.js'
 import { httpRequest, parent, queue, startEngine } from '../../support/engine-harness.js'
 import { watch, names } from '../../support/watched-engine.js'
 
@@ -73,4 +75,79 @@ t.test('pages of tasks', async t => {
     t.teardown(() => former.engine.close())
     return former.store
   }
+
+  /** Pages on an engine whose queues the test makes up: the number of waiting tasks by name. */
+  function pagesOf (waiting: Record<string, number>, { complete = true, attempts = 0 } = {}) {
+    const asked: unknown[][] = []
+    const engine = {
+      queues: () => Object.keys(waiting).map(name => ({ name })),
+      listTasks: (name: string, { pageSize, pageToken }: { pageSize: number, pageToken?: string }) => {
+        asked.push([name, pageSize, pageToken])
+        const start = Number(pageToken ?? 0)
+        const end = Math.min(start + pageSize, waiting[name]!)
+        const tasks = Array.from({ length: end - start }, (_, index) => ({
+          name: `${name}/tasks/${start + index}`, httpRequest, scheduleAt: 1, createdAt: 1, dispatchCount: attempts, responseCount: 0, executionCount: 0
+        }))
+        return { tasks, ...(end < waiting[name]! ? { nextPageToken: String(end) } : undefined) }
+      }
+    }
+    const clock = new ManualClock()
+    const history = new History({ history: 10, timeline: new Timeline(1, () => 0), onChange: () => {}, onQueue: () => {}, clock })
+    history.complete = complete
+    return { asked, history, pages: new RowPages(engine as unknown as Engine, history), remote: new RowPages(undefined, history) }
+  }
+
+  t.test('of all queues come in the order of their names, each page as full as it can be', async t => {
+    const { asked, pages } = pagesOf({ b: 3, a: 2, c: 0 })
+    t.strictSame(collect(pages, { limit: 3 }), [['0', '1', '0'], ['1', '2']])
+    t.strictSame(asked, [['a', 3, undefined], ['b', 1, undefined], ['b', 3, '1'], ['c', 1, undefined]])
+    const { nextPageToken } = pages.page(query({ limit: 2 }))
+    t.strictSame(pagesOf({ a: 2, aa: 1, c: 1 }).pages.page(query({ pageToken: nextPageToken, limit: 5 })).tasks.map(({ queue }) => queue), ['c'])
+    t.strictSame(pagesOf({ a: 2 }).pages.page(query({ pageToken: nextPageToken })), { tasks: [] }, 'the queues after it were deleted')
+    t.strictSame(pagesOf({}).pages.page(query({})), { tasks: [] })
+  })
+
+  t.test('examine at most 1000 tasks, and say where to continue', async t => {
+    const { asked, pages } = pagesOf({ a: 600, b: 600 }, { attempts: 1 })
+    const page = pages.page(query({ state: 'waiting', limit: 100 }))
+    t.strictSame([page.tasks, asked.length, asked.at(-1)], [[], 10, ['b', 100, '300']])
+    t.strictSame(pages.page(query({ state: 'waiting', limit: 100, pageToken: page.nextPageToken })).nextPageToken, undefined)
+    t.strictSame([asked[10], asked.length], [['b', 100, '400'], 12])
+  })
+
+  t.test('of retrying tasks come from the history, and then from the engine if the history is not complete', async t => {
+    for (const complete of [true, false]) {
+      const { pages, history, asked } = pagesOf({ b: 1, a: 2 }, { complete, attempts: 1 })
+      for (const name of ['a/tasks/0', 'x/tasks/only']) {
+        const task = { name, httpRequest, scheduleAt: 1, createdAt: 1, dispatchCount: 1, responseCount: 0, executionCount: 0 }
+        history.started({ task: { ...task, lastAttempt: { scheduleAt: 1, dispatchAt: 1 } } })
+        history.attempted({ attempt: { task }, result: 500, endedAt: 1, retryAt: 9 })
+      }
+      t.strictSame(collect(pages, { state: 'retrying', limit: 1 }).flat(), complete ? ['only', '0'] : ['only', '0', '1', '0'])
+      t.equal(asked.length > 0, !complete)
+      const own = pages.page(query({ state: 'retrying', queue: 'b' }))
+      t.strictSame([own.tasks, own.nextPageToken === undefined], [[], complete])
+    }
+    t.strictSame(pagesOf({}, { complete: false }).pages.page(query({ state: 'retrying' })), { tasks: [] })
+  })
+
+  t.test('without an engine come from the history only, by the order of their last moves', async t => {
+    const { remote, history } = pagesOf({})
+    const task = (id: string) => ({
+      name: `q/tasks/${id}`,
+      httpRequest,
+      scheduleAt: 1,
+      dispatchCount: 1,
+      responseCount: 0,
+      executionCount: 0,
+      lastAttempt: { scheduleAt: 1, dispatchAt: 1 }
+    })
+    for (const id of ['a', 'b', 'c']) history.started({ task: task(id) })
+    history.attempted({ attempt: { task: task('b') }, result: 500, endedAt: 1, retryAt: 'unknown' })
+    t.strictSame(collect(remote, { limit: 2 }), [['b', 'c'], ['a']])
+    t.strictSame(collect(remote, { state: 'retrying' }), [['b']])
+    t.strictSame(collect(remote, { state: 'running', limit: 1 }), [['c'], ['a']])
+    t.throws(() => remote.page(query({ state: 'waiting' })), { code: 'FST_TASKS_CONSOLE_REQUEST' })
+    t.strictSame(STATE_FILTERS.filter(state => state !== 'waiting').map(state => remote.page(query({ state })).tasks.length), [3, 1, 2, 0, 0, 0, 0, 0, 0, 0])
+  })
 })

@@ -161,6 +161,30 @@ t.test('the record of a task', async t => {
     t.strictSame(record.detail().attemptList[0]!.headers, {}, 'they are created from the task')
   })
 
+  t.test('has the result of its only attempt once that has ended, whether or not it was shown before', async t => {
+    const restored = { ...dispatched(3, 2000), previousResponse: 500 }
+    for (const shown of [false, true]) {
+      const record = new TaskRecord(restored, false)
+      record.begin(restored)
+      if (shown) t.notOk('result' in record.detail().attemptList[0]!, 'the last result is that of an earlier attempt')
+      record.finish(end(restored, 204, 2100))
+      t.hasStrict(record.detail().attemptList, [{ number: 3, endedAt: 2100, result: 204 }])
+      t.equal(record.detail().omitted, 2)
+    }
+    for (const rest of [{ error: new Error('no route') }, { text: 'no' }]) {
+      const record = new TaskRecord(waiting(), false)
+      record.begin(dispatched(1, 2000))
+      record.finish(end(dispatched(1, 2000), 500, 2100, rest))
+      const { error, text } = record.detail().attemptList[0]!
+      t.strictSame([error?.message, text], [rest.error?.message, rest.text])
+    }
+    const deleted = new TaskRecord(waiting(), false)
+    deleted.begin(dispatched(1, 2000))
+    deleted.finish(end(dispatched(1, 2000), 500, 2100, { retryAt: 9000 }))
+    deleted.close('deleted', 3000)
+    t.notOk('scheduleAt' in deleted.row(), 'there is no retry')
+  })
+
   t.test('has an error from the first who reports it, and responses of up to 4096 characters', async t => {
     const record = new TaskRecord(waiting(), false)
     record.begin(dispatched(1, 2000))

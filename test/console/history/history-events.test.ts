@@ -1,10 +1,14 @@
+import type { FastifyBaseLogger } from 'fastify'
 import t from 'tap'
 import { ManualClock } from '../../../lib/clock/manual-clock.js'
 import type { Task } from '../../../lib/cloud-tasks/task.js'
 import type { SeenTask } from '../../../lib/console/api/task-view.js'
+import { servedFeed } from '../../../lib/console/history/attempt-feed.js'
 import { History, type HistoryOptions } from '../../../lib/console/history/history.js'
 import { Timeline } from '../../../lib/console/history/timeline.js'
 import type { Attempt } from '../../../lib/engine/engine.js'
+import type { AttemptResult } from '../../../lib/worker/attempt-result.js'
+import type { Settled } from '../../../lib/worker/watchers.js'
 import { parent, queue } from '../../support/engine-harness.js'
 import { names } from '../../support/watched-engine.js'
 
@@ -253,5 +257,70 @@ t.test('a history', async t => {
     t.ok(logsOmitted > 0)
     t.ok(history.size <= 5000)
     t.equal(history.size, history.record(name)!.measure())
+  })
+})
+
+t.test('the feed of attempts that a worker serves', async t => {
+  const key = { id: 'a', queue: 'mail', attempt: 2 }
+  const started = { ...key, executionCount: 1, scheduledTime: new Date(999_000), previousResponse: 503 }
+  const request = { method: 'PUT', url: '/tasks/work', headers: { 'x-own': '1', none: undefined, 'x-list': ['a', 'b'] }, body: 'text' }
+  const served = (options: Partial<HistoryOptions> = {}) => {
+    const { history, clock, counts, places } = open({ isOnlyCopy: true, ...options })
+    const feed = servedFeed({ history, clock, queueName: id => `${parent}/queues/${id}` })
+    feed.started!(started, request)
+    const record = history.record(`${parent}/queues/mail/tasks/a`)!
+    return { feed, record, clock, counts, places }
+  }
+
+  t.test('begins with the task as its request describes it', async t => {
+    const { record, clock } = served()
+    t.strictSame(record.task, {
+      name: `${parent}/queues/mail/tasks/a`,
+      httpRequest: { url: '/tasks/work', httpMethod: 'PUT', headers: { 'x-own': '1', 'x-list': 'a,b' }, body: Buffer.from('text') },
+      scheduleAt: 999_000,
+      dispatchCount: 2,
+      responseCount: 1,
+      executionCount: 1,
+      lastAttempt: { scheduleAt: 999_000, dispatchAt: clock.now() },
+      previousResponse: 503
+    })
+    const { history, clock: other } = open({ isOnlyCopy: true })
+    const feed = servedFeed({ history, clock: other, queueName: id => `${parent}/queues/${id}` })
+    feed.started!({ ...started, previousResponse: undefined }, { ...request, body: undefined })
+    const bare = history.record(record.name)!.task!
+    t.notOk('previousResponse' in bare || 'body' in bare.httpRequest!)
+  })
+
+  t.test('ends with the state that the result and the status mean', async t => {
+    const error = new Error('no')
+    const cases: Array<[result: AttemptResult, outcome: Settled, state: string]> = [
+      [{ result: 'done', value: 1 }, { status: 204, isLast: true }, 'done'],
+      [{ result: 'dropped', reason: 'no use' }, { status: 299, isLast: true }, 'dropped'],
+      [{ result: 'postponed', until: 5, reason: 'busy', error }, { status: 200, isLast: true }, 'postponed'],
+      [{ result: 'failed', error }, { status: 500, isLast: false }, 'retrying'],
+      [{ result: 'failed', error }, { status: 300, isLast: true }, 'failed']
+    ]
+    for (const [result, outcome, state] of cases) {
+      const { feed, record, counts, clock } = served()
+      feed.settled({ ...key, traceId: 'a'.repeat(32) }, result, outcome)
+      t.equal(record.state, state)
+      const [attempt] = record.detail().attemptList
+      t.strictSame([attempt!.result, attempt!.endedAt, attempt!.trace], [outcome.status, clock.now(), { id: 'a'.repeat(32) }])
+      t.strictSame([attempt!.error?.message, attempt!.dropReason, attempt!.postponedUntil, attempt!.postponeReason], [
+        result.result === 'failed' ? 'no' : undefined,
+        result.result === 'dropped' ? 'no use' : undefined,
+        ...(result.result === 'postponed' ? [5, 'busy'] : [undefined, undefined])
+      ])
+      t.strictSame(counts.ended, [[clock.now(), outcome.status < 300, !outcome.isLast]])
+    }
+  })
+
+  t.test('records the log lines of the attempt', async t => {
+    const { feed, record } = served()
+    const log = { info () {} } as unknown as FastifyBaseLogger
+    feed.logOf(key, log).info('hello')
+    t.strictSame(record.detail().attemptList[0]!.logs.map(({ message }) => message), ['hello'])
+    feed.settled(key, { result: 'done', value: undefined }, { status: 204, isLast: true })
+    t.notOk('trace' in record.detail().attemptList[0]!)
   })
 })

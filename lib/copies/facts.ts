@@ -84,7 +84,7 @@ function isId (id: unknown): id is string {
 }
 
 function isCount (count: unknown): count is number {
-  return typeof count === 'number' && Number.isSafeInteger(count) && count >= 0
+  return Number.isSafeInteger(count) && count as number >= 0
 }
 
 function cutTexts (origin: Origin, length: number): Origin {

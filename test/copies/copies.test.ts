@@ -122,6 +122,7 @@ t.test('the id of a copy differs with the life of its task, and is the same over
   t.not(first, second, 'a call that no queue has delivered is a new task each time')
   t.strictSame([undelivered.read, first!.endsWith(copySuffix('root'))], [[], true])
   t.equal(copySuffix('root'), `-copy-${'4813494d137e1631bba301d5acab6e7bb7aa74ce1185d456565ef51d737677b2'.slice(0, 24)}`)
+  t.not(copyId(['ab', 'c'], 'root'), copyId(['a', 'bc'], 'root'))
   t.match(id(''), /^[0-9a-f]{32}-copy-[0-9a-f]{24}$/)
 })
 

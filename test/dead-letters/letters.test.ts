@@ -46,8 +46,10 @@ t.test('a letter fits a filter if it meets all its conditions', async t => {
   t.strictSame(filters.map(filter => fits(unknown, filter)), [true, false, false, false, false])
 })
 
+type List = (pageToken: string | undefined) => Listed
+
 /** Dead letters on a transport of which the test decides the results, and sees the calls. */
-function open (stored: ReadonlyMap<string, TaskReading>, results: { put?: object | undefined, deleted?: object, listed?: Listed } = {}) {
+function open (stored: ReadonlyMap<string, TaskReading>, results: { put?: object | undefined, deleted?: object, listed?: List } = {}) {
   const calls: unknown[][] = []
   const call = (name: string, result: (...args: never[]) => unknown) => async (...args: unknown[]) => {
     calls.push([name, ...args])
@@ -57,7 +59,7 @@ function open (stored: ReadonlyMap<string, TaskReading>, results: { put?: object
   const letters = createDeadLetters({
     queue: 'dead',
     transport: {
-      listTasks: call('list', () => results.listed ?? { outcome: 'listed', tasks: [], nextPageToken: undefined }),
+      listTasks: call('list', (_queue, _size, token) => results.listed?.(token) ?? { outcome: 'listed', tasks: [], nextPageToken: undefined }),
       readTask: call('read', (_queue, id) => stored.get(id) ?? { outcome: 'notFound' }),
       putTask: call('put', () => results.put ?? { outcome: 'created', id: 'x', scheduleAt: 1 }),
       deleteTask: call('delete', () => results.deleted ?? { outcome: 'deleted' })
@@ -134,17 +136,23 @@ t.test('a letter that cannot be replayed is kept, and the result says why', asyn
 
 t.test('letters are listed by pages of 100, and selected by pages of 1000', async t => {
   const tasks: ListedTask[] = [{ id: 'l', httpRequest: { url, headers } }, { id: 'm', httpRequest: { url } }]
-  const { letters, calls } = open(new Map(), { listed: { outcome: 'listed', tasks, nextPageToken: 'next' } })
+  const work = { id: 'n', httpRequest: { url: 'http://x.example/tasks/work' } }
+  const { letters, calls } = open(new Map(), { listed: () => ({ outcome: 'listed', tasks, nextPageToken: 'next' }) })
   const page = await letters.list({ task: 'former' })
   t.strictSame([page.letters.map(({ id }) => id), page.nextPageToken], [['l'], 'next'])
   await letters.list({ pageSize: 7, pageToken: 'p' })
-  const last = open(new Map(), { listed: { outcome: 'listed', tasks, nextPageToken: undefined } })
+  const last = open(new Map(), {
+    listed: token => ({ outcome: 'listed', tasks: token === undefined ? tasks : [work], nextPageToken: token === undefined ? 'more' : undefined })
+  })
   const progress: unknown[] = []
   const results = await last.letters.discard({}, { onProgress: one => { progress.push(one) } })
-  t.strictSame(results.map(({ id }) => id), ['l', 'm'])
-  t.strictSame(progress, [{ looked: 2, done: 0 }, { looked: 2, done: 2 }])
-  t.strictSame([...calls, last.calls[0]], [['list', 'dead', 100, undefined], ['list', 'dead', 7, 'p'], ['list', 'dead', 1000, undefined]])
-  const failing = open(new Map(), { listed: { outcome: 'failed', problem: 'no connection', cause: 'c' } })
+  t.strictSame(results.map(({ id }) => id), ['l', 'm', 'n'])
+  t.strictSame(progress, [{ looked: 2, done: 0 }, { looked: 3, done: 0 }, { looked: 3, done: 3 }])
+  t.strictSame([...calls, ...last.calls.slice(0, 2)], [
+    ['list', 'dead', 100, undefined], ['list', 'dead', 7, 'p'], ['list', 'dead', 1000, undefined], ['list', 'dead', 1000, 'more']
+  ])
+  t.strictSame((await last.letters.discard({ task: 'work' })).map(({ id }) => id), ['n'], 'by the path of its route')
+  const failing = open(new Map(), { listed: () => ({ outcome: 'failed', problem: 'no connection', cause: 'c' }) })
   await t.rejects(failing.letters.list(), { code: 'FST_TASKS_DEAD_LETTERS_FAILED', cause: 'c' })
 })
 
@@ -155,4 +163,15 @@ t.test('16 letters are changed at a time, each once, and the progress counts the
   t.equal((await letters.discard([...ids, ...ids], { onProgress: one => { progress.push(one) } })).length, 33)
   t.strictSame(progress, [16, 32, 33].map(done => ({ looked: done, done })))
   t.strictSame(calls.map(([, , id]) => id), ids)
+})
+
+t.test('a selection of letters that is malformed changes nothing', async t => {
+  const { letters, calls } = open(new Map())
+  const bad = [['a', 4], [4], 4, null, undefined, new Map(), { task: undefined }, { before: new Date(NaN) }, { after: 5 }, { tsk: 'work' }]
+  for (const which of bad) await t.rejects(letters.discard(which as never), { code: 'FST_TASKS_INVALID_LETTER_QUERY' }, JSON.stringify(which))
+  for (const query of [{ before: 'now' }, { after: undefined }, { pageSize: 1001 }, null]) {
+    await t.rejects(letters.list(query as never), { code: 'FST_TASKS_INVALID_LETTER_QUERY' }, JSON.stringify(query))
+  }
+  t.strictSame(calls, [])
+  t.strictSame(await letters.discard({ before: new Date(), after: new Date(0) }), [])
 })

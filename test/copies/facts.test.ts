@@ -80,7 +80,7 @@ t.test('Retry-After is read in all its forms', async t => {
   for (const [value, seconds] of cases) t.equal(parseRetryAfter(value, now), seconds, String(value))
 })
 
-t.test('a date of Retry-After is rounded up to seconds, by the clock of the system unless another time is given', async t => {
+t.test("a date of Retry-After is rounded up to seconds, by the system's clock by default", async t => {
   t.equal(parseRetryAfter('Thu, 26 Nov 2026 12:01:00 GMT', Date.UTC(2026, 10, 26, 12, 0, 59, 999)), 1)
   t.strictSame(['Thu, 01 Jan 1970 00:00:00 GMT', 'Fri, 31 Dec 9999 23:59:59 GMT'].map(date => parseRetryAfter(date)), [0, 2_592_000])
 })

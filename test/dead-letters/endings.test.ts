@@ -68,7 +68,7 @@ t.test('a task that is deleted during its last attempt leaves no letter', async 
   t.strictSame(await letters(), [])
 })
 
-t.test('a task that is unknown here leaves a letter, which can be listed, discarded, and replayed as another task', async t => {
+t.test('a task that is unknown here leaves a letter, which can be discarded, and replayed as another task', async t => {
   const seen: unknown[] = []
   const queues = { default: { retryConfig: { maxAttempts: 2, minBackoffSeconds: 0.001, maxBackoffSeconds: 0.001 } } }
   const { app, log, clock, add, letters, settle } = await startStill(t, { queues, handlers: { work: payload => { seen.push(payload) } } })
@@ -122,7 +122,7 @@ t.test('a letter that does not fit is logged at error with the id of its task', 
   t.strictSame(await letters(), [])
 })
 
-t.test('an id that is used again after its letter was discarded, or its queue purged, fails into a letter of its own', async t => {
+t.test('an id that is used again after its letter was discarded or purged fails into a letter of its own', async t => {
   const { app, clock, engine, letters, settle, attempts, nameOf } = await startStill(t, { local: { taskTombstoneSeconds: 5 } })
   const failAgain = async (): Promise<string> => {
     await clock.advance(10_000)
@@ -145,7 +145,7 @@ t.test('an id that is used again after its letter was discarded, or its queue pu
   t.equal(new Set(ids).size, 4)
 })
 
-t.test('tasks in the dead-letter queue never create a letter and never end by failing, regardless of their origin', async t => {
+t.test('tasks in the dead-letter queue never create a letter and never end by failing', async t => {
   const seen: unknown[] = []
   let what = 'throw'
   const { app, add, letters, run, settle, attempts } = await startStill(t, {

@@ -20,7 +20,7 @@ const source = `${IMPORTS}
     })
   }`
 
-t.test('queues sync creates the dead-letter queue paused and with unlimited attempts, and diff compares both', async t => {
+t.test('queues sync creates the dead-letter queue paused, with unlimited attempts, and diff compares both', async t => {
   const emulator = createEmulator({ port: 0 })
   t.teardown(async () => { await emulator.close() })
   environment(t, { CLOUD_TASKS_EMULATOR_HOST: new URL(await emulator.listen()).host })

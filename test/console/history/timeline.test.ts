@@ -47,7 +47,7 @@ t.test('a timeline begins anew when the clock is set back', async t => {
   t.equal(timeline.buckets(8_002_000).reduce((sum, { arrived }) => sum + arrived, 0), 1)
 })
 
-t.test('a timeline counts the waiting tasks at the end of each second, before the event that begins the next', async t => {
+t.test('a timeline counts the waiting tasks at the end of each second, before the next event', async t => {
   const events: Array<[what: string, act: (timeline: Timeline, now: number) => void, effect: number]> = [
     ['arrived', (timeline, now) => { timeline.arrived(now) }, 1],
     ['started', (timeline, now) => { timeline.started(now) }, -1],

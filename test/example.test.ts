@@ -39,14 +39,21 @@ t.test('the example server accepts tasks, and ends on a signal', async t => {
   t.teardown(() => child.kill('SIGKILL'))
   const ended = new Promise<number | null>(resolve => { child.once('exit', resolve) })
   let output = ''
-  const saw = async (pattern: RegExp): Promise<RegExpMatchArray> => {
-    for await (const chunk of child.stdout!.iterator({ destroyOnReturn: false })) {
+  let look = (): void => {}
+  for (const stream of [child.stdout!, child.stderr!]) {
+    stream.on('data', chunk => {
       output += String(chunk)
-      const match = output.match(pattern)
-      if (match !== null) return match
-    }
-    throw new Error(`the server ended with: ${output}`)
+      look()
+    })
   }
+  const saw = (pattern: RegExp): Promise<RegExpMatchArray> => new Promise((resolve, reject) => {
+    look = () => {
+      const match = pattern.exec(output)
+      if (match !== null) resolve(match)
+    }
+    look()
+    ended.then(() => { reject(new Error(`the server ended with: ${output}`)) })
+  })
   const base = (await saw(/curl -X POST (http:\/\/127\.0\.0\.1:\d+)[\s\S]*Ctrl-C/))[1]!
   const response = await fetch(`${base}/enqueue/greet`, {
     method: 'POST',

@@ -17,9 +17,10 @@ type Stubbed = 'closeSync' | 'fdatasync' | 'fsync' | 'fsyncSync' | 'ftruncate' |
 
 /** Replaces a function of node:fs for a test. */
 function stub (t: Test, name: Stubbed, value: (...args: never[]) => unknown): void {
+  // After `intercept` has put the former function back: what is torn down last was registered first.
+  t.teardown(syncBuiltinESMExports)
   t.intercept(fs, name, { value })
   syncBuiltinESMExports()
-  t.teardown(syncBuiltinESMExports)
 }
 
 t.test('the head of a journal file is read back, unless any of its bytes is another', async t => {

@@ -79,10 +79,11 @@ t.test('while a large journal is read the process does other things', async t =>
   writeFileSync(join(directory, '2-1.journal'), fileOf(1, sequences))
   writeFileSync(join(directory, '2-2.journal'), fileOf(2, []))
   // Reading the files takes no turns of the event loop here.
+  // After `intercept` has put the former functions back: what is torn down last was registered first.
+  t.teardown(syncBuiltinESMExports)
   t.intercept(fs.promises, 'readFile', { value: async (path: string) => readFileSync(path) })
   t.intercept(fs.promises, 'readdir', { value: async () => [] })
   syncBuiltinESMExports()
-  t.teardown(syncBuiltinESMExports)
   let turns = 0
   const count = (): void => {
     turns++
@@ -288,6 +289,7 @@ t.test('a file that a former holder makes longer while it is read is read again'
   await journal.close()
   const read = fs.promises.readFile as (...args: unknown[]) => Promise<Buffer>
   let [reads, cut] = [0, SECTOR]
+  t.teardown(syncBuiltinESMExports)
   t.intercept(fs.promises, 'readFile', {
     value: async (...args: unknown[]) => {
       const bytes = await read(...args)
@@ -295,7 +297,6 @@ t.test('a file that a former holder makes longer while it is read is read again'
     }
   })
   syncBuiltinESMExports()
-  t.teardown(syncBuiltinESMExports)
   for (cut of [SECTOR, 100]) {
     reads = 0
     t.strictSame(await readJournal(directory, progressOf(0, 1), 2), [{ sequence: 1, rows }])

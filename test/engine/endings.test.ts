@@ -63,7 +63,7 @@ t.test('a task that is deleted or purged, or whose queue is, ignores the result 
 })
 
 t.test('purge removes existing tasks in slices, and no later ones', async t => {
-  const { engine, clock, store } = await startEngine({ started: false })
+  const { engine, clock, store } = await startEngine({ started: false, store: new FragileStore() })
   for (let i = 0; i < 1200; i++) await engine.createTask(queue, named(`t${i}`))
   let done = false
   const purge = engine.purgeQueue(queue).then(stored => {
@@ -79,6 +79,7 @@ t.test('purge removes existing tasks in slices, and no later ones', async t => {
   t.equal([...(await store.load()).tasks].length, 699, 'without the first slice of 500, and two whose names were needed')
   await clock.settle()
   t.match(await purge, { purgedAt: clock.now(), state: 'RUNNING' })
+  t.equal(store.calls.filter(call => call === 'removeTask').length, 1200, 'each once')
   t.same([...(await store.load()).tasks].map(task => task.name), [later.name])
   t.same(engine.listTasks(queue).tasks.map(task => task.name), [later.name])
   await engine.close()

@@ -117,7 +117,10 @@ t.test('an engine that is opened on the store of another continues where that on
 })
 
 t.test('an observer receives every event of a task, and errors that it throws have no effect', async t => {
-  const { engine, clock, last, errors } = await startEngine()
+  const errors: unknown[] = []
+  const { engine, clock, last } = await startEngine({
+    onError: (error, { during }) => { errors.push([during, (error as Error).message]) }
+  })
   await engine.updateQueue(queue, { retryConfig: { maxAttempts: 2 } })
   const events: unknown[] = []
   const stop = engine.observe({
@@ -158,7 +161,7 @@ t.test('an observer receives every event of a task, and errors that it throws ha
   await engine.deleteTask(`${queue}/tasks/b`)
   await engine.purgeQueue(queue)
   t.same(events.splice(0), [['changed', queue], ['added', 'b'], ['ended', 'b', 'deleted'], ['emptied', queue], ['changed', queue]])
-  t.strictSame(errors.map(error => (error as Error).message), ['a bad observer', 'no route', 'a bad observer'])
+  t.strictSame(errors, [['observe', 'a bad observer'], ['dispatch', 'no route'], ['observe', 'a bad observer']])
   stop()
   await engine.resumeQueue(queue)
   t.same(events, [])

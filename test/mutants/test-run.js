@@ -12,7 +12,7 @@ import { pathToFileURL } from 'node:url'
  */
 const IDLE_MS = 1500
 const CHECK_MS = 25
-const WORK_US = 5000
+const WORK_US = 1000
 
 const Test = await testClass()
 register('../loader/hooks.js', import.meta.url)

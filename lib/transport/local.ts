@@ -200,8 +200,9 @@ export class LocalTransport implements Transport {
     await this.#engine.close()
   }
 
+  /** Of a queue that is not in the options. */
   async #createQueue (id: string): Promise<void> {
-    await this.#engine.updateQueue(this.queueName(id), this.#config.queues.get(id) ?? DEFAULT_QUEUE_SETTINGS)
+    await this.#engine.updateQueue(this.queueName(id), DEFAULT_QUEUE_SETTINGS)
     this.#queueIds.add(id)
   }
 
@@ -295,16 +296,16 @@ export class LocalTransport implements Transport {
   }
 
   #failure (queue: string, error: unknown, task?: NewTask): Failure {
-    if (error instanceof FST_TASKS_STORE_UNAVAILABLE) return { outcome: 'failed', problem: explain(error), cause: error }
-    if (!(error instanceof CloudTasksError)) return { outcome: 'failed', problem: 'the embedded queue could not store it', cause: error }
+    const unavailable = error instanceof FST_TASKS_STORE_UNAVAILABLE ? error : storeUnavailable(error)
+    if (unavailable !== undefined) return { outcome: 'failed', problem: explain(unavailable), cause: unavailable }
+    if (!(error instanceof CloudTasksError)) return { outcome: 'failed', problem: 'the embedded queue failed', cause: error }
     if (error.code === 'NOT_FOUND') {
       return { outcome: 'queueNotFound', hint: queueHint(queue) }
     }
     if (task !== undefined && error.message === statusErrors.taskTooLarge().message) {
       return { outcome: 'tooLarge', bytes: this.#bytes(queue, task), limit: MAX_TASK_BYTES }
     }
-    const unavailable = storeUnavailable(error)
-    return { outcome: 'failed', problem: explain(unavailable ?? error), cause: unavailable ?? error }
+    return { outcome: 'failed', problem: explain(error), cause: error }
   }
 }
 

@@ -50,8 +50,8 @@ t.test('many tasks are stored in one write, and each has its own outcome', async
   })
   const large = { ...outgoing, body: Buffer.alloc(MAX_TASK_BYTES) }
   const sent = await transport.createTasks('default', [large, { ...outgoing, id: 'a' }, large, { ...outgoing, id: 'a' }, { ...outgoing, id: 'b' }])
-  t.strictSame(sent.map(one => [one.outcome, (one as { id?: string }).id]), [
-    ['tooLarge', undefined], ['created', 'a'], ['tooLarge', undefined], ['duplicate', undefined], ['created', 'b']
+  t.strictSame(sent.map(one => [one.outcome, (one as { id?: string, limit?: number }).id ?? (one as { limit?: number }).limit]), [
+    ['tooLarge', MAX_TASK_BYTES - 2048], ['created', 'a'], ['tooLarge', MAX_TASK_BYTES - 2048], ['duplicate', undefined], ['created', 'b']
   ])
   t.equal(writes, 1)
 })
@@ -86,6 +86,12 @@ t.test('queues come from the options and the registry, and others only where the
   t.hasStrict(await onDemand.transport.createTask('new', outgoing), { outcome: 'created' })
   t.strictSame(Object.keys(onDemand.transport.inspection.counts()).sort(), ['default', 'new'])
   t.strictSame(await onDemand.transport.deleteTask('new', 'x'), { outcome: 'notFound' })
+  t.strictSame(settingsOf('new', onDemand.transport), DEFAULT_QUEUE_SETTINGS)
+
+  for (const name of [`${PARENT}/queues/former`, 'projects/other/locations/us-central1/queues/theirs']) await transport.engine.updateQueue(name)
+  const ids = Object.keys(transport.inspection.counts()).sort()
+  t.strictSame(ids, ['dead', 'fast', 'former', 'mail', 'usual'], 'those that a directory has for this project as well')
+  t.hasStrict(await transport.createTask('former', outgoing), { outcome: 'queueNotFound' })
 })
 
 t.test('queues have the project of the options, or a name for it', async t => {
@@ -107,12 +113,22 @@ t.test('a task that a copy would not fit beside is too large', async t => {
 })
 
 t.test('what the store cannot do is a failure with its reason', async t => {
-  const { transport } = await startTransport(t)
+  const { transport, clock } = await startTransport(t)
   const full = new StoreError('full', 'no space is left on the disk')
+  const bug = new RangeError('a bug')
+  await transport.putTask('default', 'a', { httpRequest: { url: 'http://localhost/x' } }, clock.now() + DAY)
+  const problem = 'The embedded queue cannot use its store: no space is left on the disk'
+  for (const [error, failure] of [
+    [bug, { outcome: 'failed', problem: 'the embedded queue failed', cause: bug }], [full, { outcome: 'failed', problem }]
+  ] as const) {
+    const unreadable = t.intercept(MemoryStore.prototype, 'getTask', { value: () => { throw error } })
+    t.hasStrict(await transport.readTask('default', 'a'), failure)
+    unreadable.restore()
+  }
   t.intercept(MemoryStore.prototype, 'putTask', { value: async () => { throw full } })
   t.intercept(MemoryStore.prototype, 'putQueue', { value: async () => { throw full } })
   const failed = await transport.createTask('default', outgoing) as { outcome: string, problem: string, cause: { code: string } }
-  t.strictSame([failed.outcome, failed.problem], ['failed', 'The embedded queue cannot use its store: no space is left on the disk'])
+  t.strictSame([failed.outcome, failed.problem], ['failed', problem])
   t.equal(failed.cause.code, 'FST_TASKS_STORE_UNAVAILABLE')
   await t.rejects(transport.inspection.setState('default', 'PAUSED'), { code: 'FST_TASKS_STORE_UNAVAILABLE' })
 

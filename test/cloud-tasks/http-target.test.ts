@@ -104,7 +104,7 @@ t.test('bad HTTP targets are rejected with the field', async t => {
   for (const host of ['w.example', 'a_b', '127.0.0.1', '[::1]', '[2001:DB8::1]']) {
     t.equal(problem({ uriOverride: { host } }), undefined, host)
   }
-  for (const host of ['a b', 'a/b', 'user@host', 'host:80', '::1', '[::1', '::1]', 'x[::1]', '[::1]x', '[zz]', 'a?b', '[:::::]']) {
+  for (const host of ['a b', 'a/b', 'user@host', 'host:80', '::1', '[::1', '::1]', 'x[::1]', 'x@[::1]', '[::1]x', '[zz]', 'a?b', '[:::::]']) {
     t.equal(problem({ uriOverride: { host } }), 'HttpTarget.uriOverride.host is not a host name.', host)
   }
   t.equal(problem({ uriOverride: { host: '' } }), 'HttpTarget.uriOverride.host is required.')

@@ -34,8 +34,9 @@ t.test('an outcome of the transport', async t => {
     [{ outcome: 'failed', problem: 'no luck', cause }, 'FST_TASKS_SEND_FAILED']
   ] as const) {
     t.test(`${outcome.outcome} rejects enqueue and delete with ${code}`, async t => {
-      const { producer } = produce([outcome, outcome, { outcome: 'notFound' }, outcome], [{ outcome: 'found', id: 'copy' }])
-      for (const call of [producer.enqueue('mail', {}), producer.delete('mail', 'a b'), producer.delete('mail', 'a b')]) {
+      const { producer } = produce([outcome, outcome, outcome, { outcome: 'notFound' }, outcome], [{ outcome: 'found', id: 'copy' }])
+      const enqueued = [producer.enqueue('mail', {}), producer.enqueue('mail', {}, { id: 'a' })]
+      for (const call of [...enqueued, producer.delete('mail', 'a b'), producer.delete('mail', 'a b')]) {
         const error = await call.then(() => undefined, reason => reason)
         t.equal(error.code, code)
         t.equal(error.cause, 'cause' in outcome ? cause : undefined)

@@ -70,7 +70,7 @@ t.test('malformed requests for letters are rejected, and writes without the toke
   const { app, read, write } = await serve(t, { plugin })
   const refused: Array<Promise<{ error: ApiError }>> = [
     ...['limit=0', 'limit=1001', 'limit=x', 'endedBefore=soon', 'endedBefore=-1'].map(async search => await read<{ error: ApiError }>(`letters?${search}`)),
-    ...[{}, { ids: [] }, { ids: 'x' }, { ids: [1] }, { ids: Array(101).fill('x') }, { ids: ['x'], as: 7 }].map(async body =>
+    ...[{}, { ids: [] }, { ids: 'x' }, { ids: [1] }, { ids: ['x', 1] }, { ids: Array(101).fill('x') }, { ids: ['x'], as: 7 }].map(async body =>
       await write<{ error: ApiError }>('letters/replay', body))
   ]
   for (const { error } of await Promise.all(refused)) t.equal(error.code, 'FST_TASKS_CONSOLE_REQUEST', error.message)

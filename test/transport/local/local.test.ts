@@ -125,6 +125,8 @@ t.test('what the store cannot do is a failure with its reason', async t => {
     t.hasStrict(await transport.readTask('default', 'a'), failure)
     unreadable.restore()
   }
+  t.intercept(MemoryStore.prototype, 'removeTask', { value: async () => { throw full } })
+  t.hasStrict(await transport.deleteTask('default', 'a'), { outcome: 'failed', problem })
   t.intercept(MemoryStore.prototype, 'putTask', { value: async () => { throw full } })
   t.intercept(MemoryStore.prototype, 'putQueue', { value: async () => { throw full } })
   const failed = await transport.createTask('default', outgoing) as { outcome: string, problem: string, cause: { code: string } }

@@ -37,22 +37,29 @@ export class Arrivals {
 
   end (departure: Departure): void {
     this.#departures.delete(departure)
-    if (this.#departures.size === 0) for (const resume of this.#waiting) resume()
+    if (this.#departures.size === 0) this.#resume()
   }
 
   /**
    * Waits until all attempts have arrived or ended, or until the limit, because an app's hook may block one until its queue gives it up.
+   * None is waited for again after that.
    */
   async all (): Promise<void> {
     if (this.#departures.size === 0) return
     await new Promise<void>(resolve => {
-      const resume = (): void => {
+      const timer = realTimeout(() => {
+        this.#departures.clear()
+        this.#resume()
+      }, this.#limitMs)
+      this.#waiting.add(() => {
         clearRealTimeout(timer)
-        this.#waiting.delete(resume)
         resolve()
-      }
-      const timer = realTimeout(resume, this.#limitMs)
-      this.#waiting.add(resume)
+      })
     })
+  }
+
+  #resume (): void {
+    for (const resume of this.#waiting) resume()
+    this.#waiting.clear()
   }
 }

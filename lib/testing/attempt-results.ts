@@ -29,7 +29,6 @@ export interface TestedAttempt<N extends string = string> {
 /** Collects the worker's results of attempts of one app, until they are taken. */
 export class AttemptResults implements AttemptWatcher {
   readonly #settled = new Map<string, { readonly result: AttemptResult, readonly outcome: Settled }>()
-
   readonly #arrivals: Arrivals
 
   constructor (arrivals: Arrivals) {

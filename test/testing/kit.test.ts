@@ -207,6 +207,10 @@ t.test('the clock moves when all attempts have arrived or ended, or a limit of r
   await arrivals.all()
   const patient = new Arrivals(2 ** 31 - 1)
   t.strictSame([one, two], [{ task: key }, { task: undefined }])
+  let again = false
+  arrivals.all().then(() => { again = true })
+  for (let i = 0; i < 5; i++) await Promise.resolve()
+  t.equal(again, true, 'those that were waited for once are not waited for again')
   const events: string[] = []
   const [ends, arrives] = [patient.depart(), patient.depart()]
   const waits = [patient.all(), patient.all()].map(async all => { await all; events.push('all') })

@@ -155,6 +155,20 @@ t.test("the host's limit for idle connections", async t => {
     await receiving.opened
     t.strictSame([...seen, sockets[0]?.timeout], [IDLE_MS, IDLE_MS])
   })
+
+  t.test('does not keep requestTimeout from ending a body that comes too slowly', async t => {
+    const { port } = await listen(t, {
+      connectionTimeout: IDLE_MS, requestTimeout: 150, http: { connectionsCheckingInterval: 20, headersTimeout: 150 }
+    })
+    const socket = connect(port, '127.0.0.1')
+    t.teardown(() => { socket.destroy() })
+    socket.on('error', () => {})
+    socket.write('POST /tasks/work HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{')
+    const slow = setInterval(() => { socket.write(' ') }, 30)
+    t.teardown(() => { clearInterval(slow) })
+    const [answer] = await once(socket, 'data') as [Buffer]
+    t.equal(answer.toString().split('\r\n')[0], 'HTTP/1.1 408 Request Timeout')
+  })
 })
 
 t.test('over HTTP/2', async t => {

@@ -9,6 +9,7 @@ import { SECTOR, decodeFile, decodeFileHead, encodeFileHead, encodeFrame, wholeS
 import { Journal, readJournal, removeJournals } from '../../lib/store/lmdb/journal.js'
 import type { Row } from '../../lib/store/lmdb/record-format.js'
 import { folder } from '../support/folder.js'
+import { unsyncedFile } from './unsynced-file.js'
 
 const head = { salt: 7, run: 3, size: SECTOR, part: 2 } as const
 const rows: Row[] = [['tasks', 1, Buffer.from('value')], ['queues', 'a/b', undefined], ['names', 2, Buffer.alloc(0)]]
@@ -208,6 +209,51 @@ t.test('a journal that cannot be created closes and removes what it has created'
     await t.rejects(Journal.create({ directory, sequence: 0, run: 1, createFile }), { code: 'ENOSPC' })
     t.strictSame([opened, closed], [failing, failing])
     t.strictSame(readdirSync(directory), [])
+  }
+})
+
+t.test('a journal is sound after writes that fail one after the other, of a frame or of the head of its file', async t => {
+  // Without a failure the first commit writes a frame and a head.
+  const faults = [0, 1].flatMap(write => [0, 0.5, 1].map(share => ({ write, share })))
+  const sizes = [10, 300_000]
+  for (const first of faults) {
+    for (const second of faults) {
+      for (const [large, small] of sizes.flatMap(a => sizes.map(b => [a, b]))) {
+        const directory = await folder(t)
+        let fault: typeof first | undefined
+        let writes = 0
+        const journal = await Journal.create({
+          directory,
+          sequence: 0,
+          run: 1,
+          createFile: async path => {
+            const file = await unsyncedFile(path)
+            const write = async (bytes: Buffer, position: number): Promise<void> => {
+              if (fault === undefined || writes++ !== fault.write) return await file.write(bytes, position)
+              await file.write(bytes.subarray(0, bytes.length * fault.share), position)
+              throw Object.assign(new Error('no space'), { code: 'ENOSPC' })
+            }
+            return { ...file, write }
+          }
+        })
+        const stored: number[] = []
+        const append = async (number: number, size: number): Promise<void> => {
+          await journal.append([['names', number, Buffer.alloc(size)]]).then(() => { stored.push(number) }, () => {})
+          const frames = await readJournal(directory, { sequence: 0, run: 1, base: 0, isOpen: true }, 2)
+          const found = frames.map(({ rows }) => rows[0]![1])
+          t.strictSame(found, stored, JSON.stringify({ first, second, large, small, number }))
+        }
+        for (const [number, next] of [first, second].entries()) {
+          [fault, writes] = [next, 0]
+          await append(number, number === 0 ? large! : small!)
+        }
+        fault = undefined
+        await append(2, 10)
+        journal.rotate()
+        await append(3, small!)
+        await journal.close()
+      }
+    }
   }
 })
 

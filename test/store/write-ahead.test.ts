@@ -1,4 +1,4 @@
-import { closeSync, ftruncateSync, openSync, readdirSync, rmSync, writeSync } from 'node:fs'
+import { readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { beginRun, openDatabases, readProgress, type Databases } from '../../lib/store/lmdb/databases.js'
@@ -10,6 +10,7 @@ import type { JournalFile } from '../../lib/store/journal-file.js'
 import type { StoreLock } from '../../lib/store/lock.js'
 import { StoreError, damaged, isOutOfSpace } from '../../lib/store/store-error.js'
 import { folder } from '../support/folder.js'
+import { unsyncedFile } from './unsynced-file.js'
 
 const BYTES = 10_000
 
@@ -70,16 +71,6 @@ async function databasesIn (t: Test) {
   const databases = await openDatabases(directory, prepareDirectory(directory))
   t.teardown(() => databases.root.close())
   return { directory, databases, keys: () => [...databases.names.getKeys()], progress: () => readProgress(databases, Infinity) }
-}
-
-/** A file of a journal that is not synced, because a test needs no durable one. */
-async function unsyncedFile (path: string): Promise<JournalFile> {
-  const fd = openSync(path, 'wx')
-  return {
-    write: async (bytes, position) => { writeSync(fd, bytes, 0, bytes.length, position) },
-    truncate: async size => { ftruncateSync(fd, size) },
-    close: async () => { closeSync(fd) }
-  }
 }
 
 async function turns (count: number): Promise<void> {

@@ -28,6 +28,8 @@ interface Part {
   readonly part: 1 | 2
   /** Size of the file in its header. */
   size: number
+  /** The largest size that its header may have, where a write of it failed: the file is never shorter. */
+  leastSize: number
 }
 
 /**
@@ -87,14 +89,13 @@ export class Journal {
       return end <= part.size ? frameSize : Math.ceil(end / GROWTH) * GROWTH - position
     })
     const size = Math.max(part.size, position + frame.length)
-    let isWritten = false
     try {
       await part.file.write(frame, position)
-      isWritten = true
+      part.leastSize = Math.max(part.leastSize, size)
       // Before the commit is acknowledged, so that a truncated file is noticed.
       if (size > part.size) await part.file.write(encodeFileHead({ ...part, run: this.#run, size }), 0)
     } catch (error) {
-      if (isOutOfSpace(error)) await this.#erase(part, isWritten ? size : part.size)
+      if (isOutOfSpace(error)) await this.#erase(part)
       throw error
     }
     part.size = size
@@ -117,14 +118,11 @@ export class Journal {
     for (const part of this.#parts) await rm(part.path, { force: true })
   }
 
-  /**
-   * The frame may be complete, and only its padding, or the new head of the file, may have failed for lack of space.
-   * @param size of the file from now on. Not less than the head says, which may be the new one.
-   */
-  async #erase ({ file }: Part, size: number): Promise<void> {
+  /** The frame may be complete, and only its padding, or the new head of the file, may have failed for lack of space. */
+  async #erase ({ file, leastSize }: Part): Promise<void> {
     try {
-      await file.truncate(size)
-      if (this.#position < size) await file.write(Buffer.alloc(SECTOR), this.#position)
+      await file.truncate(leastSize)
+      if (this.#position < leastSize) await file.write(Buffer.alloc(SECTOR), this.#position)
     } catch (error) {
       throw new Error(`a partial write to the full disk could not be undone: ${(error as Error).message}`, { cause: error })
     }
@@ -136,7 +134,7 @@ async function createPart (
 ): Promise<Part> {
   const path = pathOf(directory, run, number)
   const salt = randomBytes(4).readUInt32LE()
-  const part: Part = { file: await createFile(path), path, salt, part: number, size: SECTOR }
+  const part: Part = { file: await createFile(path), path, salt, part: number, size: SECTOR, leastSize: SECTOR }
   try {
     await part.file.write(encodeFileHead({ ...part, run }), 0)
   } catch (error) {

@@ -61,7 +61,7 @@ export interface Store {
    * @param onProgress called repeatedly if it takes long
    */
   load (onProgress?: (progress: LoadProgress) => void): Promise<StoredState>
-  /** Adds a task, or replaces it after an attempt. */
+  /** Adds a task, or replaces it after an attempt, which begins after the addition has resolved, and leaves the request as it is. */
   putTask (task: Task): Promise<void>
   /** Adds tasks atomically: all or none. */
   putTasks (tasks: readonly Task[]): Promise<void>

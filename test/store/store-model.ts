@@ -129,7 +129,9 @@ class ScenarioRun implements Record<Step['do'], (step: never) => unknown> {
 
   attempt ({ task: name }: { task: string }): void {
     const task = this.#expected().tasks.get(name)
-    if (task !== undefined) this.#put([failed(task)])
+    // A task is run once it is acknowledged.
+    const acknowledged = this.#expected([], ['stored']).tasks.get(name)
+    if (task !== undefined && task.httpRequest === acknowledged?.httpRequest) this.#put([failed(task)])
   }
 
   remove ({ task, bury }: { task: string, bury: boolean }): void {
@@ -329,12 +331,13 @@ class ScenarioRun implements Record<Step['do'], (step: never) => unknown> {
     }, content, 'the store in memory')
   }
 
-  #expected (known: readonly Change[] = []): Content {
+  /** @param outcomes of other changes that count */
+  #expected (known: readonly Change[] = [], outcomes: readonly Outcome[] = ['pending', 'stored']): Content {
     const content = {
       queues: new Map(this.#content.queues), tasks: new Map(this.#content.tasks), tombstones: new Map(this.#content.tombstones)
     }
     for (const change of this.#changes) {
-      if (change.outcome === 'pending' || change.outcome === 'stored' || known.includes(change)) change.onModel(content)
+      if (outcomes.includes(change.outcome) || known.includes(change)) change.onModel(content)
     }
     return content
   }

@@ -79,8 +79,8 @@ export class FailingDisk {
 
   /** Writes some of what is held, as when the process ends now. */
   writeHeld (written: Written): void {
-    // Before the head of a file is written, the frame is.
-    if (this.#isWriting || (this.#held !== undefined && (written !== 'none' || this.#held.position === 0))) this.mayHoldMore = true
+    // What is no frame follows one that is written: the head of a longer file, or the zeros that undo it.
+    if (this.#isWriting || (this.#held !== undefined && (written !== 'none' || !isFrame(this.#held)))) this.mayHoldMore = true
     if (this.#held === undefined || written === 'none') return
     const { path, bytes, position } = this.#held
     const fd = openSync(path, 'r+')
@@ -100,7 +100,8 @@ export class FailingDisk {
     }
   }
 
-  async #writeOrFail (file: JournalFile, { bytes, position }: Write): Promise<void> {
+  async #writeOrFail (file: JournalFile, write: Write): Promise<void> {
+    const { bytes, position } = write
     if (this.#fault === undefined || this.#failuresLeft === 0) {
       await file.write(bytes, position)
       return
@@ -108,9 +109,7 @@ export class FailingDisk {
     const { code, written } = this.#fault
     this.#failuresLeft--
     if (written !== 'none') await file.write(bytes.subarray(0, lengthOf(bytes, written)), position)
-    // Zeros undo a frame.
-    const isFrame = position > 0 && bytes.some(byte => byte !== 0)
-    if (code === 'EIO' ? written !== 'none' || !isFrame : !isFrame) this.mayHoldMore = true
+    if (!isFrame(write) || (code === 'EIO' && written !== 'none')) this.mayHoldMore = true
     // As a real one, not within a turn of the event loop.
     await new Promise(resolve => { setImmediate(resolve) })
     throw Object.assign(new Error(`the disk fails with ${code}`), { code })
@@ -120,6 +119,10 @@ export class FailingDisk {
     this.mayHoldMore = true
     throw Object.assign(new Error(message), { code: 'EIO' })
   }
+}
+
+function isFrame ({ bytes, position }: Write): boolean {
+  return position > 0 && bytes.some(byte => byte !== 0)
 }
 
 function lengthOf (bytes: Buffer, written: Written): number {

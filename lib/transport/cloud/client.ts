@@ -42,7 +42,7 @@ export class ClientSource {
    * @throws FST_TASKS_CLIENT_UNAVAILABLE
    */
   async load (): Promise<void> {
-    if (this.#config.client === undefined) this.#made ??= await makeClient(this.#config.emulatorHost)
+    if (this.#config.client === undefined) this.#made ??= await makeClient(this.#config)
   }
 
   /** Concurrent callers share one attempt. A failure is not cached. */
@@ -53,7 +53,7 @@ export class ClientSource {
   /** A client of v2beta3, for fields that v2 lacks in Node.js. It has its own connection, so it is created lazily. */
   async openBeta (): Promise<ReadyClient<v2beta3.CloudTasksClient>> {
     const { project } = this.#ready ?? await this.open()
-    this.#openingBeta ??= makeBetaClient(this.#config.emulatorHost).catch((error: unknown) => {
+    this.#openingBeta ??= makeBetaClient(this.#config).catch((error: unknown) => {
       this.#openingBeta = undefined
       throw error
     })
@@ -85,7 +85,7 @@ export class ClientSource {
   }
 
   async #open (): Promise<ReadyClient> {
-    const client = this.#config.client as CloudTasksClient | undefined ?? (this.#made ??= await makeClient(this.#config.emulatorHost))
+    const client = this.#config.client as CloudTasksClient | undefined ?? (this.#made ??= await makeClient(this.#config))
     // Before any call, which would leave a failed initialization as an unhandled rejection and crash the process.
     await client.initialize?.().catch(async (error: unknown) => {
       // The client would cache the failure forever.
@@ -105,12 +105,12 @@ export class ClientSource {
   }
 }
 
-async function makeClient (emulatorHost: string | undefined): Promise<CloudTasksClient> {
-  return await withLibrary(({ CloudTasksClient }) => new CloudTasksClient(clientOptions(emulatorHost)))
+async function makeClient (config: Config): Promise<CloudTasksClient> {
+  return await withLibrary(({ CloudTasksClient }) => new CloudTasksClient(clientOptions(config)))
 }
 
-async function makeBetaClient (emulatorHost: string | undefined): Promise<v2beta3.CloudTasksClient> {
-  const client = await withLibrary(({ v2beta3: { CloudTasksClient } }) => new CloudTasksClient(clientOptions(emulatorHost)))
+async function makeBetaClient (config: Config): Promise<v2beta3.CloudTasksClient> {
+  const client = await withLibrary(({ v2beta3: { CloudTasksClient } }) => new CloudTasksClient(clientOptions(config)))
   await client.initialize().catch(async (error: unknown) => {
     await client.close().catch(() => {})
     throw new ClientError('credentials', error)
@@ -127,9 +127,12 @@ async function withLibrary<C> (make: (library: typeof import('@google-cloud/task
   }
 }
 
-/** For an emulator: no TLS, no credentials, and no proxy, which could not reach localhost or a container network. */
-function clientOptions (emulatorHost: string | undefined) {
-  if (emulatorHost === undefined) return undefined
+/**
+ * With a project, for which the library would otherwise ask the metadata server, or run gcloud, while the app starts. For an emulator: no
+ * TLS, no credentials, and no proxy, which could not reach localhost or a container network.
+ */
+function clientOptions ({ emulatorHost, project }: Config) {
+  if (emulatorHost === undefined) return project === undefined ? {} : { projectId: project }
   const { hostname, port } = new URL(`http://${emulatorHost}`)
   // From the client's own copy of these libraries: it rejects objects of another copy.
   const requireOfClient = createRequire(createRequire(here()).resolve('@google-cloud/tasks'))

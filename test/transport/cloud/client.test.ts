@@ -1,6 +1,9 @@
+import { existsSync, rmSync, writeFileSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
 import { CloudTasksClient, v2beta3 } from '@google-cloud/tasks'
 import t, { type Test } from 'tap'
 import { ClientSource } from '../../../lib/transport/cloud/client.js'
+import { environment } from '../../support/environment.js'
 
 const emulatorHost = '127.0.0.1:1'
 const project = 'demo'
@@ -90,6 +93,29 @@ t.test('a client for an emulator connects to its host and port', async t => {
     t.strictSame([_opts.apiEndpoint, _opts.port], [apiEndpoint, port])
     await clients.close()
   }
+})
+
+t.test('a client whose project is known starts no gcloud to find it', async t => {
+  const folder = t.testdir({ 'key.json': JSON.stringify({ type: 'authorized_user', client_id: 'a', client_secret: 'b', refresh_token: 'c' }) })
+  const started = join(folder, 'started')
+  writeFileSync(join(folder, 'gcloud'), `#!/bin/sh\ntouch '${started}'\nexit 1\n`, { mode: 0o755 })
+  environment(t, {
+    GOOGLE_APPLICATION_CREDENTIALS: join(folder, 'key.json'),
+    GOOGLE_CLOUD_PROJECT: undefined,
+    GCLOUD_PROJECT: undefined,
+    PATH: `${folder}${delimiter}${process.env['PATH']!}`
+  })
+  for (const [project, starts] of [['demo', false], [undefined, true]] as const) {
+    const clients = source({ emulatorHost: undefined, project })
+    await clients.open().catch(() => {})
+    t.equal(existsSync(started), starts, `${project}`)
+    await clients.close()
+  }
+  const clients = source({ emulatorHost: undefined })
+  rmSync(started)
+  await clients.openBeta()
+  await clients.close()
+  t.equal(existsSync(started), false, 'v2beta3')
 })
 
 t.test('a client that cannot be created is reported with the reason', async t => {

@@ -5,9 +5,10 @@
 import { execFileSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join, relative } from 'node:path'
+import { dirname, join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { BUNDLED_APP, CLOUD, runBundle } from '../support/bundled-app.js'
+import { pack } from '../support/package.js'
 import { startRecordingServer } from '../support/recording-server.js'
 
 interface Build {
@@ -72,7 +73,7 @@ async function main (): Promise<void> {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), 'fastify-cloud-tasks-bundlers-')))
   const server = await startRecordingServer()
   try {
-    const app = installApp(folder)
+    const app = await installApp(folder)
     for (const [name, build] of Object.entries(builds)) {
       rmSync(join(app, 'out'), { recursive: true, force: true })
       execFileSync(join(import.meta.dirname, 'node_modules/.bin', build.args[0]!), build.args.slice(1), {
@@ -101,23 +102,13 @@ async function main (): Promise<void> {
 }
 
 /** An app beside the package as it is published, with the dependencies of this checkout. */
-function installApp (folder: string): string {
-  const checkout = join(folder, 'checkout')
-  const left = new Set(['node_modules', 'dist', '.git', '.tap'])
-  cpSync(root, checkout, {
-    recursive: true,
-    filter: source => !left.has(relative(root, source)) && !/test.bundlers.node_modules/.test(source)
-  })
-  symlinkSync(join(root, 'node_modules'), join(checkout, 'node_modules'))
-  execFileSync('npm', ['pack', '--pack-destination', folder, '--silent', '--offline'], {
-    cwd: checkout,
-    stdio: ['ignore', 'ignore', 'inherit']
-  })
+async function installApp (folder: string): Promise<string> {
+  const tarball = await pack(folder)
   const app = join(folder, 'app')
   cpSync(join(root, 'node_modules'), join(app, 'node_modules'), { recursive: true, verbatimSymlinks: true })
   const installed = join(app, 'node_modules/fastify-cloud-tasks')
   mkdirSync(installed, { recursive: true })
-  execFileSync('sh', ['-c', `tar -xzf ${folder}/fastify-cloud-tasks-*.tgz --strip-components=1 -C ${installed}`])
+  execFileSync('tar', ['-xzf', tarball, '--strip-components=1', '-C', installed])
   writeFileSync(join(app, 'app.js'), BUNDLED_APP)
   writeFileSync(
     join(app, 'package.json'),

@@ -1,11 +1,17 @@
 /**
- * Takes the types out of TypeScript as it is loaded. Other loaders look into every file of every package too, which costs
- * each process of the tests more than the files of this repository do.
+ * Takes the types out of TypeScript as it is loaded, once for all processes of the tests. Other loaders look into every file of every
+ * package too, which costs each process more than the files of this repository do.
  */
-import { existsSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync } from 'node:fs'
+import { readFile, rename, writeFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { transform } from 'esbuild'
+
+const { version } = createRequire(import.meta.url)('esbuild/package.json')
+const cache = join(import.meta.dirname, '../../node_modules/.cache/fastify-cloud-tasks')
+mkdirSync(cache, { recursive: true })
 
 export function resolve (specifier, context, next) {
   if (!/^\.\.?\/.*\.js$/.test(specifier) || !isTypeScript(context.parentURL ?? '')) return next(specifier, context)
@@ -15,16 +21,29 @@ export function resolve (specifier, context, next) {
 
 export async function load (url, context, next) {
   if (!isTypeScript(url)) return await next(url, context)
-  const sourcefile = fileURLToPath(new URL(url))
-  const { code } = await transform(await readFile(sourcefile, 'utf8'), {
-    loader: 'ts',
-    sourcefile,
-    sourcemap: 'inline',
-    sourcesContent: false,
-    target: 'es2023',
-    tsconfigRaw: { compilerOptions: { verbatimModuleSyntax: true } }
+  return { format: 'module', source: await compile(fileURLToPath(new URL(url))), shortCircuit: true }
+}
+
+/** Resolves with a file's JavaScript. */
+export async function compile (sourcefile) {
+  const typescript = await readFile(sourcefile, 'utf8')
+  const compiled = join(cache, `${createHash('sha1').update(`${version}\n${sourcefile}\n${typescript}`).digest('hex')}.js`)
+  return await readFile(compiled, 'utf8').catch(async () => {
+    const { transform } = await import('esbuild')
+    const { code } = await transform(typescript, {
+      loader: 'ts',
+      sourcefile,
+      sourcemap: 'inline',
+      sourcesContent: false,
+      target: 'es2023',
+      tsconfigRaw: { compilerOptions: { verbatimModuleSyntax: true } }
+    })
+    // In one step, as other processes read it.
+    const draft = `${compiled}.${process.pid}`
+    await writeFile(draft, code)
+    await rename(draft, compiled)
+    return code
   })
-  return { format: 'module', source: code, shortCircuit: true }
 }
 
 function isTypeScript (url) {

@@ -4,11 +4,11 @@
  * The version of Node.js decides what is run; for others: `npx -p node@22 -- npm run runners`, `npx -p node@24 -- npm run runners`.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, relative } from 'node:path'
+import { join } from 'node:path'
+import { pack } from '../support/package.js'
 
-const root = join(import.meta.dirname, '../..')
 const [MAJOR, MINOR] = process.versions.node.split('.').map(Number) as [number, number]
 
 /** Vitest 5 requires Node.js 22.12, 24 or 26. */
@@ -28,7 +28,7 @@ const REQUIRES_ESM = MAJOR > 24 || (MAJOR === 24 && MINOR >= 9)
 
 const folder = realpathSync(mkdtempSync(join(tmpdir(), 'fastify-cloud-tasks-runners-')))
 try {
-  const tarball = pack()
+  const tarball = await pack(folder)
   writeFileSync(join(folder, 'package.json'), '{ "private": true }')
   npm(['install', '--no-audit', '--no-fund', '--prefer-offline', tarball, ...PACKAGES, ...RUNNERS], folder)
   const esm = project('esm', 'module', { 'jest.config.js': JEST_ESM })
@@ -43,18 +43,6 @@ try {
   run('jest, translated', join(folder, 'node_modules/.bin/jest'), ['jest.test.js'], cjs)
 } finally {
   rmSync(folder, { recursive: true })
-}
-
-function pack (): string {
-  const checkout = join(folder, 'checkout')
-  const left = new Set(['node_modules', 'dist', '.git', '.tap'])
-  cpSync(root, checkout, {
-    recursive: true,
-    filter: source => !left.has(relative(root, source)) && !/test.(?:bundlers|clients).*node_modules/.test(source)
-  })
-  symlinkSync(join(root, 'node_modules'), join(checkout, 'node_modules'))
-  npm(['pack', '--pack-destination', folder, '--silent'], checkout)
-  return join(folder, readdirSync(folder).find(file => file.endsWith('.tgz'))!)
 }
 
 function project (name: string, type: string, files: Readonly<Record<string, string>>): string {

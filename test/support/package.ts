@@ -1,6 +1,6 @@
 import { execFile, execFileSync } from 'node:child_process'
 import { chmodSync, cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
-import { dirname, join, relative } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { root } from './compiler.js'
 
@@ -20,7 +20,7 @@ export const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf
 export async function pack (folder: string): Promise<string> {
   const checkout = join(folder, 'checkout')
   const left = new Set(['node_modules', 'dist', '.git', '.tap'])
-  cpSync(root, checkout, { recursive: true, filter: source => !left.has(relative(root, source)) })
+  cpSync(root, checkout, { recursive: true, filter: source => !left.has(basename(source)) })
   symlinkSync(join(root, 'node_modules'), join(checkout, 'node_modules'))
   await alone('npm', ['pack', '--pack-destination', folder, '--no-update-notifier', '--logs-max=0', '--offline'], checkout)
     .catch((error: { stdout: string, stderr: string }) => { throw new Error(`npm pack failed: ${error.stdout}${error.stderr}`) })

@@ -14,7 +14,7 @@ t.setTimeout(180_000)
 const folder = realpathSync(mkdtempSync(join(tmpdir(), 'fastify-cloud-tasks-package-')))
 t.teardown(() => { rmSync(folder, { recursive: true }) })
 
-const { skip, open } = browserTests(t)
+const { skip, open } = browserTests(t, { asServed: true })
 
 let tarball: string
 const app = join(folder, 'app')

@@ -9,7 +9,7 @@ import { createEmulator } from '../../../lib/emulator/index.js'
 import { browserApp, type BrowserApp } from './app.js'
 import { badge, browserTests } from './chromium.js'
 
-const { skip, open } = browserTests(t)
+const { skip, open } = browserTests(t, { asServed: true })
 
 let running: BrowserApp
 t.before(async () => { running = await browserApp() })

@@ -5,21 +5,23 @@
  * letters, then ends). STEP is where it kills itself: `after:letter:2` is after the second time, `any:40:1.5` is 1.5 ms after the fortieth
  * step of any kind, `-` nowhere. PLACE is a directory, or the address of an emulator and the port to listen on.
  *
- * Each line of the log was handed to the system before anything else happened, so it survives a SIGKILL:
+ * Each line of the log is written before anything else happens:
  *   run N TASK ID ORIGINAL POSTPONEMENTS   an attempt began
  *   done N ID                              its handler is about to return
  *   replaying LETTER N, discarding LETTER N, discarded LETTER
  *   letter LETTER N TASK, waiting ID       what a draining process has in the end
  */
-import { openSync, readFileSync, writeSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import Fastify from 'fastify'
 import cloudTasks, { defineTasks, type CloudTasksOptions, type TaskContext } from '../../lib/index.js'
 import { handleOf } from '../../lib/plugin-handle.js'
 import type { Task } from '../../lib/cloud-tasks/task.js'
+import { openLog, wholeLines } from '../support/kill-log.js'
 
 const [logFile, round, mode, step, place, port] = process.argv.slice(2) as [string, string, 'load' | 'hasty' | 'drain', string, string, string | undefined]
-const log = openSync(logFile, 'a')
-const say = (...words: Array<string | number>): void => { writeSync(log, `${words.join(' ')}\n`) }
+const before = wholeLines(readFileSync(logFile, 'latin1'))
+const write = openLog(logFile)
+const say = (...words: Array<string | number>): void => { write(words.join(' ')) }
 const [when, what, count] = step.split(':') as [string, string, string]
 let left = Number(when === 'any' ? what : count)
 
@@ -50,7 +52,7 @@ const tasks = defineTasks(Object.fromEntries(NAMES.map(name => [name, { payload,
 
 /** Which n a task has, by the id that was enqueued. */
 const numbers = new Map<string, string>()
-for (const line of readFileSync(logFile, 'latin1').split('\n')) {
+for (const line of before) {
   const [kind, n, , , original] = line.split(' ')
   if (kind === 'run') numbers.set(original!, n!)
 }

@@ -6,6 +6,7 @@ import { createEmulator, type Emulator } from '../../lib/emulator/index.js'
 import { shortId } from '../../lib/cloud-tasks/names.js'
 import { readOrigin } from '../../lib/copies/facts.js'
 import { headersOf } from '../../lib/copies/source.js'
+import { wholeLines } from '../support/kill-log.js'
 import { transpile } from '../support/transpile.js'
 import { freePort } from '../support/free-port.js'
 
@@ -76,7 +77,7 @@ export async function killAndCheck ({ place, kills, mode = 'load' }: KillOptions
 
 /** The children as JavaScript, in `folder`. Resolves with the program to give to `killAndCheck`. */
 export async function transpileChild (folder: string): Promise<string> {
-  await transpile(join(folder, 'program'), 'test/dead-letters/kill-child.ts')
+  await transpile(join(folder, 'program'), 'test/dead-letters/kill-child.ts', 'test/support/kill-log.ts')
   return join(folder, 'program/test/dead-letters/kill-child.js')
 }
 
@@ -160,7 +161,7 @@ class Ledger {
 
   constructor (log: string, cutOff: ReadonlySet<string>) {
     this.#cutOff = cutOff
-    for (const line of log.split('\n')) if (line !== '') this.#read(line)
+    for (const line of wholeLines(log)) this.#read(line)
   }
 
   report () {

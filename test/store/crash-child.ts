@@ -3,7 +3,7 @@
  * what it was promised. `node crash-child.js DIRECTORY LOG ROUND MODE`; MODE is
  * `load`, `hasty` (as `load`, on a store that acknowledges too early) or `drain` (runs what is there, then ends).
  *
- * Each line of the log was handed to the system before anything else happened, so it survives a SIGKILL:
+ * Each line of the log is written before anything else happens:
  *   open SETTING         opened; what the queue's setting was
  *   setting N            a setting was acknowledged
  *   ack ID               a task was acknowledged; named tasks have ids with 0 as their last digit
@@ -12,18 +12,18 @@
  *   end ID               the end of a task is durable
  *   twice ID, error TEXT what must not be
  */
-import { openSync, readFileSync, writeSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { Engine, type Attempt } from '../../lib/engine/engine.js'
 import { LmdbStore } from '../../lib/store/lmdb/lmdb-store.js'
 import type { NewTask, Task } from '../../lib/cloud-tasks/task.js'
 import type { Tombstone } from '../../lib/store/store.js'
+import { openLog, wholeLines } from '../support/kill-log.js'
 
 const [directory, logFile, round, mode] = process.argv.slice(2) as [string, string, string, 'load' | 'hasty' | 'drain']
 const parent = 'projects/crash/locations/here'
 const queues = ['a', 'b', 'c'].map(id => `${parent}/queues/${id}`)
-const before = readFileSync(logFile, 'latin1')
-const log = openSync(logFile, 'a')
-const say = (line: string): void => { writeSync(log, line + '\n') }
+const before = wholeLines(readFileSync(logFile, 'latin1'))
+const say = openLog(logFile)
 const queueOf = (id: number): string => queues[id % queues.length]!
 const nameOf = (id: number): string => `${queueOf(id)}/tasks/named-${id}`
 
@@ -145,7 +145,7 @@ async function add (worker: number): Promise<never> {
 
 /** Names that were acknowledged before are refused, whether their tasks are still there or have ended. */
 async function addTwice (): Promise<void> {
-  const names = before.match(/^ack \d+0$/gm) ?? []
+  const names = before.filter(line => /^ack \d+0$/.test(line))
   for (const line of names.slice(-300)) {
     const id = Number(line.slice(4))
     await engine

@@ -1,9 +1,8 @@
 import { spawn } from 'node:child_process'
-import { createReadStream } from 'node:fs'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, open, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
+import { wholeLines } from '../support/kill-log.js'
 import { transpile } from '../support/transpile.js'
 
 export interface CrashOptions {
@@ -24,6 +23,8 @@ export interface CrashReport {
   retries: number
   /** Acknowledged and never run to success. */
   lost: number
+  /** The first of them. */
+  lostIds: string[]
   /** Run after their end was durable. */
   cameBack: number
   /** Attempts whose number or due time is not what was made durable before. */
@@ -42,7 +43,7 @@ export async function crash (options: CrashOptions): Promise<CrashReport> {
   const [directory, log] = [join(folder, 'store'), join(folder, 'log')]
   try {
     await writeFile(log, '')
-    await transpile(join(folder, 'program'), 'test/store/crash-child.ts')
+    await transpile(join(folder, 'program'), 'test/store/crash-child.ts', 'test/support/kill-log.ts')
     const program = join(folder, 'program/test/store/crash-child.js')
     const random = mulberry32(seed)
     const ledger = new Ledger()
@@ -110,20 +111,24 @@ class Ledger {
   }
 
   async read (log: string): Promise<void> {
-    const stream = createReadStream(log, { encoding: 'latin1', start: this.#position })
-    for await (const line of createInterface({ input: stream })) this.#take(line)
-    this.#position += stream.bytesRead
+    const file = await open(log)
+    const bytes = Buffer.alloc((await file.stat()).size - this.#position)
+    await file.read(bytes, 0, bytes.length, this.#position)
+    await file.close()
+    for (const line of wholeLines(bytes.toString('latin1'))) this.#take(line)
+    this.#position += bytes.length
   }
 
   report (): CrashReport {
-    let lost = 0
-    for (const task of this.#tasks.values()) if (task.acknowledged && !task.succeeded) lost++
+    const lost: string[] = []
+    for (const [id, task] of this.#tasks) if (task.acknowledged && !task.succeeded) lost.push(id)
     return {
       kills: 0,
       acknowledged: this.#acknowledged,
       runs: this.#runs,
       retries: this.#retries,
-      lost,
+      lost: lost.length,
+      lostIds: lost.slice(0, 5),
       cameBack: this.#cameBack,
       forgotten: this.#forgotten,
       faults: this.#faults

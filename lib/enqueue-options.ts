@@ -32,7 +32,8 @@ export interface DeleteOptions {
 
 const MAX_DELAY_SECONDS = MAX_SCHEDULE_AHEAD_MS / 1000
 
-const headers: Option<EnqueueOptions['headers']> = {
+/** Without those that Cloud Tasks or this package sets. */
+export const taskHeaders: Option<EnqueueOptions['headers']> = {
   read (value, path, { refuse }) {
     if (value === undefined) return undefined
     if (!isPlainObject(value)) throw refuse(`'${path}' must be an object of strings`)
@@ -47,6 +48,8 @@ const headers: Option<EnqueueOptions['headers']> = {
   }
 }
 
+export const queueId = string({ valid: isQueueId, must: 'must be a queue id: 1 to 100 letters, digits or hyphens' })
+
 /**
  * Check of each option of `enqueue`. The defaults are those of the definition and the plugin.
  * @param target determines the maximum deadline
@@ -60,7 +63,7 @@ export function enqueueOptions (target: 'http' | 'appEngine', clock: Clock) {
     }),
     scheduleDelaySeconds: number(0, MAX_DELAY_SECONDS),
     dispatchDeadlineSeconds: option<number>(seconds => deadlineProblem(seconds, target)),
-    queue: string({ valid: isQueueId, must: 'must be a queue id: 1 to 100 letters, digits or hyphens' }),
-    headers
+    queue: queueId,
+    headers: taskHeaders
   } satisfies Declared<EnqueueOptions>
 }

@@ -46,9 +46,9 @@ export function fieldOf (app: object, description: string): unknown {
   return undefined
 }
 
-/** Whether the server is ready, after which no plugins can be registered. */
-export function isReady (app: FastifyInstance): boolean {
-  return (fieldOf(app, 'fastify.state') as { readonly ready?: boolean } | undefined)?.ready === true
+/** Whether the server has started, after which no plugins can be registered. */
+export function isStarted (app: FastifyInstance): boolean {
+  return (fieldOf(app, 'fastify.state') as { readonly started?: boolean } | undefined)?.started === true
 }
 
 /** Whether `close` was called. */

@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import { chainOf, fieldOf, isClosing, isReady, jsonParser, rootOf, validatorCompilerOf } from '../lib/fastify-internals.js'
+import { chainOf, fieldOf, isClosing, isStarted, jsonParser, rootOf, validatorCompilerOf } from '../lib/fastify-internals.js'
 import cloudTasks, { defineTasks, tasksOf } from '../lib/index.js'
 import { expose, handleOf, LOADER, onRegistration, registrationsOf, type PluginHandle } from '../lib/plugin-handle.js'
 import { start } from './support/app.js'
@@ -205,13 +205,13 @@ t.test('the state of a server is read as Fastify has it', async t => {
   app.register(async instance => { child = instance })
   let closing
   app.addHook('onClose', async () => { closing = isClosing(child) })
-  t.strictSame([isReady(app), isClosing(app)], [false, false])
+  t.strictSame([isStarted(app), isClosing(app)], [false, false])
   await app.ready()
-  t.strictSame([isReady(app), isReady(child), isClosing(child)], [true, true, false])
+  t.strictSame([isStarted(app), isStarted(child), isClosing(child)], [true, true, false])
   t.strictSame([rootOf(app), rootOf(child), [...chainOf(child)].slice(0, 2)], [app, app, [child, app]])
   await app.close()
   t.equal(closing, true)
-  t.strictSame([isReady({} as never), isClosing({} as never), fieldOf({}, 'fastify.state')], [false, false, undefined])
+  t.strictSame([isStarted({} as never), isClosing({} as never), fieldOf({}, 'fastify.state')], [false, false, undefined])
   const symbol = Symbol('found')
   t.strictSame(fieldOf(Object.create({ [symbol]: 5, [Symbol('other')]: 6 }), 'found'), 5)
 })

@@ -52,5 +52,15 @@ export const {
   setImmediate: realImmediate, clearImmediate: clearRealImmediate, setTimeout: realTimeout, clearTimeout: clearRealTimeout
 } = timers
 
+/** The system's, but for durations and timers that a test runner fakes. */
+export const realClock: Clock = {
+  now: () => Date.now(),
+  monotonic: performance.now.bind(performance),
+  setTimeout: (callback, ms) => realTimeout(callback, Math.min(ms, MAX_TIMEOUT_MS)),
+  clearTimeout: handle => { clearRealTimeout(handle as NodeJS.Timeout) },
+  setImmediate: callback => realImmediate(callback),
+  clearImmediate: handle => { clearRealImmediate(handle as NodeJS.Immediate) }
+}
+
 /** The maximum delay of Node's `setTimeout`; a longer one would fire at once. */
 export const MAX_TIMEOUT_MS = 2 ** 31 - 1

@@ -59,8 +59,25 @@ export interface Expectation {
 }
 
 export function readExpectation (expected: Omit<Expectation, 'facts'>, given: unknown, refuse: (problem: string) => Error): Expectation {
-  const payload = typeof expected.payload === 'function' ? expected.payload : sendable(expected.payload)
-  return { ...expected, payload, facts: readOptions(enqueuedWith, given, { refuse }) }
+  const { payload } = expected
+  return {
+    ...expected,
+    payload: typeof payload === 'function' ? predicate(payload as Predicate, refuse) : sendable(payload, refuse),
+    facts: readOptions(enqueuedWith, given, { refuse })
+  }
+}
+
+type Predicate = (payload: unknown) => unknown
+
+/** Accepts what is truthy, as `Array.prototype.filter` does. */
+function predicate (accepts: Predicate, refuse: (problem: string) => Error): (payload: unknown) => boolean {
+  return payload => {
+    const answer = accepts(payload)
+    if (typeof (answer as { readonly then?: unknown } | null | undefined)?.then === 'function') {
+      throw refuse('the function must return whether it accepts the payload, not a promise')
+    }
+    return Boolean(answer)
+  }
 }
 
 /**
@@ -103,7 +120,7 @@ export function refuteEnqueued (enqueued: readonly EnqueuedTask[], expectation: 
 /** Number of differences between a task and an expectation; 0 if it matches. */
 function distance (task: EnqueuedTask, expectation: Expectation): number {
   const { payload } = expectation
-  const refused = typeof payload === 'function' && payload(task.payload) as boolean !== true ? 1 : 0
+  const refused = typeof payload === 'function' && payload(task.payload) !== true ? 1 : 0
   return refused + differences(factsOf(task, expectation), expectedFacts(expectation))
 }
 
@@ -121,16 +138,22 @@ function factsOf (task: EnqueuedTask, { name, payload, facts }: Expectation): ob
     ...(facts.id === undefined ? {} : { id: task.id === taskId(name, facts.id) ? facts.id : task.id }),
     ...(facts.queue === undefined ? {} : { queue: task.queue }),
     ...(facts.scheduleTime === undefined ? {} : { scheduleTime: sameSecond(task.scheduleTime, facts.scheduleTime).toISOString() }),
-    ...(facts.headers === undefined ? {} : { headers: compared(task.headers, facts.headers) })
+    ...(facts.headers === undefined ? {} : { headers: compared(lowerCase(task.headers), lowerCase(facts.headers)) })
   }
 }
 
-function expectedFacts ({ payload, facts: { times, scheduleTime, ...facts } }: Expectation): object {
+function expectedFacts ({ payload, facts: { times, scheduleTime, headers, ...facts } }: Expectation): object {
   return {
     ...(payload === undefined || typeof payload === 'function' ? {} : { payload }),
     ...facts,
+    ...(headers === undefined ? {} : { headers: lowerCase(headers) }),
     ...(scheduleTime === undefined ? {} : { scheduleTime: scheduleTime.toISOString() })
   }
+}
+
+/** Names of headers do not differ by case. */
+function lowerCase (headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
 }
 
 /** Returns the expected time if the actual one is within a second, because both were read from a clock at different times. */

@@ -6,6 +6,7 @@ import type { TestKit } from './test-kit.js'
 export type { AdvanceOptions, DeliverOptions, DrainOptions, TestKit } from './test-kit.js'
 export type { EnqueuedTask, EnqueuedWith, PartOf } from './assertions.js'
 export type { TestedAttempt } from './attempt-results.js'
+export type { KitDuration } from './duration.js'
 
 /**
  * Takes control of the tasks of an app for a test: nothing is dispatched automatically any more. A queue in memory replaces Google Cloud

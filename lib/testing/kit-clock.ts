@@ -6,14 +6,29 @@ import { ManualClock } from '../clock/manual-clock.js'
  * advanced it. Durations and timers stand still until they are advanced.
  */
 export class KitClock extends ManualClock {
+  /** When the kit was created. */
+  readonly startedAt = systemClock.now()
   /** The latest time that was read. */
-  #latest = -Infinity
+  #latest = this.startedAt
   #timers = 0
+  /** The wall clock while it stands still. */
+  #heldAt: number | undefined
+  #holders = 0
 
   override now (): number {
-    const now = systemClock.now() + this.monotonic()
+    const now = (this.#heldAt ?? systemClock.now()) + this.monotonic()
     this.#latest = Math.max(this.#latest, now)
     return now
+  }
+
+  /** The wall clock stands still during `work`, so that what falls due does not depend on how long it takes. */
+  async holding<T> (work: () => Promise<T>): Promise<T> {
+    if (this.#holders++ === 0) this.#heldAt = systemClock.now()
+    try {
+      return await work()
+    } finally {
+      if (--this.#holders === 0) this.#heldAt = undefined
+    }
   }
 
   /** Milliseconds by which fake timers have set back the wall clock; adjustments of a real clock are smaller. */

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { readOptions } from '../checks.js'
+import { realClock } from '../clock/clock.js'
 import { generateTaskId } from '../cloud-tasks/names.js'
 import { routePath } from '../delivery/path.js'
 import { lookUp, outgoingTask, taskId } from '../enqueue.js'
@@ -14,14 +15,14 @@ import {
   assertEnqueued, readExpectation, refuteEnqueued, type EnqueuedTask, type EnqueuedWith, type Expectation
 } from './assertions.js'
 import { AttemptResults, type TestedAttempt } from './attempt-results.js'
-import { readAdvance } from './duration.js'
+import { readAdvance, type KitDuration } from './duration.js'
 import { KitClock } from './kit-clock.js'
 import { Registration } from './registration.js'
 import { SequentialRun } from './sequential-run.js'
 import {
   advanceOptions, deliverOptions, drainOptions, type AdvanceOptions, type DeliverOptions, type DrainOptions, type TestKit
 } from './test-kit.js'
-import { WaitingTasks, type WaitingTask } from './waiting-tasks.js'
+import { WaitingTasks } from './waiting-tasks.js'
 
 /** Jest's contexts on Node.js 20 lack the symbols; compilers of `using` then look for these. */
 const dispose = (Symbol.dispose ?? Symbol.for('Symbol.dispose')) as typeof Symbol.dispose
@@ -34,9 +35,6 @@ interface Held {
 }
 
 type Any = Readonly<Record<string, any>>
-
-/** Precision of epoch milliseconds with a fraction. */
-const RESOLUTION_MS = 0.001
 
 export class Kit implements Omit<TestKit<Any>, typeof Symbol.dispose | typeof Symbol.asyncDispose> {
   readonly clock = new KitClock()
@@ -78,41 +76,17 @@ export class Kit implements Omit<TestKit<Any>, typeof Symbol.dispose | typeof Sy
 
   async drain (options: DrainOptions = {}): Promise<TestedAttempt[]> {
     const { scheduled, maxAttempts } = readOptions(drainOptions, options, { refuse: refusal('drain') })
-    const { waiting } = await this.#ready('drain()')
+    await this.#ready('drain()')
     const run = this.#run('drain()', maxAttempts)
-    for (;;) {
-      await this.#arrivals.all()
-      const first = waiting.first()
-      const waitMs = this.#untilDue(first)
-      if (first !== undefined && waitMs === 0) {
-        await run.next(first)
-      } else if (first !== undefined && scheduled) {
-        await this.#moveTo(this.clock.monotonic() + waitMs)
-      } else {
-        // An attempt that was already running.
-        const { running } = waiting
-        if (running === undefined) return run.attempts
-        await waiting.attemptOf(running)
-      }
-    }
+    return await this.clock.holding(async () => await run.drain(scheduled))
   }
 
-  async advance (by: number | string | Date, options: AdvanceOptions = {}): Promise<TestedAttempt[]> {
+  async advance (by: number | KitDuration | Date, options: AdvanceOptions = {}): Promise<TestedAttempt[]> {
     const { maxAttempts } = readOptions(advanceOptions, options, { refuse: refusal('advance') })
-    const ms = readAdvance(by, this.clock.now(), refusal('advance'))
-    const { waiting } = await this.#ready('advance()')
+    const ms = readAdvance(by, this.clock, refusal('advance'))
+    await this.#ready('advance()')
     const run = this.#run('advance()', maxAttempts)
-    const end = this.clock.monotonic() + ms
-    // Calls that were made before this one begin their attempts.
-    await this.clock.settle()
-    for (;;) {
-      await this.#arrivals.all()
-      const first = waiting.first()
-      const waitMs = this.#untilDue(first)
-      if (first !== undefined && waitMs === 0) await run.next(first)
-      else if (this.clock.monotonic() < end) await this.#moveTo(Math.min(this.clock.monotonic() + waitMs, end))
-      else return run.attempts
-    }
+    return await this.clock.holding(async () => await run.advance(ms))
   }
 
   async deliver (name: string, payload: unknown, options: DeliverOptions = {}): Promise<TestedAttempt<any>> {
@@ -153,6 +127,9 @@ export class Kit implements Omit<TestKit<Any>, typeof Symbol.dispose | typeof Sy
     const { local, handle: { registry, payloads, config } } = await this.#ready('deliver()')
     const task = lookUp(registry, name)
     if (task.handler === undefined) throw new FST_TASKS_NO_HANDLER(name)
+    if (queue !== undefined && queue === config.deadLetterQueue) {
+      throw refusal('deliver')("'queue' is the dead-letter queue, whose tasks do not run")
+    }
     const text = payloads.print(task, payload)
     const enqueued = outgoingTask(task, text, headers === undefined ? {} : { headers }, this.clock.now())
     const outgoing = { ...enqueued, id: id === undefined ? generateTaskId() : taskId(name, id) }
@@ -166,10 +143,13 @@ export class Kit implements Omit<TestKit<Any>, typeof Symbol.dispose | typeof Sy
   }
 
   #hold (handle: PluginHandle): void {
-    const former = handle.clock.current
     const unwatch = handle.watchers.add(this.#results)
     // When the app closes, its grace period is in real time, and running attempts still end.
-    const queue = handle.transport.hold(() => { this.#end(async () => {}) })
+    const queue = handle.transport.hold(() => {
+      this.#end(async () => {})
+      handle.clock.switchTo(realClock)
+    })
+    const former = handle.clock.current
     handle.clock.switchTo(this.clock)
     this.#restoreClock = () => { handle.clock.switchTo(former) }
     this.#unwatch = () => {
@@ -214,16 +194,6 @@ export class Kit implements Omit<TestKit<Any>, typeof Symbol.dispose | typeof Sy
         'enable fake timers before testTasks(app), or start them at kit.clock.now(), and restore them after kit.dispose()')
     }
     return { ...held, handle }
-  }
-
-  #untilDue (task: WaitingTask | undefined): number {
-    const ms = task === undefined ? Infinity : task.dueAt - this.clock.now()
-    return ms < RESOLUTION_MS ? 0 : ms
-  }
-
-  /** Advances the clock to `end`, or only to the next timer, which may make tasks due. */
-  async #moveTo (end: number): Promise<void> {
-    if (this.clock.stepTo(end)) await this.clock.settle()
   }
 
   #run (call: string, maxAttempts: number): SequentialRun {

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { FST_TASKS_KIT_EXISTS, FST_TASKS_KIT_UNAVAILABLE, FST_TASKS_NOT_FOR_PRODUCTION } from '../errors.js'
-import { chainOf, isClosing, isReady } from '../fastify-internals.js'
+import { chainOf, isClosing, isStarted } from '../fastify-internals.js'
 import { handleOf, onRegistration, registrationsOf, type PluginHandle } from '../plugin-handle.js'
 import type { TaskDefinitions } from '../registry/definitions.js'
 
@@ -47,7 +47,7 @@ export class Registration {
       this.#take(below)
       return
     }
-    if (isReady(app)) throw new FST_TASKS_KIT_UNAVAILABLE(this.#missing())
+    if (isStarted(app)) throw new FST_TASKS_KIT_UNAVAILABLE(this.#missing())
     this.#wait()
   }
 
@@ -58,7 +58,8 @@ export class Registration {
   /** @throws FST_TASKS_KIT_UNAVAILABLE before the plugin has loaded */
   required (call: string): PluginHandle {
     if (this.#handle === undefined) {
-      throw new FST_TASKS_KIT_UNAVAILABLE(`${this.#missing()}, or it has not loaded yet; await app.ready() before ${call}`)
+      const notYet = isStarted(this.#app) ? '' : `, or it has not loaded yet; await app.ready() before ${call}`
+      throw new FST_TASKS_KIT_UNAVAILABLE(this.#missing() + notYet)
     }
     return this.#handle
   }
@@ -74,10 +75,16 @@ export class Registration {
     if (waiting.has(this.#tasks)) throw new FST_TASKS_KIT_EXISTS()
     waiting.add(this.#tasks)
     const stopListening = onRegistration(this.#app, handle => { this.#registered(handle) })
+    let isOver = false
     this.#stopWaiting = () => {
+      isOver = true
       waiting.delete(this.#tasks)
       stopListening()
     }
+    // Otherwise the app would send tasks that the test takes for held.
+    this.#app.addHook('onReady', async () => {
+      if (!isOver && this.#handle === undefined) throw new FST_TASKS_KIT_UNAVAILABLE(this.#missing())
+    })
   }
 
   #registered (handle: PluginHandle): void {

@@ -1,9 +1,11 @@
-import { boolean, integer, isPlainObject, option, string, type Declared } from '../checks.js'
+import { boolean, integer, string, type Declared } from '../checks.js'
 import type { Clock } from '../clock/clock.js'
 import { MAX_ATTEMPT } from '../cloud-tasks/headers.js'
+import { queueId, taskHeaders } from '../enqueue-options.js'
 import type { RegisteredTypeProvider, TaskPayload } from '../registry/definitions.js'
 import type { EnqueuedTask, EnqueuedWith, PartOf } from './assertions.js'
 import type { TestedAttempt } from './attempt-results.js'
+import type { KitDuration } from './duration.js'
 
 /** Inspects and runs the tasks of an app in tests. Times are those of `clock`. */
 export interface TestKit<M, F = RegisteredTypeProvider> {
@@ -42,10 +44,10 @@ export interface TestKit<M, F = RegisteredTypeProvider> {
    * @param by milliseconds, a duration such as `30s`, `1.5h` or `7d`, or the time to advance to
    * @throws FST_TASKS_DRAIN_UNBOUNDED, FST_TASKS_INVALID_KIT_CALL
    */
-  advance (by: number | string | Date, options?: AdvanceOptions): Promise<Array<TestedAttempt<keyof M & string>>>
+  advance (by: number | KitDuration | Date, options?: AdvanceOptions): Promise<Array<TestedAttempt<keyof M & string>>>
   /**
-   * Delivers one attempt of a task through its route, without a queue and without retries. The payload is not validated in advance: an
-   * invalid one gets the response 400, as in production.
+   * Delivers one attempt of a task through its route, without a queue: there is no retry, no postponed copy and no dead letter. The
+   * payload is not validated in advance: an invalid one gets the response 400, as in production.
    * @throws FST_TASKS_NOT_REGISTERED, FST_TASKS_NO_HANDLER, FST_TASKS_PAYLOAD_NOT_JSON, FST_TASKS_INVALID_KIT_CALL
    */
   deliver<N extends keyof M & string> (name: N, payload: TaskPayload<M, N, F>, options?: DeliverOptions): Promise<TestedAttempt<N>>
@@ -61,12 +63,12 @@ export interface TestKit<M, F = RegisteredTypeProvider> {
 }
 
 export interface AdvanceOptions {
-  /** Maximum number of attempts, after which it throws: a handler may enqueue its own task forever. @default 10000 */
+  /** Maximum number of attempts, after which it throws: a handler may enqueue its own task forever. @default 1000 */
   readonly maxAttempts?: number
 }
 
 export const advanceOptions = {
-  maxAttempts: integer(1, Number.MAX_SAFE_INTEGER, { default: 10_000 })
+  maxAttempts: integer(1, Number.MAX_SAFE_INTEGER, { default: 1000 })
 } satisfies Declared<AdvanceOptions>
 
 export interface DrainOptions extends AdvanceOptions {
@@ -92,6 +94,6 @@ export interface DeliverOptions {
 export const deliverOptions = {
   attempt: integer(1, MAX_ATTEMPT, { default: 1 }),
   id: string({ valid: id => id.length >= 1 && id.length <= 500, must: 'must be a string of 1 to 500 characters' }),
-  queue: string(),
-  headers: option<Readonly<Record<string, string>>>(headers => isPlainObject(headers) ? undefined : 'must be an object of strings')
+  queue: queueId,
+  headers: taskHeaders
 } satisfies Declared<DeliverOptions>

@@ -124,8 +124,12 @@ export class WaitingTasks {
     this.#remove(name)
   }
 
+  /** Nothing is known of running attempts any more. */
   close (): void {
     this.#stopObserving()
+    const ends = [...this.#ends.values()].flat()
+    this.#ends.clear()
+    for (const end of ends) end(undefined)
   }
 
   #add (task: Task): void {

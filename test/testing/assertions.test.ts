@@ -48,6 +48,14 @@ t.test('assertEnqueued matches a part of the payload and returns the task', asyn
   }
   t.throws(() => kit.refuteEnqueued('receipt'), { code: 'ERR_ASSERTION' })
   kit.refuteEnqueued('charge')
+  // In JavaScript functions return what they like, and matchers of vitest and jest are objects of their own.
+  kit.assertEnqueued('receipt', (({ items }: { items: unknown[] }) => items.length) as never)
+  kit.refuteEnqueued('receipt', (({ items }: { items: unknown[] }) => items.length - 2) as never)
+  const one = (value: unknown) => ({ asymmetricMatch: (actual: unknown) => actual === value }) as never
+  kit.assertEnqueued('receipt', { order: one('42'), items: [{ id: 1 }, { id: one(2) }] })
+  kit.refuteEnqueued('receipt', { order: one('43') })
+  class Order { readonly order = '42' }
+  kit.assertEnqueued('receipt', new Order())
 })
 
 t.test('assertEnqueued compares id, queue, time, headers and number', async t => {

@@ -2,15 +2,15 @@ import { mock } from 'node:test'
 import { Type } from '@sinclair/typebox'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
-import { defineTasks, tasksOf } from '../../lib/index.js'
+import cloudTasks, { defineTasks, tasksOf, type CloudTasksOptions } from '../../lib/index.js'
 import { testTasks } from '../../lib/testing/index.js'
 import { create } from '../support/app.js'
 import { environment } from '../support/environment.js'
 
 const tasks = defineTasks({ charge: { payload: Type.Object({ order: Type.Integer() }) } })
 
-async function tested (t: Test) {
-  const { app } = await create(t, { tasks, handlers: { charge: () => {} } })
+async function tested (t: Test, options: { deadLetterQueue?: string } = {}) {
+  const { app } = await create(t, { tasks, handlers: { charge: () => {} }, ...options })
   return { app, kit: testTasks(app, tasks), enqueue: tasksOf(app, tasks).enqueue }
 }
 
@@ -31,16 +31,30 @@ t.test('an app without the plugin, no app, a closed app, and production are reje
   t.throws(() => testTasks(app), { code: 'FST_TASKS_NOT_FOR_PRODUCTION' })
 })
 
+t.test('an app without the registry of a kit that came first does not start', async t => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  const kit = testTasks(app, defineTasks({ other: { payload: Type.Object({}) } }))
+  app.register(cloudTasks, { tasks, transport: 'local' } as CloudTasksOptions<typeof tasks>)
+  const refused = { code: 'FST_TASKS_KIT_UNAVAILABLE', message: /not registered on this app with these tasks$/ }
+  await t.rejects(async () => { await app.ready() }, refused)
+  await kit.dispose()
+  const free = Fastify()
+  t.teardown(() => free.close())
+  await testTasks(free).dispose()
+  await free.ready()
+})
+
 t.test('times that cannot be advanced by are rejected', async t => {
   const { kit } = await tested(t)
   const durations = ['1 hour', '', NaN, Infinity, undefined, new Date(NaN)].map(bad => [bad, /a duration such as '30s'/] as const)
-  for (const [bad, problem] of [...durations, [-1, /cannot be set back/], [new Date(0), /cannot be set back/]] as const) {
-    await t.rejects(kit.advance(bad as string), { code: 'FST_TASKS_INVALID_KIT_CALL', message: problem })
+  for (const [bad, problem] of [...durations, [-1, /cannot be set back/], [new Date(0), /cannot be set back/], [9e15, /year 9999/]] as const) {
+    await t.rejects(kit.advance(bad as unknown as number), { code: 'FST_TASKS_INVALID_KIT_CALL', message: problem })
   }
 })
 
 t.test('invalid and misspelt options of each call are rejected', async t => {
-  const { kit } = await tested(t)
+  const { kit } = await tested(t, { deadLetterQueue: 'dead' })
   const calls: Record<string, Array<[call: () => Promise<unknown>, problem: RegExp]>> = {
     drain: [
       [() => kit.drain({ maxAttempts: 0 }), /'maxAttempts' must be a whole number/],
@@ -53,6 +67,9 @@ t.test('invalid and misspelt options of each call are rejected', async t => {
       [() => kit.deliver('charge', { order: 1 }, { id: '' }), /'id' must be a string of 1 to 500 characters/],
       [() => kit.deliver('charge', { order: 1 }, { id: 'x'.repeat(501) }), /'id' must be a string of 1 to 500 characters/],
       [() => kit.deliver('charge', { order: 1 }, { headers: [] as never }), /'headers' must be an object of strings/],
+      [() => kit.deliver('charge', { order: 1 }, { headers: { 'X-CloudTasks-TaskRetryCount': '3' } }), /is set by Cloud Tasks/],
+      [() => kit.deliver('charge', { order: 1 }, { queue: 'a b' }), /'queue' must be a queue id/],
+      [() => kit.deliver('charge', { order: 1 }, { queue: 'dead' }), /'queue' is the dead-letter queue/],
       [() => kit.deliver('charge', { order: 1 }, { attemps: 2 } as never), /did you mean 'attempt'/]
     ]
   }
@@ -77,6 +94,27 @@ t.test('fake timers that set the clock back are reported, and the kit works agai
   await t.rejects(kit.deliver('charge', { order: 1 }), refused)
   mock.timers.reset()
   t.hasStrict(await kit.drain(), [{ result: 'done' }])
+})
+
+t.test('what no payload can equal is refused, and so is a function that returns a promise', async t => {
+  const { kit, enqueue } = await tested(t)
+  await enqueue('charge', { order: 1 })
+  const values: Array<[value: unknown, path: string]> = [
+    [{ order: /1/ }, 'the payload.order is a RegExp'], [{ order: () => true }, 'the payload.order is a function'],
+    [[new Map()], 'the payload[0] is a Map'], [{ order: 1n }, 'the payload.order is a bigint'], [new Set(), 'the payload is a Set'],
+    [async () => true, 'not a promise']
+  ]
+  for (const [value, problem] of values) {
+    for (const call of ['assertEnqueued', 'refuteEnqueued'] as const) {
+      try {
+        kit[call]('charge', value as never)
+        t.fail(problem)
+      } catch (error) {
+        t.equal((error as { code: string }).code, 'FST_TASKS_INVALID_KIT_CALL', problem)
+        t.match((error as Error).message, problem)
+      }
+    }
+  }
 })
 
 t.test('every call of a kit that was disposed of is rejected', async t => {

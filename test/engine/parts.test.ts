@@ -1,3 +1,4 @@
+import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks'
 import fc from 'fast-check'
 import t from 'tap'
 import { nextTurn } from '../../lib/clock/clock.js'
@@ -5,6 +6,7 @@ import { ManualClock } from '../../lib/clock/manual-clock.js'
 import { ExpiryReports } from '../../lib/engine/expiry.js'
 import { DueHeap, type Due } from '../../lib/engine/memory/due-heap.js'
 import { InFlight } from '../../lib/engine/memory/in-flight.js'
+import { Observers } from '../../lib/engine/observers.js'
 import { NameMap } from '../../lib/store/name-map.js'
 import { RateLimiter } from '../../lib/engine/memory/rate-limiter.js'
 import { Tombstones } from '../../lib/engine/memory/tombstones.js'
@@ -210,6 +212,30 @@ t.test('expired tasks are reported a second after the first of them, each in one
   reports.flush()
   t.strictSame(reported.splice(0), [{ count: 12, names: Array.from({ length: 10 }, (_, task) => `t${task}`) }])
   t.equal(clock.pending, 0)
+})
+
+t.test('an observer gets the events that it has a function for, in the context of the engine, until it is removed', async t => {
+  const storage = new AsyncLocalStorage<string>()
+  const errors: unknown[] = []
+  const scope = storage.run('engine', () => new AsyncResource('test'))
+  const observers = new Observers(scope, (error, where) => { errors.push([error, where]) })
+  t.equal(observers.none, true)
+  const seen: unknown[] = []
+  const removals = [
+    { ended () { throw seen } },
+    { emptied () { seen.push('another event') } },
+    { ended (...what: unknown[]) { seen.push([storage.getStore(), ...what]) } }
+  ].map(observer => observers.add(observer))
+  t.equal(observers.none, false)
+  storage.run('caller', () => { observers.notify('ended', 'a', 'done') })
+  t.strictSame(seen.splice(0), [['engine', 'a', 'done']])
+  t.strictSame(errors.splice(0), [[seen, { during: 'observe' }]], 'an error has no effect')
+  removals[0]!()
+  removals[2]!()
+  observers.notify('ended', 'a', 'done')
+  t.strictSame([seen, errors, observers.none], [[], [], false])
+  removals[1]!()
+  t.equal(observers.none, true)
 })
 
 t.test('what is in flight is waited for by all who wait, and only then', async t => {

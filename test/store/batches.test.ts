@@ -3,10 +3,12 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { DEFAULT_QUEUE_SETTINGS } from '../../lib/cloud-tasks/limits.js'
+import type { Task } from '../../lib/cloud-tasks/task.js'
 import { openDatabases } from '../../lib/store/lmdb/databases.js'
 import { FORMAT_VERSION, prepareDirectory } from '../../lib/store/lmdb/directory.js'
 import { LmdbStore } from '../../lib/store/lmdb/lmdb-store.js'
 import { OrphanCleaner } from '../../lib/store/lmdb/orphans.js'
+import { WriteAhead } from '../../lib/store/lmdb/write-ahead.js'
 import type { StoreError } from '../../lib/store/store-error.js'
 import { queue as q } from '../support/engine-harness.js'
 import { folder } from '../support/folder.js'
@@ -151,11 +153,13 @@ t.test('a queue that is created after a restart shares no tasks with a former on
 
 t.test('while a write is held', async t => {
   const one = await opened(t, join(await folder(t), 'store'))
-  const a = `${q}/tasks/a`
+  const [a, b] = [`${q}/tasks/a`, `${q}/tasks/b`]
+  await one.store.putTask(newTask(b))
   one.disk.hold()
   const added = one.store.putTask(newTask(a))
   const removed = one.store.removeQueue(q)
   t.equal(one.store.getTask(a), undefined, 'a task of a queue that is being removed is not there')
+  t.equal(one.store.getTask(b), undefined, 'nor one that was there before')
   let isClosed = false
   const closed = one.store.close().then(() => { isClosed = true })
   for (let turn = 0; turn < 20; turn++) await new Promise(resolve => { setImmediate(resolve) })
@@ -236,18 +240,58 @@ t.test('the tasks of a removed queue are removed 500 at a time, those of the nex
     await new Promise(resolve => { setImmediate(resolve) })
     return removed.map(tasks => tasks.length)
   }
+  cleaner.add([])
   cleaner.add(numbers(1001))
+  cleaner.add(numbers(500))
   cleaner.add([7])
   t.strictSame(removed, [numbers(500)])
   t.strictSame(await next(), [500, 500])
   t.strictSame(await next(), [500, 500, 1])
-  t.strictSame(await next(), [500, 500, 1, 1])
-  t.strictSame(removed[3], [7])
+  t.strictSame(await next(), [500, 500, 1, 500])
+  t.strictSame(await next(), [500, 500, 1, 500, 1], 'no commit is empty')
+  t.strictSame(removed[4], [7])
   await next()
   cleaner.add(numbers(501))
-  t.equal(removed.length, 5, 'it starts again for a later queue')
+  t.equal(removed.length, 6, 'it starts again for a later queue')
   cleaner.stop()
   releases.pop()!()
   await new Promise(resolve => { setImmediate(resolve) })
-  t.equal(removed.length, 5, 'and stops between two commits')
+  t.equal(removed.length, 6, 'and stops between two commits')
+})
+
+t.test('a change writes only the rows that it needs, and says which records are new and whether it only shrinks', async t => {
+  const { store } = await opened(t, join(await folder(t), 'store'))
+  const written: string[][] = []
+  const { write } = WriteAhead.prototype
+  t.intercept(WriteAhead.prototype, 'write', {
+    value (this: WriteAhead, ...[rows, shrinks]: Parameters<typeof write>) {
+      const said = rows.map(([table, key, value, isNew]) =>
+        `${table} ${key} ${value === undefined ? 'removed' : isNew === true ? 'new' : 'changed'}`)
+      written.push([...said, shrinks ? 'shrinks' : 'grows'])
+      return write.call(this, rows, shrinks)
+    }
+  })
+  const [a, b, c] = ['a', 'b', 'c'].map(id => newTask(`${q}/tasks/${id}`)) as [Task, Task, Task]
+  for (const [title, change, rows] of [
+    ['a new task', () => store.putTask(a), ['tasks 1 new', 'grows']],
+    ['over it', () => store.putTask({ ...a, scheduleAt: 1 }), ['tasks 1 changed', 'grows']],
+    ['its first attempt', () => store.putTask(failed(a)), ['states 1 new', 'shrinks']],
+    ['its second attempt', () => store.putTask(failed(failed(a))), ['states 1 changed', 'shrinks']],
+    ['a new task of its name', () => store.putTask(a), ['tasks 1 changed', 'states 1 removed', 'grows']],
+    ['its attempt', () => store.putTask(failed(a)), ['states 1 new', 'shrinks']],
+    ['its end', () => store.removeTask(a.name), ['tasks 1 removed', 'states 1 removed', 'shrinks']],
+    ['its end again', () => store.removeTask(a.name), ['shrinks']],
+    ['new ones, attempted', () => store.putTasks([failed(b), c]), ['tasks 2 new', 'states 2 new', 'tasks 3 new', 'grows']],
+    ['an end that leaves its name', () => store.removeTask(b.name, { name: b.name, until: 5 }),
+      ['names 1 new', 'tasks 2 removed', 'states 2 removed', 'shrinks']],
+    ['that name is free', () => store.forget([b.name, 'unknown']), ['names 1 removed', 'shrinks']],
+    ['the settings of a queue', () => store.putQueue(queueOf(q)), [`queues ${q} changed`, 'grows']],
+    ['no queue', () => store.removeQueue('unknown', { name: 'unknown', until: 5 }), ['names 2 new', 'shrinks']],
+    ['a queue', () => store.removeQueue(q), [`queues ${q} removed`, 'shrinks']],
+    ['then its tasks', async () => {}, ['tasks 3 removed', 'shrinks']]
+  ] as Array<[string, () => Promise<void>, string[]]>) {
+    await change()
+    t.strictSame(written.shift(), rows, title)
+  }
+  t.strictSame(written, [])
 })

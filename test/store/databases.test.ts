@@ -1,11 +1,13 @@
+import { mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import type { Database } from 'lmdb'
 import t, { type Test } from 'tap'
 import {
   beginRun, entriesOf, openDatabases, readProgress, readRecord, writeRows, type Databases, type Progress
 } from '../../lib/store/lmdb/databases.js'
-import { prepareDirectory } from '../../lib/store/lmdb/directory.js'
+import { completeFormat, prepareDirectory } from '../../lib/store/lmdb/directory.js'
 import { encodeQueue, encodeState, encodeTask, encodeTombstone, seal, type Row } from '../../lib/store/lmdb/record-format.js'
 import { RecordIndex, idOf } from '../../lib/store/lmdb/record-index.js'
+import { StoreError } from '../../lib/store/store-error.js'
 import { queue as q } from '../support/engine-harness.js'
 import { folder } from '../support/folder.js'
 import { failed, newTask, now } from './stored-task.js'
@@ -43,6 +45,29 @@ function thrownBy (databases: Databases, action: () => unknown): string | undefi
     return `${name} ${problem} ${message.replace(databases.file, 'FILE').replace(/;.*/, '')}`
   }
 }
+
+t.test('the files of a store are for its owner alone', { skip: process.platform === 'win32' }, async t => {
+  const { file } = await opened(t)
+  t.strictSame([file, `${file}-lock`].map(path => statSync(path).mode & 0o777), [0o600, 0o600])
+})
+
+t.test('databases that cannot be opened are damaged, or not accessible', async t => {
+  const closed = new StoreError('closed', 'closed meanwhile')
+  for (const [title, spoil, problem, onProgress] of [
+    ['a file of something else', (file: string) => { writeFileSync(file, 'x'.repeat(5000)) }, 'damaged', undefined],
+    ['a folder of its name', (file: string) => { rmSync(file); mkdirSync(file) }, 'access', undefined],
+    ['a folder where the lock belongs', (file: string) => { rmSync(`${file}-lock`); mkdirSync(`${file}-lock`) }, 'access', undefined],
+    ['an interruption', () => {}, 'closed', () => { throw closed }]
+  ] as const) {
+    const directory = await folder(t)
+    const files = prepareDirectory(directory)
+    await (await openDatabases(directory, files)).root.close()
+    completeFormat(files, 1)
+    spoil(files.data)
+    const error = await openDatabases(directory, files, onProgress).then(() => undefined, (error: StoreError) => error)
+    t.strictSame([error?.name, error?.problem], ['StoreError', problem], title)
+  }
+})
 
 t.test('entries are read in the order of their keys, however many there are', async t => {
   const databases = await opened(t)

@@ -251,7 +251,9 @@ t.test('the leaves of a tree are found by its branches, in order, each with its 
   branch(12, [{ key: text('ignored'), value: 2 ** 33 }, { key: text('d'), value: 24 }])
   t.strictSame(keysOf(await leavesOf(tree, LAST, read)), [[21, undefined], [22, 'b'], [2 ** 33, 'cc'], [24, 'd']])
   t.strictSame(reads, [[10], [11, 12]])
-  t.strictSame(keysOf(await leavesOf({ ...tree, depth: 1, branchPages: 0, leafPages: 1 }, LAST, read)), [[10, undefined]])
+  const single = await leavesOf({ ...tree, depth: 1, branchPages: 0, leafPages: 1 }, LAST, read)
+  t.strictSame(keysOf(single), [[10, undefined]])
+  t.strictSame([single.keyBytes.length, single.keyAt.length, single.keyEnd.length], [1, 1, 1], 'an entry for each page in all lists')
 
   const part = { message: 'a part of a database is lost' }
   await t.rejects(leavesOf({ ...tree, branchPages: 2 }, LAST, read), part)

@@ -6,6 +6,7 @@ import { createJournalFile } from '../../lib/store/journal-file.js'
 import { lastRun, prepareDirectory } from '../../lib/store/lmdb/directory.js'
 import { LmdbStore } from '../../lib/store/lmdb/lmdb-store.js'
 import { openDirectory, type LmdbStoreOptions } from '../../lib/store/lmdb/opening.js'
+import { WriteAhead } from '../../lib/store/lmdb/write-ahead.js'
 import type { StoreError } from '../../lib/store/store-error.js'
 import type { LoadProgress } from '../../lib/store/store.js'
 import { queue as q } from '../support/engine-harness.js'
@@ -174,4 +175,21 @@ t.test('a task is read from the last commit, an open one or the files, whichever
   await store.putTask(b)
   t.strictSame(store.getTask(a.name), { ...a, scheduleAt: now + 1 })
   t.equal(store.getTask(`${q}/tasks/none`), undefined)
+})
+
+t.test('a task whose record is lost is not there, and one whose attempts are lost is as it was created', async t => {
+  const { store } = await opened(t, { directory: join(await folder(t), 'store') })
+  await store.putQueue(queueOf(q))
+  const [a, other] = [newTask(`${q}/tasks/a`), newTask(`${q}/tasks/other`)]
+  for (const task of [a, failed(a), other]) await store.putTask(task)
+  t.strictSame(store.getTask(a.name), failed(a))
+  const { get } = WriteAhead.prototype
+  for (const [lost, found] of [['states', a], ['tasks', undefined]] as const) {
+    t.intercept(WriteAhead.prototype, 'get', {
+      value (this: WriteAhead, ...[table, key]: Parameters<typeof get>) {
+        return table === lost ? undefined : get.call(this, table, key)
+      }
+    })
+    t.strictSame(store.getTask(a.name), found, lost)
+  }
 })

@@ -151,7 +151,7 @@ async function discard ({ file, path }: Part): Promise<void> {
 
 /**
  * The commits in a directory's journal that are not in the databases, in order.
- * @param run the reading run; later ones do not match the databases
+ * @param run the reading run, later than that of `progress`; a file of it or of a later one does not match the databases
  * @throws StoreError damaged, when one is missing: only the last one can be torn, which was never acknowledged
  */
 export async function readJournal (directory: string, progress: Progress, run: number): Promise<Frame[]> {
@@ -166,7 +166,7 @@ export async function readJournal (directory: string, progress: Progress, run: n
       // Its creation was interrupted before it was recorded in the databases.
       continue
     }
-    if (head.run > progress.run && head.run >= run) throw damaged(path, 'it is newer than tasks.mdb beside it')
+    if (head.run >= run) throw damaged(path, 'it is newer than tasks.mdb beside it')
     // Written by a process while another one took the directory over; never acknowledged.
     if (head.run !== progress.run) {
       if (expected.has(path)) throw damaged(path, 'it is of another run')

@@ -133,12 +133,12 @@ export class LmdbStore implements Store {
   }
 
   async #close (): Promise<void> {
-    const opened = await this.#loading?.then(() => true, () => false)
+    const opened = await this.#loading?.then(() => this.#opened, () => undefined)
     // A failed load has left nothing open.
-    if (opened !== true) return
+    if (opened === undefined) return
     this.#orphans.stop()
     await this.#commits.close()
-    await this.#opened.close()
+    await opened.close()
   }
 
   #change (edit: Edit): Promise<void> {

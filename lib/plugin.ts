@@ -223,7 +223,7 @@ interface LimitsParts {
 function createLimits ({ app, options, config, clock, scope, transport, registry }: LimitsParts): RetryLimitSource {
   const { queues = {} } = options
   if (transport.retrySettings === undefined) return new EmbeddedLimits(config.queues, DEFAULT_QUEUE_SETTINGS)
-  const named = (queue: string) => Object.hasOwn(queues, queue) ? queues[queue]?.retryConfig ?? {} : {}
+  const named = (queue: string) => queues[queue]?.retryConfig ?? {}
   const keepsLetters = (queue: string): boolean => keepsDeadLetters(queue, registry, config)
   return new RemoteLimits({ settings: transport.retrySettings, named, keepsLetters, clock, scope, log: app.log })
 }

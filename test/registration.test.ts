@@ -3,6 +3,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { chainOf, fieldOf, isClosing, isStarted, jsonParser, rootOf, validatorCompilerOf } from '../lib/fastify-internals.js'
 import cloudTasks, { defineTasks, tasksOf } from '../lib/index.js'
+import { countsChannel } from '../lib/events.js'
 import { expose, handleOf, LOADER, onRegistration, registrationsOf, type PluginHandle } from '../lib/plugin-handle.js'
 import { start } from './support/app.js'
 
@@ -164,6 +165,30 @@ t.test('an embedded queue without handlers keeps its tasks, which the host might
   for (let turn = 0; turn < 50; turn++) await new Promise(resolve => { setImmediate(resolve) })
   const { waiting, running } = app.tasks.counts().default!
   t.strictSame([requests, waiting, running], [0, 1, 0])
+})
+
+t.test('a host with a decorator of its own named enqueue or tasks gets the error of Fastify', async t => {
+  for (const name of ['enqueue', 'tasks']) {
+    const app = Fastify()
+    app.decorate(name, null)
+    t.equal((await registering(t, { tasks }, app))?.code, 'FST_ERR_DEC_ALREADY_PRESENT', name)
+  }
+})
+
+t.test('the queues of an app are counted until it closes, and those of Cloud Tasks never', async t => {
+  const counted = (): Array<[string, number]> => {
+    const found: Array<[string, number]> = []
+    countsChannel.publish({ add: (queue: string, { waiting }: { waiting: number }) => { found.push([queue, waiting]) } })
+    return found
+  }
+  const { app } = await start(t, { tasks, queues: { other: {} } })
+  await app.enqueue('count', { n: 1 })
+  t.strictSame(counted(), [['default', 1], ['other', 0]])
+  await app.close()
+  await start(t, { tasks, transport: 'cloud', project: 'p', location: 'l', target: { type: 'http', url: 'https://worker.example' } })
+  t.strictSame(counted(), [])
+  // When an error of a subscriber would be thrown.
+  await new Promise<void>(resolve => { process.nextTick(resolve) })
 })
 
 t.test('an invalid option is rejected, and nothing is left half-registered', async t => {

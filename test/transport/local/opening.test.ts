@@ -2,6 +2,7 @@ import { readdirSync } from 'node:fs'
 import { Type } from '@sinclair/typebox'
 import t, { type Test } from 'tap'
 import { systemClock } from '../../../lib/clock/clock.js'
+import { countsChannel } from '../../../lib/events.js'
 import { defineTasks } from '../../../lib/index.js'
 import { LmdbStore } from '../../../lib/store/lmdb/lmdb-store.js'
 import { MemoryStore } from '../../../lib/store/memory-store.js'
@@ -60,6 +61,7 @@ t.test('a directory that takes longer than pluginTimeout opens in the background
   await app.ready()
   t.equal(log.filter(line => line.msg.includes('still opening')).length, 1)
   t.throws(() => app.tasks.counts(), { code: 'FST_TASKS_STORE_UNAVAILABLE', explanation: /still being opened/ })
+  countsChannel.publish({ add () { t.fail('a queue that is not open is not counted') } })
   const enqueued = app.enqueue('work' as never, {} as never)
   const paused = app.tasks.resumeQueue()
   open()

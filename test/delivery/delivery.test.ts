@@ -1,4 +1,4 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
+import { AsyncLocalStorage, createHook } from 'node:async_hooks'
 import t from 'tap'
 import { AttemptScope } from '../../lib/delivery/attempt-scope.js'
 import * as headers from '../../lib/delivery/headers.js'
@@ -100,6 +100,19 @@ t.test('attempts start in the async context of the registration', async t => {
     scopeChannel.subscribe(subscriber)
     t.teardown(() => { scopeChannel.unsubscribe(subscriber) })
     t.equal(storage.run('request', () => other.runInAsyncScope(() => storage.getStore())), 'registration')
+  })
+
+  t.test('whose resources have the name of the package, for tools that list them', async t => {
+    const names: string[] = []
+    const hook = createHook({ init: (_id, name) => { names.push(name) } }).enable()
+    const subscriber = (): void => {}
+    scopeChannel.subscribe(subscriber)
+    t.teardown(() => { scopeChannel.unsubscribe(subscriber) })
+    const other = new AttemptScope()
+    other.listened()
+    other.runInAsyncScope(() => {})
+    hook.disable()
+    t.equal(names.filter(name => name === 'fastify-cloud-tasks').length, 3)
   })
 
   t.test('and the context of listen is kept beside it', async t => {

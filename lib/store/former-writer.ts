@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 import { systemClock } from '../clock/clock.js'
@@ -26,7 +25,9 @@ export async function waitForFormerWriter (directory: string, file: string, onWa
     timer = systemClock.setTimeout(wait, 1000)
   }
   let timer = systemClock.setTimeout(wait, 1000)
-  await once(worker, 'exit').finally(() => { systemClock.clearTimeout(timer) })
+  // Not `once` of node:events, which rejects with an error of the thread.
+  await new Promise(resolve => { worker.once('exit', resolve) })
+  systemClock.clearTimeout(timer)
   if (failure !== undefined) throw failure.error
 }
 

@@ -273,10 +273,10 @@ t.test('the leaves of a tree are found by its branches, in order, each with its 
   branch(12, [{ key: 0, value: 23 }, { key: 257, value: 24 }])
   t.strictSame((await leavesOf({ ...tree, isNumbered: true }, LAST, read)).pages, [21, 22, 23, 24], 'numbers are compared as such')
 
-  branch(10, Array.from({ length: 20 }, (_, i) => ({ key: text(String(i).padStart(2, '0')), value: 30 + i })))
-  for (let i = 0; i < 20; i++) branch(30 + i, [{ key: text('-'), value: 100 + i }])
+  branch(10, Array.from({ length: 32 }, (_, i) => ({ key: text(String(i).padStart(2, '0')), value: 40 + i })))
+  for (let i = 0; i < 32; i++) branch(40 + i, [{ key: text('-'), value: 100 + i }])
   reads.length = 0
-  const { pages: leaves } = await leavesOf({ ...tree, branchPages: 21, leafPages: 20 }, LAST, read)
-  t.strictSame(leaves, Array.from({ length: 20 }, (_, i) => 100 + i))
-  t.strictSame(reads.map(({ length }) => length), [1, 16, 4], 'at most 16 at a time')
+  const { pages: leaves } = await leavesOf({ ...tree, branchPages: 33, leafPages: 32 }, LAST, read)
+  t.strictSame(leaves, Array.from({ length: 32 }, (_, i) => 100 + i))
+  t.strictSame(reads.map(({ length }) => length), [1, 16, 16], 'at most 16 at a time')
 })

@@ -86,12 +86,14 @@ t.test('a file of lmdb', async t => {
   })
 
   t.test('has the problem that its first pages show', async t => {
+    const version = (found: number) => `it has version ${found} of lmdb's format, and this release reads version 2`
     for (const [what, change, problem] of [
       ['no file content', () => Buffer.alloc(0), 'it is empty'],
       ['another file', () => Buffer.alloc(4096, 'x'), 'it is not an lmdb file, or its beginning is lost'],
       ['less than a page', bytes => bytes.subarray(0, 511), 'it is cut short: page 0 is missing'],
       ['one page', bytes => bytes.subarray(0, 512), 'it is cut short: page 1 is missing'],
-      ['another format, which lmdb judges', bytes => { bytes.fill(0, 512).writeUInt16LE(3, 28) }, undefined],
+      ['another format', bytes => { bytes.writeUInt16LE(3, 28) }, version(3)],
+      ['another format of its second page', bytes => { bytes.writeUInt16LE(1, 512 + 28) }, version(1)],
       ['flags beside its version', bytes => { bytes.fill(0, 512).writeUInt32LE(0x10002, 28) }, 'its second page is lost'],
       ['too small pages', bytes => { bytes.writeUInt32LE(511, 48) }, 'its page size makes no sense'],
       ['too large pages', bytes => { bytes.writeUInt32LE(65_537, 48) }, 'its page size makes no sense'],

@@ -63,7 +63,6 @@ class LmdbFile {
 
   async check (databases: readonly string[], onPages: (done: number, total: number) => void): Promise<void> {
     const meta = await this.#meta()
-    if (meta === undefined) return
     this.#transaction = u48(meta, META.transaction)
     const pages = Math.floor(this.#size / this.#pageSize)
     this.#used = new Uint8Array(pages)
@@ -79,15 +78,16 @@ class LmdbFile {
     }
   }
 
-  /** The newer one of the two that say where everything is; undefined for another format, which lmdb itself has to judge. */
-  async #meta (): Promise<Buffer | undefined> {
+  /** The newer one of the two that say where everything is. */
+  async #meta (): Promise<Buffer> {
     const first = (await this.#read(0)).bytes
     if (first.readUInt32LE(META.magic) !== MAGIC) throw new Damage('it is not an lmdb file, or its beginning is lost')
-    if ((first.readUInt32LE(META.version) & 0xffff) !== 2) return undefined
+    checkVersion(first)
     this.#pageSize = first.readUInt32LE(META.pageSize)
     if (this.#pageSize < 512 || this.#pageSize > 65536) throw new Damage('its page size makes no sense')
     const second = (await this.#read(1)).bytes
     if (second.readUInt32LE(META.magic) !== MAGIC) throw new Damage('its second page is lost')
+    checkVersion(second)
     // lmdb takes the first of two that are equal.
     const meta = first.readBigUInt64LE(META.transaction) >= second.readBigUInt64LE(META.transaction) ? first : second
     if (u16(meta, META.transaction + 6) !== 0) throw new Damage('its last transaction makes no sense')
@@ -221,6 +221,13 @@ class LmdbFile {
   }
 }
 
+/** lmdb ends the process with a segmentation fault when it opens a file of another version. */
+function checkVersion (meta: Buffer): void {
+  const version = meta.readUInt16LE(META.version)
+  if (version !== VERSION) throw new Damage(`it has version ${version} of lmdb's format, and this release reads version ${VERSION}`)
+}
+
 const PAGES_PER_READ = 256
 const MAGIC = 0xBEEFC0DE
+const VERSION = 2
 const META = { magic: 24, version: 28, pageSize: 48, free: 48, main: 96, lastPage: 144, transaction: 152 }

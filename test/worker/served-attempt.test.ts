@@ -204,6 +204,25 @@ t.test('an asynchronous validation', async t => {
     t.strictSame([response.headers['fastify-cloud-tasks-result'], response.headers['retry-after']], ['closing', '1'])
     t.equal(attempts.ends.length, 0)
   })
+
+  t.test('that fails while the server closes is not an unhandled rejection', async t => {
+    const [started, go] = [gate(), gate()]
+    const work = async (): Promise<void> => {
+      started.open()
+      await go.opened
+    }
+    const { app, call } = await setUp(t, { handlers: { work, checked: () => {} } } as never)
+    const running = call('work')
+    await started.opened
+    const closed = app.close()
+    await new Promise(resolve => { setImmediate(resolve) })
+    validated = { then: (_: unknown, reject: (error: Error) => void) => { reject(new Error('broken validator')) } } as never
+    t.strictSame((await call('checked')).json(), { statusCode: 503, result: 'closing', code: 'FST_TASKS_CLOSING' })
+    await new Promise(resolve => { setImmediate(resolve) })
+    go.open()
+    t.equal((await running).statusCode, 204)
+    await closed
+  })
 })
 
 t.test('a synchronous validation that rejects the payload takes no time of the handler', async t => {

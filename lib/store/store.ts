@@ -45,7 +45,7 @@ export interface StoredState {
    * Time of the former run's last change, by its clock; undefined in a new store. A clock that is far ahead of it on startup may have
    * jumped.
    */
-  readonly lastKnownAt?: number
+  readonly lastKnownAt?: number | undefined
 }
 
 /**

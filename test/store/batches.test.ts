@@ -118,6 +118,33 @@ t.test('a change that waits for a commit that fails is stored as if that had not
   })
 })
 
+t.test('of two commits behind one that fails, the older one is made again first', async t => {
+  let failure: Promise<never> | undefined
+  const write = async (): Promise<void> => { await failure }
+  const createJournalFile = async () => ({ write, truncate: async () => {}, close: async () => {} })
+  // All stays in memory.
+  const store = new LmdbStore({
+    directory: join(await folder(t), 'store'), createJournalFile, journalBytes: 2 ** 40, freeBytes: () => ENOUGH
+  })
+  t.teardown(() => store.close())
+  await store.load()
+  await store.putQueue(queueOf(q))
+  let fail!: (error: Error) => void
+  failure = new Promise((_resolve, reject) => { fail = reject })
+  const first = store.putTask(newTask(`${q}/tasks/first`))
+  await new Promise(resolve => { setImmediate(resolve) })
+  // As much as one commit has.
+  const large = newTask(`${q}/tasks/large`, { httpRequest: { url: 'http://localhost/', body: Buffer.alloc(64 * 2 ** 20) } })
+  const later = [store.putTask(large), store.putTask(failed(large))]
+  fail(Object.assign(new Error('full'), { code: 'ENOSPC' }))
+  failure = undefined
+  await t.rejects(first, { name: 'StoreError', problem: 'full' })
+  await Promise.all(later)
+  await store.putTask(newTask(`${q}/tasks/other`))
+  t.equal(store.getTask(large.name)?.dispatchCount, 1)
+  await store.removeTask(large.name)
+})
+
 t.test('a queue that is created after a restart shares no tasks with a former one', async t => {
   const directory = join(await folder(t), 'store')
   const gone = `${q}-gone`
@@ -281,6 +308,7 @@ t.test('a change writes only the rows that it needs, and says which records are 
     ['its attempt', () => store.putTask(failed(a)), ['states 1 new', 'shrinks']],
     ['its end', () => store.removeTask(a.name), ['tasks 1 removed', 'states 1 removed', 'shrinks']],
     ['its end again', () => store.removeTask(a.name), ['shrinks']],
+    ['an end in a queue that is not there', () => store.removeTask(`${q}-none/tasks/a`), ['shrinks']],
     ['new ones, attempted', () => store.putTasks([failed(b), c]), ['tasks 2 new', 'states 2 new', 'tasks 3 new', 'grows']],
     ['an end that leaves its name', () => store.removeTask(b.name, { name: b.name, until: 5 }),
       ['names 1 new', 'tasks 2 removed', 'states 2 removed', 'shrinks']],

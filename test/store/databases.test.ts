@@ -51,6 +51,16 @@ t.test('the files of a store are for its owner alone', { skip: process.platform 
   t.strictSame([file, `${file}-lock`].map(path => statSync(path).mode & 0o777), [0o600, 0o600])
 })
 
+t.test('the file has records as they were encoded, so that a release reads what another has written', async t => {
+  const databases = await opened(t)
+  const rows = [queueRow(q, 1), taskRow(1, 'a'), ['states', 1, encodeState(failed(newTask(`${q}/tasks/a`)))], tombstone(1)] as Row[]
+  await write(databases, rows)
+  for (const [table, key, record] of rows) {
+    t.ok((databases[table] as Database<unknown, string | number>).getBinary(key)?.equals(record!), table)
+  }
+  t.strictSame([0, 1].map(key => databases.journal.getBinary(key)?.length), [29, 8])
+})
+
 t.test('databases that cannot be opened are damaged, or not accessible', async t => {
   const closed = new StoreError('closed', 'closed meanwhile')
   for (const [title, spoil, problem, onProgress] of [

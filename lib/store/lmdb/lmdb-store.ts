@@ -58,7 +58,7 @@ export class LmdbStore implements Store {
       tasks: this.#queues.loadTasks(databases, orphans => { this.#orphans.add(orphans) }),
       taskCount: (databases.tasks.getStats() as { readonly entryCount: number }).entryCount,
       tombstones: this.#names.load(databases),
-      ...(lastKnownAt === undefined ? undefined : { lastKnownAt })
+      lastKnownAt
     }
   }
 

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { Worker } from 'node:worker_threads'
 import { open } from 'lmdb'
 import t, { type Test } from 'tap'
 import { systemClock } from '../../lib/clock/clock.js'
@@ -61,11 +62,16 @@ t.test('a former process that is stopped in the middle of a write is waited for,
   await waitForFormerWriter(directory, file, () => { t.fail('without a journal there is no former process') })
   t.strictSame(durations, [])
   writeFileSync(join(directory, '1-a.journal'), '')
+  // A thread that waits for nothing has ended by then.
+  let hasEnded = false
+  const lmdb = JSON.stringify(import.meta.resolve('lmdb'))
+  new Worker(`import(${lmdb})`, { eval: true, execArgv: [] }).once('exit', () => { hasEnded = true })
   const waited: number[] = []
   await waitForFormerWriter(directory, file, seconds => {
     waited.push(seconds)
-    if (seconds === 3) holder.kill('SIGCONT')
+    if (hasEnded && seconds >= 3) holder.kill('SIGCONT')
   })
+  t.equal(hasEnded, true)
   t.strictSame(waited.slice(0, 3), [1, 2, 3])
   t.equal(durations.length, waited.length + 1)
   t.strictSame([new Set(durations), pending.size], [new Set([1000]), 0], 'each second, and no timer stays')

@@ -214,7 +214,7 @@ t.test('expired tasks are reported a second after the first of them, each in one
   t.equal(clock.pending, 0)
 })
 
-t.test('an observer gets the events that it has a function for, in the context of the engine, until it is removed', async t => {
+t.test("an observer gets the events that it has a function for, in the engine's context, until it is removed", async t => {
   const storage = new AsyncLocalStorage<string>()
   const errors: unknown[] = []
   const scope = storage.run('engine', () => new AsyncResource('test'))

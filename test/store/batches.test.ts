@@ -286,7 +286,7 @@ t.test('the tasks of a removed queue are removed 500 at a time, those of the nex
   t.equal(removed.length, 6, 'and stops between two commits')
 })
 
-t.test('a change writes only the rows that it needs, and says which records are new and whether it only shrinks', async t => {
+t.test('a change writes only the rows that it needs, and says which are new and whether it only shrinks', async t => {
   const { store } = await opened(t, join(await folder(t), 'store'))
   const written: string[][] = []
   const { write } = WriteAhead.prototype

@@ -88,13 +88,17 @@ function canCallDone (auth: ConsoleAuth): boolean {
   const source = Function.prototype.toString.call(auth)
   // The parameters of a bound function cannot be read, only counted.
   if (source.includes('[native code]')) return auth.length === 0
-  return REST_PARAMETER.test(source) || THIRD_PARAMETER.test(source) || /\barguments\b/.test(source)
+  return THIRD_PARAMETER.test(outline(source)) || /\barguments\b/.test(source)
 }
 
-const REST_PARAMETER = /^(?:async\s*)?(?:function\s*)?[\w$]*\s*\([^)]*\.\.\.(?:[\w$]+|\[[^\]]*\])\s*\)/
+/** A rest parameter, or a third one, which is not in `length` where a parameter has a default. An arrow before it is the function's. */
+const THIRD_PARAMETER = /^[^(=]*\([^()]*(?:\.\.\.|,[^(),]*,\s*[^\s)])/
 
-/** Not in `length` where a parameter has a default. */
-const THIRD_PARAMETER = /^(?:async\s*)?(?:function\s*)?[\w$]*\s*\([^()]*,[^()]*,/
+/** The source without comments and without the fields of destructured parameters, whose commas separate no parameters. */
+function outline (source: string): string {
+  const rest = source.replaceAll(/\/\*[^]*?\*\/|\/\/.*|\{[^{}]*\}|\[[^[\]]*\]/g, '')
+  return rest === source ? source : outline(rest)
+}
 
 function isThenable (value: unknown): value is PromiseLike<unknown> {
   return typeof (value as { readonly then?: unknown } | null | undefined)?.then === 'function'

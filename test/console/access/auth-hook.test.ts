@@ -6,6 +6,7 @@ import { authHook, type ConsoleAuth } from '../../../lib/console/access/auth-hoo
 
 const isAda = (request: FastifyRequest): boolean => request.headers['x-user'] === 'ada'
 const refusal = (statusCode: number): Error => Object.assign(new Error('refused'), { statusCode })
+const check = (request: FastifyRequest, ..._rest: unknown[]): boolean => isAda(request)
 const later = (work: () => void): void => { setImmediate(work) }
 function passOn (...args: Parameters<ConsoleAuth>): void { later(() => { args[2](refusal(403)) }) }
 
@@ -67,6 +68,14 @@ t.test('auth rejects callers, in every style of a hook', async t => {
     ['passes its arguments on', (...args) => { later(() => { args[2](refusal(403)) }) }, 403],
     ['passes its arguments on, in the old way', function () { const done = arguments[2]; later(() => { done(refusal(403)) }) }, 403],
     ['is bound, and passes its arguments on', passOn.bind(undefined), 403],
+    ['passes its arguments on, as an object', (...{ 2: done }) => { later(() => { done(refusal(403)) }) }, 403],
+    ['passes some of its arguments on', (_request, ...[, done]) => { later(() => { done(refusal(403)) }) }, 403],
+    ['is a function that passes its arguments on', function (...args) { later(() => { args[2](refusal(403)) }) }, 403],
+    ['is a method that passes its arguments on', { auth (...args: Parameters<ConsoleAuth>) { passOn(...args) } }.auth, 403],
+    ['is a method with a quoted name', { 'has-auth' (...args: Parameters<ConsoleAuth>) { passOn(...args) } }['has-auth'], 403],
+    // eslint-disable-next-line no-new-func
+    ['has a comment before its arguments', new Function('/* (all) */ ...args', 'setImmediate(args[2], {})') as ConsoleAuth, 401],
+    ['is a function with another alphabet', function prüft (...args) { passOn(...args) }, 403],
     ['has a default for done', (_request, _reply, done = () => {}) => { later(() => { done(refusal(403)) }) }, 403]
   ]
   for (const slow of [false, true]) {
@@ -99,7 +108,15 @@ t.test('auth accepts callers, in every style of a hook', async t => {
     ['calls done later', (request, _reply, done) => { later(() => { done(isAda(request) ? undefined : refusal(401)) }) }],
     ['calls done with null', (request, _reply, done) => { (done as (error: unknown, value?: unknown) => void)(null, isAda(request)) }],
     ['passes its arguments on', (...[request, , done]) => { later(() => { done(isAda(request) ? undefined : refusal(401)) }) }],
-    ['calls done twice', (request, _reply, done) => { if (isAda(request)) later(done); done(isAda(request) ? undefined : refusal(401)) }]
+    ['calls done twice', (request, _reply, done) => { if (isAda(request)) later(done); done(isAda(request) ? undefined : refusal(401)) }],
+    ['returns, and takes three fields of the request', ({ headers, ip, url }) => headers['x-user'] === 'ada' && ip !== url],
+    ['returns, and takes the rest of the request', ({ headers, ...rest }) => headers['x-user'] === 'ada' && rest.url !== ''],
+    [
+      'returns, and its two parameters have comments and a comma at the end',
+      // eslint-disable-next-line no-new-func
+      new Function('request', 'reply, // unused, (as yet)\n', "return request.headers['x-user'] === 'ada'") as ConsoleAuth
+    ],
+    ['returns the result of a function with more parameters', (request, _reply) => check(request, ...[1, 2, 3])]
   ]
   const app = guarded(t, styles.map(([, auth]) => auth))
   for (const [index, [what]] of styles.entries()) {

@@ -1,100 +1,17 @@
-import { PassThrough } from 'node:stream'
-import Fastify, { type FastifyBaseLogger } from 'fastify'
 import t from 'tap'
 import { systemClock } from '../../../lib/clock/clock.js'
 import { ManualClock } from '../../../lib/clock/manual-clock.js'
-import type { LogLine } from '../../../lib/console/api/api.js'
 import { errorInfo } from '../../../lib/console/history/error-info.js'
 import { LogLines, type WrittenLine } from '../../../lib/console/history/log-lines.js'
-import { teeLog } from '../../../lib/console/history/log-tee.js'
 
-t.test('log lines', async t => {
-  const collected = (make: (log: FastifyBaseLogger) => void, log: FastifyBaseLogger): LogLine[] => {
-    const lines = new LogLines(systemClock)
-    make(teeLog(log, systemClock, line => { lines.add(line) }))
-    return lines.lines()
+t.test('the kept lines', async t => {
+  const AT = 1_900_000_000_000
+  const keep = (...added: WrittenLine[]): LogLines => {
+    const lines = new LogLines(new ManualClock(AT))
+    for (const line of added) lines.add(line)
+    return lines
   }
-
-  t.test('of pino are what pino wrote: its levels, redaction, serializers, bindings and formats', async t => {
-    const written = new PassThrough()
-    const { log } = Fastify({
-      logger: { level: 'info', redact: ['password'], serializers: { order: (order: { id: string }) => order.id }, stream: written }
-    })
-    const lines = collected(tee => {
-      tee.debug('below the level')
-      tee.info({ password: 'hunter2', order: { id: 'o1' } }, 'paid %d', 5)
-      tee.child({ shop: 'a' }).error(new Error('broken'))
-      tee.fatal('the end')
-    }, log)
-    t.match(lines, [
-      { level: 'info', message: 'paid 5', fields: '{"password":"[Redacted]","order":"o1"}' },
-      { level: 'error', message: 'broken', fields: /"shop":"a","err":\{"type":"Error","message":"broken","stack":/ },
-      { level: 'fatal', message: 'the end', fields: undefined }
-    ])
-    t.equal(lines.length, 3)
-    t.equal(String(written.read()).trim().split('\n').length, 3, 'and they went where they belong')
-    log.info('not recorded')
-    t.equal(lines.length, 3)
-  })
-
-  t.test('reach a stream that wants to know the level of each', async t => {
-    const seen: unknown[] = []
-    const low: string[] = []
-    const high: string[] = []
-    // As pino.multistream does it.
-    const stream = {
-      [Symbol.for('pino.metadata')]: true,
-      lastLevel: 0,
-      write (line: string) {
-        low.push(line)
-        if (this.lastLevel >= 50) high.push(line)
-      },
-      flush (done: () => void) { done() }
-    }
-    const lines = collected(tee => {
-      tee.info('one')
-      tee.error('two')
-      ;(tee as unknown as { flush: (done: () => void) => void }).flush(() => { seen.push('flushed') })
-    }, Fastify({ logger: { stream } }).log)
-    t.same(lines.map(({ message }) => message), ['one', 'two'])
-    t.same([low.length, high.length, seen], [2, 1, ['flushed']])
-  })
-
-  t.test('of other loggers are what those were given, without what is secret by its name', async t => {
-    const calls: unknown[][] = []
-    const make = (): FastifyBaseLogger =>
-      ({
-        level: 'info',
-        silent () {},
-        trace () {},
-        debug () {},
-        fatal () {},
-        info: (...args: unknown[]) => {
-          calls.push(args)
-        },
-        warn () {},
-        error () {},
-        child: make
-      }) as unknown as FastifyBaseLogger
-    const circular: Record<string, unknown> = {}
-    circular.self = circular
-    const lines = collected(tee => {
-      tee.debug('left out')
-      tee.info({ authorization: 'Bearer x', order: 1n }, 'hello %s', 'you')
-      tee.child({}).warn('from a child')
-      tee.error(new RangeError('too far'))
-      tee.info(circular, 'round')
-      tee.info({ get bad () { throw new Error('no') } }, 'a getter that throws')
-    }, make())
-    t.match(lines, [
-      { level: 'info', message: 'hello you', fields: '{"authorization":"[hidden]","order":"1"}' },
-      { level: 'warn', message: 'from a child' },
-      { level: 'error', message: 'too far', fields: /RangeError/ },
-      { level: 'info', message: 'round', fields: '"fields that cannot be printed"' },
-      { level: 'info', message: 'a getter that throws' }
-    ])
-    t.equal(calls.length, 3)
-  })
+  const pino = (rest: object): string => JSON.stringify({ level: 40, time: 5, pid: 1, hostname: 'h', msg: 'm', ...rest })
 
   t.test('are bounded: the first and the latest stay, long ones are cut', async t => {
     const lines = new LogLines(systemClock)
@@ -131,16 +48,6 @@ t.test('log lines', async t => {
       { level: 'info', message: '' }
     ])
   })
-})
-
-t.test('the kept lines', async t => {
-  const AT = 1_900_000_000_000
-  const keep = (...added: WrittenLine[]): LogLines => {
-    const lines = new LogLines(new ManualClock(AT))
-    for (const line of added) lines.add(line)
-    return lines
-  }
-  const pino = (rest: object): string => JSON.stringify({ level: 40, time: 5, pid: 1, hostname: 'h', msg: 'm', ...rest })
 
   t.test('have no fields that are the same in each line', async t => {
     const common = { level: 30, time: 7, pid: 1, hostname: 'h', msg: 'text', message: 'other', reqId: 'r', task: 't', id: 'i', attempt: 2 }
@@ -196,89 +103,6 @@ t.test('the kept lines', async t => {
     t.strictSame([lines.chars, lines.omitted], [61_445, 2])
     const huge = keep(...of4096.slice(0, 8), 'x'.repeat(4000), { at: 1, level: 'info', message: 'y'.repeat(70_000) })
     t.strictSame(huge.lines().map(({ message }) => message[0]), [...Array(8).fill(' '), 'y'], 'the latest line always stays')
-  })
-})
-
-t.test('a logger that also records', async t => {
-  const clock = new ManualClock()
-
-  /** A logger like console, as an app may have one. */
-  function other (rest: object = {}) {
-    const calls: unknown[][] = []
-    const methods = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'].map(level => [level, (...args: unknown[]) => {
-      calls.push([level, ...args])
-      return level
-    }] as const)
-    const log = { level: 'info', ...Object.fromEntries(methods), ...rest } as unknown as FastifyBaseLogger
-    const taken: LogLine[] = []
-    return { calls, taken, tee: teeLog(log, clock, line => { taken.push(line as LogLine) }) }
-  }
-
-  t.test('records what a logger other than pino was given, if its level is on', async t => {
-    const { calls, taken, tee } = other()
-    const results = (['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const).map(level => (tee[level] as Function)('to %s', level))
-    t.strictSame(results, ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
-    t.strictSame(calls, results.map(level => [level, 'to %s', level]))
-    t.strictSame(taken, ['info', 'warn', 'error', 'fatal'].map(level => ({ at: clock.now(), level, message: `to ${level}` })))
-    t.equal(tee.level, 'info')
-    const asked = other({ isLevelEnabled: (level: string) => level === 'trace' || level === 'fatal' })
-    for (const level of ['trace', 'info', 'fatal'] as const) asked.tee[level]('x')
-    t.strictSame(asked.taken.map(({ level }) => level), ['trace', 'fatal'])
-  })
-
-  t.test('prints the arguments in each form that pino accepts', async t => {
-    const { taken, tee } = other()
-    const error = Object.assign(new Error('broken'), { stack: 'stack' })
-    tee.info(error)
-    tee.info(error, 'with %d', 7)
-    tee.info({ n: 1n, apiKey: 'k', nested: { password: 'p', error } }, 'fields')
-    tee.info({}, 'none')
-    tee.info(null as never)
-    tee.info({ toJSON () { return undefined } }, 'undefined')
-    tee.info({ long: 'x'.repeat(5000) }, 'y'.repeat(5000))
-    tee.info({ get bad () { throw new Error('no') } }, 'getter')
-    tee.info('%s', { toString () { throw new Error('no') } } as never)
-    const err = { name: 'Error', message: 'broken', stack: 'stack' }
-    t.strictSame(taken.slice(0, 6).map(({ message, fields }) => [message, fields]), [
-      ['broken', JSON.stringify({ err })],
-      ['with 7', JSON.stringify({ err })],
-      ['fields', JSON.stringify({ n: '1', apiKey: '[hidden]', nested: { password: '[hidden]', error: err } })],
-      ['none', undefined],
-      ['null', undefined],
-      ['undefined', undefined]
-    ])
-    t.strictSame([taken[6]!.message.length, taken[6]!.fields!.length], [4097, 4097])
-    t.equal(taken[7]!.fields, '"fields that cannot be printed"')
-    t.equal(taken[8]!.message, 'a line that cannot be printed')
-  })
-
-  t.test('records the lines of its children', async t => {
-    const child = other()
-    const { taken, tee } = other({ child: (...args: unknown[]) => Object.assign(child.tee, { args }) })
-    const made = tee.child({ part: 'a' }, { level: 'warn' })
-    t.strictSame((made as unknown as { args: unknown[] }).args, [{ part: 'a' }, { level: 'warn' }])
-    made.warn('from the child')
-    t.strictSame(taken.map(({ message }) => message), ['from the child'])
-  })
-
-  t.test("calls pino's stream with what it can do", async t => {
-    type Stream = { write (line: string): boolean, [key: string]: unknown }
-    const calls: string[] = []
-    const able = { write (line: string) { calls.push(line); return true }, flushSync () { calls.push('flushSync'); return 1 }, end () { calls.push('end'); return 2 } }
-    for (const [rest, expected] of [[able, ['flushSync', 'end']], [{ write: able.write }, []]] as const) {
-      calls.length = 0
-      const tee = teeLog(Fastify({ logger: { stream: rest as never } }).log, clock, () => {})
-      const stream = (tee as unknown as Record<symbol, Stream>)[Object.getOwnPropertySymbols(tee)[0]!]!
-      t.strictSame([(stream.flushSync as Function)(), (stream.end as Function)()], expected.length === 0 ? [undefined, undefined] : [1, 2])
-      t.strictSame(calls, expected)
-      let flushed = 0
-      ;(stream.flush as Function)(() => { flushed++ })
-      t.equal(flushed, 1, 'a stream that cannot flush is flushed')
-      ;(stream.flush as Function)()
-      t.equal(stream.write('line'), true)
-      t.equal(stream[Symbol.for('pino.metadata') as never], false)
-      t.notOk('lastLevel' in rest)
-    }
   })
 })
 

@@ -1,7 +1,10 @@
 import swagger from '@fastify/swagger'
-import Fastify from 'fastify'
+import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
+import { ManualClock } from '../../lib/clock/manual-clock.js'
 import type { Overview } from '../../lib/console/api/api.js'
+import { mountConsole } from '../../lib/console/mount.js'
+import { resolveConsole, type ConsoleOptions } from '../../lib/console/options.js'
 import taskConsole from '../../lib/console/plugin.js'
 import cloudTasks from '../../lib/index.js'
 import { serve, tasks } from './console-app.js'
@@ -67,4 +70,62 @@ t.test('a console', async t => {
     await app.inject('/console/api/overview')
     t.same(lines, [])
   })
+})
+
+/** Mounts a console on an instance that only notes what is done to it. */
+async function mounted (options: ConsoleOptions, { hooks, addresses = [] }: { hooks?: object, addresses?: unknown[] } = {}) {
+  const prefixes: unknown[] = []
+  const warnings: string[] = []
+  const added = new Map<string, () => Promise<void>>()
+  const app = {
+    register: async (_routes: unknown, { prefix }: { prefix?: string }) => { prefixes.push(prefix) },
+    addHook: (name: string, hook: () => Promise<void>) => { added.set(name, hook) },
+    addresses: () => addresses,
+    log: { warn: (line: string) => { warnings.push(line) } },
+    ...(hooks === undefined ? undefined : { [Symbol('fastify.hooks')]: hooks })
+  }
+  const find = () => ({ engine: undefined, app: undefined, clock: new ManualClock() })
+  await mountConsole(app as unknown as FastifyInstance, resolveConsole(options), options.prefix, find)
+  return { prefixes, warnings, added }
+}
+
+t.test('only a console without auth warns of other machines, unless all addresses are loopback ones', async t => {
+  const at = (...addresses: string[]) => addresses.map(address => ({ address, family: 'IPv4', port: 1 }))
+  for (const [addresses, warns] of [
+    [[], false],
+    [at('127.0.0.1'), false],
+    [at('127.0.0.1', '::1'), false],
+    [['/run/app.sock'], false],
+    [at('::1', '10.0.0.1'), true],
+    [at('0.0.0.0'), true],
+    [at('::'), true],
+    [at('::1f'), true],
+    [at('fe80::1'), true],
+    [at('1.127.0.0'), true],
+    [at('12.7.0.0'), true]
+  ] as const) {
+    const { warnings, added } = await mounted({}, { addresses: [...addresses] })
+    await added.get('onListen')!()
+    t.equal(warnings.length, warns ? 1 : 0, JSON.stringify(addresses))
+  }
+  const { added } = await mounted({ auth: () => true })
+  t.strictSame([...added.keys()], ['onReady', 'preClose'])
+  await added.get('preClose')!()
+})
+
+t.test('auth is inherited from any hook before the handler, and from what cannot be examined', async t => {
+  const hooks = { onRequest: [], preParsing: [], preValidation: [], preHandler: [], onSend: [() => {}] }
+  for (const name of ['onRequest', 'preParsing', 'preValidation', 'preHandler']) {
+    await t.resolves(mounted({ auth: 'inherited' }, { hooks: { ...hooks, [name]: [() => {}] } }), name)
+  }
+  await t.resolves(mounted({ auth: 'inherited' }), 'this version of Fastify does not show its hooks')
+  for (const none of [hooks, {}]) {
+    await t.rejects(mounted({ auth: 'inherited' }, { hooks: none }), { code: 'FST_TASKS_INVALID_OPTION' })
+    await t.resolves(mounted({ auth: () => true }, { hooks: none }))
+  }
+})
+
+t.test('a prefix is that of Fastify, or /console', async t => {
+  t.strictSame((await mounted({})).prefixes, ['/console'])
+  t.strictSame((await mounted({ prefix: '/' })).prefixes, [undefined])
 })

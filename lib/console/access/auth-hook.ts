@@ -96,7 +96,7 @@ const THIRD_PARAMETER = /^[^(=]*\([^()]*(?:\.\.\.|,[^(),]*,\s*[^\s)])/
 
 /** The source without comments and without the fields of destructured parameters, whose commas separate no parameters. */
 function outline (source: string): string {
-  const rest = source.replaceAll(/\/\*[^]*?\*\/|\/\/.*|\{[^{}]*\}|\[[^[\]]*\]/g, '')
+  const rest = source.replaceAll(/\/\*[^]*?\*\/|\/\/.*|\{[^{}]*\}/g, '')
   return rest === source ? source : outline(rest)
 }
 

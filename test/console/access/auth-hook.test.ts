@@ -2,19 +2,20 @@ import { EventEmitter, once } from 'node:events'
 import { get, type IncomingMessage, type ServerResponse } from 'node:http'
 import Fastify, { type FastifyInstance, type FastifyRequest, type FastifyServerOptions } from 'fastify'
 import t, { type Test } from 'tap'
-import { authHook, type ConsoleAuth } from '../../../lib/console/access/auth-hook.js'
+import { authHook, isMixedStyle, type ConsoleAuth } from '../../../lib/console/access/auth-hook.js'
 
 const isAda = (request: FastifyRequest): boolean => request.headers['x-user'] === 'ada'
 const refusal = (statusCode: number): Error => Object.assign(new Error('refused'), { statusCode })
 const check = (request: FastifyRequest, ..._rest: unknown[]): boolean => isAda(request)
 const later = (work: () => void): void => { setImmediate(work) }
 function passOn (...args: Parameters<ConsoleAuth>): void { later(() => { args[2](refusal(403)) }) }
+function rejectLater (_request: unknown, _reply: unknown, done: (error: Error) => void): void { later(() => { done(refusal(403)) }) }
 
-/** An app with a route for each function, at its index, which answers 200 where the function accepts the caller. */
-function guarded (t: Test, auths: readonly ConsoleAuth[], options: FastifyServerOptions = {}): FastifyInstance {
+/** An app with a route for each function, at its index, which is reached where the function accepts the caller, and answers 200. */
+function guarded (t: Test, auths: readonly ConsoleAuth[], options: FastifyServerOptions = {}, reached: unknown[] = []): FastifyInstance {
   const app = Fastify(options)
   t.teardown(() => app.close())
-  for (const [index, auth] of auths.entries()) app.get(`/${index}`, { onRequest: authHook(auth) }, async () => 'accepted')
+  for (const [index, auth] of auths.entries()) app.get(`/${index}`, { onRequest: authHook(auth) }, async () => reached.push(index))
   return app
 }
 
@@ -56,6 +57,7 @@ t.test('auth rejects callers, in every style of a hook', async t => {
     ['returns the reply and answers later', (_request, reply) => { later(() => { reply.code(403).send() }); return reply }, 403],
     ['returns false', () => false, 401],
     ['resolves to false', async () => false, 401],
+    ['has done and returns false', (_request, _reply, _done) => false, 401],
     ['calls done with an error', (_request, _reply, done) => { done(refusal(403)) }, 403],
     ['calls done with an error, later', (_request, _reply, done) => { later(() => { done(refusal(403)) }) }, 403],
     ['calls done with what is no error', (_request, _reply, done) => { (done as (error: unknown) => void)('no') }, 401],
@@ -68,6 +70,7 @@ t.test('auth rejects callers, in every style of a hook', async t => {
     ['passes its arguments on', (...args) => { later(() => { args[2](refusal(403)) }) }, 403],
     ['passes its arguments on, in the old way', function () { const done = arguments[2]; later(() => { done(refusal(403)) }) }, 403],
     ['is bound, and passes its arguments on', passOn.bind(undefined), 403],
+    ['is bound, and has done', rejectLater.bind(undefined), 403],
     ['passes its arguments on, as an object', (...{ 2: done }) => { later(() => { done(refusal(403)) }) }, 403],
     ['passes some of its arguments on', (_request, ...[, done]) => { later(() => { done(refusal(403)) }) }, 403],
     ['is a function that passes its arguments on', function (...args) { later(() => { args[2](refusal(403)) }) }, 403],
@@ -76,13 +79,17 @@ t.test('auth rejects callers, in every style of a hook', async t => {
     // eslint-disable-next-line no-new-func
     ['has a comment before its arguments', new Function('/* (all) */ ...args', 'setImmediate(args[2], {})') as ConsoleAuth, 401],
     ['is a function with another alphabet', function prüft (...args) { passOn(...args) }, 403],
+    // eslint-disable-next-line no-new-func
+    ['is minified, and has a default for done', new Function('a', 'b', 'c=0', 'setImmediate(c,{})') as ConsoleAuth, 401],
     ['has a default for done', (_request, _reply, done = () => {}) => { later(() => { done(refusal(403)) }) }, 403]
   ]
   for (const slow of [false, true]) {
-    const app = guarded(t, refusals.map(([, auth]) => auth))
+    const reached: unknown[] = []
+    const app = guarded(t, refusals.map(([, auth]) => auth), {}, reached)
     if (slow) app.addHook('onSend', async () => { await new Promise(resolve => { setImmediate(resolve) }) })
     for (const [index, [what, , status]] of refusals.entries()) {
-      t.equal((await app.inject(`/${index}`)).statusCode, status, slow ? `${what}, and a hook of the app delays the response` : what)
+      const { statusCode } = await app.inject(`/${index}`)
+      t.strictSame([statusCode, reached], [status, []], slow ? `${what}, and a hook of the app delays the response` : what)
     }
   }
 })
@@ -127,19 +134,42 @@ t.test('auth accepts callers, in every style of a hook', async t => {
 
 t.test('auth that fails after it has decided changes nothing, and is logged', async t => {
   const lines: string[] = []
-  const late: Array<[what: string, auth: ConsoleAuth, status: number]> = [
+  const late: Array<[what: string, auth: ConsoleAuth, status: number, logged?: string[]]> = [
     ['throws after done', (_request, _reply, done) => { done(); throw new Error('late') }, 200],
     ['calls done twice', (_request, _reply, done) => { done(); done(new Error('late')) }, 200],
     ['rejects after done', (_request, _reply, done) => { done(); return Promise.reject(new Error('late')) }, 200],
-    ['throws after it has answered', (_request, reply) => { reply.code(403).send(); throw new Error('late') }, 403]
+    ['throws after it has answered', (_request, reply) => { reply.code(403).send(); throw new Error('late') }, 403],
+    ['accepts twice', (_request, _reply, done) => { done(); done() }, 200, []],
+    ['rejects in time', (_request, _reply, done) => { done(refusal(403)) }, 403, []]
   ]
   const logger = { level: 'error', stream: { write: (line: string) => { lines.push(line) } } }
   const app = guarded(t, late.map(([, auth]) => auth), { logger })
-  for (const [index, [what, , status]] of late.entries()) {
+  for (const [index, [what, , status, logged = ['late']]] of late.entries()) {
     lines.length = 0
     t.equal((await app.inject(`/${index}`)).statusCode, status, what)
-    t.strictSame(lines.map(line => (JSON.parse(line) as { err: { message: string } }).err.message), ['late'], what)
+    t.strictSame(lines.map(line => (JSON.parse(line) as { err: { message: string } }).err.message), logged, what)
   }
+})
+
+t.test('the error of a rejection is the one that auth gives, or has what it gives as cause', async t => {
+  const given = refusal(403)
+  const app = guarded(t, [given, 'no', 0].map(thrown => (_request, _reply, done) => { (done as (error: unknown) => void)(thrown) }))
+  const errors: Array<Error & { code?: string }> = []
+  app.setErrorHandler<Error>(async (error, _request, reply) => {
+    errors.push(error)
+    return await reply.code(401).send()
+  })
+  for (const index of [0, 1, 2]) await app.inject(`/${index}`)
+  t.equal(errors[0], given)
+  t.strictSame(errors.slice(1).map(({ code, cause }) => [code, cause]), [
+    ['FST_TASKS_UNAUTHENTICATED', 'no'], ['FST_TASKS_UNAUTHENTICATED', 0]
+  ])
+})
+
+t.test('an async function with a parameter for done is of a mixed style', async t => {
+  t.equal(isMixedStyle(async (_request, _reply, _done) => {}), true)
+  t.equal(isMixedStyle(async (_request, _reply) => {}), false)
+  t.equal(isMixedStyle((_request, _reply, _done) => {}), false)
 })
 
 t.test('a request on which auth does not decide waits, and gets nothing once its client has left', async t => {

@@ -65,21 +65,23 @@ class TeeStream {
 
 /** Pino stores its stream under a private symbol. */
 function streamSymbolOf (log: object): symbol | undefined {
-  if (known !== undefined && known in log) return known
+  if (known in log) return known
   const kind = Object.getPrototypeOf(log) as object
-  // Stryker disable next-line ConditionalExpression: only saves time
   if (others.has(kind)) return undefined
   for (let object: object | null = log; object !== null; object = Object.getPrototypeOf(object)) {
-    const symbol = Object.getOwnPropertySymbols(object).find(one => one.description === 'pino.stream')
-    const stream = symbol === undefined ? undefined : (log as Record<symbol, unknown>)[symbol]
-    if (typeof (stream as PinoStream | undefined)?.write === 'function') return (known = symbol)
+    const symbol = Object.getOwnPropertySymbols(object).find(one => one.description === 'pino.stream' && isStream(log, one))
+    if (symbol !== undefined) return (known = symbol)
   }
   if (kind !== null && kind !== Object.prototype) others.add(kind)
   return undefined
 }
 
-/** The last symbol that was found: searching for it costs more than the rest. */
-let known: symbol | undefined
+function isStream (log: object, symbol: symbol): boolean {
+  return typeof (log as Record<symbol, PinoStream | undefined>)[symbol]?.write === 'function'
+}
+
+/** The last symbol that was found, at first one of no logger: searching for it costs more than the rest. */
+let known = Symbol('none')
 
 /** Prototypes of other loggers. */
 const others = new WeakSet<object>()

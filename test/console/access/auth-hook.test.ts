@@ -89,7 +89,7 @@ t.test('auth rejects callers, in every style of a hook', async t => {
     if (slow) app.addHook('onSend', async () => { await new Promise(resolve => { setImmediate(resolve) }) })
     for (const [index, [what, , status]] of refusals.entries()) {
       const { statusCode } = await app.inject(`/${index}`)
-      t.strictSame([statusCode, reached], [status, []], slow ? `${what}, and a hook of the app delays the response` : what)
+      t.strictSame([statusCode, reached.splice(0)], [status, []], slow ? `${what}, and a hook of the app delays the response` : what)
     }
   }
 })

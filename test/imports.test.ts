@@ -42,7 +42,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   tasks: [...base, 'type dead-letters', 'enqueue', 'enqueue-many', 'type enqueue-options', 'transport/transport', 'worker'],
   otel: [...base],
   'plugin-handle': [...base, 'type engine', 'type worker', 'type transport/switchable-transport'],
-  console: [...base, 'browser-guard', 'type dead-letters', 'enqueue', 'type enqueue-options', 'engine', 'plugin-handle', 'type worker'],
+  console: [...base, 'browser-guard', 'copies', 'type dead-letters', 'enqueue', 'type enqueue-options', 'engine', 'plugin-handle', 'type worker'],
   emulator: [...base, 'browser-guard', 'engine', 'store'],
   plugin: [...base, 'enqueue', 'tasks', 'engine', 'transport', 'transport/local', 'transport/transport', 'transport/switchable-transport',
     'transport/new-task', 'copies', 'dead-letters', 'worker', 'plugin-handle'],

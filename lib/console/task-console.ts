@@ -1,6 +1,8 @@
 import type { Clock } from '../clock/clock.js'
 import { CloudTasksError, statusErrors } from '../cloud-tasks/status.js'
 import type { Task } from '../cloud-tasks/task.js'
+import { contentOf, headersOf, withHeaders } from '../copies/source.js'
+import { ORIGIN_HEADER } from '../delivery/headers.js'
 import type { Engine, StoredQueue } from '../engine/engine.js'
 import type { PluginHandle } from '../plugin-handle.js'
 import type { LiveMessage, Overview, QueueInfo, TaskDetail, TaskPage, TaskRow, TraceInfo } from './api/api.js'
@@ -110,17 +112,16 @@ export class TaskConsole {
     await engine.deleteTask(name)
   }
 
-  /** Adds a task with the same request. Undefined when it is no longer kept. */
+  /** Adds a task with the same request, deadline and retry settings. Undefined when it is no longer kept. */
   async copyTask (name: string): Promise<TaskRow | undefined> {
     const engine = this.#engine('copy a task of it', 'gcloud tasks create-http-task')
     const task = this.#knownTask(name)
     if (task === undefined) return undefined
-    const { httpRequest, appEngineHttpRequest, dispatchDeadlineMs } = task
-    const copy = await engine.createTask(queueNameOf(name), {
-      ...(httpRequest === undefined ? undefined : { httpRequest }),
-      ...(appEngineHttpRequest === undefined ? undefined : { appEngineHttpRequest }),
-      ...(dispatchDeadlineMs === undefined ? undefined : { dispatchDeadlineMs })
-    })
+    const content = contentOf(task)
+    const origin = headersOf(task)[ORIGIN_HEADER]
+    const copy = await engine.createTask(
+      queueNameOf(name), origin === undefined ? content : withHeaders(content, { [ORIGIN_HEADER]: origin })
+    )
     return this.#named(this.#history.row(copy))
   }
 

@@ -21,9 +21,7 @@ export function sizeOf (info: ErrorInfo): number {
 }
 
 function describe (thrown: unknown): ErrorInfo {
-  if (typeof thrown !== 'object' || thrown === null || !isError(thrown)) {
-    return { name: 'thrown', message: cut(print(thrown), MAX_MESSAGE) }
-  }
+  if (!isError(thrown)) return { name: 'thrown', message: cut(print(thrown), MAX_MESSAGE) }
   const stack = read(thrown, 'stack')
   const code = read(thrown, 'code')
   return {
@@ -36,23 +34,25 @@ function describe (thrown: unknown): ErrorInfo {
 
 /** The cause; for an AggregateError, its first error. */
 function causeOf (thrown: unknown): unknown {
-  if (typeof thrown !== 'object' || thrown === null) return undefined
-  try {
+  return attempt(() => {
     const { cause, errors } = thrown as { readonly cause?: unknown, readonly errors?: unknown }
     return cause ?? (Array.isArray(errors) ? errors[0] as unknown : undefined)
-  } catch {
-    return undefined
-  }
+  })
 }
 
-function isError (value: object): boolean {
-  return value instanceof Error || (typeof read(value, 'message') === 'string' && typeof read(value, 'stack') === 'string')
+function isError (value: unknown): boolean {
+  return attempt(() => value instanceof Error) === true || (read(value, 'message') !== undefined && read(value, 'stack') !== undefined)
 }
 
-function read (error: object, key: string): string | undefined {
+function read (error: unknown, key: string): string | undefined {
+  const value = attempt(() => (error as Readonly<Record<string, unknown>>)[key])
+  return typeof value === 'string' || typeof value === 'number' ? String(value) : undefined
+}
+
+/** The result of `get`; undefined if it throws, as getters and proxies may. */
+function attempt (get: () => unknown): unknown {
   try {
-    const value = (error as Readonly<Record<string, unknown>>)[key]
-    return typeof value === 'string' || typeof value === 'number' ? String(value) : undefined
+    return get()
   } catch {
     return undefined
   }
@@ -61,7 +61,7 @@ function read (error: object, key: string): string | undefined {
 function print (value: unknown): string {
   if (typeof value === 'string') return value
   try {
-    return inspect(value, { depth: 2, maxArrayLength: 20, maxStringLength: 1000, getters: false })
+    return inspect(value, { maxArrayLength: 20, maxStringLength: 1000 })
   } catch {
     return `a ${typeof value} that cannot be printed`
   }

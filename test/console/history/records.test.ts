@@ -3,7 +3,7 @@ import { systemClock } from '../../../lib/clock/clock.js'
 import type { SeenTask } from '../../../lib/console/api/task-view.js'
 import type { EndedAttempt } from '../../../lib/console/history/attempt-record.js'
 import { EndedTasks } from '../../../lib/console/history/ended-tasks.js'
-import { errorInfo, sizeOf } from '../../../lib/console/history/error-info.js'
+import { errorInfo } from '../../../lib/console/history/error-info.js'
 import { LogLines } from '../../../lib/console/history/log-lines.js'
 import { TaskRecord } from '../../../lib/console/history/task-record.js'
 import { queue } from '../../support/engine-harness.js'
@@ -301,41 +301,5 @@ t.test('the tasks that ended last', async t => {
     t.equal(tasks.stripOldest(), undefined, 'none is left')
     tasks.add(ended('e'))
     t.type(tasks.stripOldest(), 'number')
-  })
-})
-
-t.test('the description of an error', async t => {
-  t.test('has its explanation, its number as code, and its causes, the first error of several included', async t => {
-    const { stack, ...info } = errorInfo(Object.assign(new RangeError('short'), { explanation: 'long', code: 7 }))
-    t.strictSame(info, { name: 'RangeError', message: 'long', code: '7' })
-    t.match(stack, /^RangeError: short\n/)
-    const cause = Object.assign(new Error('several'), { errors: [new TypeError('one')], cause: undefined })
-    const { causes } = errorInfo(new Error('outer', { cause }))
-    t.strictSame(causes!.map(({ name, message }) => [name, message]), [['Error', 'several'], ['TypeError', 'one']])
-    t.notOk('causes' in errorInfo(Object.assign(new Error('x'), { cause: null, errors: 'none' })))
-    t.strictSame(errorInfo(new Error('x', { cause: 'text' })).causes, [{ name: 'thrown', message: 'text' }])
-    t.notOk('code' in errorInfo(Object.assign(new Error('x'), { code: {} })))
-    t.equal(errorInfo(Object.assign(new Error('x'), { name: undefined })).name, 'Error')
-  })
-
-  t.test('accepts an error of another realm, and prints what is none', async t => {
-    t.strictSame(errorInfo({ name: 'Foreign', message: 'm', stack: 's' }), { name: 'Foreign', message: 'm', stack: 's' })
-    t.strictSame(errorInfo({ message: 'm' }), { name: 'thrown', message: "{ message: 'm' }" })
-    t.strictSame(errorInfo({ stack: 's' }), { name: 'thrown', message: "{ stack: 's' }" })
-    t.strictSame(errorInfo(null), { name: 'thrown', message: 'null' })
-    t.equal(errorInfo({ get secret () { throw new Error('called') } }).message, '{ secret: [Getter] }')
-    t.equal(errorInfo({ a: { b: { c: { d: 1 } } } }).message, '{ a: { b: { c: [Object] } } }')
-    t.match(errorInfo({ [Symbol.for('nodejs.util.inspect.custom')] () { throw new Error('no') } }).message, 'a object that cannot')
-  })
-
-  t.test('is bounded, and knows its size', async t => {
-    const long = 'x'.repeat(10_000)
-    const cause = Object.assign(new Error(long), { name: long, code: long, stack: long })
-    const info = errorInfo(Object.assign(new Error('m', { cause }), { name: 'n', code: 'c', stack: 's' }))
-    const { name, message, code, stack } = info.causes![0]!
-    t.strictSame([name, message, code!, stack!].map(text => text.length), [201, 4097, 201, 8193])
-    t.equal(errorInfo(long).message, `${'x'.repeat(4096)}…`)
-    t.equal(sizeOf(info), 4 + 201 + 4097 + 201 + 8193)
-    t.equal(sizeOf({ name: 'ab', message: 'c' }), 3)
   })
 })

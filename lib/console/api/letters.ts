@@ -26,8 +26,13 @@ export async function listLetters ({ app }: PluginHandle, query: LetterQuery): P
   const letters = page.letters.map(({ time, ...letter }) => {
     return { ...letter, ...(time === undefined ? undefined : { endedAt: time.getTime() }) }
   })
-  letters.sort((a, b) => (b.endedAt ?? -1) - (a.endedAt ?? -1))
+  letters.sort((a, b) => endOf(b) - endOf(a))
   return { letters, ...(page.nextPageToken === undefined ? undefined : { nextPageToken: page.nextPageToken }) }
+}
+
+/** For the order: letters whose end is unknown are the oldest. */
+function endOf ({ endedAt = -1 }: { readonly endedAt?: number }): number {
+  return endedAt
 }
 
 /** @throws as `app.tasks.deadLetters.replay` and `discard` */

@@ -1,6 +1,9 @@
+import { createHash } from 'node:crypto'
+import { join } from 'node:path'
 import rateLimit from '@fastify/rate-limit'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
+import { pageFolder, readPageFiles } from '../../../lib/console/page/files.js'
 import taskConsole from '../../../lib/console/plugin.js'
 import { serve } from '../console-app.js'
 
@@ -94,6 +97,25 @@ t.test('a reload of the page answers 304, and what the page loads needs no reque
   t.ok(assets.length > 5)
   for (const url of assets) t.equal((await app.inject(url)).headers['cache-control'], 'private, max-age=31536000, immutable', url)
   t.equal((await app.inject({ method: 'HEAD', url: assets[0]! })).statusCode, 200)
+})
+
+t.test('the files of the page have types, tags by their content, and a version in the URLs of the assets', async t => {
+  t.equal(pageFolder(), join(import.meta.dirname, '../../../lib/console/assets'))
+  const { index, assets, version } = await readPageFiles()
+  const types = { js: 'text/javascript; charset=utf-8', css: 'text/css; charset=utf-8', svg: 'image/svg+xml' }
+  for (const [path, { type, bytes, etag }] of [...assets, ['index.html', index] as const]) {
+    t.equal(type, { ...types, html: 'text/html; charset=utf-8' }[path.split('.').at(-1)!], path)
+    t.equal(etag, `"${createHash('sha256').update(bytes).digest('base64url').slice(0, 16)}"`, path)
+  }
+  t.strictSame([...new Set(Array.from(assets.keys(), path => path.split('.').at(-1)))].sort(), ['css', 'js', 'svg'])
+  t.ok(assets.has('views/task-view.js') && assets.has('preact.js'))
+  const urls = Array.from(String(index.bytes).matchAll(/(?:src|href)="([^"]+)"/g), ([, url]) => url!)
+  t.ok(urls.length > 3)
+  t.strictSame(urls.filter(url => !url.startsWith(`assets/${version}/`) || !assets.has(url.slice(`assets/${version}/`.length))), [])
+  const other = createHash('sha256').update('').digest('base64url').slice(0, 16)
+  t.match(version, /^[\w-]{16}$/)
+  t.not(version, other, 'it depends on what the assets are')
+  t.equal((await readPageFiles()).version, version)
 })
 
 t.test('an asset of another version is served, and kept by no browser', async t => {

@@ -18,6 +18,7 @@ function registry (deadLetterQueue?: string) {
   const app = {
     app: { tasks: { list: () => [{ name: 'work', path: '/work' }] } },
     config: { project: 'p', location: 'l', deadLetterQueue },
+    local: { queueName: (id: string) => `${parent}/queues/${id}` },
     watchers: {
       add (watcher: AttemptWatcher) {
         watchers.add(watcher)
@@ -78,7 +79,8 @@ t.test('a console without a server', async t => {
     const { tasks: recorded, nextPageToken } = console.tasks(all('retrying'))
     t.strictSame(recorded, [])
     t.strictSame(console.tasks({ ...all('retrying'), pageToken: nextPageToken }).tasks.map(({ id }) => id), ['before'])
-    await add('later', { httpRequest, scheduleAt: clock.now() + 5000 })
+    const later = await add('later', { httpRequest, scheduleAt: clock.now() + 5000 })
+    t.hasStrict(console.task(later), { state: 'waiting', attempts: 0, attemptList: [] })
     const { timeline, queues, tasks, deadLetters } = console.overview('token')
     t.strictSame([timeline.at(-1)!.waiting, timeline.at(-1)!.arrived], [2, 1])
     t.strictSame(queues!.map(({ name, id, state, waiting }) => [name, id, state, waiting]), [
@@ -98,6 +100,45 @@ t.test('a console without a server', async t => {
     t.equal(watchers.size, 1)
     console.close()
     t.equal(watchers.size, 0)
+  })
+
+  t.test('of a cloud shows what its worker serves, with the request, and leaves the rest to Cloud Tasks', async t => {
+    const { app, watchers } = registry()
+    const clock = new ManualClock()
+    const console = consoleOf({ app, clock, traceUrl: 'https://x.example/{traceId}' })
+    const read = openPage(console)
+    const [watcher] = watchers
+    const key = { id: 'a', queue: 'q', attempt: 1 }
+    const request = { method: 'POST', url: '/work', headers: {}, body: 'text' }
+    const name = `${queue}/tasks/a`
+    watcher!.started!({ ...key, executionCount: 0, scheduledTime: new Date(1000), previousResponse: undefined }, request)
+    t.hasStrict(console.task(name), { state: 'running', task: 'work' })
+    const id = 'ab'.repeat(16)
+    watcher!.settled({ ...key, traceId: id }, { result: 'failed', error: new Error('no') }, { status: 500, isLast: false })
+    t.hasStrict(console.task(name), { state: 'retrying', attemptList: [{ trace: { id, url: `https://x.example/${id}` } }] })
+    t.equal(String(console.payload(name)), 'text')
+    clock.pass(250)
+    t.strictSame(read().map(({ queues, changed }) => [queues, changed.map(({ id, state }) => [id, state])]), [[null, [['a', 'retrying']]]])
+    t.equal(console.payload(`${queue}/tasks/none`), undefined)
+    t.throws(() => console.task(`${queue}/tasks/none`), { code: 'NOT_FOUND' })
+    const calls: Array<() => Promise<unknown>> = [
+      async () => await console.runTask(name),
+      async () => { await console.deleteTask(name) },
+      async () => await console.copyTask(name),
+      async () => await console.changeQueue(queue, 'pause')
+    ]
+    for (const call of calls) await t.rejects(async () => { await call() }, { code: 'FST_TASKS_CONSOLE_REQUEST', statusCode: 501 })
+  })
+
+  t.test('of an engine adds what its worker reports about attempts', async t => {
+    const { app, watchers } = registry()
+    const { console, add, last } = await watched(t, { app })
+    const name = await add('a')
+    const [watcher] = watchers
+    t.equal(watcher!.started, undefined, 'the engine reports when they start')
+    watcher!.settled({ id: 'a', queue: 'q', attempt: 1 }, { result: 'dropped', reason: 'no use' }, { status: 200, isLast: true })
+    await last().answer(200)
+    t.hasStrict(console.task(name), { state: 'dropped', attemptList: [{ dropReason: 'no use' }] })
   })
 
   t.test('shows the tasks of a registry by name and path, and leaves URLs as they are without one', async t => {
@@ -193,6 +234,15 @@ t.test('a console without a server', async t => {
     await engine.deleteTask(`${queue}/tasks/b`)
     await clock.advance(0)
     t.strictSame(read().flatMap(({ changed }) => changed.map(({ id, state }) => [id, state])), [['a', 'retrying']], 'b is unknown')
+    await engine.pauseQueue(queue)
+    await clock.advance(250)
+    t.strictSame(read().map(({ queues, changed }) => [queues![0]!.state, changed]), [['PAUSED', []]])
+    for (const count of [50, 51, 101]) {
+      const ids = Array.from({ length: count }, (_, index) => `${count}-${index}`)
+      for (const id of ids) await engine.createTask(queue, { name: `${queue}/tasks/${id}`, httpRequest })
+      await clock.advance(250)
+      t.strictSame(read().at(-1)!.changed.map(({ id }) => id), ids.slice(-50), 'the latest 50')
+    }
   })
 
   t.test('observes nothing any more once it is closed, and ends the open pages', async t => {

@@ -26,7 +26,7 @@ export async function mountConsole (app: FastifyInstance, config: ConsoleConfig,
   const authHooks = auth === undefined || auth === 'inherited' ? [] : [auth].flat().map(authHook)
   const routes: FastifyPluginAsync = async scope => {
     const guard = new Guard(auth !== undefined, hosts)
-    mountConsoleRoutes(scope, { guard, console: () => console!, app: () => found?.app, authHooks })
+    mountConsoleRoutes(scope, { guard, console: () => console!, app: () => found!.app, authHooks })
   }
   await app.register(routes, prefix === undefined ? { prefix: '/console' } : {})
 

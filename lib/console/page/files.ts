@@ -36,8 +36,13 @@ export async function readPageFiles (): Promise<PageFiles> {
   const html = files.get('index.html')!.toString()
   files.delete('index.html')
   const assets = new Map(Array.from(files, ([path, bytes]) => [path, pageFile(path, bytes)]))
-  const version = hash(Array.from(assets, ([path, { etag }]) => `${path} ${etag}`).sort().join('\n'))
+  const version = versionOf(assets)
   return { version, assets, index: pageFile('index.html', Buffer.from(html.replaceAll('="assets/', `="assets/${version}/`))) }
+}
+
+/** The same for the same assets, in any order. */
+export function versionOf (assets: ReadonlyMap<string, Pick<PageFile, 'etag'>>): string {
+  return hash(Array.from(assets, ([path, { etag }]) => `${path} ${etag}`).sort().join())
 }
 
 /** The folder of the page's files. @throws FST_TASKS_PAGE_MISSING if it does not exist, such as in a bundle */
@@ -45,8 +50,9 @@ export function pageFolder (): string {
   // Bundlers that emit CommonJS leave it undefined.
   const here = import.meta.dirname as string | undefined
   // Relative to this file in the source, or to the chunk of the published package that contains this code.
-  const folder = ['../assets', '../console/assets'].map(path => join(here ?? '', path)).find(path => existsSync(join(path, 'index.html')))
-  if (here === undefined || folder === undefined) throw new FST_TASKS_PAGE_MISSING()
+  const places = here === undefined ? [] : ['../assets', '../console/assets'].map(path => join(here, path))
+  const folder = places.find(path => existsSync(join(path, 'index.html')))
+  if (folder === undefined) throw new FST_TASKS_PAGE_MISSING()
   return folder
 }
 

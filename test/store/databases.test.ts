@@ -1,4 +1,5 @@
 import { mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import * as lmdb from 'lmdb'
 import type { Database } from 'lmdb'
 import t, { type Test } from 'tap'
 import {
@@ -77,6 +78,22 @@ t.test('databases that cannot be opened are damaged, or not accessible', async t
     const error = await openDatabases(directory, files, onProgress).then(() => undefined, (error: StoreError) => error)
     t.strictSame([error?.name, error?.problem], ['StoreError', problem], title)
   }
+})
+
+t.test('what keeps LMDB from opening its file is no damage if it is an error of the system', async t => {
+  const directory = await folder(t)
+  const { allDbs } = lmdb as unknown as { readonly allDbs: Map<string, Database> }
+  for (const [code, problem] of [[28, 'full'], [122, 'full'], [5, 'access'], [1, 'access'], [-30_793, 'damaged']] as const) {
+    // Where LMDB has opened the file and creates the first table in it.
+    allDbs.set = (name, database) => {
+      if (name === 'tasks-queues') throw Object.assign(new Error('LMDB'), { code })
+      return Map.prototype.set.call(allDbs, name, database) as typeof allDbs
+    }
+    const opening = openDatabases(directory, prepareDirectory(directory)).finally(() => { Reflect.deleteProperty(allDbs, 'set') })
+    await t.rejects(opening, { name: 'StoreError', problem, cause: { code } })
+  }
+  const databases = await openDatabases(directory, prepareDirectory(directory))
+  await databases.root.close()
 })
 
 t.test('entries are read in the order of their keys, however many there are', async t => {

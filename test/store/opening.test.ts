@@ -51,7 +51,7 @@ t.test('a store that cannot be opened has neither its lock nor its files afterwa
   let free = 4 * 2 ** 20 - 1
   const options = { directory, freeBytes: () => free }
   await t.rejects(openDirectory(options, () => {}), rejected('full'))
-  t.strictSame(readdirSync(directory).filter(name => name === 'owner.json'), [])
+  t.strictSame(readdirSync(directory).sort(), ['.gitignore', 'format.json'], 'LMDB has not created its files on a disk that is full')
   free++
   const broken = Object.assign(new Error('EMFILE'), { code: 'EMFILE' })
   await t.rejects(openDirectory({ ...options, createJournalFile: () => Promise.reject(broken) }, () => {}), rejected('broken'))

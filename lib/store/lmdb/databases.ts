@@ -77,7 +77,9 @@ export async function openDatabases (directory: string, files: StoreFiles, onPro
   } catch (error) {
     await root?.close()
     if (error instanceof StoreError) throw error
-    if (typeof (error as NodeJS.ErrnoException).code === 'string') throw accessProblem(directory, error)
+    // A name or a number of the system; lmdb's own are negative.
+    const { code } = error as { readonly code?: string | number }
+    if (typeof code === 'string' || code! > 0) throw accessProblem(directory, error)
     throw damaged(file, (error as Error).message, error)
   }
 }

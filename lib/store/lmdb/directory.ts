@@ -2,7 +2,7 @@ import { accessSync, constants, mkdirSync, readFileSync, readdirSync, rmSync, st
 import { dirname, join, resolve } from 'node:path'
 import { open } from 'lmdb'
 import { createFile, replaceFile, syncDirectory } from '../durable-file.js'
-import { StoreError, damaged } from '../store-error.js'
+import { StoreError, damaged, isOutOfSpace } from '../store-error.js'
 import { lmdbFileProblem } from './file-check/lmdb-file.js'
 import { decodeFile, decodeFileHead } from './journal-frame.js'
 import type { Table } from './record-format.js'
@@ -82,10 +82,10 @@ export function completeFormat ({ format }: StoreFiles, run: number): void {
   replaceFile(format, printFormat({ run }), 0o600)
 }
 
-/** Converts an error of the file system. */
+/** Converts an error of the file system or of lmdb. */
 export function accessProblem (directory: string, error: unknown): StoreError {
-  const { code, message } = error as NodeJS.ErrnoException
-  if (code === 'ENOSPC' || code === 'EDQUOT') return new StoreError('full', `${directory}: no space is left on the disk`, error)
+  const { message } = error as Error
+  if (isOutOfSpace(error)) return new StoreError('full', `${directory}: no space is left on the disk`, error)
   return new StoreError(
     'access',
     `${directory} cannot be used to keep tasks: ${message}; the process must be able to read and write it`,

@@ -26,8 +26,21 @@ export class DiskSpace {
     const needed = RESERVE_BYTES + 2 * bytes
     if (free >= (shrinks ? needed : needed + RESERVE_BYTES)) return
     if (free >= needed && freeBytesInside(this.#databases) >= needed) return
-    throw new StoreError('full', `${this.#directory}: the disk is full, only ${Math.floor(free / 1024)} KiB are left`)
+    throw tooLittle(this.#directory, free)
   }
+}
+
+/**
+ * To be called before lmdb opens its files, which can crash the process on a full disk.
+ * @throws StoreError full
+ */
+export function checkReserve (directory: string, freeBytes = () => freeBytesOf(directory)): void {
+  const free = freeBytes()
+  if (free < RESERVE_BYTES) throw tooLittle(directory, free)
+}
+
+function tooLittle (directory: string, free: number): StoreError {
+  return new StoreError('full', `${directory}: the disk is full, only ${Math.floor(free / 1024)} KiB are left`)
 }
 
 function freeBytesOf (directory: string): number {

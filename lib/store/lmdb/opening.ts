@@ -2,7 +2,7 @@ import { StoreError } from '../store-error.js'
 import { StoreLock } from '../lock.js'
 import { beginRun, openDatabases, type Databases, type OnProgress } from './databases.js'
 import { accessProblem, completeFormat, lastRun, lastWriteAt, prepareDirectory } from './directory.js'
-import { DiskSpace } from './disk-space.js'
+import { DiskSpace, checkReserve } from './disk-space.js'
 import type { JournalFile } from '../journal-file.js'
 import { WriteAhead, recover, takenOver } from './write-ahead.js'
 
@@ -40,10 +40,10 @@ export async function openDirectory (options: LmdbStoreOptions, onProgress: OnPr
     // First, to fence a former holder in another container: it cannot write any more, and the files stop changing.
     lock.take()
     const lastKnownAt = lastWriteAt(directory)
+    checkReserve(directory, freeBytes)
     const opened = databases = await openDatabases(directory, files, onProgress)
     const { root } = opened
     const space = new DiskSpace(directory, opened, freeBytes)
-    space.check(0, true)
     // LMDB lets one transaction write at a time, of all processes, so no former holder is writing.
     const run = root.transactionSync(() => {
       if (!lock.isHeld()) throw takenOver(directory)

@@ -1,4 +1,4 @@
-import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { DEFAULT_QUEUE_SETTINGS } from '../../lib/cloud-tasks/limits.js'
@@ -13,6 +13,7 @@ import { queue as q } from '../support/engine-harness.js'
 import { folder } from '../support/folder.js'
 import { ENOUGH } from './failing-disk.js'
 import { failed, newTask, now } from './stored-task.js'
+import { unsyncedFile } from './unsynced-file.js'
 
 const queueOf = (name: string) => ({ name, settings: DEFAULT_QUEUE_SETTINGS, state: 'RUNNING' as const })
 const rejected = (problem: string) => ({ name: 'StoreError', problem })
@@ -63,6 +64,42 @@ t.test('a store that cannot be opened has neither its lock nor its files afterwa
   await close()
   t.throws(() => databases.names.get(1), 'the databases are closed')
   t.strictSame(readdirSync(directory).filter(name => /owner|journal/.test(name)), [])
+})
+
+t.test('a store whose start or end fails has closed its files and can be opened again', async t => {
+  const directory = join(await folder(t), 'store')
+  const format = join(directory, 'format.json')
+  await (await openDirectory({ directory, ...enough }, () => {})).close()
+  const before = readFileSync(format)
+  let closed = 0
+  const failing = (onCreate: () => void, onClose: () => void) => ({
+    directory,
+    ...enough,
+    createJournalFile: async (path: string) => {
+      onCreate()
+      const { write, truncate, close } = await unsyncedFile(path)
+      return {
+        write,
+        truncate,
+        close: async () => {
+          await close()
+          closed++
+          onClose()
+        }
+      }
+    }
+  })
+  const noFile = (): void => {
+    rmSync(format, { recursive: true })
+    mkdirSync(format)
+  }
+  await t.rejects(openDirectory(failing(noFile, () => {}), () => {}), rejected('access'), 'its run cannot be recorded')
+  t.equal(closed, 2)
+  rmSync(format, { recursive: true })
+  writeFileSync(format, before)
+  const { close } = await openDirectory(failing(() => {}, () => { throw new Error('disk') }), () => {})
+  await t.rejects(close(), { message: 'disk' })
+  await (await opened(t, { directory })).store.close()
 })
 
 t.test('a store reports how far it is, and may be closed meanwhile', async t => {

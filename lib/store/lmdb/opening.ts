@@ -3,6 +3,7 @@ import { StoreLock } from '../lock.js'
 import { beginRun, openDatabases, type Databases, type OnProgress } from './databases.js'
 import { accessProblem, completeFormat, lastRun, lastWriteAt, prepareDirectory } from './directory.js'
 import { DiskSpace, checkReserve } from './disk-space.js'
+import type { Journal } from './journal.js'
 import type { JournalFile } from '../journal-file.js'
 import { WriteAhead, recover, takenOver } from './write-ahead.js'
 
@@ -36,6 +37,7 @@ export async function openDirectory (options: LmdbStoreOptions, onProgress: OnPr
   const files = prepareDirectory(directory)
   const lock = new StoreLock(files.lock)
   let databases: Databases | undefined
+  let journal: Journal | undefined
   try {
     // First, to fence a former holder in another container: it cannot write any more, and the files stop changing.
     lock.take()
@@ -49,17 +51,21 @@ export async function openDirectory (options: LmdbStoreOptions, onProgress: OnPr
       if (!lock.isHeld()) throw takenOver(directory)
       return beginRun(opened, lastRun(files))
     })
-    const journal = await recover({ directory, databases, space, run, createFile, onProgress })
+    journal = await recover({ directory, databases, space, run, createFile, onProgress })
     const writeAhead = new WriteAhead({ directory, databases, space, lock, journal, journalBytes })
     if (!lock.isHeld()) throw takenOver(directory)
     completeFormat(files, run)
     const close = async (): Promise<void> => {
-      await writeAhead.close()
-      await root.close()
-      lock.release()
+      try {
+        await writeAhead.close()
+      } finally {
+        await root.close()
+        lock.release()
+      }
     }
     return { databases, writeAhead, lastKnownAt, close }
   } catch (error) {
+    await journal?.close()
     await databases?.root.close()
     lock.release()
     throw error instanceof StoreError ? error : accessProblem(directory, error)

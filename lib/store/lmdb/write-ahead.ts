@@ -179,13 +179,13 @@ export async function recover ({ directory, databases, space, run, createFile, o
       const progress: Progress = { sequence, run, base: sequence, isOpen: true }
       const written = await writeRows(databases, layer.rows(), progress, bytes => { space.check(bytes, true) })
       if (!written) throw takenOver(directory)
+      await removeJournals(directory, run)
+      return journal
     } catch (error) {
       // Its files are kept, because the databases may already refer to them; otherwise the next start removes them.
       await journal.close()
       throw error
     }
-    await removeJournals(directory, run)
-    return journal
   } catch (error) {
     throw problemOf(error)
   }

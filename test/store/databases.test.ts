@@ -239,6 +239,28 @@ t.test('a commit that LMDB aborts over its free pages is repeated in smaller one
   await t.rejects(writeRows(databases, rows, progress, () => { throw new Error('full') }), { message: 'full' })
 })
 
+t.test('a full disk after which LMDB begins no transaction is not taken for one that can be waited for', async t => {
+  const databases = await opened(t)
+  const { ifVersion } = databases.journal
+  const fail = (code: number) => {
+    databases.journal.ifVersion = (async () => {
+      throw Object.assign(new Error('failed'), { commitError: Promise.reject(Object.assign(new Error('LMDB'), { code })) })
+    }) as unknown as typeof ifVersion
+  }
+  fail(28)
+  await t.rejects(write(databases, [tombstone(1)]), { code: 28 })
+  const { transactionSync } = databases.root
+  databases.root.transactionSync = () => { throw Object.assign(new Error('MDB_PANIC'), { code: -30_795 }) }
+  const { code, cause } = await write(databases, [tombstone(1)]).then(() => { throw new Error('written') }, (error: unknown) => error) as
+    { readonly code?: unknown, readonly cause?: { readonly code?: unknown } }
+  t.strictSame([code, cause?.code], [undefined, 28])
+  fail(5)
+  await t.rejects(write(databases, [tombstone(1)]), { code: 5 })
+  databases.root.transactionSync = transactionSync
+  databases.journal.ifVersion = ifVersion
+  t.equal(await write(databases, [tombstone(1)]), true)
+})
+
 t.test('an index', async t => {
   const load = (databases: Databases) => {
     const index = new RecordIndex()

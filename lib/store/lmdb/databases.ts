@@ -5,8 +5,9 @@ import {
   checksum, decodeHeader, decodeStateHeader, decodeTombstone, isSealed, seal, type Row, type StateHeader, type TaskHeader
 } from './record-format.js'
 import { waitForFormerWriter } from '../former-writer.js'
-import { StoreError, damaged } from '../store-error.js'
+import { StoreError, damaged, isOutOfSpace } from '../store-error.js'
 import { DATABASES, accessProblem, clearNew, type StoreFiles } from './directory.js'
+import { checkUsable } from './disk-space.js'
 import type { Tombstone } from '../store.js'
 
 /** The databases of a store, all in one file. */
@@ -77,8 +78,8 @@ export async function openDatabases (directory: string, files: StoreFiles, onPro
   } catch (error) {
     await root?.close()
     if (error instanceof StoreError) throw error
-    // A name or a number of the system; lmdb's own are negative.
     const { code } = error as { readonly code?: string | number }
+    // The system's; lmdb's own are negative.
     if (typeof code === 'string' || code! > 0) throw accessProblem(directory, error)
     throw damaged(file, (error as Error).message, error)
   }
@@ -157,10 +158,7 @@ export function readProgress ({ file, journal }: Databases, run: number): Progre
  * @returns false when a later run has started: then it has stopped, and written nothing since
  */
 export async function writeRows (
-  databases: Databases,
-  rows: Iterable<Row>,
-  progress: Progress,
-  check: (bytes: number) => void
+  databases: Databases, rows: Iterable<Row>, progress: Progress, check: (bytes: number) => void
 ): Promise<boolean> {
   const iterator = rows[Symbol.iterator]()
   for (let more = true; more;) {
@@ -231,8 +229,9 @@ async function commit (
     })
   } catch (error) {
     // lmdb's error contains the reason as a promise.
-    await (error as { commitError?: Promise<unknown> }).commitError
-    throw error
+    const reason = await (error as { commitError?: Promise<unknown> }).commitError?.catch((reason: unknown) => reason) ?? error
+    if (isOutOfSpace(reason)) checkUsable(databases, reason)
+    throw reason
   }
 }
 

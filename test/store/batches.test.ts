@@ -245,7 +245,7 @@ t.test('a format.json of a new store beside changes is reported as half a restor
       await writeFile(join(directory, 'format.json'), format)
       await change(directory)
       const { store, queues, disk } = await opened(t, directory)
-      t.equal(disk.hasFailed, false)
+      t.equal(disk.openingProblem, undefined)
       t.strictSame(queues, [])
       await store.close()
       t.strictSame((await opened(t, directory)).queues.length, 1)

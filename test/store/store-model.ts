@@ -1,4 +1,4 @@
-import { deepEqual, equal, notEqual } from 'node:assert/strict'
+import { deepEqual, notEqual } from 'node:assert/strict'
 import { cpSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -9,8 +9,9 @@ import { openDatabases } from '../../lib/store/lmdb/databases.js'
 import { prepareDirectory } from '../../lib/store/lmdb/directory.js'
 import { LmdbStore } from '../../lib/store/lmdb/lmdb-store.js'
 import { MemoryStore } from '../../lib/store/memory-store.js'
-import type { StoreError } from '../../lib/store/store-error.js'
+import { StoreError } from '../../lib/store/store-error.js'
 import type { Store, StoredQueue, StoredState } from '../../lib/store/store.js'
+import { MDB_BAD_TXN, type BatchFault } from './failing-batches.js'
 import { ENOUGH, FailingDisk, type WriteFault, type Written } from './failing-disk.js'
 import { failed, newTask, now } from './stored-task.js'
 
@@ -27,7 +28,26 @@ const queue = fc.constantFrom(...QUEUES)
 const task = fc.constantFrom(...TASKS)
 const size = fc.constantFrom(10, 10, 10, 5000, 300_000)
 const code = fc.constantFrom<WriteFault['code'][]>('ENOSPC', 'ENOSPC', 'EDQUOT', 'EDQUOT', 'EIO')
-const fault = fc.record<WriteFault>({ code, written, times: fc.integer({ min: 1, max: 3 }) })
+const fault = fc.record<WriteFault>({ code, after: fc.constantFrom(0, 0, 1, 2), written, times: fc.integer({ min: 1, max: 3 }) })
+/** A full disk and a full quota, transactions that are repeated, an error of the disk, and a full map. */
+const batchCode = fc.constantFrom(28, 28, 28, 122, MDB_BAD_TXN, MDB_BAD_TXN, 5, -30_792)
+const batchFault = fc.record<BatchFault>({
+  code: batchCode,
+  after: fc.constantFrom(0, 0, 0, 1, 2),
+  times: fc.nat(5),
+  isWritten: fc.constantFrom(false, false, false, true),
+  isLast: fc.constantFrom(false, false, false, true)
+})
+  // Those are aborted before anything is written.
+  .map(fault => fault.code === MDB_BAD_TXN ? { ...fault, isWritten: false, isLast: false } : fault)
+/** While a store is opened: its files cannot be created or begun, its transactions fail, or a disk is full after the first look. */
+const openingFault = fc.oneof(
+  fc.record({ files: fc.record<WriteFault>({ code, after: fc.nat(4), written, times: fc.constant(1) }) }),
+  fc.record({ batches: batchFault }),
+  fc.record({ freeBytes: fc.constant(0) })
+)
+/** Of the starts before the one that succeeds. */
+const openingFaults = fc.oneof(fc.constant<OpeningFault[]>([]), fc.array(openingFault, { maxLength: 2 }))
 /** None at all; too little for more tasks, enough to remove some; enough. */
 const freeBytes = fc.constantFrom(0, 6 * 2 ** 20, ENOUGH, ENOUGH)
 const step = fc.oneof(
@@ -44,19 +64,23 @@ const step = fc.oneof(
   { weight: 5, arbitrary: fc.record({ do: fc.constant('holdWrites' as const) }) },
   { weight: 6, arbitrary: fc.record({ do: fc.constant('failWrites' as const), fault }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('failTruncation' as const) }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('holdBatches' as const) }) },
+  { weight: 10, arbitrary: fc.record({ do: fc.constant('failBatches' as const), fault: batchFault }) },
   { weight: 5, arbitrary: fc.record({ do: fc.constant('freeSpace' as const), bytes: freeBytes, afterCalls: fc.nat(2) }) },
-  { weight: 3, arbitrary: fc.record({ do: fc.constant('reopen' as const), isFullAtFirst: fc.boolean() }) },
-  { weight: 3, arbitrary: fc.record({ do: fc.constant('crash' as const), written }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('reopen' as const), faults: openingFaults }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('crash' as const), written, faults: openingFaults }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('takeOver' as const) }) }
 )
 
 /** What may happen to a store, as data, so that a sequence that fails can be repeated and shortened. */
 export const scenario = fc.record({
   journalBytes: fc.constantFrom(1, 2000, 8 * 2 ** 20),
+  faults: openingFaults,
   steps: fc.array(step, { minLength: 1, maxLength: 100, size: 'max' })
 })
 
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never
+type OpeningFault = typeof openingFault extends fc.Arbitrary<infer T> ? T : never
 export type Scenario = typeof scenario extends fc.Arbitrary<infer T> ? T : never
 
 /** What a store has. */
@@ -76,10 +100,10 @@ interface Change {
 }
 
 /** Runs a scenario in a folder. Rejects where store and model disagree. Resolves with the numbers of changes. */
-export async function runScenario ({ journalBytes, steps }: Scenario, folder: string): Promise<Record<Outcome, number>> {
+export async function runScenario ({ journalBytes, faults, steps }: Scenario, folder: string): Promise<Record<Outcome, number>> {
   const run = new ScenarioRun(folder, journalBytes)
   try {
-    await run.open()
+    await run.open(faults)
     for (const step of [{ do: 'putQueue', queue: QUEUES[0]!, isPaused: false } as const, ...steps]) {
       await (run[step.do] as (step: Step) => unknown).call(run, step)
       await promisesSettled()
@@ -103,8 +127,8 @@ class ScenarioRun implements Record<Step['do'], (step: never) => unknown> {
   #changes: Change[] = []
   #store!: LmdbStore
   #disk!: FailingDisk
-  /** Whether this process knows that it stores nothing more. */
-  #isBroken = false
+  /** The disks of processes that know that they store nothing more. */
+  readonly #broken = new Set<FailingDisk>()
   #directories = 0
   /** Errors that nothing explains. */
   readonly #surprises: Error[] = []
@@ -191,23 +215,23 @@ class ScenarioRun implements Record<Step['do'], (step: never) => unknown> {
     this.#disk.setFreeBytes(bytes, afterCalls)
   }
 
-  async reopen ({ isFullAtFirst }: { isFullAtFirst: boolean }): Promise<void> {
+  holdBatches (): void {
+    this.#disk.holdBatches()
+  }
+
+  failBatches ({ fault }: { fault: BatchFault }): void {
+    this.#disk.failBatches(fault)
+  }
+
+  async reopen ({ faults }: { faults: OpeningFault[] }): Promise<void> {
     this.#disk.release()
     await this.#store.close()
     await nextTurn()
-    if (isFullAtFirst) {
-      const disk = new FailingDisk()
-      disk.setFreeBytes(0, 1)
-      const store = new LmdbStore(this.#options(disk))
-      // Where there is nothing to recover, it opens.
-      await store.load().then(() => {}, (error: StoreError) => { equal(error.problem, 'full') })
-      await store.close()
-    }
-    await this.open()
+    await this.open(faults)
   }
 
   /** Leaves the files as they are now, with more or less of what is being written. */
-  async crash ({ written }: { written: Written }): Promise<void> {
+  async crash ({ written, faults }: { written: Written, faults: OpeningFault[] }): Promise<void> {
     this.#disk.writeHeld(written)
     const former = this.#store
     const formerDisk = this.#disk
@@ -220,13 +244,14 @@ class ScenarioRun implements Record<Step['do'], (step: never) => unknown> {
     formerDisk.release()
     await former.close()
     rmSync(from, { recursive: true })
-    await this.open()
+    await this.open(faults)
   }
 
   /** By a process in another container, while this one goes on. */
   async takeOver (): Promise<void> {
     const former = this.#store
-    this.#disk.mayHoldMore = this.#disk.hasFailed = true
+    this.#disk.mayHoldMore = true
+    this.#disk.explained.add('inUse')
     writeFileSync(join(this.#directory, 'owner.json'), '{"pid":0}')
     this.forget({ names: [TASKS[0]!] })
     const late = this.#changes.at(-1)!
@@ -238,13 +263,15 @@ class ScenarioRun implements Record<Step['do'], (step: never) => unknown> {
     await former.close()
   }
 
-  async open (): Promise<void> {
+  async open (faults: OpeningFault[] = []): Promise<void> {
+    for (const fault of faults) await this.#openWith(fault)
     await this.#compare(await this.#load())
   }
 
   /** In the end the files have what the model has, and nothing else. */
   async end (): Promise<void> {
-    await this.reopen({ isFullAtFirst: false })
+    await this.reopen({ faults: [] })
+    this.check()
     // Tasks of deleted queues are removed by one commit.
     await this.#store.forget([])
     await this.#store.close()
@@ -266,7 +293,7 @@ class ScenarioRun implements Record<Step['do'], (step: never) => unknown> {
 
   /** Reads see every change that was requested and not rejected. */
   check (): void {
-    if (this.#surprises.length > 0) throw new Error('a change was rejected without a reason', { cause: this.#surprises[0] })
+    if (this.#surprises.length > 0) throw new Error('there is no reason for what the store did', { cause: this.#surprises[0] })
     const { tasks } = this.#expected()
     for (const name of TASKS) deepEqual(this.#store.getTask(name), tasks.get(name), name)
   }
@@ -285,13 +312,24 @@ class ScenarioRun implements Record<Step['do'], (step: never) => unknown> {
   }
 
   async #load (): Promise<StoredState> {
-    const disk = new FailingDisk()
+    const disk = new FailingDisk(this.#surprises)
     const store = new LmdbStore(this.#options(disk))
     const state = await store.load()
     this.#store = store
     this.#disk = disk
-    this.#isBroken = false
     return state
+  }
+
+  /** A start that fails, unless the fault does not concern it. */
+  async #openWith (fault: OpeningFault): Promise<void> {
+    const disk = new FailingDisk(this.#surprises)
+    if ('files' in fault) disk.failWrites(fault.files)
+    else if ('batches' in fault) disk.failBatches(fault.batches)
+    else disk.setFreeBytes(fault.freeBytes, 1)
+    const store = new LmdbStore(this.#options(disk))
+    const problem = await store.load().then(() => undefined, (error: unknown) => error instanceof StoreError ? error.problem : error)
+    deepEqual(problem, disk.openingProblem, JSON.stringify(fault))
+    await store.close()
   }
 
   /** A store that was opened has what is known to be stored, and of what is not known all up to some change. */
@@ -354,14 +392,23 @@ class ScenarioRun implements Record<Step['do'], (step: never) => unknown> {
   #change (onModel: Change['onModel'], onStore: Change['onStore']): void {
     const change: Change = { onModel, onStore, outcome: 'pending' }
     this.#changes.push(change)
-    const [disk, wasBroken] = [this.#disk, this.#isBroken]
+    const disk = this.#disk
+    const wasBroken = this.#broken.has(disk)
+    const isRefused = wasBroken || disk.hasBrokenBatches
     const settle = (outcome: Outcome): void => { if (change.outcome === 'pending') change.outcome = outcome }
-    onStore(this.#store).then(() => { settle('stored') }, (error: StoreError) => {
+    onStore(this.#store).then(() => {
+      settle('stored')
+      if (isRefused) this.#surprises.push(new Error('stored after a failure that leaves the state of the disk unknown'))
+    }, (error: StoreError) => {
       const isOfBrokenStore = error.problem === 'broken' || error.problem === 'inUse'
       settle(isOfBrokenStore && disk.mayHoldMore && !wasBroken ? 'unknown' : 'rejected')
-      this.#isBroken ||= isOfBrokenStore
-      const isExplained = error.problem === undefined ? error.message.startsWith('The store has no queue') : EXPECTED.has(error.problem)
-      if (!isExplained || !disk.hasFailed) this.#surprises.push(error)
+      if (isOfBrokenStore) this.#broken.add(disk)
+      const { explained } = disk
+      if (disk.hasBrokenBatches) explained.add('broken')
+      const isExplained = error.problem === undefined
+        ? error.message.startsWith('The store has no queue') && explained.size > 0
+        : explained.has(error.problem)
+      if (!isExplained) this.#surprises.push(error)
     })
   }
 
@@ -369,9 +416,6 @@ class ScenarioRun implements Record<Step['do'], (step: never) => unknown> {
     return newTask(name, { scheduleAt: now + ++this.#count, httpRequest: { url: 'http://localhost/', body: Buffer.alloc(size, name) } })
   }
 }
-
-/** Problems of changes while a disk fails. */
-const EXPECTED = new Set(['full', 'broken', 'inUse'])
 
 function isEqual (a: unknown, b: unknown): boolean {
   try {

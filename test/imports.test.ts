@@ -46,7 +46,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   emulator: [...base, 'browser-guard', 'engine', 'store'],
   plugin: [...base, 'enqueue', 'tasks', 'engine', 'transport', 'transport/local', 'transport/transport', 'transport/switchable-transport',
     'transport/new-task', 'copies', 'dead-letters', 'worker', 'plugin-handle'],
-  testing: [...base, 'enqueue', 'engine', 'plugin-handle', 'transport/local', 'type worker'],
+  testing: [...base, 'enqueue', 'enqueue-options', 'engine', 'plugin-handle', 'transport/local', 'type worker'],
   cli: [...base, 'browser-guard', 'type dead-letters', 'type enqueue-options', 'tasks', 'plugin-handle', 'transport', 'emulator', 'console', 'plugin'],
   index: ['errors', 'events', 'copies', 'dead-letters', 'options', 'registry', 'enqueue', 'type enqueue-many', 'type enqueue-options', 'tasks', 'plugin']
 }

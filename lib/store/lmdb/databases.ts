@@ -7,7 +7,6 @@ import {
 import { waitForFormerWriter } from '../former-writer.js'
 import { StoreError, damaged, isOutOfSpace } from '../store-error.js'
 import { DATABASES, accessProblem, clearNew, type StoreFiles } from './directory.js'
-import { checkUsable } from './disk-space.js'
 import type { Tombstone } from '../store.js'
 
 /** The databases of a store, all in one file. */
@@ -232,6 +231,19 @@ async function commit (
     const reason = await (error as { commitError?: Promise<unknown> }).commitError?.catch((reason: unknown) => reason) ?? error
     if (isOutOfSpace(reason)) checkUsable(databases, reason)
     throw reason
+  }
+}
+
+/**
+ * To be called after a transaction has failed for lack of space. If that was the write of its last page, LMDB begins none any more, and
+ * release 3.5 of lmdb never settles the promise of the next one.
+ * @throws an error that does not count as lack of space, when a retry would not end
+ */
+function checkUsable ({ root }: Databases, reason: unknown): void {
+  try {
+    root.transactionSync(() => {})
+  } catch {
+    throw new Error((reason as Error).message, { cause: reason })
   }
 }
 

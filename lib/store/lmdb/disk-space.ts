@@ -39,19 +39,6 @@ export function checkReserve (directory: string, freeBytes = () => freeBytesOf(d
   if (free < RESERVE_BYTES) throw tooLittle(directory, free)
 }
 
-/**
- * To be called after a transaction has failed for lack of space. If that was the write of its last page, LMDB begins none any more, and
- * release 3.5 of lmdb never settles the promise of the next one.
- * @throws an error that does not count as lack of space, when a retry would not end
- */
-export function checkUsable ({ root }: Databases, reason: unknown): void {
-  try {
-    root.transactionSync(() => {})
-  } catch {
-    throw new Error((reason as Error).message, { cause: reason })
-  }
-}
-
 function tooLittle (directory: string, free: number): StoreError {
   return new StoreError('full', `${directory}: the disk is full, only ${Math.floor(free / 1024)} KiB are left`)
 }

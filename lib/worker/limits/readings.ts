@@ -65,8 +65,9 @@ export class Readings<V> {
    */
   get (key: string, maxAgeMs: number = Infinity): V | undefined | Promise<V | undefined> {
     const entry = this.#entry(key)
+    // Infinite until a value is read.
     const age = this.#options.clock.monotonic() - entry.readAt
-    if (entry.value !== undefined && age < maxAgeMs) {
+    if (age < maxAgeMs) {
       if (age >= this.#options.refreshMs) this.#read(key, entry)
       return entry.value
     }

@@ -37,8 +37,18 @@ t.test('a value is read when it is first asked for, and is then known', async t 
   t.strictSame(log, ['a', ['a', 1]])
   readings.prepare('b')
   readings.prepare('b')
+  t.strictSame(log.slice(2), ['b'])
   t.equal(await readings.get('b'), 1)
   t.strictSame(log.slice(2), ['b', ['b', 1]])
+})
+
+t.test('each value that is too old is waited for, while readings succeed', async t => {
+  const { readings, clock, value } = setUp()
+  for (const expected of [1, 2, 3]) {
+    value(expected)
+    t.equal(await readings.get('a', 1), expected)
+    await clock.advance(1)
+  }
 })
 
 t.test('a value is refreshed in the background at its age, and waited for beyond the age that is asked for', async t => {

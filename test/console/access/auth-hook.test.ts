@@ -85,12 +85,20 @@ t.test('auth rejects callers, in every style of a hook', async t => {
   ]
   for (const slow of [false, true]) {
     const reached: unknown[] = []
+    const notFound: string[] = []
     const app = guarded(t, refusals.map(([, auth]) => auth), {}, reached)
-    if (slow) app.addHook('onSend', async () => { await new Promise(resolve => { setImmediate(resolve) }) })
+    if (slow) {
+      app.addHook('onSend', async () => { await new Promise(resolve => { setImmediate(resolve) }) })
+      app.setNotFoundHandler(({ url }, reply) => {
+        notFound.push(refusals[Number(url.slice(1))]![0])
+        later(() => { reply.code(404).send() })
+      })
+    }
     for (const [index, [what, , status]] of refusals.entries()) {
       const { statusCode } = await app.inject(`/${index}`)
       t.strictSame([statusCode, reached.splice(0)], [status, []], slow ? `${what}, and a hook of the app delays the response` : what)
     }
+    if (slow) t.strictSame(notFound, ['answers that there is nothing'])
   }
 })
 

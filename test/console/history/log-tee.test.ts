@@ -115,11 +115,11 @@ t.test('a logger that also records', async t => {
   t.test('is recognized as pino by its stream, whichever copy of pino it is of', async t => {
     const written: string[] = []
     /** A logger with a stream under a symbol of its own. */
-    const make = (symbol: symbol, stream: object, prototype: object | null = {}): FastifyBaseLogger => {
+    const make = (symbol: symbol, stream: object | undefined, prototype: object | null = {}): FastifyBaseLogger => {
       return Object.assign(Object.create(prototype) as FastifyBaseLogger, {
         [Symbol('pino.other')]: { write () {} },
         [symbol]: stream,
-        info (this: Record<symbol, { write?: (line: string) => void }>, text: string) { this[symbol]!.write?.(`{"msg":"${text}"}`) }
+        info (this: Record<symbol, { write?: (line: string) => void } | undefined>, text: string) { this[symbol]?.write?.(`{"msg":"${text}"}`) }
       })
     }
     const recorded = (log: FastifyBaseLogger): unknown => {
@@ -129,7 +129,7 @@ t.test('a logger that also records', async t => {
     }
     const stream = { write (line: string) { written.push(line) } }
     const own = [Object.prototype, {}, null].map(prototype => make(Symbol('another'), stream, prototype))
-    own.push(own[0]!, make(Symbol('pino.stream'), {}), Object.create(own[1]!) as FastifyBaseLogger)
+    own.push(own[0]!, make(Symbol('pino.stream'), {}), make(Symbol('pino.stream'), undefined), Object.create(own[1]!) as FastifyBaseLogger)
     const copies = [Object.prototype, {}, null].map(prototype => make(Symbol('pino.stream'), stream, prototype))
     copies.push(Object.create(Object.create(copies[1]!) as object) as FastifyBaseLogger)
     for (const log of own) t.strictSame(recorded(log), [{ at: clock.now(), level: 'info', message: 'x' }])

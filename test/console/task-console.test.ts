@@ -159,6 +159,7 @@ t.test('a console without a server', async t => {
     const { console, add, last, engine, clock } = await watched(t, { history: 1 })
     const name = await add('a', { httpRequest: { ...httpRequest, body: Buffer.from('text') } })
     t.strictSame([console.task(name).state, String(console.payload(name))], ['running', 'text'])
+    t.strictSame(console.task(name).headers, { 'User-Agent': 'Google-Cloud-Tasks' })
     await last().answer(500)
     t.strictSame([console.task(name).state, console.task(name).attemptList.length, String(console.payload(name))], ['retrying', 1, 'text'])
     await clock.advance(100)

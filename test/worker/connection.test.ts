@@ -92,14 +92,22 @@ t.test("the host's limit for idle connections", async t => {
     })
   }
 
-  t.test('is back once an attempt was answered', async t => {
-    const { port, sockets } = await listen(t, { connectionTimeout: IDLE_MS }, {}, withoutKeepAliveTimeout)
-    const agent = keepAlive(t)
-    t.strictSame(await call(port, '/tasks/work', agent), [204, ''])
-    t.equal(sockets[0]?.timeout, IDLE_MS)
-    t.strictSame(await call(port, '/host', agent), [200, String(IDLE_MS)])
-    t.equal(sockets.length, 1, 'both came over one connection')
-  })
+  for (const [when, definitions] of [
+    ['', tasks],
+    [', whose payload was validated asynchronously', {
+      work: { payload: { '~standard': { version: 1, vendor: 'test', validate: async (value: unknown) => ({ value }) } } }
+    }]
+  ] as const) {
+    t.test(`is back once an attempt was answered${when}`, async t => {
+      const options = { tasks: definitions } as never
+      const { port, sockets } = await listen(t, { connectionTimeout: IDLE_MS }, options, withoutKeepAliveTimeout)
+      const agent = keepAlive(t)
+      t.strictSame(await call(port, '/tasks/work', agent), [204, ''])
+      t.equal(sockets[0]?.timeout, IDLE_MS)
+      t.strictSame(await call(port, '/host', agent), [200, String(IDLE_MS)])
+      t.equal(sockets.length, 1, 'both came over one connection')
+    })
+  }
 
   t.test('leaves keepAliveTimeout in force between two attempts', async t => {
     const { port, sockets } = await listen(t, { connectionTimeout: IDLE_MS, keepAliveTimeout: 50_000 })

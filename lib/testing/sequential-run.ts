@@ -1,3 +1,4 @@
+import { DEFAULT_DISPATCH_DEADLINE_MS } from '../cloud-tasks/limits.js'
 import { CloudTasksError } from '../cloud-tasks/status.js'
 import { clearRealTimeout, realTimeout } from '../clock/clock.js'
 import type { Engine } from '../engine/engine.js'
@@ -90,13 +91,15 @@ export class SequentialRun {
     const { call, maxAttempts, arrivals, clock } = this.#options
     if (this.#attempts.length === maxAttempts) throw new FST_TASKS_DRAIN_UNBOUNDED(call, maxAttempts, this.#attempts.at(-1)!.task)
     const departure = arrivals.depart(task)
+    // Its deadline is reached a moment before, see `KitClock.setTimeout`.
+    const deadline = clock.monotonic() + (task.task.dispatchDeadlineMs ?? DEFAULT_DISPATCH_DEADLINE_MS)
     const state = { isRunning: true }
     const attempt = this.#run(task).finally(() => {
       state.isRunning = false
       arrivals.end(departure)
     })
     await withinRealTime(attempt, PATIENCE_MS)
-    const last = Math.min(end, clock.monotonic() + LONGEST_MS)
+    const last = Math.min(end, deadline)
     while (state.isRunning && clock.monotonic() < last) await this.#moveTo(last)
     await attempt
   }
@@ -132,7 +135,5 @@ async function withinRealTime (work: Promise<void>, ms: number): Promise<void> {
 
 /** How long an attempt may take in real time before the clock goes on. */
 const PATIENCE_MS = 2000
-/** More than the longest deadline, 24 hours and 15 seconds on App Engine. */
-const LONGEST_MS = 25 * 3_600_000
 /** Precision of epoch milliseconds with a fraction. */
 const RESOLUTION_MS = 0.001

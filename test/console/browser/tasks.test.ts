@@ -163,6 +163,7 @@ t.test('a lost connection is shown, and everything continues when the server is 
   const port = Number(new URL(own.page).port)
   const page = await open(t, own.page)
   await page.getByText('Live', { exact: true }).waitFor()
+  await page.getByRole('button', { name: 'Pause queue slow' }).waitFor()
   await own.app.close()
   await page.getByText('The connection to the server is lost').waitFor()
   await page.getByRole('button', { name: 'Pause queue slow' }).click()

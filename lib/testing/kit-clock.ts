@@ -31,6 +31,11 @@ export class KitClock extends ManualClock {
     }
   }
 
+  /** Whether a time has passed by the wall clock that an app reads, also while the kit's stands still. */
+  hasPassed (time: number): boolean {
+    return time <= systemClock.now() + this.monotonic()
+  }
+
   /** Milliseconds by which fake timers have set back the wall clock; adjustments of a real clock are smaller. */
   get setBackMs (): number {
     const behind = this.#latest - this.now()

@@ -159,7 +159,7 @@ export class Kit implements Omit<TestKit<Any>, typeof Symbol.dispose | typeof Sy
     const { app, config, registry } = handle
     const byPath = new Map<string, RegisteredTask>([...registry.values()].map(task => [routePath(app, config.prefix, task.path), task]))
     const watch = (local: LocalTransport): Held => {
-      this.#held = { local, waiting: new WaitingTasks(local, byPath) }
+      this.#held = { local, waiting: new WaitingTasks(local, this.clock, byPath) }
       return this.#held
     }
     if (!(queue instanceof Promise)) {

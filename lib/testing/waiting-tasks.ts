@@ -7,6 +7,7 @@ import type { RegisteredTask } from '../registry/registry.js'
 import type { LocalTransport } from '../transport/local.js'
 import { pathOf } from '../transport/local/delivery.js'
 import type { EnqueuedTask } from './assertions.js'
+import type { KitClock } from './kit-clock.js'
 
 /** A pending task of an app under test. */
 export class WaitingTask implements Due {
@@ -62,6 +63,7 @@ export class WaitingTask implements Due {
 /** The tasks of an engine, kept up to date by observing it, and ordered by due time. */
 export class WaitingTasks {
   readonly #engine: Engine
+  readonly #clock: KitClock
   readonly #byPath: ReadonlyMap<string, RegisteredTask>
   readonly #tasks = new Map<string, WaitingTask>()
   /** Tasks with a handler here and without a running attempt, by the full name of their queue. */
@@ -71,7 +73,8 @@ export class WaitingTasks {
   #added = 0
 
   /** @param byPath definitions by the URL path of their routes */
-  constructor (local: LocalTransport, byPath: ReadonlyMap<string, RegisteredTask>) {
+  constructor (local: LocalTransport, clock: KitClock, byPath: ReadonlyMap<string, RegisteredTask>) {
+    this.#clock = clock
     const engine = this.#engine = local.engine
     this.#byPath = byPath
     for (const { name } of engine.queues()) for (const task of allTasks(engine, name)) this.#add(task)
@@ -124,9 +127,11 @@ export class WaitingTasks {
     this.#remove(name)
   }
 
-  /** Nothing is known of running attempts any more. */
+  /** From then on there are no tasks, and whoever waits for an attempt goes on. */
   close (): void {
     this.#stopObserving()
+    this.#tasks.clear()
+    this.#due.clear()
     const ends = [...this.#ends.values()].flat()
     this.#ends.clear()
     for (const end of ends) end(undefined)
@@ -136,7 +141,10 @@ export class WaitingTasks {
     const waiting = new WaitingTask(task, this.#byPath.get(pathOf(task)), this.#added++)
     this.#tasks.set(task.name, waiting)
     waiting.running = this.#engine.running(task.name)
-    if (waiting.running === 0) this.#schedule(waiting, task.scheduleAt)
+    if (waiting.running > 0) return
+    // An app that schedules for `new Date()` means now, although the kit's clock may stand still since a moment before.
+    const isDue = this.#clock.hasPassed(task.scheduleAt)
+    this.#schedule(waiting, isDue ? Math.min(task.scheduleAt, this.#clock.now()) : task.scheduleAt)
   }
 
   #schedule (task: WaitingTask, dueAt: number): void {

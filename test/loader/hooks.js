@@ -2,7 +2,7 @@
  * Takes the types out of TypeScript as it is loaded, once for all processes of the tests. Other loaders look into every file of every
  * package too, which costs each process more than the files of this repository do.
  */
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { existsSync, mkdirSync } from 'node:fs'
 import { readFile, rename, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
@@ -39,7 +39,7 @@ export async function compile (sourcefile) {
       tsconfigRaw: { compilerOptions: { verbatimModuleSyntax: true } }
     })
     // In one step, as other processes read it.
-    const draft = `${compiled}.${process.pid}`
+    const draft = `${compiled}.${randomUUID()}`
     await writeFile(draft, code)
     await rename(draft, compiled)
     return code

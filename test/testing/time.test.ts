@@ -1,6 +1,7 @@
 import { mock } from 'node:test'
 import { Type } from '@sinclair/typebox'
 import t, { type Test } from 'tap'
+import { nextTurn } from '../../lib/clock/clock.js'
 import { defineTasks, tasksOf, type CloudTasksOptions, type HandlerFunction } from '../../lib/index.js'
 import { testTasks } from '../../lib/testing/index.js'
 import type { KitClock } from '../../lib/testing/kit-clock.js'
@@ -59,6 +60,38 @@ t.test('a kit that is disposed of while it runs an attempt says so to who waits'
   await started.opened
   await kit.dispose()
   await t.rejects(drained, { code: 'FST_TASKS_CLOSING' })
+})
+
+t.test('a drain that waits for an attempt from before the kit ends with the kit', async t => {
+  const started = gate()
+  const { app } = await create(t, {
+    tasks,
+    closeGraceSeconds: 0.01,
+    handlers: {
+      job: () => {
+        started.open()
+        return new Promise<void>(() => {})
+      }
+    }
+  } as CloudTasksOptions<typeof tasks>)
+  await app.ready()
+  await tasksOf(app, tasks).enqueue('job', {})
+  await started.opened
+  const kit = testTasks(app, tasks)
+  const drained = kit.drain()
+  await nextTurn()
+  await kit.dispose()
+  t.strictSame(await drained, [])
+})
+
+t.test('what a handler enqueues for the time that it reads is due', async t => {
+  let left = 2
+  const { app, kit, enqueue } = await tested(t, async (): Promise<void> => {
+    await pass(3)
+    if (--left > 0) await tasksOf(app, tasks).enqueue('job', {}, { scheduleTime: new Date() })
+  })
+  await enqueue('job', {})
+  t.strictSame((await kit.drain()).map(({ result }) => result), ['done', 'done'])
 })
 
 t.test('an app whose attempt hangs closes although a runner fakes timers', async t => {
